@@ -1,0 +1,28 @@
+# Two commands matter: `make accept` and `make test`. Both set up .venv from exact pins first.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: accept test check format clean
+
+accept: $(READY)  ## the acceptance suite with its verdict
+	$(VENV)/bin/pytest tests/acceptance
+
+test: $(READY)  ## unit tests and the acceptance suite
+	$(VENV)/bin/pytest
+
+check: $(READY)  ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(READY)
+	$(VENV)/bin/ruff format .
+
+clean:  ## remove artifacts and caches, keep .venv
+	rm -rf .artifacts .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -e '.[export,test,dev]' -c constraints.txt
+	touch $@

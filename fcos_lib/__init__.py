@@ -1,0 +1,1 @@
+"""fcos_lib: acceptance and regression tests for FCOS on Ascend NPUs."""

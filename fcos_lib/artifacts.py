@@ -1,0 +1,97 @@
+"""How do checkpoint, ONNX and OM hang together in the store? What each is made from, and how it is made."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fcos_lib.ascend.atc import AtcOptions, compile_om
+from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import ExportError, UsageError
+from fcos_lib.model.checkpoint import verify_name
+from fcos_lib.store import Artifact, Store, content_key, sha256_of, sources_key
+
+PORTABLE, ASCEND = "portable.onnx", "ascend.onnx"
+_MODEL = Path(__file__).parent / "model"
+
+
+def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Artifact:
+    """Both endings of a checkpoint's ONNX. Needs torch and mmdet only if they are not in the store yet."""
+    inputs = {
+        "contract": contract.as_dict(),
+        "checkpoint": verify_name(checkpoint),
+        "exporter": sources_key(*_MODEL.glob("*.py")),
+        "torch": _version("torch"),
+        "mmdet": _version("mmdet"),
+        "onnx": _version("onnx"),
+    }
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import detector, export, nms
+
+        trunk = export.export_trunk(detector.load_detector(contract, checkpoint), contract)
+        onnx.save(nms.portable(trunk, contract), folder / PORTABLE)
+        onnx.save(nms.ascend(trunk, contract), folder / ASCEND)
+
+    return store.get("onnx", inputs, build)
+
+
+def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) -> Artifact:
+    """An ONNX that was exported elsewhere: unchanged for `atc`, and a portable ending made from its trunk."""
+    if not model.is_file():
+        raise UsageError(f"there is no ONNX at {model}", "pass --onnx FILE.onnx")
+    inputs = {
+        "contract": contract.as_dict(),
+        "onnx": sha256_of(model),
+        "exporter": sources_key(_MODEL / "nms.py", _MODEL / "export.py"),
+    }
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import nms
+
+        try:
+            loaded = onnx.load(model)
+        except Exception as error:  # protobuf's DecodeError, or what external data raises
+            raise ExportError(f"{model} is not a readable ONNX ({error})", "pass another file to --onnx") from error
+        onnx.save(nms.portable(nms.trunk_of(loaded, contract), contract), folder / PORTABLE)
+        onnx.save(loaded, folder / ASCEND)
+
+    return store.get("onnx", inputs, build)
+
+
+def om_artifact(
+    store: Store, onnx_models: Artifact, contract: ModelContract, toolkit: Toolkit, options: AtcOptions
+) -> Artifact:
+    """The OM of one batch size, with atc's log beside it."""
+    inputs = {
+        "contract": contract.as_dict(),
+        "onnx": onnx_models.files[ASCEND],
+        "soc_version": options.soc_version,
+        "batch": options.batch,
+        "precision_mode": options.precision_mode,
+        "extra": list(options.extra),
+        "cann": toolkit.cann_version,
+    }
+
+    def build(folder: Path) -> None:
+        log = store.root / "logs" / f"atc-{content_key('om', inputs)}.log"  # a failed build keeps no folder
+        compile_om(toolkit, onnx_models.path / ASCEND, folder, contract, options, failed_log=log)
+
+    return store.get("om", inputs, build)
+
+
+def om_path(artifact: Artifact) -> Path:
+    """The `.om` inside an OM artifact, whatever suffix atc gave it."""
+    return artifact.path / next(name for name in sorted(artifact.files) if name.endswith(".om"))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

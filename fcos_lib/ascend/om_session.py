@@ -1,0 +1,217 @@
+"""How does a compiled OM run on the NPU? A `Session` over `aclruntime`, both of its generations.
+
+aclruntime compares nothing but byte counts, tells its causes on stdout only, and keeps its context per thread (or, before
+2024, one for the process). This session checks shapes and dtypes itself, quotes the causes, and stays in one thread of one
+process. The only importer of aclruntime.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.ascend.acl_errors import runtime_error
+from fcos_lib.ascend.console import Console
+from fcos_lib.ascend.om_tensors import check_input_descs, output_places
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import DeviceError, SessionError
+from fcos_lib.sessions import Outputs, check_input, check_outputs
+
+_LOG_WARNINGS = 3
+
+
+class OmSession:
+    """The candidate: one OM of one batch size on one device."""
+
+    def __init__(self, om: Path, contract: ModelContract, batch: int, device_id: int = 0) -> None:
+        """Load `om`.
+
+        `SessionError` if the file is missing, cannot be loaded here or is not the contract's model at this batch size;
+        `DeviceError` if aclruntime is missing or the device cannot be opened.
+        """
+        if not om.is_file():
+            raise SessionError(f"there is no OM at {om}", "compile it first")
+        if not 0 <= device_id <= 255:  # aclruntime's own bound
+            raise DeviceError(f"device id {device_id} is out of range", "pass an id between 0 and 255")
+        self.contract = contract
+        self.path = om.resolve()  # newer aclruntime refuses links, and relative paths break when it changes the folder
+        self.batch = batch
+        self.device_id = device_id
+        self.labels_widened = False
+        """Whether the last labels came as int32 and were made int64, which loses nothing."""
+        self.stand_in = False
+        """Whether this aclruntime is an emulator's, so that nothing it returns may be reported as hardware."""
+        self._owner = (os.getpid(), threading.get_ident())
+        self._session: Any = None
+        self._console = Console()
+        try:
+            with self._console.capture():
+                runtime = _import_aclruntime()
+            self.stand_in = bool(getattr(runtime, "STAND_IN", False))
+            self._base_tensor = runtime.BaseTensor
+            self._session = self._load(runtime)
+            check_input_descs(self._session.get_inputs(), contract, batch, om)
+            outputs = list(self._session.get_outputs())
+            self._names = [str(desc.name) for desc in outputs]
+            self._labels, self._dets = output_places(outputs, contract, batch, om)
+        except BaseException:
+            with contextlib.suppress(DeviceError):
+                self.close()
+            raise
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """Detections for float32[N, 3, H, W] with N the OM's batch size, computed and copied back.
+
+        `SessionError` if the input or what comes back breaks the contract, or from another thread or process than the
+        one that loaded the OM; `DeviceError` if the device fails.
+        """
+        session = self._own()
+        check_input(batch, self.contract, self.batch)
+        try:
+            with self._console.capture():
+                # A BaseTensor is an address: `batch` has to outlive the call, and does.
+                feeds = [self._base_tensor(batch.ctypes.data, batch.nbytes)]
+                tensors = list(session.run(self._names, feeds))
+                arrays = []
+                for tensor in tensors:
+                    tensor.to_host()
+                    arrays.append(np.array(tensor))
+        except Exception as error:  # pybind11 maps C++ exceptions to RuntimeError and argument mistakes to TypeError
+            raise runtime_error(
+                f"{self.path.name} failed on device {self.device_id} at batch size {self.batch}",
+                self._console.text,
+                error,
+                DeviceError,
+                "look at npu-smi info and at the newest plog in $HOME/ascend/log",
+            ) from error
+        if len(arrays) != len(self._names):
+            raise SessionError(
+                f"{self.path.name} returned {len(arrays)} outputs and describes {len(self._names)}",
+                "the installed aclruntime does not fit: install the wheel of this CANN release",
+            )
+        labels = arrays[self._labels]
+        self.labels_widened = labels.dtype == np.int32
+        if self.labels_widened:
+            labels = labels.astype(np.int64)
+        return check_outputs(labels, arrays[self._dets], self.contract, self.batch)
+
+    def compute_ms(self) -> list[float]:
+        """Milliseconds of each run since the load or `reset_timings`, on the device only: no copies.
+
+        Old aclruntime gives durations. New gives (start, end) since the load as float32, so that the difference is coarse
+        in an old session: 0.06 ms after 17 minutes, 0.5 ms after 70 (aclruntime source).
+        """
+        session = self._own()
+        summary = session.sumary() if hasattr(session, "sumary") else session.summary()
+        return [_duration(entry) for entry in summary.exec_time_list]
+
+    def reset_timings(self) -> None:
+        """Forget the runs so far, such as those that warm up."""
+        self._own().reset_sumaryinfo()
+
+    def close(self) -> None:
+        """Unload the model. Closing twice is harmless; in a forked child nothing happens, the device is the parent's.
+
+        Old aclruntime unloads when its session is dropped. Its `finalize`, which would tear down the device for every
+        session of the process, is left to the end of the process.
+        """
+        if self._session is None:
+            self._console.close()
+            return
+        if os.getpid() != self._owner[0]:
+            return
+        session = self._own()
+        try:
+            with self._console.capture():
+                self._session = None
+                if hasattr(session, "free_resource"):
+                    session.free_resource()
+                del session
+        except Exception as error:
+            raise runtime_error(
+                f"{self.path.name} cannot be unloaded", self._console.text, error, DeviceError, "restart the process"
+            ) from error
+        finally:
+            self._console.close()
+
+    def __enter__(self) -> OmSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:  # what failed first is what the reader needs
+            with contextlib.suppress(DeviceError, SessionError):
+                self.close()
+
+    def _load(self, runtime: ModuleType) -> Any:
+        try:
+            with self._console.capture():
+                options = runtime.session_options()
+                options.log_level = _LOG_WARNINGS
+                session = runtime.InferenceSession(str(self.path), self.device_id, options)
+                if hasattr(session, "set_staticbatch"):
+                    session.set_staticbatch()
+                return session
+        except Exception as error:  # pybind11 maps C++ exceptions to RuntimeError and argument mistakes to TypeError
+            raise runtime_error(
+                f"aclruntime cannot load {self.path} on device {self.device_id}",
+                self._console.text,
+                error,
+                SessionError,
+                "compile the OM again with this machine's CANN, and look at the newest plog in $HOME/ascend/log",
+            ) from error
+
+    def _own(self) -> Any:
+        """The open session, for the process and the thread that loaded it: the device's context is theirs."""
+        if self._session is None:
+            raise SessionError(f"the session of {self.path.name} is closed", "open another one")
+        process, thread = self._owner
+        if os.getpid() != process:
+            raise SessionError(
+                f"the session of {self.path.name} was opened in process {process} and is used in {os.getpid()}",
+                "an NPU does not survive a fork: open the session in the process that runs it",
+            )
+        if threading.get_ident() != thread:
+            raise SessionError(
+                f"the session of {self.path.name} is used in another thread than the one that opened it",
+                "open and run it in one thread; aclruntime never releases the GIL, so threads would gain nothing",
+            )
+        return self._session
+
+
+def _import_aclruntime() -> ModuleType:
+    """The module, or `DeviceError` with what this import error usually means."""
+    try:
+        import aclruntime
+    except ImportError as error:
+        text = str(error)
+        if isinstance(error, ModuleNotFoundError) and error.name == "aclruntime":
+            advice = (
+                "install the aclruntime wheel whose tag fits this Python and CPU, such as cp310-cp310-linux_aarch64"
+            )
+        elif "GLIBCXX" in text:
+            advice = "an older libstdc++ comes first (conda's): put the system's into LD_LIBRARY_PATH or LD_PRELOAD"
+        elif ".so" in text:
+            advice = "source set_env.sh of CANN before Python starts, and check that the NPU driver is installed"
+        else:
+            advice = "install the aclruntime wheel of this CANN release"
+        raise DeviceError(f"aclruntime cannot be imported ({text})", advice) from error
+    module: ModuleType = aclruntime
+    return module
+
+
+def _duration(entry: Any) -> float:
+    if np.ndim(entry) == 0:
+        return float(entry)
+    start, end = entry
+    return float(end) - float(start)

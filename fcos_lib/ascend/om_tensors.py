@@ -1,0 +1,102 @@
+"""Are the tensors of an OM those of the contract, and which output is which? Reads aclruntime's descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import SessionError
+
+_DTYPES = {
+    0: "float32", 1: "float16", 2: "int8", 3: "int32", 4: "uint8", 6: "int16", 7: "uint16", 8: "uint32", 9: "int64",
+    10: "uint64", 11: "double", 12: "bool",
+}  # fmt: skip
+"""ACL's numbers of the data types (aclruntime exports the same)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A `tensor_desc` of aclruntime as plain values."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    def __str__(self) -> str:
+        return f"'{self.name}' {self.dtype}{list(self.shape)}"
+
+
+def check_input_descs(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> None:
+    """`SessionError` unless the OM has the contract's input alone, float32[batch, 3, H, W], in name, shape and bytes."""
+    found = [_plain(desc) for desc in descs]
+    shape = contract.input_shape(batch)
+    expected = _Tensor(contract.input_name, "float32", shape, int(np.prod(shape)) * 4)
+    if found == [expected]:
+        return
+    advice = "compile the OM from this contract's ascend ending at this batch size"
+    if any(tensor.dtype == "uint8" for tensor in found):
+        advice = "an OM with AIPP normalises on the device: compile it without --insert_op_conf"
+    elif any(-1 in tensor.shape for tensor in found):
+        advice = "one OM per batch size: compile it without dynamic batch, image size or dims"
+    sizes = "".join(f" ({tensor.nbytes} bytes)" for tensor in found) if len(found) == 1 else ""
+    raise SessionError(
+        f"{om} has the input{'s' * (len(found) != 1)} {_listed(found)}{sizes}, expected {expected} ({expected.nbytes} bytes)",
+        advice,
+    )
+
+
+def output_places(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
+    """Where `labels` and `dets` are among the outputs, whatever the order of `--out_nodes`.
+
+    By name where atc kept it (`<op>:<index>:<name>`, ATC user guide), otherwise by dtype and shape. Labels may be int32 or
+    int64. `SessionError` unless there is exactly one of each with the contract's shape.
+    """
+    found = [_plain(desc) for desc in descs]
+    rows = contract.max_detections
+    labels_name, dets_name = contract.output_names
+    names = [_onnx_name(tensor.name) for tensor in found]
+    fits_labels = [tensor.dtype in {"int32", "int64"} and tensor.shape == (batch, rows) for tensor in found]
+    fits_dets = [tensor.dtype == "float32" and tensor.shape == (batch, rows, 5) for tensor in found]
+    places = (_only(names, labels_name, fits_labels), _only(names, dets_name, fits_dets))
+    duplicates = len({tensor.name for tensor in found}) != len(found)
+    if places[0] is None or places[1] is None or duplicates:
+        raise SessionError(
+            f"{om} has the outputs {_listed(found)}, expected '{labels_name}' int64[{batch}, {rows}] and "
+            f"'{dets_name}' float32[{batch}, {rows}, 5]",
+            "aclruntime cannot tell outputs of one name apart: rename them in the ONNX"
+            if duplicates
+            else "compile the OM from this contract's ascend ending at this batch size, without --output_type",
+        )
+    return places[0], places[1]
+
+
+def _only(names: Sequence[str], name: str, fits: Sequence[bool]) -> int | None:
+    """The place of `name`, or without one of that name the only place that fits; None if it does not fit."""
+    named = [place for place, found in enumerate(names) if found == name]
+    candidates = named or [place for place, fit in enumerate(fits) if fit]
+    return candidates[0] if len(candidates) == 1 and fits[candidates[0]] else None
+
+
+def _onnx_name(name: str) -> str:
+    fields = name.split(":")
+    return fields[-1] if len(fields) == 3 else name
+
+
+def _plain(desc: Any) -> _Tensor:
+    number = int(desc.datatype)
+    return _Tensor(
+        name=str(desc.name),
+        dtype=_DTYPES.get(number, f"type{number}"),
+        shape=tuple(int(size) for size in desc.shape),
+        nbytes=int(desc.size),
+    )
+
+
+def _listed(tensors: Sequence[_Tensor]) -> str:
+    return ", ".join(str(tensor) for tensor in tensors) or "none"

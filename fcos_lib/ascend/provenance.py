@@ -1,0 +1,114 @@
+"""What was an OM made from, and does it belong to this chip, this ONNX and this contract? Asked before the device is touched."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcos_lib.ascend.atc import om_info
+from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import UsageError
+from fcos_lib.store import MANIFEST, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class OmFacts:
+    """What is known of an OM's making."""
+
+    path: Path
+    sha256: str
+    soc_version: str
+    batch: int
+    out_nodes: str
+    """As given to atc, `labels;dets`; empty if it was not given."""
+    onnx_sha256: str
+    """The ONNX it was compiled from; empty if nobody wrote that down."""
+    precision_mode: str
+    cann_version: str
+
+
+def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
+    """Facts of one OM from `atc --mode=6`, and the ONNX's hash from our manifest beside it if there is one."""
+    info = om_info(toolkit, om)
+    options = _options(info["command_line"])
+    shape = re.search(rf"{re.escape(contract.input_name)}:(\d+),", options.get("input_shape", ""))
+    manifest = om.parent / MANIFEST
+    inputs = {}
+    if manifest.is_file():
+        try:
+            document = json.loads(manifest.read_text(encoding="utf-8"))
+            if document["files"][om.name]["sha256"] == sha256_of(om):
+                inputs = document["inputs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            inputs = {}
+    return OmFacts(
+        path=om,
+        sha256=sha256_of(om),
+        soc_version=info["soc_version"],
+        batch=int(shape[1]) if shape else 0,
+        out_nodes=options.get("out_nodes", ""),
+        onnx_sha256=str(inputs.get("onnx", "")),
+        precision_mode=options.get("precision_mode", "force_fp16"),
+        cann_version=info.get("atc_version", "unknown"),
+    )
+
+
+def find_oms(toolkit: Toolkit, folder: Path, contract: ModelContract) -> dict[int, OmFacts]:
+    """The OMs of a folder (and of its direct subfolders) by batch size; `UsageError` if none, or two for one size."""
+    paths = sorted([*folder.glob("*.om"), *folder.glob("*/*.om")]) if folder.is_dir() else []
+    if not paths:
+        raise UsageError(f"there is no .om in {folder}", "pass --om FOLDER with one OM per batch size")
+    found: dict[int, OmFacts] = {}
+    for path in paths:
+        facts = om_facts(toolkit, path, contract)
+        if facts.batch in found:
+            raise UsageError(
+                f"{path} and {found[facts.batch].path} are both for batch size {facts.batch}",
+                "leave one of them in the folder",
+            )
+        found[facts.batch] = facts
+    return found
+
+
+def check_provenance(facts: OmFacts, *, soc_version: str, onnx_sha256: str, contract: ModelContract) -> None:
+    """`UsageError` that names everything that does not belong: another chip, ONNX, input or order of outputs."""
+    order = ";".join(contract.output_names)
+    wrong = []
+    if facts.soc_version != soc_version:
+        wrong.append(f"compiled for {facts.soc_version}, the device is {soc_version}")
+    if facts.onnx_sha256 and facts.onnx_sha256 != onnx_sha256:
+        wrong.append(f"compiled from the ONNX {facts.onnx_sha256[:12]}, the one under test is {onnx_sha256[:12]}")
+    if facts.out_nodes not in ("", order):
+        wrong.append(f"its outputs are '{facts.out_nodes}', the contract's are '{order}'")
+    if facts.batch == 0:
+        wrong.append(f"its input is not '{contract.input_name}' with a fixed batch size")
+    if wrong:
+        raise UsageError(
+            f"{facts.path} does not belong to this run: {'; '.join(wrong)}",
+            f"compile it again with --soc_version={soc_version} --out_nodes='{order}'",
+        )
+
+
+def _options(command: str) -> dict[str, str]:
+    """atc's options by full name; it accepts unambiguous prefixes, `-` for `_`, and values behind `=` or a blank."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    known = ("input_shape", "out_nodes", "soc_version", "precision_mode", "model")
+    options: dict[str, str] = {}
+    for position, word in enumerate(words):
+        if not word.startswith("-"):
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        if not equals and position + 1 < len(words):
+            value = words[position + 1]
+        full = [option for option in known if option.startswith(name)]
+        if name in known or len(full) == 1:
+            options[name if name in known else full[0]] = value
+    return options

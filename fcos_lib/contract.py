@@ -1,0 +1,120 @@
+"""What does a deployed FCOS promise? Tensors, preprocessing, decoding, NMS settings and classes, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fcos_lib.errors import UsageError
+
+COCO_CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+"""The 80 classes of COCO 2017 in label order (mmdet 3.3, `CocoDataset.METAINFO`)."""
+
+SHAPES_CLASSES = (
+    "red square", "blue disc", "yellow triangle", "red disc", "cyan triangle", "blue square", "magenta star",
+    "green ring",
+)  # fmt: skip
+"""The classes of the embedded default in label order. Three pairs differ in colour alone, so that a BGR/RGB swap shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContract:
+    """Everything that the exporter, the device and the judge must agree on for one FCOS.
+
+    Lengths are pixels of the network input unless said otherwise. The defaults are the recipe's: the ModelZoo FCOS
+    README and its `fcos_pth_preprocess.py` for the input, mmdet's `fcos_r50_caffe_fpn_4x4_1x_coco` for the network,
+    the recipe's `fcos.diff` for what happens after it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    height: int
+    """Rows of the network input."""
+    width: int
+    """Columns of the network input."""
+    base_channels: int
+    """Channels of the ResNet stem; 64 is the published R50."""
+    feature_channels: int
+    """Channels of the FPN and of the head."""
+
+    input_name: str = "input"
+    """float32[N, 3, height, width], NCHW, BGR (the recipe's README says RGB; its code and the caffe weights say BGR)."""
+    mean_bgr: tuple[float, float, float] = (102.9801, 115.9465, 122.7717)
+    """Subtracted per channel before the zero padding; the standard deviation is 1 (caffe-style weights)."""
+    output_names: tuple[str, str] = ("labels", "dets")
+    """`labels` int64[N, 100], `dets` float32[N, 100, 5] (x1, y1, x2, y2, score), in this order (`--out_nodes`)."""
+
+    depth: int = 50
+    stacked_convs: int = 4
+    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
+    score_threshold: float = 0.05
+    """Kept when sigmoid(class) x sigmoid(centerness) is above this, strictly."""
+    iou_threshold: float = 0.5
+    """Suppressed when IoU with a better box of the same class is above this, strictly."""
+    candidates_per_level: int = 1000
+    """Points of one level that go on to NMS, by their best class score."""
+    max_detections: int = 100
+    """Rows of the outputs; unused rows have score 0 and a label that means nothing."""
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(rows, columns) of each pyramid level: the input halved, rounding up, once per factor of two in its stride."""
+        shapes = []
+        for stride in self.strides:
+            rows, columns = self.height, self.width
+            for _ in range(stride.bit_length() - 1):
+                rows, columns = (rows + 1) // 2, (columns + 1) // 2
+            shapes.append((rows, columns))
+        return tuple(shapes)
+
+    @property
+    def candidates_by_level(self) -> tuple[int, ...]:
+        """Boxes that each level hands to NMS: all of its points, `candidates_per_level` at most."""
+        return tuple(min(self.candidates_per_level, rows * columns) for rows, columns in self.level_shapes)
+
+    @property
+    def candidates(self) -> int:
+        """Boxes per picture that reach NMS (3,350 for `COCO_R50`)."""
+        return sum(self.candidates_by_level)
+
+    def input_shape(self, batch: int) -> tuple[int, int, int, int]:
+        """Shape of the network input for a batch size."""
+        return (batch, 3, self.height, self.width)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contract as JSON-ready data: part of every artifact's key."""
+        return asdict(self)
+
+
+COCO_R50 = ModelContract(
+    name="coco_r50", classes=COCO_CLASSES, height=800, width=1333, base_channels=64, feature_channels=256
+)
+"""The recipe's model: FCOS R50-caffe 1x on COCO, mAP 0.359 on val2017."""
+
+SHAPES = ModelContract(
+    name="shapes", classes=SHAPES_CLASSES, height=256, width=427, base_channels=16, feature_channels=48
+)
+"""The embedded default: the same architecture, slim, trained on drawings (`fixtures/shapes/README.md`)."""
+
+CONTRACTS = {contract.name: contract for contract in (COCO_R50, SHAPES)}
+
+
+def contract_for(classes: tuple[str, ...]) -> ModelContract:
+    """The contract whose class names are exactly these, in any order; `UsageError` if there is none."""
+    for contract in CONTRACTS.values():
+        if set(contract.classes) == set(classes):
+            return contract
+    known = ", ".join(f"{contract.name} ({len(contract.classes)} classes)" for contract in CONTRACTS.values())
+    raise UsageError(
+        f"no model contract fits the dataset's {len(classes)} categories ({', '.join(sorted(classes)[:5])}, ...)",
+        f"known contracts: {known}; add one to fcos_lib/contract.py or pass the dataset that the checkpoint was trained for",
+    )

@@ -1,0 +1,164 @@
+"""What would `atc` do with this command line? Modes 0 (compile an ONNX) and 6 (show an OM), texts and exit statuses.
+
+stdout has the start line, then `ATC run success` or `ATC run failed` and the error block; the exit status is 0 or 255.
+Options that would change the model in ways that are not imitated are refused with E10055 rather than ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fcos_lib.emulator import CANN_VERSION, STAND_IN, atc_options
+from fcos_lib.emulator.atc_checks import ROUNDING_MODES, check, input_shapes, precision_mode
+from fcos_lib.emulator.atc_errors import AtcError
+from fcos_lib.emulator.scenario import Scenario, current
+from fcos_lib.errors import SessionError, UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+FAILED = 255
+_W11001 = (
+    "W11001: Op [{}] does not hit the high-priority operator information library, which might result in compromised "
+    "performance."
+)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    import onnx
+
+    try:
+        return onnx.load(str(path))
+    except Exception as error:  # protobuf's DecodeError, OSError, or what external weights raise
+        raise AtcError("E10041", path) from error
+
+
+def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | None:
+    """Compile and write the OM and its side files; the path of the OM, None if the scenario forbids it."""
+    from fcos_lib.emulator import om
+    from fcos_lib.emulator.compile import compile_onnx
+    from fcos_lib.emulator.install import version
+
+    mode = precision_mode(options)
+    out_nodes = [name for name in options.get("out_nodes", "").split(";") if name]
+    program = compile_onnx(
+        _load(Path(options["model"])), input_shapes(options.get("input_shape", "")), out_nodes, mode in ROUNDING_MODES
+    )
+    header = om.OmHeader(
+        command=command,
+        soc_version=options["soc_version"],
+        atc_version=version(),
+        opp_version=version(),
+        precision_mode=mode,
+        inputs=program.inputs,
+        outputs=program.outputs,
+        tensors=program.tensors,
+        nms=program.nms,
+        nms_inputs=program.nms_inputs,
+        nms_outputs=program.nms_outputs,
+    )
+    Path("kernel_meta").mkdir(exist_ok=True)
+    Path("fusion_result.json").write_text(json.dumps({"session_and_graph_id_0_0": {"graph_fusion": {}, STAND_IN: {}}}))
+    if scenario.atc == "no_file":
+        return None
+    suffix = f"_linux_{platform.machine()}" if scenario.atc == "arch_suffix" else ""
+    path = Path(f"{options['output']}{suffix}.om")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    after = program.after.SerializeToString() if program.after else b""
+    om.write(path, om.Om(header, program.before.SerializeToString(), after))
+    if scenario.atc == "half_file":
+        os.truncate(path, path.stat().st_size // 2)
+    return path
+
+
+def display(options: dict[str, str]) -> str:
+    """What `--mode=6 --om=X` prints; `AtcError` if there is no such OM or it is damaged."""
+    from fcos_lib.emulator import om
+
+    if not options["om"]:
+        raise AtcError("E10004", "om")
+    try:
+        found = om.read(Path(options["om"]))
+    except SessionError as error:
+        raise AtcError("E10041", options["om"]) from error
+    header, size = found.header, len(found.before) + len(found.after)
+    return (
+        "============ Display Model Info start ============\n"
+        f"Original Atc command line: {header.command}\n"
+        f"system   info: atc_version[{header.atc_version}], soc_version[{header.soc_version}], framework_type[5].\n"
+        f"resource info: memory_size[0 B], weight_size[{size} B], stream_num[1], event_num[0].\n"
+        f"om       info: modeldef_size[{size} B], weight_data_size[{size} B], tbe_kernels_size[0 B], "
+        "cust_aicpu_kernel_store_size[0 B], task_info_size[0 B].\n"
+        "============ Display Model Info end   ============"
+    )
+
+
+def _misfortune(scenario: Scenario) -> None:
+    """The scenarios in which atc never comes to its work."""
+    if scenario.atc == "hang":
+        while True:
+            time.sleep(3600)
+    if scenario.atc == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if scenario.atc == "exit255":
+        sys.exit(FAILED)
+    if scenario.atc == "fail":
+        raise AtcError(scenario.atc_code)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line; returns atc's exit status (2 if `FCOS_EMULATOR` cannot be understood)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        scenario = current()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    _say("ATC start working now, please wait for a moment.")
+    try:
+        given = atc_options.parse(arguments)
+        if "help" in given:
+            _say(f"usage: atc <args>\nA {STAND_IN} of CANN {CANN_VERSION}; options:")
+            _say("\n".join(f"  --{name}" for name in atc_options.NAMES))
+            return 0
+        options = atc_options.DEFAULTS | given
+        _misfortune(scenario)
+        if options["mode"] == "6":
+            _say(display(options))
+        elif options["mode"] == "0":
+            check(options)
+            build(options, " ".join(["atc.bin", *arguments]), scenario)
+        elif options["mode"] in ("1", "3", "5", "30"):
+            raise AtcError("E10055", f"the stand-in has no --mode={options['mode']}")
+        else:
+            raise AtcError("E10001", options["mode"], "--mode", "The value must be 0, 1, 3, 5, 6 or 30.")
+    except atc_options.CommandLineError as error:
+        print(error, file=sys.stderr, flush=True)
+        return _fail(AtcError("E19999"))
+    except AtcError as error:
+        return _fail(error)
+    _say("...\nATC run success, welcome to the next use.")
+    if scenario.atc == "w11001":
+        _say("\n".join(_W11001.format(name) for name in ("Slice_30", "Slice_10")))
+    return 0
+
+
+def _fail(error: AtcError) -> int:
+    _say("ATC run failed, Please check the detail log, Try 'atc --help' for more information")
+    _say(error.text())
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

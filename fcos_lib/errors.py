@@ -1,0 +1,58 @@
+"""What can go wrong, and what does the user do about it?
+
+FcosError
+├── UsageError          an option, a path or a combination that cannot work
+├── DatasetError        the COCO folder, its annotations or a picture
+├── CheckpointError     a `.pth` that cannot be trusted or does not fit the contract
+├── ExportError         the ONNX that came out is not the one we promised
+├── StoreError          the artifact folder
+├── AtcError            `atc` failed or wrote something else
+├── SessionError        a model could not be loaded, or was given or returned a wrong tensor
+└── DeviceError         no NPU, or it failed: the machine, not the model
+"""
+
+from __future__ import annotations
+
+
+class FcosError(Exception):
+    """One problem in two parts: what was found, and what to do.
+
+    `found` is one sentence; `advice` may be empty.
+    """
+
+    def __init__(self, found: str, advice: str = "") -> None:
+        super().__init__(f"{found}\n  → {advice}" if advice else found)
+        self.found = found
+        self.advice = advice
+
+
+class UsageError(FcosError):
+    """An option, a path or a combination of options that cannot work."""
+
+
+class DatasetError(FcosError):
+    """A COCO folder, its annotation file or one of its pictures is missing or broken."""
+
+
+class CheckpointError(FcosError):
+    """A checkpoint is missing, damaged, untrusted or of another architecture."""
+
+
+class ExportError(FcosError):
+    """The exported ONNX does not have the operators, names or shapes that the contract promises."""
+
+
+class StoreError(FcosError):
+    """The artifact folder cannot be used, or an artifact in it is damaged."""
+
+
+class AtcError(FcosError):
+    """`atc` is missing, failed, or did not write the OM."""
+
+
+class SessionError(FcosError):
+    """A model could not be loaded, or was given or returned a tensor that breaks the contract."""
+
+
+class DeviceError(FcosError):
+    """There is no usable NPU, or it failed while running."""

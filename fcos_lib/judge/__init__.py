@@ -1,0 +1,1 @@
+"""Opinions, no numbers of its own: measurements against limits."""

@@ -1,0 +1,105 @@
+"""Is this measurement good enough? The only place where a number becomes a word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from fcos_lib.judge.limits import Limit
+from fcos_lib.measure import Measurement
+
+
+class Outcome(str, Enum):
+    """What a gate may say."""
+
+    PASS = "PASS"
+    """Measured on real hardware or, for the reference, on the CPU it is defined on, and within its limit."""
+    FAIL = "FAIL"
+    """Measured, and outside its limit."""
+    NO_VERDICT = "NO VERDICT"
+    """Nothing to judge by: no samples, or no limit is set for this device."""
+    STAND_IN = "STAND-IN"
+    """Within its limit, or recorded, but on the emulator: says nothing about hardware."""
+    INFRA = "INFRA"
+    """The machine failed, not the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A gate's answer with the number and the bound behind it."""
+
+    promise: str
+    """Which promise: contract, consistency, accuracy, throughput."""
+    subject: str
+    """On what: `reference`, `batch8`."""
+    outcome: Outcome
+    measurement: Measurement
+    limit: Limit | None
+    stand_in: bool
+    """True if the emulator had any part in the measurement."""
+
+    @property
+    def gate(self) -> str:
+        """Promise, subject and number in one: `accuracy[batch8] mAP`."""
+        return f"{self.promise}[{self.subject}] {self.measurement.name}"
+
+    @property
+    def green(self) -> bool:
+        """May the test that asked pass? Not when a limit was set and nothing was measured against it."""
+        if self.outcome is Outcome.NO_VERDICT:
+            return self.limit is None and self.measurement.n > 0
+        return self.outcome in (Outcome.PASS, Outcome.STAND_IN)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; NaN and infinities become text, since JSON has none."""
+        data = asdict(self)
+        data["gate"] = self.gate
+        data["outcome"] = self.outcome.value
+        if not math.isfinite(self.measurement.value):
+            data["measurement"]["value"] = str(self.measurement.value)
+        return data
+
+
+def decide(promise: str, subject: str, measurement: Measurement, limit: Limit | None, *, stand_in: bool) -> Verdict:
+    """PASS or FAIL against the limit; on the emulator STAND-IN instead of PASS; NO VERDICT without samples or a limit."""
+    if limit is not None and measurement.n > 0 and not limit.holds(measurement.value):
+        outcome = Outcome.FAIL
+    elif stand_in and measurement.n > 0:
+        outcome = Outcome.STAND_IN
+    elif limit is None or measurement.n == 0:
+        outcome = Outcome.NO_VERDICT
+    else:
+        outcome = Outcome.PASS
+    return Verdict(promise, subject, outcome, measurement, limit, stand_in)
+
+
+def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str:
+    """The verdict for a stranger: what, how much, where, against which limit and why that one, files, and a command."""
+    measured, limit = verdict.measurement, verdict.limit
+    lines = [f"{verdict.gate} is {verdict.outcome.value}"]
+    value, bound = close_pair(measured.value, limit.bound if limit else measured.value)
+    lines.append(f"  measured  {value} {measured.unit} over {measured.n} samples")
+    if limit:
+        lines.append(
+            f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {limit.unit}  (limits.toml: {limit.name})"
+        )
+        lines.append(f"  because   {limit.source}")
+    if measured.where:
+        lines.append(f"  where     {measured.where}")
+    if verdict.stand_in:
+        lines.append("  STAND-IN  the emulator took part; no hardware was measured")
+    lines += [f"  saved     {path}" for path in saved]
+    lines.append(f"  again     {again}")
+    return "\n".join(lines)
+
+
+def close_pair(value: float, bound: float) -> tuple[str, str]:
+    """Both numbers with just enough digits to look different, so that no near miss reads `0.359 (at least 0.359)`."""
+    for digits in range(4, 17):
+        texts = f"{value:.{digits}g}", f"{bound:.{digits}g}"
+        if texts[0] != texts[1] or value == bound:
+            return texts
+    return repr(value), repr(bound)

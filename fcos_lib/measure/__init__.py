@@ -1,0 +1,22 @@
+"""Numbers, no opinions: what was measured, where and over how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number with everything needed to read it without the code that made it."""
+
+    name: str
+    """What was measured, e.g. `mAP`."""
+    value: float
+    unit: str
+    n: int
+    """How many samples are behind it (pictures, pairs of boxes, rounds); 0 means that nothing was measured."""
+    where: str = ""
+    """Where the worst or deciding sample is, in words."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Further figures for `results.json`; JSON-ready."""

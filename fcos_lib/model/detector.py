@@ -1,0 +1,156 @@
+"""Which torch network does a contract describe? The only door to mmdet, mmengine and mmcv.
+
+`mmcv-lite` has no compiled operators, and mmdet does not import without them. A stand-in for `mmcv._ext` lets it import;
+it carries the one operator that FCOS inference calls, `nms`, and every other one raises by name. A compiled mmcv is used
+when it is there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import CheckpointError, FcosError
+from fcos_lib.model.checkpoint import read_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Ops(types.ModuleType):
+    """Stand-in for `mmcv._ext`: a module that has every operator's name and only one working operator."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*_: object, **__: object) -> NoReturn:
+            raise FcosError(
+                f"the compiled mmcv operator '{name}' was called, and mmcv-lite does not have it",
+                "FCOS needs none but nms; for other models install a compiled mmcv 2.1.0",
+            )
+
+        return missing
+
+
+def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset: int) -> torch.Tensor:
+    """mmcv's CPU `nms`: indices of kept boxes, best first; drops a box when IoU > `iou_threshold`, strictly."""
+    import torch
+
+    x1, y1, x2, y2 = boxes.unbind(1)
+    areas = (x2 - x1 + offset) * (y2 - y1 + offset)
+    order = torch.sort(scores, descending=True, stable=True).indices
+    kept = []
+    while order.numel():
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        width = (torch.minimum(x2[best], x2[rest]) - torch.maximum(x1[best], x1[rest]) + offset).clamp(min=0)
+        height = (torch.minimum(y2[best], y2[rest]) - torch.maximum(y1[best], y1[rest]) + offset).clamp(min=0)
+        inter = width * height
+        order = rest[inter / (areas[best] + areas[rest] - inter) <= iou_threshold]
+    return torch.stack(kept) if kept else order
+
+
+def _open_the_door() -> Any:
+    """Import mmdet, after registering the stand-in for compiled operators where mmcv has none; returns `mmdet.models`."""
+    try:
+        if "mmcv._ext" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:
+            ops = _Ops("mmcv._ext")
+            ops.nms = _nms  # type: ignore[attr-defined]
+            sys.modules["mmcv._ext"] = ops
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mmdet.models
+    except ImportError as error:
+        raise FcosError(
+            f"building the network needs mmdet, and it does not import ({error})",
+            "pip install -e '.[export]' -c constraints.txt, or pass a ready ONNX",
+        ) from error
+    return mmdet.models
+
+
+def build_detector(contract: ModelContract, **overrides: Any) -> torch.nn.Module:
+    """mmdet's own FCOS for a contract, randomly initialised, in evaluation mode.
+
+    `overrides` replace entries of the head's configuration (training needs its own ranges and losses).
+    """
+    models = _open_the_door()
+    from mmengine.config import ConfigDict
+
+    base = contract.base_channels
+    detector: torch.nn.Module = models.FCOS(
+        backbone=dict(
+            type="ResNet", depth=contract.depth, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=base,
+            frozen_stages=-1, norm_cfg=dict(type="BN", requires_grad=True), norm_eval=False, style="caffe",
+        ),
+        neck=dict(
+            type="FPN", in_channels=[base * 4, base * 8, base * 16, base * 32], out_channels=contract.feature_channels,
+            start_level=1, add_extra_convs="on_output", num_outs=len(contract.strides), relu_before_extra_convs=True,
+        ),
+        bbox_head=dict(
+            type="FCOSHead", num_classes=len(contract.classes), in_channels=contract.feature_channels,
+            feat_channels=contract.feature_channels, stacked_convs=contract.stacked_convs,
+            strides=list(contract.strides), norm_cfg=None, **overrides,
+        ),
+        test_cfg=ConfigDict(
+            nms_pre=contract.candidates_per_level, min_bbox_size=0, score_thr=contract.score_threshold,
+            nms=dict(type="nms", iou_threshold=contract.iou_threshold), max_per_img=contract.max_detections,
+        ),
+    )  # fmt: skip
+    return detector.eval()
+
+
+def load_detector(contract: ModelContract, checkpoint: Path) -> torch.nn.Module:
+    """The contract's network with the weights of a `.pth`; `CheckpointError` lists every key that does not fit."""
+    import torch
+
+    weights = read_checkpoint(checkpoint)
+    detector = build_detector(contract)
+    expected = detector.state_dict()
+    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+    missing = sorted(expected.keys() - weights.keys() - counters)
+    unexpected = sorted(weights.keys() - expected.keys())
+    misshaped = [
+        f"{key} {tuple(weights[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & weights.keys())
+        if weights[key].shape != expected[key].shape
+    ]
+    if missing or unexpected or misshaped:
+        parts = [
+            f"{len(keys)} {what} ({'; '.join(keys[:4])}{'; ...' if len(keys) > 4 else ''})"
+            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
+            if keys
+        ]
+        raise CheckpointError(
+            f"{checkpoint} is not a checkpoint of contract '{contract.name}': keys {', '.join(parts)}",
+            "pass the checkpoint that was trained for this dataset and architecture (--checkpoint, --dataset)",
+        )
+    bad = [key for key, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise CheckpointError(
+            f"{checkpoint} has NaN or infinite weights in {', '.join(bad[:4])}", "train or fetch it again"
+        )
+    detector.load_state_dict(weights, strict=False)
+    return detector
+
+
+def predict(detector: torch.nn.Module, batch: torch.Tensor, contract: ModelContract) -> list[Any]:
+    """mmdet's own detections for float32[N, 3, H, W], in network pixels: per picture bboxes, scores, labels (torch)."""
+    import torch
+    from mmdet.structures import DetDataSample
+
+    meta = {
+        "img_shape": (contract.height, contract.width),
+        "ori_shape": (contract.height, contract.width),
+        "scale_factor": (1.0, 1.0),
+    }
+    samples = [DetDataSample(metainfo=meta) for _ in range(batch.shape[0])]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mmdet calls torch.meshgrid the old way
+        results: list[Any] = detector.predict(batch, samples, rescale=False)  # type: ignore[operator]
+    return [result.pred_instances for result in results]

@@ -1,0 +1,219 @@
+"""How do candidates become detections? The trunk's two endings, over the same weights.
+
+*portable*: standard operators only, for onnxruntime and any batch size; the candidates stay available as further outputs.
+*ascend*: one `BatchMultiClassNMS`, the operator that Ascend's ONNX plugin registers in the default domain, with fp16
+inputs as the recipe's patch has it. onnxruntime cannot load this one, and `onnx.checker` does not know the operator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import ExportError
+from fcos_lib.model.export import CANDIDATES, check_trunk, operator_counts, tensor_shape, with_inferred_shapes
+
+NMS_OPERATOR = "BatchMultiClassNMS"
+
+
+class _Graph:
+    """Appends nodes and constants to a copy of a trunk; every name it makes begins with `nms/`."""
+
+    def __init__(self, trunk: onnx.ModelProto) -> None:
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(trunk)
+        self.nodes = self.model.graph.node
+
+    def constant(self, name: str, value: object, dtype: type[np.generic]) -> str:
+        array = np.asarray(value, dtype=dtype)
+        self.model.graph.initializer.append(numpy_helper.from_array(array, f"nms/{name}"))
+        return f"nms/{name}"
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"nms/{operator}_{output}", **attributes))
+        return output
+
+    def finish(self, contract: ModelContract, extra: tuple[str, ...] = ()) -> onnx.ModelProto:
+        """Declare `labels` and `dets` (then `extra`) as the outputs."""
+        rows = contract.max_detections
+        labels, dets = contract.output_names
+        kept = [value for value in self.model.graph.output if value.name in extra]
+        del self.model.graph.output[:]
+        self.model.graph.output.extend(
+            [
+                helper.make_tensor_value_info(labels, TensorProto.INT64, ["batch", rows]),
+                helper.make_tensor_value_info(dets, TensorProto.FLOAT, ["batch", rows, 5]),
+                *kept,
+            ]
+        )
+        return self.model
+
+
+def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
+    """The trunk with NMS from standard operators: outputs `labels`, `dets`, `boxes`, `scores`.
+
+    Per class NMS keeps at most 100 boxes, which loses nothing, since 100 are kept in all; survivors are scattered into a
+    zero matrix over (class, candidate) and the 100 highest taken, so that unused rows come out as score 0 and box 0.
+    """
+    graph = _Graph(trunk)
+    labels, dets = contract.output_names
+    rows, candidates, classes = contract.max_detections, contract.candidates, len(contract.classes)
+    by_class = graph.add("Transpose", ["scores"], "nms/by_class", perm=[0, 2, 1])
+    graph.add(
+        "NonMaxSuppression",
+        [
+            "boxes",
+            by_class,
+            graph.constant("max_per_class", [rows], np.int64),
+            graph.constant("iou", [contract.iou_threshold], np.float32),
+            graph.constant("score", [contract.score_threshold], np.float32),
+        ],
+        "nms/selected",
+    )
+    graph.add("GatherND", [by_class, "nms/selected"], "nms/selected_scores")
+    graph.add("Shape", [by_class], "nms/shape")
+    graph.add("ConstantOfShape", ["nms/shape"], "nms/zeros", value=numpy_helper.from_array(np.zeros(1, np.float32)))
+    graph.add("ScatterND", ["nms/zeros", "nms/selected", "nms/selected_scores"], "nms/survivors")
+    graph.add(
+        "Reshape", ["nms/survivors", graph.constant("flat", [-1, classes * candidates], np.int64)], "nms/flat_scores"
+    )
+    graph.nodes.append(
+        helper.make_node(
+            "TopK",
+            ["nms/flat_scores", graph.constant("rows", [rows], np.int64)],
+            ["nms/best_scores", "nms/best"],
+            name="nms/TopK",
+            axis=1,
+        )
+    )
+    count = graph.constant("candidates", candidates, np.int64)
+    graph.add("Div", ["nms/best", count], labels)
+    graph.add("Mul", [labels, count], "nms/class_start")
+    graph.add("Sub", ["nms/best", "nms/class_start"], "nms/index")
+    axis = {"axes": [2]}
+    graph.add("Unsqueeze", ["nms/index"], "nms/index_column", **axis)
+    graph.add("Tile", ["nms/index_column", graph.constant("four", [1, 1, 4], np.int64)], "nms/indices")
+    graph.add("GatherElements", ["boxes", "nms/indices"], "nms/best_boxes", axis=1)
+    graph.add("Unsqueeze", ["nms/best_scores"], "nms/score_column", **axis)
+    graph.add("Sign", ["nms/score_column"], "nms/used")
+    graph.add("Mul", ["nms/best_boxes", "nms/used"], "nms/used_boxes")
+    graph.add("Concat", ["nms/used_boxes", "nms/score_column"], dets, axis=2)
+    model = graph.finish(contract, extra=CANDIDATES)
+    onnx.checker.check_model(model, full_check=True)
+    _check_ending(model, contract, {"NonMaxSuppression": 1, NMS_OPERATOR: 0}, [*contract.output_names, *CANDIDATES])
+    return model
+
+
+def ascend(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
+    """The trunk with `BatchMultiClassNMS`: outputs `labels` and `dets`, for `atc` only."""
+    graph = _Graph(trunk)
+    labels, dets = contract.output_names
+    rows = contract.max_detections
+    axis = {"axes": [2]}
+    graph.add("Unsqueeze", ["boxes"], "nms/boxes_shared", **axis)
+    graph.add("Cast", ["nms/boxes_shared"], "nms/boxes_half", to=TensorProto.FLOAT16)
+    graph.add("Cast", ["scores"], "nms/scores_half", to=TensorProto.FLOAT16)
+    graph.nodes.append(
+        helper.make_node(
+            NMS_OPERATOR,
+            ["nms/boxes_half", "nms/scores_half"],
+            ["nms/nmsed_boxes", "nms/nmsed_scores", "nms/nmsed_classes", "nms/nmsed_num"],
+            name=f"nms/{NMS_OPERATOR}",
+            score_threshold=contract.score_threshold,
+            iou_threshold=contract.iou_threshold,
+            max_size_per_class=rows,
+            max_total_size=rows,
+        )
+    )
+    graph.add("Cast", ["nms/nmsed_classes"], labels, to=TensorProto.INT64)
+    graph.add("Cast", ["nms/nmsed_boxes"], "nms/boxes_full", to=TensorProto.FLOAT)
+    graph.add("Cast", ["nms/nmsed_scores"], "nms/scores_full", to=TensorProto.FLOAT)
+    graph.add("Unsqueeze", ["nms/scores_full"], "nms/score_column", **axis)
+    graph.add("Concat", ["nms/boxes_full", "nms/score_column"], dets, axis=2)
+    model = graph.finish(contract)
+    _check_ending(model, contract, {"NonMaxSuppression": 0, NMS_OPERATOR: 1}, list(contract.output_names))
+    return model
+
+
+def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
+    """The trunk of an ONNX that was exported elsewhere, such as by the recipe: everything before its NMS operator.
+
+    The casts to fp16 in front of the operator are left out, so that the reference computes in float32. `ExportError` if
+    there is no `BatchMultiClassNMS`, or what leads to it are not the contract's candidates.
+    """
+    found = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
+    if len(found) != 1:
+        raise ExportError(
+            f"the ONNX has {len(found)} nodes {NMS_OPERATOR}, expected 1", "pass the ONNX that atc is given (--onnx)"
+        )
+    operator = found[0]
+    graph = _Graph(model)
+    made_by = {name: node for node in graph.nodes for name in node.output}
+
+    def before_casts(name: str) -> str:
+        while name in made_by and made_by[name].op_type == "Cast":
+            name = made_by[name].input[0]
+        return name
+
+    behind = set(operator.output)
+    for node in list(graph.nodes):
+        if node.name == operator.name and node.op_type == NMS_OPERATOR:
+            graph.nodes.remove(node)
+        elif behind & set(node.input):
+            behind |= set(node.output)
+            graph.nodes.remove(node)
+    shapes = {"boxes": [-1, contract.candidates, 4], "scores": [-1, contract.candidates, len(contract.classes)]}
+    del graph.model.graph.output[:]
+    for (name, shape), source in zip(shapes.items(), operator.input[:2], strict=True):
+        start = before_casts(source)
+        if start != name:
+            if name in made_by and "Unsqueeze" in made_by[start].op_type and made_by[start].input[0] == name:
+                continue  # our own ascend ending: the candidates have their names already
+            graph.add("Reshape", [start, graph.constant(f"{name}_shape", shape, np.int64)], name)
+    graph.model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape[1:]]) for name, shape in shapes.items()
+    )
+    used = with_needed_nodes_only(graph.model)
+    trunk = with_inferred_shapes(used)
+    check_trunk(trunk, contract)
+    return trunk
+
+
+def with_needed_nodes_only(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without nodes and weights that no output needs."""
+    needed = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+    return model
+
+
+def _check_ending(
+    model: onnx.ModelProto, contract: ModelContract, operators: dict[str, int], outputs: list[str]
+) -> None:
+    counts = operator_counts(model)
+    wrong = [
+        f"{name} x{counts.get(name, 0)}, expected x{times}"
+        for name, times in operators.items()
+        if counts.get(name, 0) != times
+    ]
+    found = [value.name for value in model.graph.output]
+    if found != outputs:
+        wrong.append(f"outputs {found}, expected {outputs}")
+    rows = contract.max_detections
+    for value, shape in zip(model.graph.output, (["batch", rows], ["batch", rows, 5]), strict=False):
+        if tensor_shape(value) != shape:
+            wrong.append(f"{value.name} is {tensor_shape(value)}, expected {shape}")
+    if wrong:
+        raise ExportError(f"an ending of contract '{contract.name}' came out wrong: {'; '.join(wrong)}")

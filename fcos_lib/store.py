@@ -1,0 +1,152 @@
+"""Where do artifacts live, so that each is built once, whole, for every process that asks?
+
+An artifact is a folder `<root>/<kind>/<key>/` whose key is a hash of everything that its content depends on. It is built
+in a folder of its own under a lock, described by `manifest.json`, and renamed into place: it is there completely or not
+at all. A damaged or half-deleted one is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from fcos_lib.errors import StoreError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A finished artifact: its folder, its key and what it was made from."""
+
+    path: Path
+    kind: str
+    key: str
+    provenance: Mapping[str, Any]
+    files: Mapping[str, str]
+    """SHA-256 of each file in the folder, by name."""
+    built: bool
+    """True if this call built it, False if it was there."""
+
+
+def content_key(kind: str, inputs: Mapping[str, Any]) -> str:
+    """Key of an artifact: 20 hex digits over its kind, its inputs (JSON-ready) and the store's format."""
+    text = json.dumps({"format": FORMAT, "kind": kind, "inputs": inputs}, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def sources_key(*paths: Path) -> str:
+    """12 hex digits over source files, for keys that must change when the code that builds does."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+class Store:
+    """A folder of artifacts, shared by processes."""
+
+    def __init__(self, root: Path) -> None:
+        """Open or create the folder; `StoreError` if it cannot be written."""
+        self.root = root.absolute()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StoreError(
+                f"the artifact folder {self.root} cannot be written ({error.strerror or error})",
+                "pass a folder of your own with --artifacts FOLDER",
+            ) from error
+
+    def get(self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> Artifact:
+        """The artifact for these inputs; `build(folder)` fills an empty folder if it does not exist yet.
+
+        Whatever `build` raises is passed on, and nothing of its folder stays.
+        """
+        key = content_key(kind, inputs)
+        final = self.root / kind / key
+        found = self._read(kind, key, final)
+        if found:
+            return found
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            (self.root / "locks").mkdir(exist_ok=True)
+            with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
+                found = self._read(kind, key, final)
+                return found or self._build(kind, key, inputs, final, build)
+        except OSError as error:
+            raise StoreError(
+                f"building {kind} in {self.root} failed ({error.strerror or error})",
+                "check free space and permissions, or pass another folder with --artifacts FOLDER",
+            ) from error
+
+    def _build(
+        self, kind: str, key: str, inputs: Mapping[str, Any], final: Path, build: Callable[[Path], object]
+    ) -> Artifact:
+        for leftover in final.parent.glob(f".{key}-*"):  # of a process that died; the lock says nobody is in there
+            shutil.rmtree(leftover, ignore_errors=True)
+        if final.exists():
+            shutil.rmtree(final)
+        folder = final.parent / f".{key}-{os.getpid()}"
+        folder.mkdir()
+        try:
+            started = time.time()
+            build(folder)
+            files = {
+                path.relative_to(folder).as_posix(): {"sha256": sha256_of(path), "size": path.stat().st_size}
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            }
+            manifest = {
+                "format": FORMAT,
+                "kind": kind,
+                "key": key,
+                "inputs": inputs,
+                "files": files,
+                "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(time.time() - started, 2),
+            }
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            os.rename(folder, final)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
+        return Artifact(final, kind, key, inputs, hashes, built=True)
+
+    def _read(self, kind: str, key: str, final: Path) -> Artifact | None:
+        """The artifact in `final` if it is complete and undamaged."""
+        try:
+            manifest = json.loads((final / MANIFEST).read_text(encoding="utf-8"))
+            files = manifest["files"]
+            if manifest["format"] != FORMAT or manifest["key"] != key:
+                return None
+            for name, entry in files.items():
+                path = final / name
+                if path.stat().st_size != entry["size"] or sha256_of(path) != entry["sha256"]:
+                    return None
+            hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
+            return Artifact(final, kind, key, manifest["inputs"], hashes, built=False)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None

@@ -1,0 +1,181 @@
+"""Which pictures does a COCO folder hold, and can they be trusted?
+
+The folder has `annotations/instances_val2017.json` and `val2017/`, as COCO 2017 unpacks. Everything the evaluation relies
+on is checked when the folder is opened; a picture's bytes are checked when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import DatasetError
+from fcos_lib.store import sha256_of
+
+ANNOTATIONS = Path("annotations") / "instances_val2017.json"
+PICTURES = "val2017"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture as the annotation file names it; sizes in pixels."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A COCO folder: its pictures by ascending id and its categories."""
+
+    root: Path
+    annotations: Path
+    annotations_sha256: str
+    pictures: tuple[Picture, ...]
+    category_ids: dict[str, int]
+    """Category id by name."""
+
+    def label_ids(self, contract: ModelContract) -> tuple[int, ...]:
+        """Category id of each label of the contract, in label order."""
+        return tuple(self.category_ids[name] for name in contract.classes)
+
+
+def open_dataset(root: Path) -> Dataset:
+    """Read and check a COCO folder; `DatasetError` says what is missing or wrong and nothing is written."""
+    if not root.is_dir():
+        raise DatasetError(
+            f"dataset folder {root} does not exist", "pass --dataset FOLDER with annotations/ and val2017/"
+        )
+    annotations = root / ANNOTATIONS
+    if not annotations.is_file():
+        here = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+        raise DatasetError(
+            f"{annotations} does not exist ({root} holds {here})", "unpack COCO's annotations_trainval2017.zip there"
+        )
+    document = _read_json(annotations)
+    images = _records(document, "images", {"id": int, "file_name": str, "width": int, "height": int}, annotations)
+    categories = _records(document, "categories", {"id": int, "name": str}, annotations)
+    boxes = _records(
+        document, "annotations", {"id": int, "image_id": int, "category_id": int, "bbox": list}, annotations
+    )
+    for what, ids in (
+        ("image ids", [record["id"] for record in images]),
+        ("file names", [record["file_name"] for record in images]),
+        ("category ids", [record["id"] for record in categories]),
+        ("category names", [record["name"] for record in categories]),
+        ("annotation ids", [record["id"] for record in boxes]),
+    ):
+        if len(set(ids)) != len(ids):
+            raise DatasetError(f"{annotations} has duplicate {what}", "use the unchanged COCO annotation file")
+    if not images or not categories:
+        raise DatasetError(
+            f"{annotations} lists no images or no categories", "use an annotation file with pictures in it"
+        )
+    image_ids, category_ids = {r["id"] for r in images}, {r["id"] for r in categories}
+    for record in boxes:
+        if record["image_id"] not in image_ids or record["category_id"] not in category_ids:
+            raise DatasetError(
+                f"{annotations}: annotation {record['id']} refers to an image or category that the file does not list",
+                "use the unchanged COCO annotation file",
+            )
+        numbers = record["bbox"]
+        if len(numbers) != 4 or not all(isinstance(n, int | float) and abs(n) < 1e9 for n in numbers):
+            raise DatasetError(
+                f"{annotations}: annotation {record['id']} has the box {str(numbers)[:80]}, not four finite numbers",
+                "use the unchanged COCO annotation file",
+            )
+    folder = root / PICTURES
+    present = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    absent = _names(record["file_name"] for record in images if record["file_name"] not in present)
+    if absent:
+        raise DatasetError(
+            f"{annotations} names pictures that are not in {folder}: {absent}",
+            "unpack COCO's val2017.zip there; the annotation file and the folder must belong together",
+        )
+    pictures = [Picture(r["id"], folder / r["file_name"], r["width"], r["height"]) for r in images]
+    return Dataset(
+        root=root,
+        annotations=annotations,
+        annotations_sha256=sha256_of(annotations),
+        pictures=tuple(sorted(pictures, key=lambda picture: picture.id)),
+        category_ids={record["name"]: record["id"] for record in categories},
+    )
+
+
+def read_picture(picture: Picture) -> NDArray[np.uint8]:
+    """The picture as BGR uint8[h, w, 3], EXIF orientation applied; `DatasetError` if it is broken or not as annotated."""
+    try:
+        data = picture.path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
+    if not data:
+        raise DatasetError(f"picture {picture.path} is empty (0 bytes)", "restore the file")
+    # A truncated JPEG decodes to a picture that is grey from the break on, so look for the end of its last scan.
+    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise DatasetError(
+            f"picture {picture.path} is truncated ({len(data)} bytes, no end marker)", "restore the file"
+        )
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise DatasetError(f"picture {picture.path} cannot be decoded ({error.err})", "restore the file") from error
+    if decoded is None:
+        raise DatasetError(f"picture {picture.path} is not a picture that OpenCV can decode", "restore the file")
+    if decoded.shape[:2] != (picture.height, picture.width):
+        raise DatasetError(
+            f"picture {picture.path} is {decoded.shape[1]} x {decoded.shape[0]} pixels, "
+            f"annotated as {picture.width} x {picture.height}",
+            "the annotation file belongs to other pictures",
+        )
+    return np.asarray(decoded, dtype=np.uint8)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} is not JSON ({str(error)[:120]})", "fetch or unpack the annotation file again"
+        ) from error
+    if not isinstance(document, dict):
+        raise DatasetError(f"{path} holds a {type(document).__name__}, not an object", "use a COCO 'instances' file")
+    return document
+
+
+def _records(document: dict[str, Any], key: str, fields: dict[str, type], path: Path) -> list[dict[str, Any]]:
+    """The list under `key`, after checking that each entry has these fields with these types."""
+    records = document.get(key)
+    if not isinstance(records, list):
+        raise DatasetError(f"{path} has no list '{key}'", "use a COCO 'instances' file, not captions or keypoints")
+    for index, record in enumerate(records):
+        for field, kind in fields.items():
+            value = record.get(field) if isinstance(record, dict) else None
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise DatasetError(
+                    f"{path}: {key}[{index}] has no {kind.__name__} '{field}'", "use an unchanged COCO 'instances' file"
+                )
+        if "file_name" in fields and Path(record["file_name"]).name != record["file_name"]:
+            raise DatasetError(
+                f"{path}: {key}[{index}] has the file name {record['file_name'][:80]!r}, which leaves the folder",
+                "file names must be plain names inside val2017/",
+            )
+        if "width" in fields and not (0 < record["width"] < 65536 and 0 < record["height"] < 65536):
+            raise DatasetError(f"{path}: {key}[{index}] has a size outside 1..65535", "use an unchanged COCO file")
+    return records
+
+
+def _names(names: Iterable[str]) -> str:
+    """The first few names and how many there are."""
+    found = sorted(names)
+    return f"{', '.join(found[:3])}{', ...' if len(found) > 3 else ''} ({len(found)} in all)" if found else ""

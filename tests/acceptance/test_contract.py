@@ -1,0 +1,34 @@
+"""Promise: the model's inputs and outputs have the names, shapes, types and padding that consumers rely on."""
+
+import numpy as np
+import pytest
+
+from fcos_lib.judge.limits import find_limit
+from fcos_lib.measure.rows import broken_rows
+
+pytestmark = pytest.mark.contract
+
+
+def test_every_row_is_a_detection_or_padding(candidate, contract, sample, batch_size, device, judge):
+    """Rows are sorted by score, above the threshold with a known label inside the picture, or else all zero."""
+    tensor = np.zeros(contract.input_shape(batch_size), np.float32)
+    used = min(batch_size - 1, len(sample.tensor)) or 1  # from batch 4 on, at least one slot stays blank
+    tensor[:used] = sample.tensor[:used]
+    outputs = candidate.run(tensor)
+    judge(
+        "contract",
+        f"batch{batch_size}",
+        (broken_rows(outputs, contract), find_limit("contract", "broken_rows")),
+        stand_in=device.stand_in,
+    )
+
+
+def test_the_reference_keeps_the_same_promise(reference, contract, sample, judge):
+    """onnxruntime's rows obey the same rules, or a comparison with them would mean nothing."""
+    outputs = reference.run(sample.tensor[:8])
+    judge(
+        "contract",
+        "reference",
+        (broken_rows(outputs, contract), find_limit("contract", "broken_rows")),
+        stand_in=False,
+    )

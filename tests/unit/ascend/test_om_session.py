@@ -1,0 +1,133 @@
+"""Does a session over either generation of aclruntime keep the contract, its thread and its process?"""
+
+import os
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.errors import DeviceError, SessionError
+
+BATCH = 2
+
+
+def test_a_batch_goes_in_and_the_contracts_outputs_come_out(fake, om, contract, batch):
+    """Both generations get the bytes of the batch and give labels and dets."""
+    with OmSession(om, contract, BATCH, device_id=3) as session:
+        outputs = session.run(batch)
+    assert fake.loaded == (str(om), 3)
+    assert fake.fed == [batch.tobytes()]
+    np.testing.assert_array_equal(outputs.labels, fake.labels)
+    np.testing.assert_array_equal(outputs.dets, fake.dets)
+    assert not session.stand_in
+
+
+def test_an_emulator_is_recognised(new_fake, om, contract):
+    """Nothing that ran on an emulator may be reported as hardware."""
+    sys.modules["aclruntime"].STAND_IN = True
+    with OmSession(om, contract, BATCH) as session:
+        assert session.stand_in
+
+
+@pytest.mark.parametrize("change", ["dtype", "shape", "order"])
+def test_a_wrong_batch_never_reaches_the_device(new_fake, om, contract, batch, change):
+    """int32 of the same byte count would run silently."""
+    wrong = {
+        "dtype": batch.astype(np.int32),
+        "shape": batch.reshape(BATCH, 4, 6, 3),
+        "order": np.asfortranarray(batch),
+    }[change]
+    with OmSession(om, contract, BATCH) as session, pytest.raises(SessionError, match="input 'input'"):
+        session.run(wrong)
+    assert new_fake.fed == []
+
+
+def test_outputs_of_another_shape_than_described_are_refused(new_fake, om, contract, batch):
+    """What comes back is checked as well as what was promised."""
+    new_fake.dets = new_fake.dets[:, :3]
+    with OmSession(om, contract, BATCH) as session, pytest.raises(SessionError, match="output 'dets' is"):
+        session.run(batch)
+
+
+def test_a_missing_result_is_refused(new_fake, om, contract, batch):
+    """Fewer tensors than descriptions cannot be mapped."""
+    new_fake.results = lambda: [new_fake.labels]
+    with OmSession(om, contract, BATCH) as session, pytest.raises(SessionError, match="returned 1 outputs"):
+        session.run(batch)
+
+
+def test_timings_are_milliseconds_in_both_generations(fake, om, contract, batch):
+    """Old durations and new (start, end) pairs become the same list, and warm-up runs can be forgotten."""
+    with OmSession(om, contract, BATCH) as session:
+        session.run(batch)
+        session.reset_timings()
+        session.run(batch)
+        session.run(batch)
+        assert session.compute_ms() == [2.5, 2.5]
+
+
+def test_closing_frees_once(fake, om, contract, batch):
+    """New aclruntime frees explicitly, old by dropping the session; a second close does nothing."""
+    session = OmSession(om, contract, BATCH)
+    session.close()
+    session.close()
+    assert fake.freed == (1 if fake.generation == "new" else 0)
+    with pytest.raises(SessionError, match="is closed"):
+        session.run(batch)
+
+
+def test_a_failing_unload_hides_no_earlier_failure(new_fake, om, contract):
+    """The reader needs what failed first; alone, the unload is reported."""
+    new_fake.free_error = "[-1][ACL: general failure] "
+    with pytest.raises(ZeroDivisionError), OmSession(om, contract, BATCH):
+        raise ZeroDivisionError
+    session = OmSession(om, contract, BATCH)
+    with pytest.raises(DeviceError, match="cannot be unloaded"):
+        session.close()
+
+
+def test_the_runtimes_chatter_stays_off_stdout(fake, om, contract, batch, capfd):
+    """[INFO] lines would drown a test report; afterwards stdout is what it was."""
+    print("before")
+    with OmSession(om, contract, BATCH) as session:
+        session.run(batch)
+    fake.load_error = "a cause\n"
+    with pytest.raises(SessionError):
+        OmSession(om, contract, BATCH)
+    print("after")
+    assert capfd.readouterr().out == "before\nafter\n"
+
+
+def test_a_session_stays_in_its_thread(new_fake, om, contract, batch):
+    """The device's context belongs to the thread that loaded the model."""
+    caught = []
+
+    def elsewhere():
+        try:
+            session.run(batch)
+        except SessionError as error:
+            caught.append(error)
+
+    with OmSession(om, contract, BATCH) as session:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        session.run(batch)
+    assert "another thread" in caught[0].found
+    assert len(new_fake.fed) == 1
+
+
+def test_a_session_stays_in_its_process(new_fake, om, contract, batch, monkeypatch):
+    """No device state survives a fork: a child may neither run nor free what is its parent's."""
+    session = OmSession(om, contract, BATCH)
+    parent = os.getpid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: parent + 1)
+        with pytest.raises(SessionError, match=f"opened in process {parent}"):
+            session.run(batch)
+        session.close()
+        assert new_fake.freed == 0
+    session.close()
+    assert new_fake.freed == 1

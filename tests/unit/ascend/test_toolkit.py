@@ -1,0 +1,130 @@
+"""Does discovery find the CANN that the environment means, and survive everything else?"""
+
+import sys
+import types
+
+import pytest
+
+from fcos_lib.ascend import toolkit
+from fcos_lib.ascend.toolkit import Toolkit, discover, has_aclruntime
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(monkeypatch, tmp_path):
+    """No usual install folder exists, so that these tests also pass on a machine with CANN."""
+    monkeypatch.setattr(toolkit, "TOOLKIT_FOLDERS", ("~/Ascend/ascend-toolkit/latest",))
+    monkeypatch.setattr(toolkit, "NPU_SMI_FILES", ())
+    monkeypatch.setattr(toolkit, "DRIVER_FOLDER", str(tmp_path / "no-driver"))
+
+
+def test_a_machine_without_cann_is_described_not_refused():
+    """Nothing found is a valid answer."""
+    assert discover({}) == Toolkit(None, None, None, "unknown", "unknown")
+
+
+@pytest.mark.parametrize("variable", ["ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH"])
+@pytest.mark.parametrize("place", ["bin/atc", "compiler/bin/atc", "atc/bin/atc"])
+def test_atc_is_found_below_the_home_that_set_env_names(script, tmp_path, variable, place):
+    """Each release keeps atc elsewhere below its home."""
+    atc = script(f"cann/{place}", "exit 0")
+    found = discover({variable: str(tmp_path / "cann"), "PATH": ""})
+    assert (found.atc, found.home) == (atc, tmp_path / "cann")
+
+
+def test_the_environment_variable_wins_over_path(script, tmp_path):
+    """`source set_env.sh` decides, whatever else is installed."""
+    named = script("named/bin/atc", "exit 0")
+    script("other/bin/atc", "exit 0")
+    found = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "named"), "PATH": str(tmp_path / "other/bin")})
+    assert found.atc == named
+
+
+def test_path_is_searched_when_the_named_home_is_gone(script, tmp_path):
+    """A stale variable does not hide a working installation."""
+    atc = script("cann/compiler/bin/atc", "exit 0")
+    smi = script("bin/npu-smi", "exit 0")
+    path = f"relative:{tmp_path / 'bin'}:{atc.parent}"
+    found = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "removed"), "PATH": path})
+    assert (found.atc, found.npu_smi, found.home) == (atc, smi, tmp_path / "cann")
+
+
+def test_a_user_installation_is_found_in_the_home_folder(script, tmp_path):
+    """CANN installs below ~/Ascend for users who are not root."""
+    atc = script("Ascend/ascend-toolkit/latest/bin/atc", "exit 0")
+    assert discover({"HOME": str(tmp_path)}).atc == atc
+
+
+def test_a_relative_entry_of_path_is_passed_over(script, tmp_path, monkeypatch):
+    """The toolkit does not depend on the folder that the suite is started in."""
+    script("bin/atc", "exit 0")
+    monkeypatch.chdir(tmp_path)
+    assert discover({"PATH": "bin::."}).atc is None
+
+
+def test_files_that_cannot_be_run_are_no_tools(tmp_path):
+    """A text file or a folder called atc is not atc."""
+    (tmp_path / "bin" / "npu-smi").mkdir(parents=True)
+    (tmp_path / "bin" / "atc").write_text("not executable")
+    found = discover({"PATH": str(tmp_path / "bin")})
+    assert (found.atc, found.npu_smi) == (None, None)
+
+
+def test_the_release_is_read_from_version_cfg(script, tmp_path):
+    """Of `[7.6.0.1.220:8.0.0]` the part behind the colon is what users call the version."""
+    script("cann/bin/atc", "exit 0")
+    (tmp_path / "cann/version.cfg").write_text("# version: 1.0\nruntime_running_version=[7.6.0.1.220:8.0.0]\n")
+    assert discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "cann")}).cann_version == "8.0.0"
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
+def test_the_release_is_read_from_the_install_info(tmp_path, machine):
+    """CANN from 8.5 has no version.cfg; atc itself may be missing."""
+    folder = tmp_path / "cann" / f"{machine}-linux"
+    folder.mkdir(parents=True)
+    (folder / "ascend_toolkit_install.info").write_text("package_name=Ascend-cann-toolkit\nversion=8.3.RC1\n")
+    found = discover({"ASCEND_HOME_PATH": str(tmp_path / "cann")})
+    assert (found.home, found.cann_version) == (tmp_path / "cann", "8.3.RC1")
+
+
+def test_the_driver_version_is_read_from_its_folder(tmp_path):
+    """ASCEND_DRIVER_PATH moves the driver's folder."""
+    (tmp_path / "version.info").write_text("Version=24.1.0\ncompatible_version=[V100R001C21,V100R001C23]\n")
+    assert discover({"ASCEND_DRIVER_PATH": str(tmp_path)}).driver_version == "24.1.0"
+
+
+def test_a_link_on_path_leads_to_the_versions_of_its_toolkit(script, tmp_path):
+    """Distributions link atc into a common bin folder."""
+    atc = script("cann/bin/atc", "exit 0")
+    (tmp_path / "cann/version.cfg").write_text("runtime_running_version=[7.6:8.1.RC1]\n")
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/atc").symlink_to(atc)
+    found = discover({"PATH": str(tmp_path / "usr/bin")})
+    assert (found.home, found.cann_version) == (tmp_path / "cann", "8.1.RC1")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe\x00",
+        b"Version=\n",
+        b"Version=<script>\n",
+        b"Version=" + b"9" * 100,
+        b"\n" * 70_000 + b"Version=1.0\n",
+    ],
+    ids=["binary", "empty", "markup", "long", "beyond-64-KiB"],
+)
+def test_odd_version_files_give_no_version(tmp_path, content):
+    """What a file says goes into reports, so only something that looks like a version is taken."""
+    (tmp_path / "version.info").write_bytes(content)
+    assert discover({"ASCEND_DRIVER_PATH": str(tmp_path)}).driver_version == "unknown"
+
+
+def test_aclruntime_is_looked_for_without_importing_it(monkeypatch, tmp_path):
+    """Importing it would need the driver's libraries; a module that is already loaded counts."""
+    monkeypatch.delitem(sys.modules, "aclruntime", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert not has_aclruntime()
+    (tmp_path / "aclruntime.py").write_text("raise RuntimeError('imported')\n")
+    assert has_aclruntime()
+    monkeypatch.setitem(sys.modules, "aclruntime", types.ModuleType("aclruntime"))
+    assert has_aclruntime()

@@ -1,0 +1,357 @@
+"""The runtime has the surface, the texts and the failures of both generations of aclruntime."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from fcos_lib.emulator import aclruntime
+
+GENERATIONS = ["new", "old"]
+NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
+
+
+@pytest.fixture
+def load(compile_om, play):
+    """Open a session of a scenario on the compiled detector."""
+    path = compile_om()
+    sessions = []
+
+    def load(scenario="", device=0, options=None, path=path):
+        play(scenario)
+        session = aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
+        sessions.append(session)
+        return session
+
+    yield load
+    for session in sessions:
+        session.finalize()
+
+
+def base_tensors(array):
+    """The one input as the runtime takes it from a numpy array."""
+    return [aclruntime.BaseTensor(array.ctypes.data, array.nbytes)]
+
+
+def on_host(tensors):
+    """Device tensors as arrays."""
+    for tensor in tensors:
+        tensor.to_host()
+    return [np.array(tensor) for tensor in tensors]
+
+
+def test_the_module_says_that_it_is_a_stand_in():
+    """The attribute that no real aclruntime has."""
+    assert aclruntime.STAND_IN is True
+
+
+def test_generations_can_be_told_apart_by_their_features(play):
+    """Both call themselves 0.0.2, so the names are all there is."""
+    play("generation=new")
+    assert hasattr(aclruntime, "infer_options")
+    assert hasattr(aclruntime.InferenceSession, "free_resource")
+    play("generation=old")
+    assert not hasattr(aclruntime, "infer_options")
+    assert not hasattr(aclruntime.InferenceSession, "free_resource")
+
+
+def test_enumerations_have_acls_numbers():
+    """And are attributes of the module as well."""
+    assert int(aclruntime.dtype.int64) == 9
+    assert aclruntime.float32 is aclruntime.dtype.float32
+    assert aclruntime.memory_device is aclruntime.type.memory_device
+    with pytest.raises(AttributeError):
+        aclruntime.float128  # noqa: B018
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_a_session_describes_its_tensors(load, generation):
+    """Names, ACL types, shapes and bytes, in the order of out_nodes."""
+    session = load(f"generation={generation}")
+    (given,) = session.get_inputs()
+    assert (given.name, given.datatype, given.shape, given.size) == ("input", aclruntime.float32, [2, 3, 16, 16], 6144)
+    assert [desc.name for desc in session.get_outputs()] == NAMES
+    assert [desc.realsize for desc in session.get_outputs()] == [160, 400]
+    assert repr(session).startswith("<Model>\ndevice:\t0\ninput:\n  #0    input  (2, 3, 16, 16)  float32  6144  6144\n")
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_outputs_are_on_the_device_until_they_are_fetched(load, pictures, generation):
+    """numpy is refused with the module's words, then gets labels int64 and dets float32."""
+    labels, dets = load(f"generation={generation}").run(NAMES, base_tensors(pictures))
+    with pytest.raises(RuntimeError) as caught:
+        np.array(labels)
+    assert str(caught.value) == "tensor is in npu. can't convert to numpy array"
+    labels.to_host()
+    dets.to_host()
+    assert (np.array(labels).dtype, np.array(labels).shape) == (np.int64, (2, 10))
+    assert (np.array(dets).dtype, np.array(dets).shape) == (np.float32, (2, 10, 5))
+    assert str(dets) == "<Tensor>\nshape:\t(2, 10, 5)\ndtype:\tfloat32\ndevice:\t-1"
+
+
+def test_feeds_come_in_three_kinds(load, pictures):
+    """Device tensors, a dict of them, or host addresses: the same detections."""
+    session = load()
+    tensor = aclruntime.Tensor(pictures)
+    tensor.to_device(0)
+    for feeds in ([tensor], {"input": tensor}):
+        for first, second in zip(
+            on_host(session.run(NAMES, feeds)), on_host(session.run(NAMES, base_tensors(pictures))), strict=True
+        ):
+            np.testing.assert_array_equal(first, second)
+
+
+def test_only_the_asked_outputs_come_back(load, pictures):
+    """In the order in which they are named; all of them when none is."""
+    session = load()
+    (dets,) = session.run(NAMES[1:], base_tensors(pictures))
+    assert dets.shape == [2, 10, 5]
+    assert len(session.run([], base_tensors(pictures))) == 2
+
+
+def test_a_base_tensor_reads_the_address_at_the_time_of_the_call(load, pictures):
+    """It keeps no copy: a buffer that changed meanwhile changes the result."""
+    session, feeds = load(), base_tensors(pictures)
+    before = on_host(session.run(NAMES, feeds))[1]
+    pictures *= -1
+    assert not np.array_equal(on_host(session.run(NAMES, feeds))[1], before)
+
+
+@pytest.mark.parametrize(("generation", "word"), [("new", "check"), ("old", "Check")])
+def test_inputs_are_checked_by_their_bytes(load, pictures, capfd, generation, word):
+    """Half the bytes fail with the module's words."""
+    session = load(f"generation={generation}")
+    with pytest.raises(RuntimeError) as caught:
+        session.run(NAMES, [aclruntime.BaseTensor(pictures.ctypes.data, pictures.nbytes // 2)])
+    assert str(caught.value) == "[-1][ACL: general failure] "
+    out = capfd.readouterr().out
+    assert f"[ERROR] {word} i:0 name:input in size:3072 needsize:6144 not match\n" in out
+    assert "check input vector failed ret:-1" in out
+
+
+def test_inputs_are_checked_by_nothing_else(load, pictures):
+    """int32 of the same size runs and yields garbage, as on the device."""
+    wrong = np.ascontiguousarray(pictures.astype(np.int32))
+    labels, _ = on_host(load().run(NAMES, base_tensors(wrong)))
+    assert labels.shape == (2, 10)
+
+
+def test_an_unknown_output_is_refused(load, pictures, capfd):
+    """By name, on stdout."""
+    with pytest.raises(RuntimeError, match="general failure"):
+        load().run(["boxes"], base_tensors(pictures))
+    assert "outnames boxes not valid" in capfd.readouterr().out
+
+
+def test_times_of_the_new_generation_are_pairs(load, pictures):
+    """(start, end) in ms since the session began, one pair per execution, until they are reset."""
+    options = aclruntime.session_options()
+    options.loop = 3
+    session = load("generation=new", options=options)
+    session.run(NAMES, base_tensors(pictures))
+    times = session.sumary().exec_time_list
+    assert len(times) == 3
+    assert all(0 <= start <= end for start, end in times)
+    assert all(value == float(np.float32(value)) for pair in times for value in pair), "they are stored as float32"
+    session.reset_sumaryinfo()
+    assert session.sumary().exec_time_list == []
+
+
+def test_times_of_the_old_generation_are_durations(load, pictures):
+    """One float in ms per execution."""
+    session = load("generation=old")
+    session.run(NAMES, base_tensors(pictures))
+    (time,) = session.sumary().exec_time_list
+    assert isinstance(time, float)
+
+
+def test_a_loop_reports_its_turns(load, pictures, capfd):
+    """On one line, with carriage returns."""
+    options = aclruntime.session_options()
+    options.loop = 2
+    load(options=options).run(NAMES, base_tensors(pictures))
+    assert "\rloop inference exec: (1/2)\rloop inference exec: (2/2)" in capfd.readouterr().out
+
+
+def test_copies_are_timed_for_the_whole_process(load, pictures):
+    """One H2D per BaseTensor, one D2H per fetched output."""
+    aclruntime.MemorySummary().reset()
+    on_host(load().run(NAMES, base_tensors(pictures)))
+    assert len(aclruntime.MemorySummary().H2D_time_list) == 1
+    assert len(aclruntime.MemorySummary().D2H_time_list) == 2
+
+
+def test_the_life_of_a_session_is_told_on_stdout(load, capfd):
+    """Every line of success, past sys.stdout, as printf does."""
+    session = load()
+    session.free_resource()
+    session.free_resource()
+    aclruntime.InferenceSession.finalize()
+    lines = capfd.readouterr().out.splitlines()
+    for line in (
+        "[INFO] acl init success",
+        "[INFO] open device 0 success",
+        "[INFO] create new context",
+        "[INFO] create model description success",
+        "[INFO] end to reset device 0",
+        "[INFO] end to finalize acl",
+    ):
+        assert line in lines
+    assert sum(line.startswith("[INFO] unload model success, model Id is ") for line in lines) == 1
+
+
+def test_the_old_generation_ends_with_the_instance(load, pictures, capfd):
+    """finalize() belongs to the session and its text has one more word; afterwards nothing runs."""
+    session = load("generation=old")
+    session.finalize()
+    assert "[INFO] end to reset device is 0" in capfd.readouterr().out
+    with pytest.raises(RuntimeError):
+        session.run(NAMES, base_tensors(pictures))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "text"),
+    [
+        ("load=soc", "ModelCheckCompatibility failed, supported socVersion=Ascend310P3"),
+        ("load=soc_old", "index:0 > stream_list.size(): 0, check invalid[FUNC:SetStream]"),
+        ("load=opp", "The opp version of the model does not match the current opp run package"),
+        ("chip=310", "supported socVersion=Ascend310, but the model socVersion=Ascend310P3"),
+    ],
+    ids=["soc", "soc_old", "opp", "other_chip"],
+)
+def test_every_refusal_is_the_same_exception(load, capfd, scenario, text):
+    """The cause is only on stdout."""
+    with pytest.raises(RuntimeError) as caught:
+        load(scenario)
+    assert str(caught.value) == "[1][ACL: invalid parameter] "
+    out = capfd.readouterr().out
+    assert out.index(text) < out.index("[ERROR] load model from file failed, model file is ")
+    assert "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1" in out
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_a_truncated_om_does_not_load(load, tmp_path, generation):
+    """The exception is that of every other refusal."""
+    data = (tmp_path / "out.om").read_bytes()
+    (tmp_path / "half.om").write_bytes(data[: len(data) // 2])
+    with pytest.raises(RuntimeError) as caught:
+        load(f"generation={generation}", path=tmp_path / "half.om")
+    assert str(caught.value) == "[1][ACL: invalid parameter] "
+
+
+def test_a_missing_om_is_found_early_by_the_new_generation(load, tmp_path):
+    """The old one finds out when loading."""
+    with pytest.raises(RuntimeError, match="please check model path"):
+        load("generation=new", path=tmp_path / "none.om")
+    with pytest.raises(RuntimeError, match="ACL: invalid parameter"):
+        load("generation=old", path=tmp_path / "none.om")
+
+
+def test_the_new_generation_refuses_files_that_others_may_write(load, tmp_path):
+    """Links, group-writable files and names without .om."""
+    original = tmp_path / "out.om"
+    (tmp_path / "link.om").symlink_to(original)
+    (tmp_path / "shared.om").write_bytes(original.read_bytes())
+    (tmp_path / "shared.om").chmod(0o664)
+    (tmp_path / "out.bin").write_bytes(original.read_bytes())
+    for name in ("link.om", "shared.om", "out.bin"):
+        with pytest.raises(RuntimeError, match="please check model path"):
+            load(path=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("loop", 0, "loop num out of range. Please check."),
+        ("log_level", 5, "log level out of range. Please check."),
+        ("acl_json_path", "none.json", "please check acl json path"),
+    ],
+)
+def test_options_are_validated(load, name, value, text):
+    """By the constructor of the new generation."""
+    options = aclruntime.session_options()
+    setattr(options, name, value)
+    with pytest.raises(RuntimeError) as caught:
+        load(options=options)
+    assert str(caught.value) == text
+
+
+def test_a_device_that_is_not_there_cannot_be_opened(load, capfd):
+    """310P3 has devices 0 and 1 here; above 255 the number itself is refused."""
+    load(device=1)
+    with pytest.raises(RuntimeError):
+        load(device=2)
+    assert "[ERROR] acl open device 2 failed" in capfd.readouterr().out
+    with pytest.raises(RuntimeError, match="device id is out of range"):
+        load(device=256)
+
+
+def test_a_static_om_has_no_dynamic_batch(load, capfd):
+    """set_staticbatch() is 0, the others are refused."""
+    session = load()
+    assert session.set_staticbatch() == 0
+    with pytest.raises(RuntimeError, match="general failure"):
+        session.set_dynamic_batchsize(4)
+    assert "the dynamic_batch_size parameter is not specified for model conversion" in capfd.readouterr().out
+    with pytest.raises(RuntimeError, match="dynamic batchsize out of range"):
+        session.set_dynamic_batchsize(0)
+
+
+def test_the_old_generation_runs_only_in_its_own_thread(load, pictures):
+    """Its context belongs to the thread that opened the session; the new one takes its context along."""
+    for generation, failures in (("old", 1), ("new", 0)):
+        session, caught = load(f"generation={generation}"), []
+
+        def work(session=session, caught=caught):
+            try:
+                session.run(NAMES, base_tensors(pictures))
+            except RuntimeError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert len(caught) == failures, f"{generation}: {caught}"
+
+
+def test_executions_can_be_made_to_fail(load, pictures, capfd):
+    """run=fail fails, run=nan spoils the first rows, run=short loses the last ones."""
+    with pytest.raises(RuntimeError) as caught:
+        load("run=fail").run(NAMES, base_tensors(pictures))
+    assert str(caught.value) == "[-1][ACL: general failure] "
+    assert "acl execute failed:1" in capfd.readouterr().out
+    labels, dets = on_host(load("run=nan").run(NAMES, base_tensors(pictures)))
+    assert np.isnan(dets[:, 0]).all()
+    assert not np.isnan(dets[:, 1:]).any()
+    labels, dets = on_host(load("run=short").run(NAMES, base_tensors(pictures)))
+    assert (labels.shape, dets.shape) == ((2, 9), (2, 9, 5))
+
+
+def test_files_become_a_tensor(load, pictures, tmp_path):
+    """Their bytes, one after the other, if they are as many as the input needs."""
+    session = load()
+    for number, picture in enumerate(pictures):
+        picture.tofile(tmp_path / f"{number}.bin")
+    files = [str(tmp_path / f"{number}.bin") for number in range(2)]
+    tensor = session.create_tensor_from_fileslist(session.get_inputs()[0], files)
+    found = on_host(session.run(NAMES, [tensor]))[1]
+    np.testing.assert_array_equal(found, on_host(session.run(NAMES, base_tensors(pictures)))[1])
+    with pytest.raises(RuntimeError):
+        session.create_tensor_from_fileslist(session.get_inputs()[0], files[:1])
+
+
+def test_tensors_copy_what_they_are_given(pictures):
+    """Any buffer, bytes as uint8, and they join along the first axis."""
+    assert aclruntime.Tensor(b"abc").dtype is aclruntime.uint8
+    tensor = aclruntime.Tensor(pictures)
+    pictures[:] = 0
+    assert np.array(tensor).any()
+    assert aclruntime.batch([tensor, tensor], keep_dims=True).shape == [4, 3, 16, 16]
+
+
+def test_the_factory_makes_the_same_session(load, tmp_path):
+    """`model(path, device, options)` has defaults."""
+    load()
+    session = aclruntime.model(str(tmp_path / "out.om"))
+    assert type(session) is aclruntime.InferenceSession
+    session.free_resource()

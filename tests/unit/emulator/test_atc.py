@@ -1,0 +1,220 @@
+"""atc compiles, or fails with the code, the words and the exit status of the real one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from fcos_lib.emulator import om
+
+SUCCESS = "ATC run success, welcome to the next use."
+FAILURE = "ATC run failed, Please check the detail log, Try 'atc --help' for more information"
+
+
+def run(run_atc, command):
+    """Run the command line that a dict describes."""
+    return run_atc(*(f"{name}={value}" for name, value in command.items()))
+
+
+def test_success_is_announced_and_leaves_its_files(run_atc, command, tmp_path):
+    """Exit 0, the start line first, the OM under the output's name and the side files in the working folder."""
+    status, out, err = run(run_atc, command)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "ATC start working now, please wait for a moment."
+    assert SUCCESS in out.splitlines()
+    assert {"out.om", "fusion_result.json", "kernel_meta"} <= {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "fusion_result.json").read_text())
+
+
+def test_outputs_come_in_the_order_of_out_nodes(compile_om):
+    """`labels;dets` and `dets;labels` are two different OMs; names end in the ONNX output."""
+    first = om.read(compile_om()).header.outputs
+    second = om.read(compile_om(out_nodes="dets;labels")).header.outputs
+    assert [desc.name for desc in first] == ["Cast_15:0:labels", "Concat_19:0:dets"]
+    assert [desc.name for desc in second] == ["Concat_19:0:dets", "Cast_15:0:labels"]
+    assert [(desc.dtype, desc.shape) for desc in first] == [("int64", (2, 10)), ("float32", (2, 10, 5))]
+
+
+def test_without_out_nodes_the_models_order_is_kept(run_atc, command, tmp_path):
+    """All graph outputs, as the ONNX has them."""
+    del command["--out_nodes"]
+    assert run(run_atc, command)[0] == 0
+    assert [desc.name for desc in om.read(tmp_path / "out.om").header.outputs] == [
+        "Cast_15:0:labels",
+        "Concat_19:0:dets",
+    ]
+
+
+def test_inner_nodes_can_be_outputs(compile_om):
+    """The spelling `node:index` taps the graph; what follows the tap is not compiled."""
+    header = om.read(compile_om(out_nodes="Relu_1:0;Sigmoid_10:0")).header
+    assert [desc.name for desc in header.outputs] == ["Relu_1:0", "Sigmoid_10:0"]
+    assert header.nms is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "text"),
+    [
+        ({"--framework": ""}, "E10007", "[--framework] is required. The value must be [0(Caffe) or 1(MindSpore)"),
+        ({"--framework": "2"}, "E10007", "5(Onnx)]"),
+        ({"--model": ""}, "E10054", "not enclosed by quotation marks"),
+        ({"--soc_version": ""}, "E10054", "--soc_version"),
+        ({"--output": ""}, "E10054", "--output"),
+        ({"--model": "none.onnx"}, "E13000", "Path none.onnx is empty. Reason: No such file or directory."),
+        ({"--keep_dtype": "none.cfg"}, "E10410", "File none.cfg does not exist."),
+        ({"--model": "broken.onnx"}, "E10041", "Failed to load the model from broken.onnx."),
+        ({"--model": "empty.onnx"}, "E16004", "ONNX model has no graph."),
+        ({"--soc_version": "AscendAscend310P3"}, "E10001", "Value AscendAscend310P3 for parameter --soc_version"),
+        ({"--auto_tune_mode": "RL"}, "E10001", "AOE"),
+        ({"--log": "loud"}, "E10010", "loud"),
+        ({"--enable_single_stream": "1"}, "E10005", "either true or false"),
+        ({"--disable_reuse_memory": "yes"}, "E10006", "either 1 or 0"),
+        ({"--input_shape": "input:1,3,x,16"}, "E10002", "integers"),
+        ({"--input_shape": "input:0,3,16,16"}, "E10011", "positive integers"),
+        ({"--input_shape": "image:1,3,16,16"}, "E10016", "Opname image specified in --input_shape is not found"),
+        ({"--input_shape": "input:3,16,16"}, "E10049", "Dimension count 3"),
+        ({"--input_shape": ""}, "E10055", "static shapes only"),
+        ({"--out_nodes": "labels;boxen"}, "E11017", "boxen"),
+        ({"--precision_mode": "force_fp16", "--precision_mode_v2": "fp16"}, "E10056", "simultaneously"),
+        ({"--precision_mode": "fp8"}, "E10001", "fp8"),
+        ({"--precision_mode": "allow_mix_precision"}, "E10055", "does not imitate"),
+        ({"--insert_op_conf": "aipp.cfg"}, "E10055", "does not imitate --insert_op_conf"),
+        ({"--dynamic_batch_size": "1,2", "--dynamic_dims": "1;2"}, "E10009", "mutually exclusive"),
+        ({"--dynamic_batch_size": "1,2", "--input_shape": ""}, "E10004", "input_shape is empty"),
+        ({"--dynamic_batch_size": "1,2"}, "E10031", "batch size equaling -1"),
+        ({"--dynamic_batch_size": "1", "--input_shape": "input:-1,3,16,16"}, "E10035", "1 profiles"),
+        ({"--dynamic_batch_size": "2,2", "--input_shape": "input:-1,3,16,16"}, "E10039", "duplicate"),
+        ({"--dynamic_batch_size": "1,2", "--input_shape": "input:1~8,3,16,16"}, "E10040", "cannot have '~'"),
+        ({"--mode": "9"}, "E10001", "--mode"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and re.fullmatch(r"E\d+", value) else None,
+)
+def test_mistakes_have_their_codes(run_atc, command, tmp_path, changes, code, text):
+    """Exit 255, the failure line, then one block that begins with the code and the process id."""
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    status, out, _ = run(run_atc, command | changes)
+    assert status == 255, out
+    lines = out.splitlines()
+    assert FAILURE in lines
+    block = lines[lines.index(FAILURE) + 1]
+    assert re.match(rf"{code}: \[PID: \d+\] \d{{4}}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{{3}}\.\d{{3}} \S", block), block
+    assert text in block
+    assert not (tmp_path / "out.om").exists()
+
+
+def test_more_than_a_hundred_profiles_are_too_many(run_atc, command):
+    """The limit of dynamic batch sizes."""
+    changes = {"--dynamic_batch_size": ",".join(map(str, range(1, 102))), "--input_shape": "input:-1,3,16,16"}
+    assert "E10036: " in run(run_atc, command | changes)[1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("--frobnicate=1", "ERROR: unknown command line flag 'frobnicate'"),
+        ("dets", "ERROR: Non-option parameter: dets"),
+    ],
+)
+def test_an_unreadable_command_line_has_no_code_of_its_own(run_atc, argument, text):
+    """The cause is on stderr; stdout has the inner error of a failure that nobody recorded."""
+    status, out, err = run_atc("--framework=5", argument)
+    assert status == 255
+    assert err.strip() == text
+    assert out.endswith("E19999: Inner Error!\n        Unknown error occurred. Please check the log.\n")
+
+
+@pytest.mark.parametrize("opset", [16, 17])
+def test_the_nms_has_no_plugin_in_newer_opsets(run_atc, command, detector, opset):
+    """Exporting FCOS with a modern opset is the classic mistake."""
+    detector.opset_import[0].version = opset
+    onnx.save(detector, "detector.onnx")
+    out = run(run_atc, command)[1]
+    assert f"BatchMultiClassNMS_14, optype: ai.onnx::{opset}::BatchMultiClassNMS." in out
+    assert "E13010: " in out
+
+
+def test_an_unknown_operator_is_named(run_atc, command, detector):
+    """Operator, type, domain and opset."""
+    detector.graph.node[1].op_type = "Relux"
+    onnx.save(detector, "detector.onnx")
+    assert "No operator plugin is registered for Op: Relu_1, optype: ai.onnx::11::Relux." in run(run_atc, command)[1]
+
+
+def test_help_exits_with_0(run_atc):
+    """And compiles nothing."""
+    status, out, _ = run_atc("--help")
+    assert status == 0
+    assert "--soc_version" in out
+
+
+def test_an_om_tells_how_it_was_made(run_atc, compile_om):
+    """`--mode=6` prints command line, version and chip."""
+    compile_om()
+    status, out, _ = run_atc("--mode=6", "--om=out.om")
+    assert status == 0
+    assert "Original Atc command line: atc.bin --framework=5 --model=detector.onnx" in out
+    assert re.search(
+        r"system   info: atc_version\[.*STAND-IN.*\], soc_version\[Ascend310P3\], framework_type\[5\]\.", out
+    )
+
+
+def test_a_damaged_om_cannot_be_displayed(run_atc, tmp_path):
+    """E10041, as for any model that cannot be read; E10004 without `--om`."""
+    (tmp_path / "bad.om").write_bytes(b"?")
+    assert "E10041: " in run_atc("--mode=6", "--om=bad.om")[1]
+    assert "E10004: " in run_atc("--mode=6")[1]
+
+
+def test_a_failure_can_be_ordered_with_its_code(run_atc, command, play):
+    """`atc=fail:CODE` uses the catalogue's words, and STAND-IN where it has none."""
+    play("atc=fail:EC0010")
+    assert "Failed to import Python module [STAND-IN]." in run(run_atc, command)[1]
+    play("atc=fail:EZ9999")
+    status, out, _ = run(run_atc, command)
+    assert status == 255
+    assert re.search(r"^EZ9999: \[PID: \d+\] \S+ STAND-IN$", out, re.MULTILINE)
+
+
+def test_files_can_be_missing_halved_or_renamed(run_atc, command, play, tmp_path):
+    """Success is announced in each of the three."""
+    for scenario, name in (("atc=no_file", None), ("atc=half_file", "out.om"), ("atc=arch_suffix", "arch")):
+        play(scenario)
+        status, out, _ = run(run_atc, command)
+        assert status == 0
+        assert SUCCESS in out
+        found = sorted(tmp_path.glob("*.om"))
+        assert len(found) == (name is not None), f"{scenario} left {found}"
+        if name == "out.om":
+            assert found[0].stat().st_size < 10000
+            found[0].unlink()
+    assert found[0].name == f"out_linux_{os.uname().machine}.om"
+
+
+def test_warnings_follow_the_success_line(run_atc, command, play):
+    """The last line is no sign of success."""
+    play("atc=w11001")
+    out = run(run_atc, command)[1].splitlines()
+    assert out[-1].startswith("W11001: Op [")
+    assert out.index(SUCCESS) < len(out) - 1
+
+
+@pytest.mark.parametrize(("scenario", "status"), [("atc=crash", -9), ("atc=exit255", 255), ("atc=hang", None)])
+def test_atc_can_die_in_other_ways(tmp_path, scenario, status):
+    """Killed, silent, or never ending; nothing is written after the start line."""
+    command = [sys.executable, "-m", "fcos_lib.emulator.atc", "--framework=5"]
+    with subprocess.Popen(
+        command, env=os.environ | {"FCOS_EMULATOR": scenario}, stdout=subprocess.PIPE, cwd=tmp_path, text=True
+    ) as process:
+        assert process.stdout.readline().startswith("ATC start working now")
+        if status is None:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            process.kill()
+        else:
+            assert process.wait(20) == status
+            assert process.stdout.read() == ""

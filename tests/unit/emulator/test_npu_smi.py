@@ -1,0 +1,103 @@
+"""npu-smi prints real tables, and fails as the real one does."""
+
+import pytest
+
+from fcos_lib.emulator import npu_smi
+from fcos_lib.emulator.chips import CHIPS
+
+
+@pytest.fixture
+def run(capfd, play):
+    """Run npu-smi in a scenario: (exit status, stdout, stderr)."""
+
+    def run(scenario, *arguments):
+        play(scenario)
+        status = npu_smi.main(list(arguments))
+        printed = capfd.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_the_table_of_every_server_is_printed(run, chip):
+    """`npu-smi info` exits 0 with a table whose lines are equally wide and name the chip."""
+    status, out, _ = run(f"chip={chip}", "info")
+    assert status == 0
+    widths = {len(line) for line in out.splitlines()}
+    assert len(widths) == 1, f"the lines of the {chip} table have widths {sorted(widths)}"
+    assert out.count(f" {CHIPS[chip].name} ") >= len(CHIPS[chip].places)
+
+
+def test_the_default_table_ends_with_processes(run):
+    """The 310P3 table has the second part, which a parser must not take for cards."""
+    _, out, _ = run("", "info")
+    assert "Process id" in out
+    assert "| 0       310P3     | OK " in out
+
+
+def test_mappings_count_chips_over_all_cards(run):
+    """Device ids of the runtime are the Chip Logic IDs; the management unit has none."""
+    _, out, _ = run("chip=310P3-duo", "info", "-m")
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert [row[2] for row in rows if row[-1] == "310P3"] == ["0", "1", "2", "3"]
+    assert [row[:3] for row in rows if row[-1] == "Mcu"] == [["1", "2", "-"], ["2", "2", "-"]]
+
+
+def test_cards_are_listed_under_the_word_of_the_chip(run):
+    """310 and 310B count cards, the others have a total."""
+    assert "Card Count                     : 1" in run("chip=310B4", "info", "-l")[1]
+    assert "Total Count                    : 2" in run("chip=310P3", "info", "-l")[1]
+
+
+def test_an_a3_tells_its_name_only_when_the_board_is_asked(run):
+    """`Ascend910` in the table is `9392` on the board, without which soc_version cannot be formed."""
+    status, out, _ = run("chip=A3", "info", "-t", "board", "-i", "0", "-c", "1")
+    assert status == 0
+    assert "NPU Name                       : 9392" in out
+    assert "Chip Name                      : Ascend910" in out
+
+
+def test_boards_are_labelled_as_a_stand_in(run):
+    """Whoever records serial numbers records the label."""
+    assert "Serial Number                  : STAND-IN" in run("", "info", "-t", "board", "-i", "0")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("info", "-x"), ("set",), ("info", "-t"), ("info", "-t", "health", "-i", "0"), ("info", "-i", "0")],
+)
+def test_unknown_commands_are_refused(run, arguments):
+    """What the emulator does not know it does not answer."""
+    status, out, _ = run("", *arguments)
+    assert status != 0
+    assert out.startswith("Command or option is not found.")
+
+
+def test_a_card_that_is_not_there_is_refused(run):
+    """Ids are the server's own: a 910B4 server has NPU 5 and no NPU 0."""
+    assert run("chip=910B4", "info", "-t", "board", "-i", "0")[0] != 0
+    assert run("chip=910B4", "info", "-t", "board", "-i", "5", "-c", "0")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("scenario", "status", "text"),
+    [
+        ("npu_smi=absent", 127, "command not found"),
+        ("npu_smi=187", 187, "ret is -8005"),
+        ("npu_smi=172", 172, "the device is used. ret is -8020"),
+        ("npu_smi=none", 0, "There is no NPU card on this server."),
+        ("npu_smi=garbage", 0, "HBM(MB)"),
+    ],
+)
+def test_failures_have_the_exit_status_of_the_real_tool(run, scenario, status, text):
+    """The status is the driver's code in one byte, 127 where there is no driver."""
+    found, out, err = run(scenario, "info")
+    assert (found, text in out + err) == (status, True), f"{found}: {out}{err}"
+
+
+def test_a_misspelt_scenario_stops_the_tool(run):
+    """It must not print a healthy table."""
+    status, out, err = run("chip=nothing", "info")
+    assert (status, out) == (2, "")
+    assert "chip=nothing" in err

@@ -1,0 +1,130 @@
+"""Only plain weights of the right architecture get in, and nothing in the file is run."""
+
+import hashlib
+import os
+import pickle
+
+import pytest
+import torch
+
+from fcos_lib.contract import COCO_R50, SHAPES
+from fcos_lib.errors import CheckpointError
+from fcos_lib.model.checkpoint import RENAMED, read_checkpoint, verify_name
+from fcos_lib.model.detector import load_detector
+from fixtures.options import EMBEDDED_CHECKPOINT
+
+
+def save(path, weights, **more):
+    """A checkpoint as mmengine lays it out."""
+    torch.save({"state_dict": weights, "meta": {}, **more}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """The embedded weights."""
+    return read_checkpoint(EMBEDDED_CHECKPOINT)
+
+
+def test_key_names_of_2019_are_understood(tmp_path, weights):
+    """mmdet 1.x called the three last convolutions fcos_*."""
+    old = dict(weights)
+    for before, after in RENAMED.items():
+        for key in [key for key in old if key.startswith(after)]:
+            old[before + key.removeprefix(after)] = old.pop(key)
+    assert any("fcos_cls" in key for key in old)
+    assert read_checkpoint(save(tmp_path / "old.pth", old)).keys() == weights.keys()
+
+
+def test_the_old_file_format_is_understood(tmp_path, weights):
+    """Files of 2019 are not zip archives."""
+    path = tmp_path / "old.pth"
+    torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
+    assert read_checkpoint(path).keys() == weights.keys()
+
+
+def test_a_bare_state_dict_is_understood(tmp_path, weights):
+    """Without the wrapping dict."""
+    torch.save(weights, tmp_path / "bare.pth")
+    assert read_checkpoint(tmp_path / "bare.pth").keys() == weights.keys()
+
+
+class Evil:
+    """Runs a command when unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch, how):
+    """A pickle that calls os.system is refused before anything happens."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    if how == "torch":
+        torch.save({"state_dict": {"x": Evil()}}, path)
+    else:
+        path.write_bytes(pickle.dumps({"state_dict": {"x": Evil()}}))
+    with pytest.raises(CheckpointError, match="cannot be read as plain weights"):
+        read_checkpoint(path)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99], ids=["empty", "head", "half", "most"])
+def test_a_truncated_checkpoint_is_one_clear_error(tmp_path, keep):
+    """Whatever torch raises for it."""
+    data = EMBEDDED_CHECKPOINT.read_bytes()
+    path = tmp_path / "cut.pth"
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_checkpoint(path)
+
+
+def test_a_missing_checkpoint_names_the_option(tmp_path):
+    """--checkpoint."""
+    with pytest.raises(CheckpointError, match="--checkpoint"):
+        read_checkpoint(tmp_path / "none.pth")
+
+
+def test_a_name_with_a_hash_is_checked_against_it(tmp_path):
+    """OpenMMLab names end in the first eight digits of the sha256."""
+    data = b"some weights"
+    digest = hashlib.sha256(data).hexdigest()
+    good, bad = tmp_path / f"model-{digest[:8]}.pth", tmp_path / "model-00000000.pth"
+    good.write_bytes(data)
+    bad.write_bytes(data)
+    assert verify_name(good) == digest
+    with pytest.raises(CheckpointError, match="should have a sha256 that begins with 00000000"):
+        verify_name(bad)
+
+
+def test_another_architecture_lists_its_keys(tmp_path, weights):
+    """Missing, unexpected and mis-shaped keys in one error."""
+    wrong = dict(weights)
+    del wrong["bbox_head.conv_reg.bias"]
+    wrong["bbox_head.gn.weight"] = torch.zeros(3)
+    wrong["bbox_head.conv_cls.bias"] = torch.zeros(80)
+    with pytest.raises(CheckpointError) as failure:
+        load_detector(SHAPES, save(tmp_path / "wrong.pth", wrong))
+    for words in ("1 missing (bbox_head.conv_reg.bias)", "1 unexpected (bbox_head.gn.weight)", "(80,), expected (8,)"):
+        assert words in str(failure.value)
+
+
+def test_the_embedded_checkpoint_is_not_the_coco_model():
+    """The same keys with other shapes."""
+    with pytest.raises(CheckpointError, match="of another shape"):
+        load_detector(COCO_R50, EMBEDDED_CHECKPOINT)
+
+
+def test_nan_weights_are_refused(tmp_path, weights):
+    """A diverged training run never reaches the device."""
+    bad = {key: value.clone() for key, value in weights.items()}
+    bad["backbone.conv1.weight"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"NaN or infinite weights in backbone.conv1.weight"):
+        load_detector(SHAPES, save(tmp_path / "nan.pth", bad))
+
+
+def test_values_that_are_no_tensors_are_refused(tmp_path):
+    """A state dict of numbers."""
+    with pytest.raises(CheckpointError, match="not a tensor"):
+        read_checkpoint(save(tmp_path / "x.pth", {"a": 1}))

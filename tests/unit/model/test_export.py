@@ -1,0 +1,117 @@
+"""The exported graphs are the ones that were promised, and a graph that is not is refused."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from fcos_lib.contract import SHAPES
+from fcos_lib.errors import ExportError
+from fcos_lib.model.export import OPSET, check_trunk, decode_with_torch, head_names, operator_counts, tensor_shape
+from fcos_lib.model.nms import NMS_OPERATOR, ascend, portable
+
+
+def copy(model):
+    """A model to damage."""
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    return other
+
+
+def test_the_trunk_has_opset_11_and_a_dynamic_batch(trunk):
+    """Names, shapes and opset."""
+    assert [(entry.domain, entry.version) for entry in trunk.opset_import] == [("", OPSET)]
+    assert [tensor_shape(value) for value in trunk.graph.input] == [["batch", 3, 256, 427]]
+    assert {value.name: tensor_shape(value) for value in trunk.graph.output} == {
+        "boxes": ["batch", 1580, 4],
+        "scores": ["batch", 1580, 8],
+    }
+
+
+def test_the_heads_tensors_can_be_tapped_by_name(trunk):
+    """class_p3 ... centerness_p7 exist inside the graph."""
+    made = {name for node in trunk.graph.node for name in node.output}
+    assert set(head_names(SHAPES)) <= made
+    assert head_names(SHAPES)[0] == "class_p3"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda m: setattr(m.opset_import[0], "version", 13), "opset"),
+        (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1), "inputs"),
+        (lambda m: m.graph.output.pop(), "outputs"),
+    ],
+    ids=["opset", "static-batch", "output"],
+)
+def test_a_trunk_that_breaks_the_promise_is_refused(trunk, damage, words):
+    """Each part of the check can fail."""
+    broken = copy(trunk)
+    damage(broken)
+    with pytest.raises(ExportError, match=words):
+        check_trunk(broken, SHAPES)
+
+
+def test_the_portable_ending_uses_standard_operators_only(trunk):
+    """onnx.checker accepts it; labels and dets come first."""
+    model = portable(trunk, SHAPES)
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.output] == ["labels", "dets", "boxes", "scores"]
+
+
+def test_the_ascend_ending_has_the_operator_as_the_recipes_patch_writes_it(trunk):
+    """Default domain, fp16 inputs, four outputs, the contract's settings."""
+    model = ascend(trunk, SHAPES)
+    (node,) = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
+    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    assert node.domain == ""
+    assert len(node.output) == 4
+    assert attributes == {
+        "score_threshold": pytest.approx(0.05),
+        "iou_threshold": pytest.approx(0.5),
+        "max_size_per_class": 100,
+        "max_total_size": 100,
+    }
+    made_by = {name: n for n in model.graph.node for name in n.output}
+    for name in node.input:
+        cast = made_by[name]
+        assert (cast.op_type, cast.attribute[0].i) == ("Cast", onnx.TensorProto.FLOAT16)
+    assert [value.name for value in model.graph.output] == ["labels", "dets"]
+
+
+def test_both_endings_share_the_trunks_weights(trunk):
+    """Same initialisers, byte for byte."""
+    weights = {tensor.name: tensor.raw_data for tensor in trunk.graph.initializer}
+    for ending in (portable(trunk, SHAPES), ascend(trunk, SHAPES)):
+        assert weights.items() <= {tensor.name: tensor.raw_data for tensor in ending.graph.initializer}.items()
+
+
+def test_the_trunk_computes_what_torch_computes(detector, session):
+    """Candidates of noise: same boxes and scores, as sets, since equal scores may swap."""
+    batch = np.random.default_rng(1).normal(0, 50, SHAPES.input_shape(2)).astype(np.float32)
+    boxes, scores = session.candidates(batch)
+    torch_boxes, torch_scores, *heads = decode_with_torch(detector, torch.from_numpy(batch), SHAPES)
+    assert [tuple(head.shape[1:2]) for head in heads[:5]] == [(8,)] * 5
+    first = SHAPES.candidates_by_level[0]  # the cut level may swap ties; the others keep their order
+    np.testing.assert_allclose(boxes[:, first:], torch_boxes[:, first:].numpy(), atol=1e-2)
+    np.testing.assert_allclose(scores[:, first:], torch_scores[:, first:].numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        np.sort(scores[:, :first].max(2)), np.sort(torch_scores[:, :first].max(2).values.numpy()), atol=1e-5
+    )
+
+
+def test_one_picture_alone_or_in_a_batch_is_the_same(session):
+    """The portable ending is right for any batch size, blank slots included."""
+    batch = np.random.default_rng(2).normal(0, 60, SHAPES.input_shape(3)).astype(np.float32)
+    batch[1] = 0
+    together = session.run(batch)
+    for slot in range(3):
+        alone = session.run(batch[slot : slot + 1])
+        np.testing.assert_allclose(together.dets[slot], alone.dets[0], atol=1e-3)
+
+
+def test_operator_counts_are_what_a_resnet_50_with_fpn_has(trunk):
+    """53 backbone convolutions, 8 in the FPN, 11 head convolutions on each of five levels; batch norm folded away."""
+    counts = operator_counts(trunk)
+    assert counts["Conv"] == 53 + 8 + 11 * 5
+    assert "BatchNormalization" not in counts

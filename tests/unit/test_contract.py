@@ -1,0 +1,46 @@
+"""The contract says what the recipe says."""
+
+import pytest
+
+from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, contract_for
+from fcos_lib.errors import UsageError
+
+
+def test_the_coco_contract_hands_3350_candidates_to_nms():
+    """1,000 points from each of P3-P5, all 273 of P6 and all 77 of P7."""
+    assert COCO_R50.candidates_by_level == (1000, 1000, 1000, 273, 77)
+    assert COCO_R50.candidates == 3350
+
+
+def test_the_coco_input_has_the_size_of_the_recipes_files():
+    """One picture is 12,796,800 bytes of float32."""
+    _, channels, height, width = COCO_R50.input_shape(1)
+    assert 4 * channels * height * width == 12_796_800
+
+
+def test_level_shapes_round_up_at_every_halving():
+    """427 columns become 54 at stride 8, as convolutions with padding make them."""
+    assert SHAPES.level_shapes == ((32, 54), (16, 27), (8, 14), (4, 7), (2, 4))
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_class_names_are_unique(name):
+    """A label must mean one class."""
+    classes = CONTRACTS[name].classes
+    assert len(set(classes)) == len(classes)
+
+
+def test_coco_has_80_classes():
+    """The published checkpoint has 80 class channels."""
+    assert len(COCO_R50.classes) == 80
+
+
+def test_a_contract_is_found_by_its_class_names_in_any_order():
+    """Annotation files list categories in an order of their own."""
+    assert contract_for(tuple(reversed(SHAPES.classes))) is SHAPES
+
+
+def test_unknown_classes_are_refused_with_the_known_contracts():
+    """A dataset of another kind is a usage error that names what would fit."""
+    with pytest.raises(UsageError, match=r"known contracts: coco_r50 \(80 classes\), shapes"):
+        contract_for(("cat", "dog"))
