@@ -25,4 +25,7 @@ clean:  ## remove artifacts and caches, keep .venv
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -e '.[export,test,dev]' -c constraints.txt
+	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
+	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check \
+	    --only-binary :all: --force-reinstall --no-deps opencv-python-headless -c constraints.txt
 	touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fcos_lib.ascend.aipp import aipp_config
 from fcos_lib.ascend.atc import AtcOptions, compile_om
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
@@ -67,7 +68,7 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
 def om_artifact(
     store: Store, onnx_models: Artifact, contract: ModelContract, toolkit: Toolkit, options: AtcOptions
 ) -> Artifact:
-    """The OM of one batch size, with atc's log beside it."""
+    """The OM of one batch size, with atc's log and, if there is one, the AIPP configuration beside it."""
     inputs = {
         "contract": contract.as_dict(),
         "onnx": onnx_models.files[ASCEND],
@@ -75,6 +76,8 @@ def om_artifact(
         "batch": options.batch,
         "precision_mode": options.precision_mode,
         "extra": list(options.extra),
+        "input_layout": options.layout.value,
+        "aipp": aipp_config(contract) if options.aipp else None,
         "cann": toolkit.cann_version,
     }
 

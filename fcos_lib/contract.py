@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import Any
 
 from fcos_lib.errors import UsageError
@@ -24,6 +25,20 @@ SHAPES_CLASSES = (
     "green ring",
 )  # fmt: skip
 """The classes of the embedded default in label order. Three pairs differ in colour alone, so that a BGR/RGB swap shows."""
+
+
+class InputLayout(str, Enum):
+    """How the network input lies in memory, which says who subtracts the mean."""
+
+    FLOAT_NCHW = "float32 NCHW"
+    """float32[N, 3, H, W], BGR, the mean subtracted on the host: the recipe's input."""
+    UINT8_NHWC = "uint8 NHWC (AIPP)"
+    """uint8[N, H, W, 3], BGR as decoded: AIPP subtracts the mean on the device. A quarter of the bytes."""
+
+    @property
+    def dtype(self) -> str:
+        """numpy's name of the element type."""
+        return self.value.split()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +101,16 @@ class ModelContract:
         """Boxes per picture that reach NMS (3,350 for `COCO_R50`)."""
         return sum(self.candidates_by_level)
 
-    def input_shape(self, batch: int) -> tuple[int, int, int, int]:
+    @property
+    def padding_bgr(self) -> tuple[int, int, int]:
+        """What surrounds a uint8 picture: the nearest to the mean, so that next to nothing is left of it without the mean."""
+        blue, green, red = (round(mean) for mean in self.mean_bgr)
+        return blue, green, red
+
+    def input_shape(self, batch: int, layout: InputLayout = InputLayout.FLOAT_NCHW) -> tuple[int, int, int, int]:
         """Shape of the network input for a batch size."""
+        if layout is InputLayout.UINT8_NHWC:
+            return (batch, self.height, self.width, 3)
         return (batch, 3, self.height, self.width)
 
     def as_dict(self) -> dict[str, Any]:

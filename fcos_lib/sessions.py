@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import SessionError
 
 
@@ -49,9 +49,11 @@ class Session(Protocol):
     """Something that runs batches of the contract's input. Used as a context manager; not shared between threads."""
 
     contract: ModelContract
+    layout: InputLayout
+    """What `run` takes."""
 
-    def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """Detections for float32[N, 3, H, W]; `SessionError` if the input or what comes back breaks the contract."""
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Detections for a batch in the session's layout; `SessionError` if it or what comes back breaks the contract."""
         ...
 
     def close(self) -> None:
@@ -65,14 +67,23 @@ class Session(Protocol):
     ) -> None: ...
 
 
-def check_input(batch: NDArray[Any], contract: ModelContract, size: int | None) -> None:
-    """`SessionError` unless `batch` is a C-contiguous float32[size, 3, H, W]; `size` None allows any batch."""
-    expected = contract.input_shape(size if size is not None else (batch.shape[0] if batch.ndim else 0))
+def check_input(
+    batch: NDArray[Any], contract: ModelContract, size: int | None, layout: InputLayout = InputLayout.FLOAT_NCHW
+) -> None:
+    """`SessionError` unless `batch` is C-contiguous and has the layout's shape and dtype; `size` None allows any batch."""
+    count = size if size is not None else (batch.shape[0] if batch.ndim else 0)
+    for other in InputLayout:
+        if other is not layout and batch.dtype == other.dtype and batch.shape == contract.input_shape(count, other):
+            raise SessionError(
+                f"input '{contract.input_name}' is {other.value}, and this model takes {layout.value}",
+                "pass the session's layout to fcos_lib.stream.feed when building batches",
+            )
+    expected = contract.input_shape(count, layout)
     problems = []
     if batch.shape != expected:
         problems.append(f"shape {batch.shape}, expected {expected}")
-    if batch.dtype != np.float32:
-        problems.append(f"dtype {batch.dtype}, expected float32")
+    if batch.dtype != layout.dtype:
+        problems.append(f"dtype {batch.dtype}, expected {layout.dtype}")
     if not batch.flags.c_contiguous:
         problems.append("memory is not contiguous")
     if problems:
@@ -113,6 +124,7 @@ class OnnxSession:
         import onnxruntime
 
         self.contract = contract
+        self.layout = InputLayout.FLOAT_NCHW
         self.path = model
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

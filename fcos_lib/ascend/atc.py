@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcos_lib.ascend.aipp import CONFIG_NAME, aipp_config
 from fcos_lib.ascend.atc_errors import diagnose
 from fcos_lib.ascend.process import TimedOut, read_output, run_tool
 from fcos_lib.ascend.toolkit import Toolkit
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import AtcError, UsageError
 
 LOG_NAME = "atc.log"
 OM_STEM = "model"
 
-_OWNED = frozenset(
-    {"framework", "model", "output", "input_format", "input_shape", "out_nodes", "soc_version", "mode", "om"}
-)
+_OWNED = frozenset((
+    "framework", "model", "output", "input_format", "input_shape", "insert_op_conf", "out_nodes", "soc_version", "mode",
+    "om",
+))  # fmt: skip
 """Options that decide what the OM is; `AtcOptions.extra` may not replace them."""
 
 _PYTHON_VARIABLES = frozenset({"VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "PYTHONHOME"})
@@ -43,11 +45,19 @@ class AtcOptions:
     """atc's `--precision_mode`; empty passes none (for `--precision_mode_v2` in `extra`, which excludes it)."""
     extra: tuple[str, ...] = ()
     """Further options, each written `--name=value`."""
+    aipp: bool = False
+    """Whether AIPP subtracts the mean on the device, so that the OM takes uint8 pictures."""
+
+    @property
+    def layout(self) -> InputLayout:
+        """What the OM takes."""
+        return InputLayout.UINT8_NHWC if self.aipp else InputLayout.FLOAT_NCHW
 
 
 def command(atc: Path, model: Path, output: Path, contract: ModelContract, options: AtcOptions) -> list[str]:
     """The argument list that compiles `model` to `<output>.om`; no shell, so that the `;` of `--out_nodes` is plain text.
 
+    With AIPP, its configuration has to lie beside the output, under `CONFIG_NAME`.
     `UsageError` for a batch size below 1, or an `extra` that is no `--name=value` or replaces what the contract decides.
     """
     if options.batch < 1:
@@ -72,6 +82,8 @@ def command(atc: Path, model: Path, output: Path, contract: ModelContract, optio
         f"--out_nodes={';'.join(contract.output_names)}",
         f"--soc_version={options.soc_version}",
     ]
+    if options.aipp:
+        arguments.append(f"--insert_op_conf={output.parent / CONFIG_NAME}")
     if options.precision_mode:
         arguments.append(f"--precision_mode={options.precision_mode}")
     if "log" not in names:
@@ -109,7 +121,7 @@ def compile_om(
 ) -> Path:
     """Compile `onnx` (the ascend ending) and return the OM: `model.om` or `model_linux_<arch>.om` in `output_dir`.
 
-    What atc prints is in `output_dir/atc.log`, its side files go to a scratch folder that is removed. An OM that was in
+    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `output_dir/aipp.cfg`; atc's side files go to a scratch folder that is removed. An OM that was in
     `output_dir` is removed first, so that one left there after a failure is never an old or a half-written one.
     `AtcError` if atc is missing, fails, exceeds `timeout_s` seconds or writes nothing; it names the log, which is copied to
     `failed_log` then, for callers that remove `output_dir`.
@@ -121,6 +133,8 @@ def compile_om(
     output_dir.mkdir(parents=True, exist_ok=True)
     arguments = command(atc, onnx, output_dir / OM_STEM, contract, options)
     _remove_oms(output_dir)
+    if options.aipp:
+        (output_dir / CONFIG_NAME).write_text(aipp_config(contract), encoding="utf-8")
     log = output_dir / LOG_NAME
     hint = f"log: {failed_log.absolute() if failed_log else log}"
     try:

@@ -51,6 +51,7 @@ _ADVICE_BY_CODE: dict[str, str] = {
     "E10007": "an option that atc requires is missing or empty",
     "E10016": "the model's input has another name than the contract says: pass the ascend ending of the same contract",
     "E10041": "the model file is damaged: build it again",
+    "E10052": "compare the AIPP configuration that --insert_op_conf names with the ATC user guide",
     "E10054": "an option is empty: an unquoted ';' in --out_nodes does this when the command is typed by hand",
     "E10056": "pass either precision_mode or --precision_mode_v2",
     "E10410": "the file named there does not exist on this machine",

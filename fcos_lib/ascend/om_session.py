@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fcos_lib.ascend.acl_errors import runtime_error
 from fcos_lib.ascend.console import Console
 from fcos_lib.ascend.om_tensors import check_input_descs, output_places
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DeviceError, SessionError
 from fcos_lib.sessions import Outputs, check_input, check_outputs
 
@@ -30,10 +30,18 @@ _LOG_WARNINGS = 3
 class OmSession:
     """The candidate: one OM of one batch size on one device."""
 
-    def __init__(self, om: Path, contract: ModelContract, batch: int, device_id: int = 0) -> None:
-        """Load `om`.
+    def __init__(
+        self,
+        om: Path,
+        contract: ModelContract,
+        batch: int,
+        device_id: int = 0,
+        layout: InputLayout = InputLayout.FLOAT_NCHW,
+    ) -> None:
+        """Load `om`, which takes batches in `layout`.
 
-        `SessionError` if the file is missing, cannot be loaded here or is not the contract's model at this batch size;
+        `SessionError` if the file is missing, cannot be loaded here or is not the contract's model in this layout and at
+        this batch size;
         `DeviceError` if aclruntime is missing or the device cannot be opened.
         """
         if not om.is_file():
@@ -41,6 +49,7 @@ class OmSession:
         if not 0 <= device_id <= 255:  # aclruntime's own bound
             raise DeviceError(f"device id {device_id} is out of range", "pass an id between 0 and 255")
         self.contract = contract
+        self.layout = layout
         self.path = om.resolve()  # newer aclruntime refuses links, and relative paths break when it changes the folder
         self.batch = batch
         self.device_id = device_id
@@ -57,7 +66,7 @@ class OmSession:
             self.stand_in = bool(getattr(runtime, "STAND_IN", False))
             self._base_tensor = runtime.BaseTensor
             self._session = self._load(runtime)
-            check_input_descs(self._session.get_inputs(), contract, batch, om)
+            check_input_descs(self._session.get_inputs(), contract, batch, om, layout)
             outputs = list(self._session.get_outputs())
             self._names = [str(desc.name) for desc in outputs]
             self._labels, self._dets = output_places(outputs, contract, batch, om)
@@ -66,14 +75,14 @@ class OmSession:
                 self.close()
             raise
 
-    def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """Detections for float32[N, 3, H, W] with N the OM's batch size, computed and copied back.
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Detections for a batch in the session's layout with N the OM's batch size, computed and copied back.
 
         `SessionError` if the input or what comes back breaks the contract, or from another thread or process than the
         one that loaded the OM; `DeviceError` if the device fails.
         """
         session = self._own()
-        check_input(batch, self.contract, self.batch)
+        check_input(batch, self.contract, self.batch, self.layout)
         try:
             with self._console.capture():
                 # A BaseTensor is an address: `batch` has to outlive the call, and does.

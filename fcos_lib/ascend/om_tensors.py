@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import SessionError
 
 _DTYPES = {
@@ -17,6 +17,9 @@ _DTYPES = {
     10: "uint64", 11: "double", 12: "bool",
 }  # fmt: skip
 """ACL's numbers of the data types (aclruntime exports the same)."""
+
+_NHWC = 1
+"""ACL's number of the format that AIPP forces upon its input (aclruntime: 0 NCHW, 1 NHWC, 2 ND)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +30,33 @@ class _Tensor:
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    nhwc: bool
 
     def __str__(self) -> str:
-        return f"'{self.name}' {self.dtype}{list(self.shape)}"
+        return f"'{self.name}' {self.dtype}{list(self.shape)}{' NHWC' * self.nhwc}"
 
 
-def check_input_descs(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> None:
-    """`SessionError` unless the OM has the contract's input alone, float32[batch, 3, H, W], in name, shape and bytes."""
+def check_input_descs(
+    descs: Iterable[Any],
+    contract: ModelContract,
+    batch: int,
+    om: Path,
+    layout: InputLayout = InputLayout.FLOAT_NCHW,
+) -> None:
+    """`SessionError` unless the OM has the contract's input alone, in name, type, shape, format and bytes of `layout`."""
     found = [_plain(desc) for desc in descs]
-    shape = contract.input_shape(batch)
-    expected = _Tensor(contract.input_name, "float32", shape, int(np.prod(shape)) * 4)
+    shape = contract.input_shape(batch, layout)
+    nbytes = int(np.prod(shape)) * np.dtype(layout.dtype).itemsize
+    expected = _Tensor(contract.input_name, layout.dtype, shape, nbytes, nhwc=layout is InputLayout.UINT8_NHWC)
     if found == [expected]:
         return
     advice = "compile the OM from this contract's ascend ending at this batch size"
-    if any(tensor.dtype == "uint8" for tensor in found):
-        advice = "an OM with AIPP normalises on the device: compile it without --insert_op_conf"
+    if layout is InputLayout.UINT8_NHWC:
+        advice = (
+            "compile the OM with --insert_op_conf and this contract's AIPP configuration, or test it without --aipp"
+        )
+    elif any(tensor.dtype == "uint8" for tensor in found):
+        advice = "an OM with AIPP normalises on the device: compile it without --insert_op_conf, or test it with --aipp"
     elif any(-1 in tensor.shape for tensor in found):
         advice = "one OM per batch size: compile it without dynamic batch, image size or dims"
     sizes = "".join(f" ({tensor.nbytes} bytes)" for tensor in found) if len(found) == 1 else ""
@@ -95,6 +110,7 @@ def _plain(desc: Any) -> _Tensor:
         dtype=_DTYPES.get(number, f"type{number}"),
         shape=tuple(int(size) for size in desc.shape),
         nbytes=int(desc.size),
+        nhwc=int(desc.format) == _NHWC,
     )
 
 

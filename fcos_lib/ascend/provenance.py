@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fcos_lib.ascend.atc import om_info
 from fcos_lib.ascend.toolkit import Toolkit
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.store import MANIFEST, sha256_of
 
@@ -29,6 +29,8 @@ class OmFacts:
     """The ONNX it was compiled from; empty if nobody wrote that down."""
     precision_mode: str
     cann_version: str
+    input_layout: InputLayout = InputLayout.FLOAT_NCHW
+    """uint8 if it was compiled with `--insert_op_conf`."""
 
 
 def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
@@ -54,6 +56,7 @@ def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
         onnx_sha256=str(inputs.get("onnx", "")),
         precision_mode=options.get("precision_mode", "force_fp16"),
         cann_version=info.get("atc_version", "unknown"),
+        input_layout=InputLayout.UINT8_NHWC if options.get("insert_op_conf") else InputLayout.FLOAT_NCHW,
     )
 
 
@@ -74,7 +77,14 @@ def find_oms(toolkit: Toolkit, folder: Path, contract: ModelContract) -> dict[in
     return found
 
 
-def check_provenance(facts: OmFacts, *, soc_version: str, onnx_sha256: str, contract: ModelContract) -> None:
+def check_provenance(
+    facts: OmFacts,
+    *,
+    soc_version: str,
+    onnx_sha256: str,
+    contract: ModelContract,
+    layout: InputLayout = InputLayout.FLOAT_NCHW,
+) -> None:
     """`UsageError` that names everything that does not belong: another chip, ONNX, input or order of outputs."""
     order = ";".join(contract.output_names)
     wrong = []
@@ -86,10 +96,13 @@ def check_provenance(facts: OmFacts, *, soc_version: str, onnx_sha256: str, cont
         wrong.append(f"its outputs are '{facts.out_nodes}', the contract's are '{order}'")
     if facts.batch == 0:
         wrong.append(f"its input is not '{contract.input_name}' with a fixed batch size")
+    if facts.input_layout is not layout:
+        wrong.append(f"its input is {facts.input_layout.value}, this run feeds {layout.value}")
     if wrong:
         raise UsageError(
             f"{facts.path} does not belong to this run: {'; '.join(wrong)}",
-            f"compile it again with --soc_version={soc_version} --out_nodes='{order}'",
+            f"compile it again with --soc_version={soc_version} --out_nodes='{order}'"
+            + (", with or without --insert_op_conf as --aipp says" if facts.input_layout is not layout else ""),
         )
 
 
@@ -99,7 +112,7 @@ def _options(command: str) -> dict[str, str]:
         words = shlex.split(command)
     except ValueError:
         words = command.split()
-    known = ("input_shape", "out_nodes", "soc_version", "precision_mode", "model")
+    known = ("input_shape", "out_nodes", "soc_version", "precision_mode", "model", "insert_op_conf")
     options: dict[str, str] = {}
     for position, word in enumerate(words):
         if not word.startswith("-"):

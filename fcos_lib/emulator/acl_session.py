@@ -17,6 +17,7 @@ from fcos_lib.emulator.acl_tensor import BaseTensor, Tensor, dtype, session_opti
 from fcos_lib.emulator.chips import CHIPS
 from fcos_lib.emulator.device import Model, apply_fault
 from fcos_lib.emulator.load_texts import load_refusal
+from fcos_lib.emulator.om import TensorDesc
 from fcos_lib.errors import SessionError
 
 BAD_PARAMETER = "[1][ACL: invalid parameter] "
@@ -68,8 +69,8 @@ class Session:
         self._model = self._load()
         self._id = next(_model_ids)
         say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
-        self._inputs = [_describe(desc.name, desc.dtype, desc.shape) for desc in self._model.header.inputs]
-        self._outputs = [_describe(desc.name, desc.dtype, desc.shape) for desc in self._model.header.outputs]
+        self._inputs = [_describe(desc) for desc in self._model.header.inputs]
+        self._outputs = [_describe(desc) for desc in self._model.header.outputs]
 
     def _check_arguments(self) -> None:
         """The old generation finds out when loading."""
@@ -230,6 +231,7 @@ def _numpy_type(kind: dtype) -> np.dtype[Any]:
     return np.dtype({"double": "float64"}.get(kind.name, kind.name))
 
 
-def _describe(name: str, kind: str, shape: tuple[int, ...]) -> tensor_desc:
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    return tensor_desc(name, acl_tensor.acl_type(kind), 0 if len(shape) == 4 else 2, list(shape), size, size)
+def _describe(desc: TensorDesc) -> tensor_desc:
+    size = int(np.prod(desc.shape)) * np.dtype(desc.dtype).itemsize
+    layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2  # NHWC, NCHW, ND
+    return tensor_desc(desc.name, acl_tensor.acl_type(desc.dtype), layout, list(desc.shape), size, size)

@@ -42,27 +42,35 @@ def _load(path: Path) -> onnx.ModelProto:
 
 def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | None:
     """Compile and write the OM and its side files; the path of the OM, None if the scenario forbids it."""
-    from fcos_lib.emulator import om
+    from fcos_lib.emulator import aipp, om
     from fcos_lib.emulator.compile import compile_onnx
     from fcos_lib.emulator.install import version
 
     mode = precision_mode(options)
+    conf = options.get("insert_op_conf")
+    found = aipp.read_config(Path(conf)) if conf else []
     out_nodes = [name for name in options.get("out_nodes", "").split(";") if name]
     program = compile_onnx(
         _load(Path(options["model"])), input_shapes(options.get("input_shape", "")), out_nodes, mode in ROUNDING_MODES
     )
+    steps = aipp.settle(found, [desc.shape for desc in program.inputs], options["soc_version"])
+    inputs = list(program.inputs)
+    for step in steps:
+        batch, name = inputs[step.rank].shape[0], inputs[step.rank].name
+        inputs[step.rank] = om.TensorDesc(name, "uint8", (batch, step.height, step.width, 3), nhwc=True)
     header = om.OmHeader(
         command=command,
         soc_version=options["soc_version"],
         atc_version=version(),
         opp_version=version(),
         precision_mode=mode,
-        inputs=program.inputs,
+        inputs=tuple(inputs),
         outputs=program.outputs,
         tensors=program.tensors,
         nms=program.nms,
         nms_inputs=program.nms_inputs,
         nms_outputs=program.nms_outputs,
+        aipp=steps,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
     Path("fusion_result.json").write_text(json.dumps({"session_and_graph_id_0_0": {"graph_fusion": {}, STAND_IN: {}}}))

@@ -84,6 +84,7 @@ _CATALOGUE = {
         "Dimension count {} configured in --input_shape does not match dimension count {} of the node.",
         "Set the dimension count in --input_shape according to the dimension count of the node.",
     ),
+    "E10052": _Entry("AIPP configuration is invalid. Reason: {}.", _NA),
     "E10054": _Entry(
         "The required parameter {} for ATC is empty. Another possible reason is that the values of some parameters are "
         'not enclosed by quotation marks ("").',

@@ -28,6 +28,9 @@ class Model:
     def execute(self, inputs: list[Array]) -> list[Array]:
         """The outputs, in the header's order, for arrays in the header's order, shapes and dtypes."""
         given = {desc.name: array for desc, array in zip(self.header.inputs, inputs, strict=True)}
+        for step in self.header.aipp:
+            name = self.header.inputs[step.rank].name
+            given[name] = step.apply(given[name])
         values = given | _run(self._before, given)
         if self.header.nms is not None:
             boxes, scores = (values[name] for name in self.header.nms_inputs)

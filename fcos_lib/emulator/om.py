@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.emulator import STAND_IN
+from fcos_lib.emulator import STAND_IN, aipp
 from fcos_lib.emulator.nms import NmsSettings
 from fcos_lib.errors import SessionError
 
@@ -31,6 +31,8 @@ class TensorDesc:
     dtype: str
     """numpy's name of the element type, such as `float32`."""
     shape: tuple[int, ...]
+    nhwc: bool = False
+    """The format of four axes is NCHW, but for what AIPP takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class OmHeader:
     """Graph tensors of boxes and scores."""
     nms_outputs: tuple[str, ...]
     """Graph tensors of boxes, scores, classes and counts; empty names are unused."""
+    aipp: tuple[aipp.Aipp, ...] = ()
+    """What is done to inputs before the graph sees them."""
 
     @property
     def batch(self) -> int:
@@ -105,8 +109,9 @@ def read(path: Path) -> Om:
 
 def _header(text: dict[str, Any]) -> OmHeader:
     for key in ("inputs", "outputs"):
-        text[key] = tuple(TensorDesc(item["name"], item["dtype"], tuple(item["shape"])) for item in text[key])
+        text[key] = tuple(TensorDesc(**item | {"shape": tuple(item["shape"])}) for item in text[key])
     for key in ("tensors", "nms_inputs", "nms_outputs"):
         text[key] = tuple(text[key])
+    text["aipp"] = tuple(aipp.from_json(item) for item in text["aipp"])
     text["nms"] = None if text["nms"] is None else NmsSettings(**text["nms"])
     return OmHeader(**text)

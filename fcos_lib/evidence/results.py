@@ -46,7 +46,7 @@ def in_reading_order(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str,
     """Sorted as people read them: by promise, the reference first, then by batch size; otherwise as they came."""
 
     def place(verdict: Mapping[str, Any]) -> tuple[int, int]:
-        promise, number = verdict["promise"], re.search(r"\d+$", verdict["subject"])
+        promise, number = verdict["promise"], re.search(r"\d+", verdict["subject"])
         return PROMISES.index(promise) if promise in PROMISES else len(PROMISES), int(number[0]) if number else 0
 
     return sorted(verdicts, key=place)

@@ -20,12 +20,14 @@ def test_the_reference_reaches_the_limit(reference, dataset, contract, judge):
     )
 
 
-def test_the_candidate_reaches_the_limit(candidate, dataset, contract, batch_size, device, judge):
+def test_the_candidate_reaches_the_limit(
+    candidate, dataset, contract, batch_size, subject, candidate_limit, device, judge
+):
     """The device under test reaches it too."""
     found = detect(candidate, dataset.pictures, contract, batch_size)
     judge(
         "accuracy",
-        f"batch{batch_size}",
-        (evaluate(dataset, contract, found), find_limit("accuracy", contract.name, "mAP")),
+        subject,
+        (evaluate(dataset, contract, found), candidate_limit("accuracy", contract.name, "mAP")),
         stand_in=device.stand_in,
     )

@@ -1,23 +1,23 @@
 """Promise: the model's inputs and outputs have the names, shapes, types and padding that consumers rely on."""
 
-import numpy as np
 import pytest
 
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.rows import broken_rows
+from fcos_lib.stream.letterbox import blank
 
 pytestmark = pytest.mark.contract
 
 
-def test_every_row_is_a_detection_or_padding(candidate, contract, sample, batch_size, device, judge):
+def test_every_row_is_a_detection_or_padding(candidate, contract, candidate_sample, batch_size, subject, device, judge):
     """Rows are sorted by score, above the threshold with a known label inside the picture, or else all zero."""
-    tensor = np.zeros(contract.input_shape(batch_size), np.float32)
-    used = min(batch_size - 1, len(sample.tensor)) or 1  # from batch 4 on, at least one slot stays blank
-    tensor[:used] = sample.tensor[:used]
+    tensor = blank(contract, batch_size, candidate.layout)
+    used = min(batch_size - 1, len(candidate_sample.tensor)) or 1  # from batch 4 on, at least one slot stays blank
+    tensor[:used] = candidate_sample.tensor[:used]
     outputs = candidate.run(tensor)
     judge(
         "contract",
-        f"batch{batch_size}",
+        subject,
         (broken_rows(outputs, contract), find_limit("contract", "broken_rows")),
         stand_in=device.stand_in,
     )

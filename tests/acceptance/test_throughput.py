@@ -12,11 +12,15 @@ pytestmark = pytest.mark.throughput
 ROUNDS, STAND_IN_ROUNDS = 20, 3  # the recipe's --loop; the emulator's speed is nobody's promise
 
 
-def test_throughput_is_recorded(benchmark, candidate, contract, sample, om_model, batch_size, device, judge):
+def test_throughput_is_recorded(
+    benchmark, candidate, contract, candidate_sample, om_model, batch_size, subject, device, judge
+):
     """Pure inference on real pictures: 1000 x batch / mean compute time of the runtime, after one warm-up round."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         pytest.fail("throughput is measured alone: run pytest -m throughput without -n", pytrace=False)
-    tensor = np.ascontiguousarray(np.resize(sample.tensor, contract.input_shape(batch_size)))
+    tensor = np.ascontiguousarray(
+        np.resize(candidate_sample.tensor, contract.input_shape(batch_size, candidate.layout))
+    )
     candidate.run(tensor)
     candidate.reset_timings()
     rounds = STAND_IN_ROUNDS if device.stand_in else ROUNDS
@@ -29,8 +33,9 @@ def test_throughput_is_recorded(benchmark, candidate, contract, sample, om_model
             "contract": contract.name,
             "device": device.soc_version,
             "stand_in": device.stand_in,
+            "input": candidate.layout.value,
             "precision": om_model.precision_mode,
             "om_sha256": om_model.artifact.files[om_model.path.name],
         }
     )
-    judge("throughput", f"batch{batch_size}", (measured, None), stand_in=device.stand_in)
+    judge("throughput", subject, (measured, None), stand_in=device.stand_in)

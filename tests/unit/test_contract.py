@@ -1,8 +1,11 @@
 """The contract says what the recipe says."""
 
+import math
+
+import numpy as np
 import pytest
 
-from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, contract_for
+from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, InputLayout, contract_for
 from fcos_lib.errors import UsageError
 
 
@@ -44,3 +47,14 @@ def test_unknown_classes_are_refused_with_the_known_contracts():
     """A dataset of another kind is a usage error that names what would fit."""
     with pytest.raises(UsageError, match=r"known contracts: coco_r50 \(80 classes\), shapes"):
         contract_for(("cat", "dog"))
+
+
+def test_bytes_are_a_quarter_of_the_floats():
+    """3,199,200 bytes per picture instead of 12,796,800."""
+    sizes = [math.prod(COCO_R50.input_shape(1, layout)) * np.dtype(layout.dtype).itemsize for layout in InputLayout]
+    assert sizes == [12_796_800, 3_199_200]
+
+
+def test_padding_is_the_mean_in_bytes():
+    """(103, 116, 123) in BGR, less than a quarter of a grey level from the mean."""
+    assert COCO_R50.padding_bgr == (103, 116, 123)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcos_lib.contract import SHAPES
+from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.errors import SessionError
 from fcos_lib.sessions import OnnxSession, Outputs, check_input, check_outputs
 
@@ -33,6 +33,26 @@ def test_a_wrong_input_is_refused(batch, words):
 def test_a_right_input_is_accepted():
     """No false alarm."""
     check_input(np.zeros((2, 3, 256, 427), np.float32), SHAPES, 2)
+
+
+def test_a_float_batch_for_an_aipp_model_is_one_clear_error():
+    """Both layouts are named, not a list of differences; and the other way round."""
+    floats, pixels = np.zeros((2, 3, 256, 427), np.float32), np.zeros((2, 256, 427, 3), np.uint8)
+    for batch, layout, found in (
+        (floats, InputLayout.UINT8_NHWC, "is float32 NCHW, and this model takes uint8 NHWC (AIPP)"),
+        (pixels, InputLayout.FLOAT_NCHW, "is uint8 NHWC (AIPP), and this model takes float32 NCHW"),
+    ):
+        with pytest.raises(SessionError) as caught:
+            check_input(batch, SHAPES, 2, layout)
+        assert caught.value.found == f"input 'input' {found}"
+        assert "layout" in caught.value.advice
+
+
+def test_bytes_for_an_aipp_model_are_checked_like_floats():
+    """A right batch passes; planes of the same byte count do not."""
+    check_input(np.zeros((2, 256, 427, 3), np.uint8), SHAPES, 2, InputLayout.UINT8_NHWC)
+    with pytest.raises(SessionError, match=r"shape \(2, 3, 256, 427\), expected \(2, 256, 427, 3\)"):
+        check_input(np.zeros((2, 3, 256, 427), np.uint8), SHAPES, 2, InputLayout.UINT8_NHWC)
 
 
 def test_nan_from_the_device_is_named_with_its_place():

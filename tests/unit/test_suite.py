@@ -11,12 +11,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, outer_environment):
     """Run pytest on this project in a process of its own; artifacts go to a folder of the test."""
 
     def call(*arguments, artifacts=tmp_path / "artifacts"):
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--artifacts={artifacts}", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            command, cwd=ROOT, env=outer_environment, capture_output=True, text=True, timeout=300, check=False
+        )
 
     return call
 
@@ -81,7 +83,7 @@ def test_an_unwritable_artifact_folder_is_one_line_per_test(run, tmp_path):
 
 def test_the_header_says_where_the_numbers_come_from(run):
     """Without an NPU: STAND-IN, and why."""
-    result = run("--collect-only", "-q", "-q", "-m", "contract", "--npu", "emulated", "-v")
+    result = run("--collect-only", "-m", "contract", "--npu", "emulated")
     assert "results are STAND-IN (asked for with --npu emulated)" in result.stdout
 
 
@@ -98,3 +100,20 @@ def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
     assert document["environment"]["device"]["stand_in"] is True
     second = run(*arguments)
     assert "artifacts: 0 built, 2 reused" in second.stdout, second.stdout
+
+
+def test_the_aipp_variant_is_told_apart(run, tmp_path):
+    """Verdicts, artifacts and header name it, and its OM is refused by a run that would feed it floats."""
+    arguments = ("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", "tests/acceptance")
+    first = run(*arguments, "--aipp")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "input uint8 NHWC (AIPP)" in first.stdout
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    gates = {verdict["gate"] for verdict in document["verdicts"]}
+    assert gates == {"contract[batch2-aipp] broken rows", "contract[reference] broken rows"}
+    (om,) = [artifact for artifact in document["artifacts"] if artifact["kind"] == "om"]
+    assert om["provenance"]["input_layout"] == "uint8 NHWC (AIPP)"
+    assert "aipp.cfg" in om["files"]
+    foreign = run(*arguments, "--om", str(tmp_path / "artifacts" / "om"))
+    assert foreign.returncode == 1, foreign.stdout
+    assert "its input is uint8 NHWC (AIPP), this run feeds float32 NCHW" in foreign.stdout

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.contract import InputLayout
 from fcos_lib.errors import SessionError
 
 ROWS = 5
 BATCH = 2
+UINT8 = InputLayout.UINT8_NHWC
+NHWC = 1
 
 
 @pytest.mark.parametrize(
@@ -98,3 +101,51 @@ def test_an_input_with_another_byte_count_is_refused(new_fake, om, contract):
     new_fake.inputs[0].size *= 2
     with pytest.raises(SessionError, match=r"\(1152 bytes\)"):
         OmSession(om, contract, BATCH)
+
+
+def test_an_om_with_aipp_takes_bytes(new_fake, describe, om, contract):
+    """uint8 NHWC goes to the device as it is; outputs are those of any other OM."""
+    new_fake.inputs = [describe("input", "uint8", BATCH, 4, 6, 3)]
+    new_fake.inputs[0].format = NHWC
+    batch = np.arange(BATCH * 4 * 6 * 3, dtype=np.uint8).reshape(BATCH, 4, 6, 3)
+    with OmSession(om, contract, BATCH, layout=UINT8) as session:
+        outputs = session.run(batch)
+    assert session.layout is UINT8
+    assert new_fake.fed == [batch.tobytes()]
+    np.testing.assert_array_equal(outputs.dets, new_fake.dets)
+
+
+@pytest.mark.parametrize(
+    ("given", "layout"),
+    [
+        (("input", "float32", BATCH, 3, 4, 6), 0),
+        (("input", "uint8", BATCH, 3, 4, 6), 0),
+        (("input", "uint8", BATCH, 4, 6, 3), 0),
+        (("input", "uint8", BATCH, 3, 4, 6), NHWC),
+        (("input", "uint8", BATCH, 4, 6, 4), NHWC),
+    ],
+    ids=["float", "nchw", "no-format", "planes", "four-channels"],
+)
+def test_an_om_without_the_expected_aipp_is_refused(new_fake, describe, om, contract, given, layout):
+    """Type, shape and format have to be what AIPP makes of the input."""
+    new_fake.inputs = [describe(*given)]
+    new_fake.inputs[0].format = layout
+    with pytest.raises(SessionError, match=r"expected 'input' uint8\[2, 4, 6, 3\] NHWC \(144 bytes\)") as caught:
+        OmSession(om, contract, BATCH, layout=UINT8)
+    assert "--insert_op_conf" in caught.value.advice
+    assert new_fake.freed == 1
+
+
+@pytest.mark.parametrize("change", ["planes", "float", "signed"])
+def test_a_wrong_batch_for_aipp_never_reaches_the_device(new_fake, describe, om, contract, change):
+    """Planes have the right number of bytes: aclruntime would run them and return garbage."""
+    new_fake.inputs = [describe("input", "uint8", BATCH, 4, 6, 3)]
+    new_fake.inputs[0].format = NHWC
+    wrong = {
+        "planes": np.zeros((BATCH, 3, 4, 6), np.uint8),
+        "float": np.zeros((BATCH, 3, 4, 6), np.float32),
+        "signed": np.zeros((BATCH, 4, 6, 3), np.int8),
+    }[change]
+    with OmSession(om, contract, BATCH, layout=UINT8) as session, pytest.raises(SessionError, match="input 'input'"):
+        session.run(wrong)
+    assert new_fake.fed == []

@@ -8,7 +8,8 @@ import torch
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
 from fcos_lib.model.export import OPSET, check_trunk, decode_with_torch, head_names, operator_counts, tensor_shape
-from fcos_lib.model.nms import NMS_OPERATOR, ascend, portable
+from fcos_lib.model.nms import NMS_OPERATOR, ascend, portable, trunk_of
+from fcos_lib.sessions import OnnxSession
 
 
 def copy(model):
@@ -115,3 +116,32 @@ def test_operator_counts_are_what_a_resnet_50_with_fpn_has(trunk):
     counts = operator_counts(trunk)
     assert counts["Conv"] == 53 + 8 + 11 * 5
     assert "BatchNormalization" not in counts
+
+
+def test_the_trunk_is_found_again_in_an_ascend_ending(trunk):
+    """Cutting the ending off gives the graph it was put on."""
+    again = trunk_of(ascend(trunk, SHAPES), SHAPES)
+    assert operator_counts(again) == operator_counts(trunk)
+
+
+def test_the_trunk_of_a_graph_with_names_of_its_own_is_the_same_network(trunk, tmp_path):
+    """As the recipe exports it: other tensor names, boxes with an axis of one, casts to fp16 in front of the NMS."""
+    foreign = copy(ascend(trunk, SHAPES))
+    for node in foreign.graph.node:
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                if name in ("boxes", "scores"):
+                    names[position] = f"onnx::{name}_17"
+    outputs = []
+    batch = np.random.default_rng(3).normal(0, 50, SHAPES.input_shape(2)).astype(np.float32)
+    for number, model in enumerate((trunk, trunk_of(foreign, SHAPES))):
+        onnx.save(portable(model, SHAPES), tmp_path / f"{number}.onnx")
+        outputs.append(OnnxSession(tmp_path / f"{number}.onnx", SHAPES).candidates(batch))
+    np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
+    np.testing.assert_array_equal(outputs[0][1], outputs[1][1])
+
+
+def test_a_graph_without_the_operator_has_no_trunk(trunk):
+    """`--onnx` wants the file that atc is given."""
+    with pytest.raises(ExportError, match="0 nodes BatchMultiClassNMS"):
+        trunk_of(portable(trunk, SHAPES), SHAPES)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fcos_lib.contract import COCO_R50, SHAPES
-from fcos_lib.stream.letterbox import geometry, letterbox, to_picture
+from fcos_lib.contract import COCO_R50, SHAPES, InputLayout
+from fcos_lib.stream.letterbox import blank, geometry, letterbox, letterbox_uint8, to_picture
 
 
 def recipe(picture, contract):
@@ -57,3 +57,28 @@ def test_boxes_return_to_picture_pixels():
     np.testing.assert_allclose(to_picture(network, place), picture_box, atol=1e-3)
     outside = np.array([[-50, -50, 500, 500]], np.float32)
     np.testing.assert_array_equal(to_picture(outside, place), [[0, 0, 640, 480]])
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1333, 800), (51, 50), (2000, 3)])
+@pytest.mark.parametrize("contract", [SHAPES, COCO_R50], ids=lambda contract: contract.name)
+def test_bytes_lie_where_floats_do(size, contract):
+    """The same resize and the same place: minus the mean, the picture in bytes is the picture in floats."""
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    floats = np.empty(contract.input_shape(1)[1:], np.float32)
+    pixels = np.full(contract.input_shape(1, InputLayout.UINT8_NHWC)[1:], 7, np.uint8)
+    place = letterbox_uint8(picture, contract, pixels)
+    assert place == letterbox(picture, contract, floats)
+    inside = pixels[place.rows, place.columns].astype(np.float32) - np.array(contract.mean_bgr, np.float32)
+    np.testing.assert_array_equal(inside.transpose(2, 0, 1), floats[:, place.rows, place.columns])
+    border = np.ones(pixels.shape[:2], bool)
+    border[place.rows, place.columns] = False
+    assert (pixels[border] == contract.padding_bgr).all(), "bytes around the picture are not the rounded mean"
+
+
+def test_a_blank_batch_is_all_padding():
+    """Zeros for floats, the mean for bytes: what a letterbox puts around a picture."""
+    assert not blank(SHAPES, 2).any()
+    pixels = blank(SHAPES, 2, InputLayout.UINT8_NHWC)
+    assert (pixels.shape, pixels.dtype) == ((2, 256, 427, 3), np.uint8)
+    assert pixels.flags.c_contiguous
+    assert (pixels == (103, 116, 123)).all()

@@ -1,0 +1,207 @@
+"""What can be asked of `python -m fcos_lib`? Every line of the recipe by hand, one verb each.
+
+Exit status: 0 done, 1 the verb's own check failed (`evaluate`: below the limit, `doctor`: no NPU run), 2 the options make
+no sense, 3 an error with its cause and what to do on stderr, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fcos_lib.contract import CONTRACTS
+from fcos_lib.errors import FcosError
+
+FAILED, ERROR, INTERRUPTED = 1, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status. `SystemExit` (2, or 0 for --help) comes from argparse."""
+    args = build_parser().parse_args(argv)
+    try:
+        status = int(_verb(args.verb)(args))
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+    except (FcosError, OSError) as error:
+        if args.debug:
+            traceback.print_exc()
+        found, advice = (error.found, error.advice) if isinstance(error, FcosError) else (str(error), "")
+        print(f"error: {found}" + f"\n  → {advice}" * bool(advice), file=sys.stderr)
+        return ERROR
+
+
+_VERBS = {
+    "preprocess": "pictures:preprocess",
+    "info": "pictures:info",
+    "export": "models:export",
+    "compile": "models:compile_onnx",
+    "infer": "runs:infer",
+    "evaluate": "results:evaluate",
+    "bench": "runs:bench",
+}
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+    """The function behind a verb; imported now, so that `doctor` and `--help` work without what other verbs need."""
+    if name == "doctor":
+        return _doctor
+    module, _, function = _VERBS[name].partition(":")
+    found: Callable[[argparse.Namespace], int] = getattr(
+        importlib.import_module(f"fcos_lib.commands.{module}"), function
+    )
+    return found
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    """Print what is here and what is missing; 1 if no NPU run is possible."""
+    from fcos_lib.doctor import as_lines, examine
+
+    examination = examine(args.device_id)
+    print("\n".join(as_lines(examination)))
+    return 0 if examination.possible else FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; options are never abbreviated."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fcos_lib", description="FCOS on Ascend NPUs, step by step", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        found = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        found.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return found
+
+    pictures = verb("preprocess", "write the network input of every picture as a .bin file")
+    _dataset(pictures, required=True)
+    _contract(pictures, "the one of the dataset's categories")
+    pictures.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the .bin files go")
+    pictures.add_argument(
+        "--jobs", type=_number(1, 256), default=_cores(), metavar="N", help="processes (default: cores)"
+    )
+    pictures.add_argument("--fresh", action="store_true", help="write files again that are already there")
+
+    info = verb("info", "write the list of pictures and sizes that get_info.py writes")
+    _dataset(info, required=True)
+    info.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as fcos_jpeg.info")
+
+    export = verb("export", "write both ONNX endings of a checkpoint")
+    export.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the .pth")
+    which = export.add_mutually_exclusive_group(required=True)
+    _dataset(which, required=False)
+    _contract(which, "the one of the dataset's categories")
+    export.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the .onnx files go")
+    _artifacts(export)
+
+    compiling = verb("compile", "compile ascend.onnx to an OM with atc")
+    compiling.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the ascend.onnx that export wrote")
+    compiling.add_argument(
+        "--batch-size", type=_number(1, 1024), required=True, metavar="N", help="the OM's batch size"
+    )
+    compiling.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the OM and atc.log go")
+    _contract(compiling, "the one with the ONNX's input size")
+    compiling.add_argument(
+        "--soc-version", default="auto", metavar="NAME", help="such as Ascend310P3 (default: the device's)"
+    )
+    compiling.add_argument("--precision-mode", default="force_fp16", metavar="MODE", help="atc's (default: force_fp16)")
+    compiling.add_argument(
+        "--atc-option", action="append", default=[], metavar="=--NAME=VALUE", help="passed on to atc; may be repeated"
+    )
+    compiling.add_argument(
+        "--time-limit", type=_number(1, 1440), default=60, metavar="MINUTES", help="kill atc after this (default: 60)"
+    )
+    _device(compiling)
+
+    infer = verb("infer", "run a folder of .bin files through an OM, as ais_bench does")
+    infer.add_argument("--om", type=Path, required=True, metavar="FILE")
+    infer.add_argument("--input", type=Path, required=True, metavar="FOLDER", help="the .bin files of preprocess")
+    infer.add_argument(
+        "--output", type=Path, default=Path(), metavar="FOLDER", help="where the results go (default: .)"
+    )
+    infer.add_argument("--output-dirname", type=_plain_name, default="result", metavar="NAME", help="(default: result)")
+    infer.add_argument("--batch-size", type=_number(1, 1024), default=None, metavar="N", help="(default: the OM's)")
+    infer.add_argument("--fresh", action="store_true", help="replace results that are already there")
+    _om_contract(infer)
+    _device(infer)
+
+    evaluate = verb("evaluate", "judge the mAP of a result folder of infer, ais_bench or the retired benchmark tool")
+    evaluate.add_argument("--results", type=Path, required=True, metavar="FOLDER")
+    _dataset(evaluate, required=True)
+    _contract(evaluate, "the one of the dataset's categories")
+
+    bench = verb("bench", "measure the throughput of an OM on zeros, as ais_bench does")
+    bench.add_argument("--om", type=Path, required=True, metavar="FILE")
+    bench.add_argument("--batch-size", type=_number(1, 1024), required=True, metavar="N", help="must be the OM's")
+    bench.add_argument("--loop", type=_number(1, 100000), default=20, metavar="N", help="timed runs (default: 20)")
+    _om_contract(bench)
+    _device(bench)
+
+    doctor = verb("doctor", "say what is here for a run on an NPU, and what is missing")
+    doctor.add_argument("--device-id", type=_number(0, 255), default=0, metavar="N", help="which NPU (default: 0)")
+    return parser
+
+
+def _dataset(parser: argparse._ActionsContainer, *, required: bool) -> None:
+    parser.add_argument(
+        "--dataset", type=Path, default=None, required=required, metavar="FOLDER",
+        help="COCO folder with annotations/instances_val2017.json and val2017/, such as fixtures/shapes in a checkout",
+    )  # fmt: skip
+
+
+def _contract(parser: argparse._ActionsContainer, default: str) -> None:
+    parser.add_argument(
+        "--contract", choices=sorted(CONTRACTS), default=None, help=f"the model's contract (default: {default})"
+    )
+
+
+def _om_contract(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    _dataset(which, required=False)
+    _contract(which, "the one with the OM's input size")
+
+
+def _artifacts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--artifacts", type=Path, default=Path(".artifacts"), metavar="FOLDER",
+        help="where ONNX and the emulator are kept between runs (default: .artifacts)",
+    )  # fmt: skip
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--npu", choices=("auto", "emulated", "required"), default="auto",
+        help="auto: the NPU if there is one, else the emulator (STAND-IN); required: an NPU or an error (default: auto)",
+    )  # fmt: skip
+    parser.add_argument("--device-id", type=_number(0, 255), default=0, metavar="N", help="which NPU (default: 0)")
+    _artifacts(parser)
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
+        return int(text)
+
+    return convert
+
+
+def _plain_name(text: str) -> str:
+    if not text or text in (".", "..") or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a plain folder name")
+    return text
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,58 @@
+"""`evaluate`: what mAP do the files of a result folder amount to, and is that enough?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+from fcos_lib.commands.shared import dataset_contract
+from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.verdict import Outcome, decide, paragraph
+from fcos_lib.measure.coco_metrics import evaluate as coco_metrics
+from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.inference import summary_path
+from fcos_lib.stream.result_folder import read_results
+
+_SUMMARY_LIMIT = 64 << 20
+
+
+def evaluate(args: Namespace) -> int:
+    """Print COCO's twelve numbers and the verdict; 1 if the mAP is below its limit."""
+    dataset = open_dataset(args.dataset)
+    contract = dataset_contract(args, dataset)
+    results = read_results(args.results, dataset, contract)
+    stand_in, origin = _origin(args.results)
+    print(f"results   {args.results}: {results.sentence()}")
+    print(f"computed  {origin}")
+    measured = coco_metrics(dataset, contract, results.detections)
+    numbers = measured.details["numbers"]
+    for names in (list(numbers)[:6], list(numbers)[6:]):
+        print("  ".join(f"{name:>5} {numbers[name]:6.3f}" for name in names))
+    limit = find_limit("accuracy", contract.name, "mAP")
+    verdict = decide("accuracy", args.results.resolve().name, measured, limit, stand_in=stand_in is True)
+    again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
+    print(paragraph(verdict, again=shlex.join(again)))
+    if verdict.outcome is Outcome.PASS and stand_in is None:
+        print("  counts    only if an NPU computed these files, which they do not say")
+    return 0 if verdict.green else 1
+
+
+def _origin(folder: Path) -> tuple[bool | None, str]:
+    """Whether the emulator made the files (None: unknown) and what says so. Only `infer`'s summary tells."""
+    path = summary_path(folder.resolve())
+    try:
+        if path.stat().st_size > _SUMMARY_LIMIT:
+            return None, f"by an unknown device ({path.name} is too large to be read)"
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, "by an unknown device: the files do not say, and no summary is beside the folder"
+    except (OSError, ValueError, RecursionError):
+        return None, f"by an unknown device ({path.name} cannot be read)"
+    stand_in = content.get("stand_in") if isinstance(content, dict) else None
+    if stand_in is True:
+        return True, f"by the emulator, says {path.name}: STAND-IN"
+    if stand_in is False:
+        return False, f"on an NPU, says {path.name}"
+    return None, f"by an unknown device: {path.name} is not of fcos_lib's infer and does not say"

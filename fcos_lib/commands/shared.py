@@ -1,0 +1,100 @@
+"""What do the verbs have in common? Which device, which contract, what an OM says about itself."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fcos_lib.ascend.atc import om_info
+from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
+from fcos_lib.device import Device, find_device, use_emulator
+from fcos_lib.errors import AtcError, DeviceError, UsageError
+from fcos_lib.stream.dataset import Dataset
+
+
+def note(text: str) -> None:
+    """Say something that is no result: on stderr, so that stdout stays parseable."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def choose_device(args: Namespace) -> Device:
+    """The device that `--npu` and `--device-id` mean; the emulator is laid out below `--artifacts` and said to be it."""
+    if args.npu == "emulated":
+        return use_emulator(args.artifacts / "emulator", args.device_id)
+    try:
+        device = find_device(args.device_id)
+    except DeviceError as error:
+        if args.npu == "required":
+            raise
+        note(f"{error.found}; the emulator is used, results are STAND-IN")
+        return use_emulator(args.artifacts / "emulator", args.device_id)
+    if args.npu == "required" and device.stand_in:
+        raise DeviceError("the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN")
+    return device
+
+
+@contextlib.contextmanager
+def device_held(args: Namespace, device: Device) -> Iterator[None]:
+    """Hold the device against other runs with the same artifact folder, the test suite's too."""
+    folder = args.artifacts / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"device-{device.device_id}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        note(f"device {device.device_id} is in use by another run; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def dataset_contract(args: Namespace, dataset: Dataset) -> ModelContract:
+    """The contract named by `--contract`, otherwise the one of the dataset's categories.
+
+    `UsageError` if the named one has classes that the dataset lacks.
+    """
+    if args.contract is None:
+        return contract_for(tuple(dataset.category_ids))
+    contract = CONTRACTS[args.contract]
+    missing = sorted(set(contract.classes) - set(dataset.category_ids))
+    if missing:
+        raise UsageError(
+            f"contract '{contract.name}' has {len(missing)} classes that {dataset.annotations} lacks ({missing[0]}, ...)",
+            "leave --contract out: the dataset's categories say which it is",
+        )
+    return contract
+
+
+def shape_contract(name: str | None, height: int, width: int, what: str) -> ModelContract:
+    """The contract with this name, otherwise the only one whose input has this size; `UsageError` if that is none."""
+    if name is not None:
+        return CONTRACTS[name]
+    fitting = [contract for contract in CONTRACTS.values() if (contract.height, contract.width) == (height, width)]
+    if len(fitting) != 1:
+        known = ", ".join(f"{contract.name} {contract.height} x {contract.width}" for contract in CONTRACTS.values())
+        raise UsageError(
+            f"{what} has an input of {height} x {width}, which {len(fitting)} contracts have ({known})",
+            "name one with --contract",
+        )
+    return fitting[0]
+
+
+def om_input(toolkit: Toolkit, om: Path) -> tuple[int, int, int] | None:
+    """(batch size, height, width) that an OM was compiled for, from its own atc command line; None if it does not say."""
+    if not om.is_file():
+        raise UsageError(f"there is no OM at {om}", "compile it first, or pass another --om")
+    try:
+        command_line = om_info(toolkit, om)["command_line"]
+    except AtcError:
+        return None
+    shape = re.search(r"[\w.]+:(\d{1,5}),3,(\d{1,5}),(\d{1,5})\b", command_line)  # however --input_shape was written
+    return (int(shape[1]), int(shape[2]), int(shape[3])) if shape else None

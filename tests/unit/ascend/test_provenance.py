@@ -1,0 +1,63 @@
+"""Is an OM that was compiled elsewhere refused unless it takes what this run feeds?"""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from fcos_lib.ascend.provenance import check_provenance, om_facts
+from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.contract import InputLayout
+from fcos_lib.errors import UsageError
+
+FLOAT, UINT8 = InputLayout.FLOAT_NCHW, InputLayout.UINT8_NHWC
+COMMAND = "atc.bin --framework=5 --model=a.onnx --input_shape=input:4,3,4,6 --out_nodes=labels;dets"
+AIPP = " --insert_op_conf=/tmp/aipp.cfg"
+
+
+@pytest.fixture
+def facts(script, om, contract):
+    """Reads the facts of an OM that was compiled with a command line."""
+
+    def read(line):
+        said = f"Original Atc command line: {line}\\nsoc_version[Ascend310P3], atc_version[8.0.0]\\n"
+        return om_facts(Toolkit(atc=script("atc", f"printf '{said}'")), om, contract)
+
+    return read
+
+
+def check(facts, contract, layout):
+    """Check the facts for a run on their own chip."""
+    check_provenance(facts, soc_version="Ascend310P3", onnx_sha256="0" * 64, contract=contract, layout=layout)
+
+
+@pytest.mark.parametrize("line", [COMMAND + AIPP, COMMAND + " --insert-op-conf aipp.cfg", COMMAND + " --insert=a.cfg"])
+def test_aipp_is_recognised_by_the_command_line(facts, line):
+    """In every spelling that atc accepts."""
+    assert facts(line).input_layout is UINT8
+
+
+def test_an_om_without_aipp_takes_floats(facts):
+    """`--input_fp16_nodes` and `--input_shape` begin alike and mean something else."""
+    assert facts(COMMAND + " --input_fp16_nodes=x").input_layout is FLOAT
+
+
+@pytest.mark.parametrize(("line", "layout"), [(COMMAND, FLOAT), (COMMAND + AIPP, UINT8)], ids=["float", "aipp"])
+def test_an_om_that_takes_what_the_run_feeds_is_accepted(facts, contract, line, layout):
+    """No false alarm."""
+    check(facts(line), contract, layout)
+
+
+@pytest.mark.parametrize(("line", "layout"), [(COMMAND, UINT8), (COMMAND + AIPP, FLOAT)], ids=["float", "aipp"])
+def test_an_om_that_takes_something_else_is_refused(facts, contract, line, layout):
+    """Before the device is touched, with both layouts named."""
+    with pytest.raises(UsageError, match="does not belong to this run") as caught:
+        check(facts(line), contract, layout)
+    other = FLOAT if layout is UINT8 else UINT8
+    assert f"its input is {other.value}, this run feeds {layout.value}" in caught.value.found
+    assert "--aipp" in caught.value.advice
+
+
+def test_the_layout_is_written_down_as_text(facts):
+    """Facts go to results.json."""
+    assert json.loads(json.dumps(asdict(facts(COMMAND + AIPP)), default=str))["input_layout"] == "uint8 NHWC (AIPP)"

@@ -1,0 +1,81 @@
+"""`python -m fcos_lib` ends with a status that scripts can rely on, and with sentences instead of tracebacks."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fcos_lib import cli
+from fcos_lib.cli import main
+
+
+def test_an_error_is_two_lines(capsys, tmp_path):
+    """What was found and what to do; the traceback only with --debug."""
+    arguments = ["info", "--dataset", str(tmp_path / "none"), "--output", str(tmp_path / "x")]
+    assert main(arguments) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"error: dataset folder {tmp_path / 'none'} does not exist\n"
+        "  → pass --dataset FOLDER with annotations/ and val2017/\n"
+    )
+    assert main([*arguments, "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x/y"),
+            3,
+            "error: [Errno 2] No such file or directory: 'x/y'\n",
+        ),
+    ],
+    ids=["ctrl-c", "system"],
+)
+def test_an_interruption_and_the_systems_errors_are_one_line(capsys, monkeypatch, raised, status, words):
+    """No traceback either."""
+
+    def fail(name):
+        raise raised
+
+    monkeypatch.setattr(cli, "_verb", fail)
+    assert main(["doctor"]) == status
+    assert capsys.readouterr().err == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "the following arguments are required: verb"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["info", "--data", "x", "--output", "y"], "--dataset"),
+        (["bench", "--om", "x", "--batch-size", "0"], "'0' is not a number from 1 to 1024"),
+        (["doctor", "--device-id", "-1"], "--device-id"),
+        (["infer", "--om", "x", "--input", "y", "--output-dirname", "../up"], "'../up' is not a plain folder name"),
+        (["infer", "--om", "x", "--input", "y", "--output-dirname", ".."], "'..' is not a plain folder name"),
+        (["export", "--checkpoint", "x", "--output", "y"], "one of the arguments --dataset --contract is required"),
+        (["evaluate", "--results", "x", "--dataset", "y", "--contract", "yolo"], "invalid choice: 'yolo'"),
+    ],
+    ids=lambda value: "_".join(value) or "nothing" if isinstance(value, list) else "",
+)
+def test_options_that_make_no_sense_are_exit_2(capsys, arguments, words):
+    """Said by argparse, before anything is read."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_module_can_be_run():
+    """`python -m fcos_lib` lists the verbs without importing what they need."""
+    code = "import runpy, sys; sys.argv = ['fcos_lib', '--help']\n" \
+        "try: runpy.run_module('fcos_lib', run_name='__main__')\n" \
+        "finally: print(sorted({'numpy', 'onnx', 'cv2', 'torch'} & sys.modules.keys()))"  # fmt: skip
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    for verb in ("preprocess", "info", "export", "compile", "infer", "evaluate", "bench", "doctor"):
+        assert f"\n    {verb}" in result.stdout
+    assert result.stdout.endswith("[]\n")

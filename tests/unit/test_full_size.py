@@ -1,0 +1,87 @@
+"""The published model at full size: every step of the real thing but the trained weights and the NPU."""
+
+import resource
+
+import numpy as np
+import pytest
+
+from fcos_lib.artifacts import ASCEND, PORTABLE, om_artifact, om_path, onnx_artifact
+from fcos_lib.ascend.atc import AtcOptions
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.contract import COCO_R50
+from fcos_lib.device import use_emulator
+from fcos_lib.measure.matching import compare, describe
+from fcos_lib.measure.rows import broken_rows
+from fcos_lib.sessions import Detections, OnnxSession
+from fcos_lib.store import Store
+from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.feed import load_batch
+from fixtures.options import EMBEDDED
+
+pytestmark = pytest.mark.slow
+
+PICTURES = 4
+BOX, SCORE = 3.0, 0.01  # px, score
+GIB = 2**30
+
+
+def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path):
+    """2019 checkpoint → both ONNX → OM for batch 1 and 4 → mmdet, onnxruntime and the emulated NPU agree."""
+    import torch
+
+    from fcos_lib.model.detector import load_detector, predict
+    from tests.unit.seeded import save_as_2019, seeded_detector
+
+    pictures = open_dataset(EMBEDDED).pictures[1 : 1 + PICTURES]
+    batch = load_batch(pictures, COCO_R50, PICTURES)
+    names = [picture.path.name for picture in pictures]
+    checkpoint = save_as_2019(seeded_detector(COCO_R50, torch.from_numpy(batch.tensor)), tmp_path)
+
+    store = Store(tmp_path / "artifacts")
+    onnx_models = onnx_artifact(store, COCO_R50, checkpoint)
+    assert set(onnx_models.files) == {PORTABLE, ASCEND}
+    with OnnxSession(onnx_models.path / PORTABLE, COCO_R50) as session:
+        reference = [session.run(batch.tensor[slot : slot + 1]).detections(0) for slot in range(PICTURES)]
+        candidates = [session.candidates(batch.tensor[slot : slot + 1]) for slot in range(PICTURES)]
+    assert sum(len(found) for found in reference) > 40, "the seeded weights detect too little to compare"
+
+    detector = load_detector(COCO_R50, checkpoint)
+    mmdet = []
+    for found in predict(detector, torch.from_numpy(batch.tensor), COCO_R50):
+        keep = found.scores > COCO_R50.score_threshold
+        mmdet.append(Detections(found.bboxes[keep].numpy(), found.scores[keep].numpy(), found.labels[keep].numpy()))
+    del detector
+    unmatched, score, box = compare(mmdet, reference, names)
+    print(f"mmdet / onnxruntime: {unmatched.details}, score {score.value:.2e}, box {box.value:.2e} px")
+    assert unmatched.value == 0, unmatched.where
+    assert score.value < 1e-4, score.where
+    assert box.value < 0.1, box.where
+
+    device = use_emulator(tmp_path / "emulator")
+    for size in (1, 4):
+        om = om_artifact(store, onnx_models, COCO_R50, device.toolkit, AtcOptions(device.soc_version, size))
+        found = []
+        with OmSession(om_path(om), COCO_R50, size) as session:
+            for start in range(0, PICTURES, size):
+                outputs = session.run(np.ascontiguousarray(batch.tensor[start : start + size]))
+                assert broken_rows(outputs, COCO_R50).value == 0
+                found += [outputs.detections(slot) for slot in range(size)]
+        strangers = [
+            f"{describe(seen, index)} in {name}"
+            for seen, (boxes, scores), name in zip(found, candidates, names, strict=True)
+            for index in range(len(seen))
+            if not is_candidate(seen, index, boxes[0], scores[0])
+        ]
+        unmatched, *_ = compare(reference, found, names)
+        print(f"onnxruntime / emulated NPU, batch {size}: {unmatched.details}, {len(strangers)} without a candidate")
+        assert not strangers, "found on the device, but no candidate of the reference:\n" + "\n".join(strangers)
+        assert unmatched.value <= 0.05, unmatched.where
+    peak = max(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(f"peak memory {peak / GIB:.1f} GiB")
+    assert peak < 8 * GIB
+
+
+def is_candidate(found, index, boxes, scores):
+    """Did the reference hand this detection to NMS, to within fp16? What NMS then keeps among random neighbours is a lottery."""
+    near = np.abs(boxes - found.boxes[index]).max(axis=1) <= BOX
+    return bool((np.abs(scores[near, found.labels[index]] - found.scores[index]) <= SCORE).any())
