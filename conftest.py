@@ -1,6 +1,4 @@
-"""Wiring only: which modules hold the fixtures and hooks."""
-
-import pytest
+"""Wiring only: which modules hold the fixtures and hooks; pytest rewrites the assertions of plugins named here."""
 
 pytest_plugins = [
     "fixtures.options",
@@ -8,5 +6,5 @@ pytest_plugins = [
     "fixtures.datasets",
     "fixtures.artifacts",
     "fixtures.verdicts",
+    "fixtures.run",
 ]
-pytest.register_assert_rewrite("fixtures")

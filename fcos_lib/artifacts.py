@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fcos_lib.ascend.aipp import aipp_config
-from fcos_lib.ascend.atc import AtcOptions, compile_om
+from fcos_lib.ascend.atc import Progress, compile_om
+from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError, UsageError
@@ -66,15 +67,26 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
 
 
 def om_artifact(
-    store: Store, onnx_models: Artifact, contract: ModelContract, toolkit: Toolkit, options: AtcOptions
+    store: Store,
+    onnx_models: Artifact,
+    contract: ModelContract,
+    toolkit: Toolkit,
+    options: AtcOptions,
+    timeout_s: float = 3600,
+    progress: Progress | None = None,
 ) -> Artifact:
-    """The OM of one batch size, with atc's log and, if there is one, the AIPP configuration beside it."""
+    """The OM of one batch size, or of several with profiles, with atc's log and any AIPP configuration beside it.
+
+    `timeout_s` and `progress` are for `compile_om`, if it has to be built.
+    """
     inputs = {
         "contract": contract.as_dict(),
         "onnx": onnx_models.files[ASCEND],
         "soc_version": options.soc_version,
         "batch": options.batch,
+        "dynamic_batches": sorted(options.dynamic_batches),
         "precision_mode": options.precision_mode,
+        "op_select_implmode": options.op_select_implmode,
         "extra": list(options.extra),
         "input_layout": options.layout.value,
         "aipp": aipp_config(contract) if options.aipp else None,
@@ -83,7 +95,7 @@ def om_artifact(
 
     def build(folder: Path) -> None:
         log = store.root / "logs" / f"atc-{content_key('om', inputs)}.log"  # a failed build keeps no folder
-        compile_om(toolkit, onnx_models.path / ASCEND, folder, contract, options, failed_log=log)
+        compile_om(toolkit, onnx_models.path / ASCEND, folder, contract, options, timeout_s, log, progress)
 
     return store.get("om", inputs, build)
 

@@ -1,7 +1,8 @@
 """What can be asked of `python -m fcos_lib`? Every line of the recipe by hand, one verb each.
 
-Exit status: 0 done, 1 the verb's own check failed (`evaluate`: below the limit, `doctor`: no NPU run), 2 the options make
-no sense, 3 an error with its cause and what to do on stderr, 130 interrupted.
+Exit status: 0 done, 1 the verb's own check failed (`evaluate`, `judge`: below the limit, `doctor`: no NPU run), 2 the options
+make no sense, 3 an error with its cause and what to do on stderr, 130 interrupted. `judge` returns what the run would have:
+also 7 for NO VERDICT and 8 for INFRA.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import FcosError
 
 FAILED, ERROR, INTERRUPTED = 1, 3, 130
+LIMITS = Path(__file__).parent / "limits.toml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +51,8 @@ _VERBS = {
     "infer": "runs:infer",
     "evaluate": "results:evaluate",
     "bench": "runs:bench",
+    "limits": "verdicts:limits",
+    "judge": "verdicts:judge",
 }
 
 
@@ -107,8 +111,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     compiling = verb("compile", "compile ascend.onnx to an OM with atc")
     compiling.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the ascend.onnx that export wrote")
-    compiling.add_argument(
-        "--batch-size", type=_number(1, 1024), required=True, metavar="N", help="the OM's batch size"
+    batch = compiling.add_mutually_exclusive_group(required=True)
+    batch.add_argument("--batch-size", type=_number(1, 1024), metavar="N", help="the OM's batch size")
+    batch.add_argument(
+        "--dynamic-batch", type=_numbers(1, 1024), metavar="N,N,...", help="batch sizes of one OM for all of them"
     )
     compiling.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the OM and atc.log go")
     _contract(compiling, "the one with the ONNX's input size")
@@ -116,12 +122,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--soc-version", default="auto", metavar="NAME", help="such as Ascend310P3 (default: the device's)"
     )
     compiling.add_argument("--precision-mode", default="force_fp16", metavar="MODE", help="atc's (default: force_fp16)")
+    compiling.add_argument("--op-select-implmode", default="", metavar="MODE", help="atc's (default: high_performance)")
     compiling.add_argument(
         "--atc-option", action="append", default=[], metavar="=--NAME=VALUE", help="passed on to atc; may be repeated"
     )
     compiling.add_argument(
-        "--time-limit", type=_number(1, 1440), default=60, metavar="MINUTES", help="kill atc after this (default: 60)"
-    )
+        "--atc-time-limit", type=_number(1, 1440), default=60, metavar="MINUTES",
+        help="kill atc after this (default: 60)",
+    )  # fmt: skip
     _device(compiling)
 
     infer = verb("infer", "run a folder of .bin files through an OM, as ais_bench does")
@@ -147,6 +155,13 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--loop", type=_number(1, 100000), default=20, metavar="N", help="timed runs (default: 20)")
     _om_contract(bench)
     _device(bench)
+
+    judge = verb("judge", "decide a stored run again under other limits, without inference")
+    judge.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
+    for parser_of_limits in (verb("limits", "print every limit with where it comes from"), judge):
+        parser_of_limits.add_argument(
+            "--limits", type=Path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
+        )
 
     doctor = verb("doctor", "say what is here for a run on an NPU, and what is missing")
     doctor.add_argument("--device-id", type=_number(0, 255), default=0, metavar="N", help="which NPU (default: 0)")
@@ -195,6 +210,11 @@ def _number(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return convert
+
+
+def _numbers(lowest: int, highest: int) -> Callable[[str], tuple[int, ...]]:
+    convert = _number(lowest, highest)
+    return lambda text: tuple(convert(part) for part in text.split(","))
 
 
 def _plain_name(text: str) -> str:

@@ -103,6 +103,17 @@ CAUSES = (
         device=True,
     ),
     Cause(
+        r"dymBatch parameter is not correct",
+        "the OM has no profile for this batch size",
+        "test one of the batch sizes that it lists, or compile it with this one in --dynamic_batch_size",
+    ),
+    Cause(
+        r"lost heartbeat|\b507010\b",
+        "the device was lost while it computed",
+        "look at npu-smi info -t health and at dmesg; a reset or a power cycle may be needed",
+        device=True,
+    ),
+    Cause(
         r"Aicore kernel execute failed|\b507011\b|\b507015\b",
         "a kernel failed on the device",
         "lower the batch size; the exception_cb_index_* dumps in the current folder say which kernel",

@@ -7,88 +7,28 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from fcos_lib.ascend.aipp import CONFIG_NAME, aipp_config
+from fcos_lib.ascend.atc_command import AtcOptions, command
 from fcos_lib.ascend.atc_errors import diagnose
 from fcos_lib.ascend.process import TimedOut, read_output, run_tool
 from fcos_lib.ascend.toolkit import Toolkit
-from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.errors import AtcError, UsageError
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import AtcError
+
+Progress = Callable[[Path, float], None]
+"""Hears of a running atc: its log, and the seconds so far."""
 
 LOG_NAME = "atc.log"
 OM_STEM = "model"
-
-_OWNED = frozenset((
-    "framework", "model", "output", "input_format", "input_shape", "insert_op_conf", "out_nodes", "soc_version", "mode",
-    "om",
-))  # fmt: skip
-"""Options that decide what the OM is; `AtcOptions.extra` may not replace them."""
 
 _PYTHON_VARIABLES = frozenset({"VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "PYTHONHOME"})
 
 _INFO_FIELD = re.compile(r"\b([a-z][a-z_]{2,40})\[([^\]\n]{0,200})\]")
 _INFO_COMMAND = re.compile(r"^Original Atc command line:[ \t]*(.+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class AtcOptions:
-    """What may differ between two OMs of one model."""
-
-    soc_version: str
-    """The chip, such as `Ascend310P3`."""
-    batch: int
-    """The OM's fixed batch size."""
-    precision_mode: str = "force_fp16"
-    """atc's `--precision_mode`; empty passes none (for `--precision_mode_v2` in `extra`, which excludes it)."""
-    extra: tuple[str, ...] = ()
-    """Further options, each written `--name=value`."""
-    aipp: bool = False
-    """Whether AIPP subtracts the mean on the device, so that the OM takes uint8 pictures."""
-
-    @property
-    def layout(self) -> InputLayout:
-        """What the OM takes."""
-        return InputLayout.UINT8_NHWC if self.aipp else InputLayout.FLOAT_NCHW
-
-
-def command(atc: Path, model: Path, output: Path, contract: ModelContract, options: AtcOptions) -> list[str]:
-    """The argument list that compiles `model` to `<output>.om`; no shell, so that the `;` of `--out_nodes` is plain text.
-
-    With AIPP, its configuration has to lie beside the output, under `CONFIG_NAME`.
-    `UsageError` for a batch size below 1, or an `extra` that is no `--name=value` or replaces what the contract decides.
-    """
-    if options.batch < 1:
-        raise UsageError(f"batch size {options.batch} cannot be compiled", "pass a batch size of 1 or more")
-    names = set()
-    for option in options.extra:
-        name = option.partition("=")[0].removeprefix("--").replace("-", "_")
-        names.add(name)
-        if not option.startswith("--") or "=" not in option or name in _OWNED:
-            raise UsageError(
-                f"'{option}' cannot be passed on to atc",
-                f"write --name=value; the suite itself sets {', '.join(sorted(_OWNED))}",
-            )
-    shape = ",".join(str(size) for size in contract.input_shape(options.batch))
-    arguments = [
-        str(atc),
-        "--framework=5",
-        f"--model={model}",
-        f"--output={output}",
-        "--input_format=NCHW",
-        f"--input_shape={contract.input_name}:{shape}",
-        f"--out_nodes={';'.join(contract.output_names)}",
-        f"--soc_version={options.soc_version}",
-    ]
-    if options.aipp:
-        arguments.append(f"--insert_op_conf={output.parent / CONFIG_NAME}")
-    if options.precision_mode:
-        arguments.append(f"--precision_mode={options.precision_mode}")
-    if "log" not in names:
-        arguments.append("--log=error")
-    return [*arguments, *options.extra]
 
 
 def clean_environment(environ: Mapping[str, str], virtual_env: str | None = None) -> dict[str, str]:
@@ -118,11 +58,13 @@ def compile_om(
     options: AtcOptions,
     timeout_s: float = 3600,
     failed_log: Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Compile `onnx` (the ascend ending) and return the OM: `model.om` or `model_linux_<arch>.om` in `output_dir`.
 
-    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `output_dir/aipp.cfg`; atc's side files go to a scratch folder that is removed. An OM that was in
-    `output_dir` is removed first, so that one left there after a failure is never an old or a half-written one.
+    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `output_dir/aipp.cfg`; atc's side files go to a
+    scratch folder that is removed. An OM that was in `output_dir` is removed first, so that one left there after a failure
+    is never an old or a half-written one. `progress` is called once a second while atc runs.
     `AtcError` if atc is missing, fails, exceeds `timeout_s` seconds or writes nothing; it names the log, which is copied to
     `failed_log` then, for callers that remove `output_dir`.
     """
@@ -139,7 +81,8 @@ def compile_om(
     hint = f"log: {failed_log.absolute() if failed_log else log}"
     try:
         with tempfile.TemporaryDirectory(prefix="atc-", dir=output_dir) as scratch:
-            text = _run(arguments, log, timeout_s, Path(scratch), hint)
+            tick = None if progress is None else partial(progress, log)
+            text = _run(arguments, log, timeout_s, Path(scratch), hint, tick)
         return _finished_om(output_dir, text, hint)
     except BaseException:
         _remove_oms(output_dir)
@@ -177,14 +120,22 @@ def _atc_of(toolkit: Toolkit) -> Path:
     return toolkit.atc.absolute()
 
 
-def _run(arguments: list[str], log: Path, timeout_s: float, scratch: Path, hint: str) -> str:
+def _run(
+    arguments: list[str],
+    log: Path,
+    timeout_s: float,
+    scratch: Path,
+    hint: str,
+    tick: Callable[[float], None] | None = None,
+) -> str:
     """The output of an `atc` that ended with status 0; the success phrase is no criterion, warnings may follow it."""
+    environment = clean_environment(os.environ)
     try:
-        status = run_tool(arguments, log=log, timeout_s=timeout_s, cwd=scratch, env=clean_environment(os.environ))
+        status = run_tool(arguments, log=log, timeout_s=timeout_s, cwd=scratch, env=environment, tick=tick)
     except TimedOut:
         raise AtcError(
             f"atc did not finish within {timeout_s:g} s and was killed",
-            f"allow more time, or set TE_PARALLEL_COMPILER to the number of cores; {hint}",
+            f"allow more time (--atc-time-limit MINUTES), or set TE_PARALLEL_COMPILER to the number of cores; {hint}",
         ) from None
     except OSError as error:
         raise AtcError(f"{arguments[0]} cannot be started ({error})", "reinstall the toolkit") from error

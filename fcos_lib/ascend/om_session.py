@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import runtime_error
 from fcos_lib.ascend.console import Console
-from fcos_lib.ascend.om_tensors import check_input_descs, output_places
+from fcos_lib.ascend.om_tensors import check_input_descs, is_dynamic, output_places
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DeviceError, SessionError
 from fcos_lib.sessions import Outputs, check_input, check_outputs
@@ -28,7 +28,7 @@ _LOG_WARNINGS = 3
 
 
 class OmSession:
-    """The candidate: one OM of one batch size on one device."""
+    """The candidate: one OM at one batch size on one device."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class OmSession:
         device_id: int = 0,
         layout: InputLayout = InputLayout.FLOAT_NCHW,
     ) -> None:
-        """Load `om`, which takes batches in `layout`.
+        """Load `om`, which takes batches in `layout`; if it has profiles, choose the one for `batch`.
 
         `SessionError` if the file is missing, cannot be loaded here or is not the contract's model in this layout and at
         this batch size;
@@ -168,7 +168,9 @@ class OmSession:
                 options = runtime.session_options()
                 options.log_level = _LOG_WARNINGS
                 session = runtime.InferenceSession(str(self.path), self.device_id, options)
-                if hasattr(session, "set_staticbatch"):
+                if is_dynamic(session.get_inputs()):
+                    session.set_dynamic_batchsize(self.batch)
+                elif hasattr(session, "set_staticbatch"):
                     session.set_staticbatch()
                 return session
         except Exception as error:  # pybind11 maps C++ exceptions to RuntimeError and argument mistakes to TypeError

@@ -18,6 +18,8 @@ _DTYPES = {
 }  # fmt: skip
 """ACL's numbers of the data types (aclruntime exports the same)."""
 
+_DYNAMIC = -1
+"""A size that the chosen profile decides."""
 _NHWC = 1
 """ACL's number of the format that AIPP forces upon its input (aclruntime: 0 NCHW, 1 NHWC, 2 ND)."""
 
@@ -43,8 +45,11 @@ def check_input_descs(
     om: Path,
     layout: InputLayout = InputLayout.FLOAT_NCHW,
 ) -> None:
-    """`SessionError` unless the OM has the contract's input alone, in name, type, shape, format and bytes of `layout`."""
-    found = [_plain(desc) for desc in descs]
+    """`SessionError` unless the OM has the contract's input alone, in name, type, shape, format and bytes of `layout`.
+
+    Of an OM with profiles, the one for `batch` has to be chosen.
+    """
+    found = [_plain(desc, batch) for desc in descs]
     shape = contract.input_shape(batch, layout)
     nbytes = int(np.prod(shape)) * np.dtype(layout.dtype).itemsize
     expected = _Tensor(contract.input_name, layout.dtype, shape, nbytes, nhwc=layout is InputLayout.UINT8_NHWC)
@@ -58,7 +63,7 @@ def check_input_descs(
     elif any(tensor.dtype == "uint8" for tensor in found):
         advice = "an OM with AIPP normalises on the device: compile it without --insert_op_conf, or test it with --aipp"
     elif any(-1 in tensor.shape for tensor in found):
-        advice = "one OM per batch size: compile it without dynamic batch, image size or dims"
+        advice = "only the batch size may be dynamic: compile it without dynamic image size or dims"
     sizes = "".join(f" ({tensor.nbytes} bytes)" for tensor in found) if len(found) == 1 else ""
     raise SessionError(
         f"{om} has the input{'s' * (len(found) != 1)} {_listed(found)}{sizes}, expected {expected} ({expected.nbytes} bytes)",
@@ -72,7 +77,7 @@ def output_places(descs: Iterable[Any], contract: ModelContract, batch: int, om:
     By name where atc kept it (`<op>:<index>:<name>`, ATC user guide), otherwise by dtype and shape. Labels may be int32 or
     int64. `SessionError` unless there is exactly one of each with the contract's shape.
     """
-    found = [_plain(desc) for desc in descs]
+    found = [_plain(desc, batch) for desc in descs]
     rows = contract.max_detections
     labels_name, dets_name = contract.output_names
     names = [_onnx_name(tensor.name) for tensor in found]
@@ -103,13 +108,21 @@ def _onnx_name(name: str) -> str:
     return fields[-1] if len(fields) == 3 else name
 
 
-def _plain(desc: Any) -> _Tensor:
+def is_dynamic(descs: Iterable[Any]) -> bool:
+    """Whether an OM has profiles for its batch size: -1 on axis 0 of an input."""
+    return any(list(desc.shape[:1]) == [_DYNAMIC] for desc in descs)
+
+
+def _plain(desc: Any, batch: int) -> _Tensor:
+    """The description with the chosen batch size in the place of -1 and its bytes in that of the largest profile's."""
     number = int(desc.datatype)
+    shape = [int(size) for size in desc.shape]
+    dynamic = shape[:1] == [_DYNAMIC]
     return _Tensor(
         name=str(desc.name),
         dtype=_DTYPES.get(number, f"type{number}"),
-        shape=tuple(int(size) for size in desc.shape),
-        nbytes=int(desc.size),
+        shape=(batch, *shape[1:]) if dynamic else tuple(shape),
+        nbytes=int(desc.realsize if dynamic else desc.size),
         nhwc=int(desc.format) == _NHWC,
     )
 

@@ -6,13 +6,15 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 READ_LIMIT = 256 * 1024
 """Bytes of a tool's output that are looked at: the first and the last halves of this."""
 
 _REAP_S = 10.0
+_TICK_S = 1.0
 
 
 class TimedOut(Exception):
@@ -26,12 +28,13 @@ def run_tool(
     timeout_s: float,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    tick: Callable[[float], None] | None = None,
 ) -> int:
     """Run `command` without a shell, write stdout and stderr to `log`, and return the exit status (-n: killed by signal n).
 
     The tool leads its own process group, and whatever is left of the group is killed in the end, be it after a timeout
     (`TimedOut`), another interruption or an early death of the tool: `atc` starts compiler processes that would go on
-    for minutes. `OSError` if the program cannot be started.
+    for minutes. `tick` hears once a second how many have passed. `OSError` if the program cannot be started.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -44,7 +47,7 @@ def run_tool(
             start_new_session=True,
         )
     try:
-        return process.wait(timeout_s)
+        return process.wait(timeout_s) if tick is None else _wait(process, timeout_s, tick)
     except subprocess.TimeoutExpired:
         raise TimedOut from None
     finally:
@@ -52,6 +55,19 @@ def run_tool(
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):  # a tool that hangs inside the driver cannot be killed
             process.wait(_REAP_S)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_s: float, tick: Callable[[float], None]) -> int:
+    started = time.monotonic()
+    while True:
+        passed = time.monotonic() - started
+        try:
+            return process.wait(min(_TICK_S, max(timeout_s - passed, 0)))
+        except subprocess.TimeoutExpired:
+            passed = time.monotonic() - started
+            if passed >= timeout_s:
+                raise
+            tick(passed)
 
 
 def read_output(log: Path) -> str:

@@ -22,7 +22,8 @@ class OmFacts:
     path: Path
     sha256: str
     soc_version: str
-    batch: int
+    batches: tuple[int, ...]
+    """The fixed batch size, or the profiles of `--dynamic_batch_size`, rising; empty if it does not say."""
     out_nodes: str
     """As given to atc, `labels;dets`; empty if it was not given."""
     onnx_sha256: str
@@ -36,8 +37,7 @@ class OmFacts:
 def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
     """Facts of one OM from `atc --mode=6`, and the ONNX's hash from our manifest beside it if there is one."""
     info = om_info(toolkit, om)
-    options = _options(info["command_line"])
-    shape = re.search(rf"{re.escape(contract.input_name)}:(\d+),", options.get("input_shape", ""))
+    options = command_options(info["command_line"])
     manifest = om.parent / MANIFEST
     inputs = {}
     if manifest.is_file():
@@ -51,7 +51,7 @@ def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
         path=om,
         sha256=sha256_of(om),
         soc_version=info["soc_version"],
-        batch=int(shape[1]) if shape else 0,
+        batches=batch_sizes(options) if options.get("input_shape", "").startswith(f"{contract.input_name}:") else (),
         out_nodes=options.get("out_nodes", ""),
         onnx_sha256=str(inputs.get("onnx", "")),
         precision_mode=options.get("precision_mode", "force_fp16"),
@@ -61,19 +61,23 @@ def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
 
 
 def find_oms(toolkit: Toolkit, folder: Path, contract: ModelContract) -> dict[int, OmFacts]:
-    """The OMs of a folder (and of its direct subfolders) by batch size; `UsageError` if none, or two for one size."""
+    """The OMs of a folder (and of its direct subfolders) by batch size; `UsageError` if none, or two for one size.
+
+    One with profiles serves each of them.
+    """
     paths = sorted([*folder.glob("*.om"), *folder.glob("*/*.om")]) if folder.is_dir() else []
     if not paths:
-        raise UsageError(f"there is no .om in {folder}", "pass --om FOLDER with one OM per batch size")
+        raise UsageError(f"there is no .om in {folder}", "pass --om FOLDER with an OM for each batch size")
     found: dict[int, OmFacts] = {}
     for path in paths:
         facts = om_facts(toolkit, path, contract)
-        if facts.batch in found:
-            raise UsageError(
-                f"{path} and {found[facts.batch].path} are both for batch size {facts.batch}",
-                "leave one of them in the folder",
-            )
-        found[facts.batch] = facts
+        for batch in facts.batches or (0,):
+            if batch in found:
+                raise UsageError(
+                    f"{path} and {found[batch].path} are both for batch size {batch}",
+                    "leave one of them in the folder",
+                )
+            found[batch] = facts
     return found
 
 
@@ -94,8 +98,8 @@ def check_provenance(
         wrong.append(f"compiled from the ONNX {facts.onnx_sha256[:12]}, the one under test is {onnx_sha256[:12]}")
     if facts.out_nodes not in ("", order):
         wrong.append(f"its outputs are '{facts.out_nodes}', the contract's are '{order}'")
-    if facts.batch == 0:
-        wrong.append(f"its input is not '{contract.input_name}' with a fixed batch size")
+    if not facts.batches:
+        wrong.append(f"its input is not '{contract.input_name}' with a fixed batch size or profiles for it")
     if facts.input_layout is not layout:
         wrong.append(f"its input is {facts.input_layout.value}, this run feeds {layout.value}")
     if wrong:
@@ -106,13 +110,29 @@ def check_provenance(
         )
 
 
-def _options(command: str) -> dict[str, str]:
+def batch_sizes(options: dict[str, str]) -> tuple[int, ...]:
+    """The fixed batch size or the profiles, rising, that atc's options ask for; empty if they do not say."""
+    shape = re.search(r":(-?\d+),", options.get("input_shape", ""))
+    if shape and shape[1] == "-1":
+        return tuple(sorted({int(size) for size in re.findall(r"\d+", options.get("dynamic_batch_size", ""))}))
+    return (int(shape[1]),) if shape and int(shape[1]) > 0 else ()
+
+
+def command_options(command: str) -> dict[str, str]:
     """atc's options by full name; it accepts unambiguous prefixes, `-` for `_`, and values behind `=` or a blank."""
     try:
         words = shlex.split(command)
     except ValueError:
         words = command.split()
-    known = ("input_shape", "out_nodes", "soc_version", "precision_mode", "model", "insert_op_conf")
+    known = (
+        "input_shape",
+        "out_nodes",
+        "soc_version",
+        "precision_mode",
+        "model",
+        "insert_op_conf",
+        "dynamic_batch_size",
+    )
     options: dict[str, str] = {}
     for position, word in enumerate(words):
         if not word.startswith("-"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 from fcos_lib.artifacts import ASCEND, PORTABLE, onnx_artifact
-from fcos_lib.ascend.atc import LOG_NAME, AtcOptions, compile_om
+from fcos_lib.ascend.atc import LOG_NAME, compile_om
+from fcos_lib.ascend.atc_command import AtcOptions
+from fcos_lib.ascend.atc_progress import progress_line
 from fcos_lib.ascend.toolkit import Toolkit, discover
 from fcos_lib.commands.shared import choose_device, dataset_contract, shape_contract
 from fcos_lib.contract import CONTRACTS, ModelContract
@@ -45,11 +48,25 @@ def compile_onnx(args: Namespace) -> int:
     """Compile an ascend ending with atc."""
     contract = _onnx_contract(args.onnx, args.contract)
     toolkit, soc_version = _target(args)
-    options = AtcOptions(soc_version, args.batch_size, args.precision_mode, tuple(args.atc_option))
-    om = compile_om(toolkit, args.onnx, args.output, contract, options, timeout_s=60 * args.time_limit)
+    options = AtcOptions(
+        soc_version,
+        args.batch_size or 0,
+        precision_mode=args.precision_mode,
+        op_select_implmode=args.op_select_implmode,
+        extra=tuple(args.atc_option),
+        dynamic_batches=args.dynamic_batch or (),
+    )
+    line = progress_line(sys.stderr, options)
+    try:
+        om = compile_om(
+            toolkit, args.onnx, args.output, contract, options, timeout_s=60 * args.atc_time_limit, progress=line
+        )
+    finally:
+        if line:
+            line.clear()
     print(f"{om}  {om.stat().st_size:,} bytes")
     print(f"  sha256     {sha256_of(om)}")
-    print(f"  compiled   batch size {args.batch_size}, {soc_version}, {args.precision_mode or 'no --precision_mode'}")
+    print(f"  compiled   {options.batches}, {soc_version}, {args.precision_mode or 'no --precision_mode'}")
     print(f"  CANN       {toolkit.cann_version}")
     print(f"  log        {args.output / LOG_NAME}")
     return 0

@@ -81,7 +81,14 @@ def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
                 f"{args.om} does not say what it was compiled for", "pass --batch-size and --contract with it"
             )
         return args.batch_size, named
-    batch, height, width = found
+    batches, height, width = found
+    if len(batches) > 1 and args.batch_size not in batches:
+        sizes = ", ".join(map(str, batches))
+        raise UsageError(
+            f"{args.om} has profiles for batch sizes {sizes}" + f", not for {args.batch_size}" * bool(args.batch_size),
+            "pass one of them with --batch-size",
+        )
+    batch: int = args.batch_size if len(batches) > 1 else batches[0]
     if args.batch_size not in (None, batch):
         raise UsageError(
             f"{args.om} has batch size {batch}, not {args.batch_size}; ais_bench would take the word for it and print "

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fcos_lib.ascend.atc import om_info
+from fcos_lib.ascend.provenance import batch_sizes, command_options
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
 from fcos_lib.device import Device, find_device, use_emulator
@@ -88,13 +89,15 @@ def shape_contract(name: str | None, height: int, width: int, what: str) -> Mode
     return fitting[0]
 
 
-def om_input(toolkit: Toolkit, om: Path) -> tuple[int, int, int] | None:
-    """(batch size, height, width) that an OM was compiled for, from its own atc command line; None if it does not say."""
+def om_input(toolkit: Toolkit, om: Path) -> tuple[tuple[int, ...], int, int] | None:
+    """(batch sizes, height, width) that an OM was compiled for, from its own atc command line; None if it does not say."""
     if not om.is_file():
         raise UsageError(f"there is no OM at {om}", "compile it first, or pass another --om")
     try:
         command_line = om_info(toolkit, om)["command_line"]
     except AtcError:
         return None
-    shape = re.search(r"[\w.]+:(\d{1,5}),3,(\d{1,5}),(\d{1,5})\b", command_line)  # however --input_shape was written
-    return (int(shape[1]), int(shape[2]), int(shape[3])) if shape else None
+    options = command_options(command_line)
+    shape = re.search(r":(-1|\d{1,5}),3,(\d{1,5}),(\d{1,5})$", options.get("input_shape", ""))
+    batches = batch_sizes(options) if shape else ()
+    return (batches, int(shape[2]), int(shape[3])) if shape and batches else None

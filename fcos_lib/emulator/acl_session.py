@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator import acl_tensor, scenario
+from fcos_lib.emulator import acl_tensor, om, scenario
 from fcos_lib.emulator.acl_tensor import BaseTensor, Tensor, dtype, session_options, tensor_desc
 from fcos_lib.emulator.chips import CHIPS
-from fcos_lib.emulator.device import Model, apply_fault
-from fcos_lib.emulator.load_texts import load_refusal
+from fcos_lib.emulator.driver import DeviceLost, DeviceRefused, LoadedModel
+from fcos_lib.emulator.load_texts import LOST, WRONG_BATCH, load_refusal
 from fcos_lib.emulator.om import TensorDesc
+from fcos_lib.emulator.scenario import Scenario
 from fcos_lib.errors import SessionError
 
 BAD_PARAMETER = "[1][ACL: invalid parameter] "
@@ -62,28 +65,35 @@ class Session:
         self._thread = threading.get_ident()
         self._born = time.time()
         self._summary = acl_tensor.sumary()
-        self._model: Model | None = None
+        self._model: LoadedModel | None = None
         open_device(self._device, len(CHIPS[self._scenario.chip].places))
         if self._generation == "new":
             say("[INFO] create new context\n")
         self._model = self._load()
         self._id = next(_model_ids)
         say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
-        self._inputs = [_describe(desc) for desc in self._model.header.inputs]
-        self._outputs = [_describe(desc) for desc in self._model.header.outputs]
+        header = self._model.header
+        self._batches = header.batches
+        self._batch = max(header.batches, default=0)  # which profile runs; the largest until another is set
+        self._static_asked = False
+        self._inputs = [_describe(desc, self._batch) for desc in header.inputs]
+        self._outputs = [_describe(desc, self._batch) for desc in header.outputs]
 
     def _check_arguments(self) -> None:
         """The old generation finds out when loading."""
 
-    def _load(self) -> Model:
-        refusal = None
+    def _load(self) -> LoadedModel:
+        path = Path(self._path)
         try:
-            loaded = Model(Path(self._path))
-            refusal = load_refusal(loaded.header, self._scenario)
+            header = om.read_header(path)
+            refusal = load_refusal(header, self._scenario)
             if refusal is None:
-                return loaded
-        except SessionError as error:
-            refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {error.found}"
+                return LoadedModel(path, header, self._device)
+        except (SessionError, DeviceRefused) as error:
+            cause = error.found if isinstance(error, SessionError) else error
+            refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
+        except DeviceLost:
+            refusal = LOST
         prefix = "[ACL ERROR] " if self._generation == "new" else ""
         say(
             f"{prefix}{refusal}\n[ERROR] load model from file failed, model file is {self._path}\n"
@@ -98,39 +108,49 @@ class Session:
         Inputs are checked by their number and their bytes, and by nothing else, as in the real module.
         """
         loaded = self._ready()
-        arrays = self._arrays(feeds)
+        if self._batches and self._static_asked and self._generation == "new":
+            say(f"[WARN] check failed dym gearcount:{len(self._batches)} but dymtype:0 not set\n")
+            raise RuntimeError(FAILURE)
+        feeds = self._checked(feeds)
         names = [desc.name for desc in self._outputs]
         for name in output_names:
             if name not in names:
                 say(f"[ERROR] outnames {name} not valid\n")
                 raise RuntimeError(FAILURE)
         outputs: list[NDArray[Any]] = []
-        for turn in range(self._options.loop):
-            outputs = self._execute(loaded, arrays)
-            if self._options.loop > 1:
-                say(f"\rloop inference exec: ({turn + 1}/{self._options.loop})")
+        with loaded.alone(), _failures():
+            start = time.time()
+            loaded.write([feed.raw() for feed in feeds])
+            copied = sum(isinstance(feed, BaseTensor) for feed in feeds)  # a device tensor is there already
+            acl_tensor.MemorySummary().H2D_time_list.extend([acl_tensor.milliseconds(start)] * copied)
+            for turn in range(self._options.loop):
+                outputs = self._execute(loaded)
+                if self._options.loop > 1:
+                    say(f"\rloop inference exec: ({turn + 1}/{self._options.loop})")
         wanted = output_names or names
         return [acl_tensor.on_device(outputs[names.index(name)], self._device) for name in wanted]
 
-    def _execute(self, loaded: Model, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    def _execute(self, loaded: LoadedModel) -> list[NDArray[Any]]:
         start = time.time()
         if self._scenario.run == "fail":
             say("[ERROR] acl execute failed:1\n")
             raise RuntimeError(FAILURE)
-        outputs = apply_fault(loaded.execute(arrays), self._scenario)
+        header = loaded.header
+        inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
+        results = apply_fault(loaded.execute(inputs, outputs), self._scenario)
         self._record(start, time.time())
-        return outputs
+        return results
 
     def _record(self, start: float, end: float) -> None:
         raise NotImplementedError
 
-    def _ready(self) -> Model:
+    def _ready(self) -> LoadedModel:
         if self._model is None:
             say("[WARN] no model had been loaded\n")
             raise RuntimeError(FAILURE)
         return self._model
 
-    def _arrays(self, feeds: Any) -> list[NDArray[Any]]:
+    def _checked(self, feeds: Any) -> list[Tensor | BaseTensor]:
         if isinstance(feeds, dict):
             feeds = [feeds[desc.name] for desc in self._inputs if desc.name in feeds]
         if len(feeds) != len(self._inputs) or any(isinstance(feed, Tensor) and feed.device < 0 for feed in feeds):
@@ -145,11 +165,7 @@ class Session:
                     "[ERROR] check input vector failed ret:-1\n"
                 )
                 raise RuntimeError(FAILURE)
-        raw = [feed.copied() if isinstance(feed, BaseTensor) else feed.raw() for feed in feeds]
-        return [
-            data.view(_numpy_type(desc.datatype)).reshape(desc.shape)
-            for data, desc in zip(raw, self._inputs, strict=True)
-        ]
+        return list(feeds)
 
     def options(self) -> session_options:
         """The options of the constructor."""
@@ -172,7 +188,8 @@ class Session:
         return list(self._outputs)
 
     def set_staticbatch(self) -> int:
-        """Every OM of the emulator is static: 0."""
+        """0; the new generation then runs no OM with profiles."""
+        self._static_asked = True
         return 0
 
     def set_custom_outsize(self, sizes: list[int]) -> int:
@@ -182,10 +199,19 @@ class Session:
         return 0
 
     def set_dynamic_batchsize(self, size: int) -> int:
-        """Refused: the OM is static."""
+        """Choose the profile that runs; refused if the OM does not have it, or has none."""
         if self._generation == "new" and not 1 <= size <= 4096:
             raise RuntimeError("dynamic batchsize out of range. Please check.")
-        return self._not_dynamic("dynamic_batch_size")
+        if not self._batches:
+            return self._not_dynamic("dynamic_batch_size")
+        if size not in self._batches:
+            say(WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
+            raise RuntimeError(FAILURE)
+        self._batch, self._static_asked = size, False
+        for desc in (*self._inputs, *self._outputs):
+            if om.DYNAMIC in desc.shape:
+                desc.realsize = desc.size * size // max(self._batches)
+        return 0
 
     def set_dynamic_hw(self, width: int, height: int) -> int:
         """Refused: the OM is static."""
@@ -208,11 +234,12 @@ class Session:
         data = b"".join(Path(file).read_bytes() for file in files)
         if len(data) != desc.realsize:
             raise RuntimeError(FAILURE)
-        array = np.frombuffer(data, _numpy_type(desc.datatype)).reshape(desc.shape)
+        array = np.frombuffer(data, _numpy_type(desc.datatype)).reshape(desc.shape)  # one axis of it may be -1
         return acl_tensor.on_device(array, self._device)
 
     def _unload(self) -> None:
         if self._model is not None:
+            self._model.free()
             self._model = None
             say(f"[INFO] unload model success, model Id is {self._id}\n")
 
@@ -227,11 +254,35 @@ class Session:
         return f"<Model>\ndevice:\t{self._device}\ninput:{lines(self._inputs)}\noutput:{lines(self._outputs)}"
 
 
+def apply_fault(outputs: list[NDArray[Any]], played: Scenario) -> list[NDArray[Any]]:
+    """The outputs as the scenario `run=nan` or `run=short` would have them."""
+    if played.run == "nan":
+        for array in outputs:
+            if array.dtype.kind == "f" and array.ndim > 1:
+                array[:, 0] = np.nan
+    if played.run == "short":
+        return [np.ascontiguousarray(array[:, :-1]) if array.ndim > 1 else array[:-1] for array in outputs]
+    return outputs
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """A device that ends or fails, in the module's words."""
+    try:
+        yield
+    except DeviceLost:
+        say(LOST)
+        raise RuntimeError(FAILURE) from None
+    except DeviceRefused as error:
+        say(f"EZ9999: Inner Error!\n        {error}\n[ERROR] acl execute failed:507011\n")
+        raise RuntimeError(FAILURE) from None
+
+
 def _numpy_type(kind: dtype) -> np.dtype[Any]:
     return np.dtype({"double": "float64"}.get(kind.name, kind.name))
 
 
-def _describe(desc: TensorDesc) -> tensor_desc:
-    size = int(np.prod(desc.shape)) * np.dtype(desc.dtype).itemsize
+def _describe(desc: TensorDesc, batch: int) -> tensor_desc:
+    size = desc.at(batch).nbytes
     layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2  # NHWC, NCHW, ND
     return tensor_desc(desc.name, acl_tensor.acl_type(desc.dtype), layout, list(desc.shape), size, size)

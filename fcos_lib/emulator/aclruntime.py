@@ -3,8 +3,8 @@
 Both generations call themselves 0.0.2; which one this is, `FCOS_EMULATOR` says, so the names that only one of them has are
 looked up when they are asked for. Texts go to file descriptor 1, as printf's do.
 
-Known differences from the real module: run() lets go of the GIL while onnxruntime computes, where aclruntime holds it
-throughout; pipelines (`run_pipeline`, `inner_run`) and dynamic AIPP are missing; a Tensor shows itself to numpy alone.
+As in the real module, run() holds the GIL until the device is done (`driver`). Known differences: pipelines
+(`run_pipeline`, `inner_run`) and dynamic AIPP are missing; a Tensor shows itself to numpy alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fcos_lib.emulator.acl_tensor import (
     tensor_desc,
     type,
 )
-from fcos_lib.emulator.device import Model
+from fcos_lib.emulator.driver import LoadedModel
 
 STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
@@ -109,7 +109,7 @@ class _OldSession(Session):
 
     _generation = "old"
 
-    def _ready(self) -> Model:
+    def _ready(self) -> LoadedModel:
         if threading.get_ident() != self._thread:
             say("[ERROR] acl execute failed:107002\n")
             raise RuntimeError(FAILURE)

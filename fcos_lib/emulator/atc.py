@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcos_lib.emulator import CANN_VERSION, STAND_IN, atc_options
-from fcos_lib.emulator.atc_checks import ROUNDING_MODES, check, input_shapes, precision_mode
+from fcos_lib.emulator.atc_checks import ROUNDING_MODES, check, dynamic_batches, input_shapes, precision_mode
 from fcos_lib.emulator.atc_errors import AtcError
 from fcos_lib.emulator.scenario import Scenario, current
 from fcos_lib.errors import SessionError, UsageError
@@ -50,9 +50,9 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
     conf = options.get("insert_op_conf")
     found = aipp.read_config(Path(conf)) if conf else []
     out_nodes = [name for name in options.get("out_nodes", "").split(";") if name]
-    program = compile_onnx(
-        _load(Path(options["model"])), input_shapes(options.get("input_shape", "")), out_nodes, mode in ROUNDING_MODES
-    )
+    batches = dynamic_batches(options)
+    shapes = input_shapes(options.get("input_shape", ""), lowest=-1 if batches else 1)
+    program = compile_onnx(_load(Path(options["model"])), shapes, out_nodes, mode in ROUNDING_MODES)
     steps = aipp.settle(found, [desc.shape for desc in program.inputs], options["soc_version"])
     inputs = list(program.inputs)
     for step in steps:
@@ -71,6 +71,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
         nms_inputs=program.nms_inputs,
         nms_outputs=program.nms_outputs,
         aipp=steps,
+        batches=batches,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
     Path("fusion_result.json").write_text(json.dumps({"session_and_graph_id_0_0": {"graph_fusion": {}, STAND_IN: {}}}))

@@ -21,6 +21,7 @@ _MODES_V2 = frozenset((
     "fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16",
 ))  # fmt: skip
 _SOC = re.compile(r"Ascend(310|310P[1-7]|310B[1-4]|910|910(Pro)?[AB]|910B[1-4](-1)?|910_\d{4}|950\w*)")
+_IMPLEMENTATION_MODES = ("high_precision", "high_performance", "high_precision_for_all", "high_performance_for_all")
 _BOOLEANS = ("true", "false")
 _FRAMEWORKS = {"0": "Caffe", "1": "MindSpore", "3": "TensorFlow", "5": "Onnx"}
 
@@ -51,6 +52,9 @@ def check(options: dict[str, str]) -> None:
             raise AtcError(code, options[name], name)
     _check_dynamic(options)
     _check_precision(options)
+    if options["op_select_implmode"] not in ("", *_IMPLEMENTATION_MODES):
+        reason = f"The current value is not within the valid range {list(_IMPLEMENTATION_MODES)}."
+        raise AtcError("E10001", options["op_select_implmode"], "--op_select_implmode", reason)
     if options.get("optypelist_for_implmode") and not options["op_select_implmode"]:
         raise AtcError("E10057", "optypelist_for_implmode", "op_select_implmode")
     if options["framework"] != "5":
@@ -90,6 +94,11 @@ def _check_dynamic(options: dict[str, str]) -> None:
         raise AtcError("E10036", len(profiles), 100)
     if len(set(profiles)) != len(profiles):
         raise AtcError("E10039")
+
+
+def dynamic_batches(options: dict[str, str]) -> tuple[int, ...]:
+    """The profiles of `--dynamic_batch_size`, rising; empty if it was not given."""
+    return tuple(sorted(int(size) for size in options.get("dynamic_batch_size", "").split(",") if size.strip()))
 
 
 def _check_precision(options: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ HARMLESS = frozenset((
 
 NOT_MODELLED = frozenset((
     "ac_parallel_enable", "auto_tune_mode", "cluster_config", "compress_weight_conf",
-    "compression_optimize_conf", "customize_dtypes", "dynamic_batch_size", "dynamic_dims", "dynamic_image_size",
+    "compression_optimize_conf", "customize_dtypes", "dynamic_dims", "dynamic_image_size",
     "enable_compress_weight", "enable_small_channel", "external_weight", "input_fp16_nodes", "input_hint_shape",
     "input_shape_range", "is_output_adjust_hw_layout", "is_weight_clip", "keep_dtype",
     "modify_mixlist", "op_name_map", "op_precision_mode", "output_type", "quant_dumpable", "singleop",
@@ -35,7 +35,7 @@ NOT_MODELLED = frozenset((
 ))  # fmt: skip
 """Options that change the model's interface or numbers in ways the emulator does not imitate: refused (E10055)."""
 
-_MODELLED = frozenset(DEFAULTS) | {"input_shape", "insert_op_conf", "out_nodes", "help"}
+_MODELLED = frozenset(DEFAULTS) | {"dynamic_batch_size", "input_shape", "insert_op_conf", "out_nodes", "help"}
 NAMES = tuple(sorted(_MODELLED | HARMLESS | NOT_MODELLED))
 _DESCRIPTIONS = {
     "model": "Model file",

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from fcos_lib.emulator.atc_errors import AtcError
 from fcos_lib.emulator.nms import NmsSettings
-from fcos_lib.emulator.om import TensorDesc
+from fcos_lib.emulator.om import DYNAMIC, TensorDesc
 from fcos_lib.emulator.precision import round_to_half
 
 NMS_OPERATOR = "BatchMultiClassNMS"
@@ -43,7 +43,7 @@ def compile_onnx(
 ) -> Program:
     """Compile `model` for the input `shapes` and the outputs `out_nodes` (all of the model's if empty).
 
-    `half` rounds to fp16 wherever the device computes; the NMS does so in any case. `AtcError` if atc would refuse.
+    -1 on axis 0 leaves the batch size open; it then has to be open on axis 0 of every output and nowhere else. `half` rounds to fp16 wherever the device computes; the NMS does so in any case. `AtcError` if atc would refuse.
     """
     if not model.graph.node:
         raise AtcError("E16004")
@@ -65,16 +65,17 @@ def compile_onnx(
     after = None
     if cut:
         known = {value.name: value for value in before.graph.output}
-        batch = _dims(known[cut[0].input[1]])[0]
+        batch = known[cut[0].input[1]].type.tensor_type.shape.dim[0]
         given = [known[name] for name in dict.fromkeys(wanted) if any(name in node.input for node in later)]
         given += _nms_values(cut[0], batch)
         after = _graph(work, later, given, [name for node in later for name in node.output if name in tensors])
+    dynamic = any(DYNAMIC in shape for shape in shapes.values())
     found = {value.name: value for part in (before, after) if part for value in (*part.graph.input, *part.graph.output)}
     return Program(
         before=round_to_half(before) if half else before,
         after=round_to_half(after) if half and after else after,
-        inputs=tuple(_desc(value, value.name) for value in work.graph.input),
-        outputs=tuple(_desc(found[tensor], name) for name, tensor in zip(names, tensors, strict=True)),
+        inputs=tuple(_desc(value, value.name, dynamic) for value in work.graph.input),
+        outputs=tuple(_desc(found[tensor], name, dynamic) for name, tensor in zip(names, tensors, strict=True)),
         tensors=tuple(tensors),
         nms=_settings(cut[0]) if cut else None,
         nms_inputs=tuple(cut[0].input[:2]) if cut else (),
@@ -113,7 +114,10 @@ def _set_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> N
         if len(shape) != len(dims):
             raise AtcError("E10049", len(shape), len(dims))
         for dim, size in zip(dims, shape, strict=True):
-            dim.dim_value = size
+            if size == DYNAMIC:
+                dim.dim_param = "batch"
+            else:
+                dim.dim_value = size
     del model.graph.value_info[:]
 
 
@@ -177,9 +181,9 @@ def _graph(
     return inferred
 
 
-def _nms_values(node: onnx.NodeProto, batch: int) -> list[onnx.ValueInfoProto]:
-    rows = _settings(node).max_total_size
-    shapes = ([batch, rows, 4], [batch, rows], [batch, rows], [batch])
+def _nms_values(node: onnx.NodeProto, batch: onnx.TensorShapeProto.Dimension) -> list[onnx.ValueInfoProto]:
+    rows, first = _settings(node).max_total_size, batch.dim_value or "batch"
+    shapes = ([first, rows, 4], [first, rows], [first, rows], [first])
     return [
         helper.make_tensor_value_info(name, kind, shape)
         for name, kind, shape in zip(node.output, _NMS_TYPES, shapes, strict=False)
@@ -201,12 +205,14 @@ def _settings(node: onnx.NodeProto) -> NmsSettings:
 
 
 def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    return tuple(dim.dim_value or DYNAMIC for dim in value.type.tensor_type.shape.dim)
 
 
-def _desc(value: onnx.ValueInfoProto, name: str) -> TensorDesc:
+def _desc(value: onnx.ValueInfoProto, name: str, dynamic: bool) -> TensorDesc:
     dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
     shape = _dims(value)
-    if 0 in shape:
+    if dynamic and (shape[:1] != (DYNAMIC,) or DYNAMIC in shape[1:]):
+        raise AtcError("E10055", f"the stand-in leaves only the batch size open, {name} has shape {shape}")
+    if not dynamic and DYNAMIC in shape:
         raise AtcError("E10055", f"the stand-in compiles static shapes only, {name} has shape {shape}")
     return TensorDesc(name, dtype, shape)

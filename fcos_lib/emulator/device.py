@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fcos_lib.emulator import om
 from fcos_lib.emulator.nms import batch_multi_class_nms
-from fcos_lib.emulator.scenario import Scenario
 
 Array = NDArray[Any]
 
@@ -56,14 +55,3 @@ def _run(session: Any, values: dict[str, Array]) -> dict[str, Array]:
     names = [value.name for value in session.get_outputs()]
     feeds = {value.name: values[value.name] for value in session.get_inputs()}
     return dict(zip(names, session.run(names, feeds), strict=True)) if names else {}
-
-
-def apply_fault(outputs: list[Array], scenario: Scenario) -> list[Array]:
-    """The outputs as the scenario `run=nan` or `run=short` would have them."""
-    if scenario.run == "nan":
-        for array in outputs:
-            if array.dtype.kind == "f" and array.ndim > 1:
-                array[:, 0] = np.nan
-    if scenario.run == "short":
-        return [np.ascontiguousarray(array[:, :-1]) if array.ndim > 1 else array[:-1] for array in outputs]
-    return outputs

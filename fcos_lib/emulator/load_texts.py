@@ -1,4 +1,4 @@
-"""With which words does CANN refuse to load an OM? All of them end in the same exception, so the words are the cause."""
+"""With which words does CANN refuse an OM, a batch size or a lost device? Exceptions say little, so the words are the cause."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ _OPP = (
     "E19999 The opp version of the model does not match the current opp run package, Model is [6.4.T11.0.B300], "
     "opp run package is [7.0.T3.0.B107], try to convert the om again!"
 )
+WRONG_BATCH = (
+    "[ERROR] the dymBatch parameter is not correct\n"
+    "[ERROR] model has dynamic batch size:{{{batches}}}, please set correct dynamic batch size\n"
+)
+"""For a batch size that is none of the OM's profiles."""
+LOST = (
+    "EE9999: Inner Error!\n        rtStreamSynchronize execute failed, reason=[lost heartbeat]\n"
+    "[ERROR] acl execute failed:507010\n"
+)
+"""What is printed when the device is gone: the code is that of the heartbeat between host and device."""
 _OTHER_CHIP = "Ascend910B"
 
 

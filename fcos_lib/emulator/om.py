@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from fcos_lib.emulator import STAND_IN, aipp
 from fcos_lib.emulator.nms import NmsSettings
 from fcos_lib.errors import SessionError
 
 MAGIC = f"FCOS-EMULATOR {STAND_IN} OM 1\n".encode()
+DYNAMIC = -1
+"""The batch axis in the shapes of an OM with profiles."""
 _AGAIN = "compile the model again"
 
 
@@ -33,6 +38,15 @@ class TensorDesc:
     shape: tuple[int, ...]
     nhwc: bool = False
     """The format of four axes is NCHW, but for what AIPP takes."""
+
+    def at(self, batch: int) -> TensorDesc:
+        """The same for one batch size; nothing changes if the shape is fixed."""
+        return replace(self, shape=tuple(batch if size == DYNAMIC else size for size in self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor; its shape has to be fixed."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +72,8 @@ class OmHeader:
     """Graph tensors of boxes, scores, classes and counts; empty names are unused."""
     aipp: tuple[aipp.Aipp, ...] = ()
     """What is done to inputs before the graph sees them."""
-
-    @property
-    def batch(self) -> int:
-        """Batch size: axis 0 of the first input."""
-        return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else 1
+    batches: tuple[int, ...] = ()
+    """The profiles of `--dynamic_batch_size`, rising; empty if all shapes are fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +98,47 @@ def write(path: Path, om: Om) -> None:
 
 def read(path: Path) -> Om:
     """The OM in `path`; `SessionError` if it is missing, cut short, damaged or not the emulator's."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SessionError(f"{path} cannot be read ({error.strerror})", _AGAIN) from error
-    if not data.startswith(MAGIC):
-        raise SessionError(f"{path} is no OM of the emulator", "run a real OM on the NPU it was compiled for")
-    line, found, payload = data[len(MAGIC) :].partition(b"\n")
-    try:
-        text = json.loads(line)
-        before, after, digest = text.pop("before_bytes"), text.pop("after_bytes"), text.pop("sha256")
-        header = _header(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise SessionError(f"the header of {path} is damaged", _AGAIN) from error
-    if not found or len(payload) != before + after:
+    with _opened(path) as file:
+        header, sizes, digest = _read_header(file, path)
+        payload = file.read()
+    before, after = sizes
+    if len(payload) != before + after:
         raise SessionError(f"{path} is cut short: {len(payload)} of {before + after} payload bytes", _AGAIN)
     if hashlib.sha256(payload).hexdigest() != digest:
         raise SessionError(f"the payload of {path} is damaged: its sha256 is not the header's", _AGAIN)
     return Om(header, payload[:before], payload[before:])
 
 
+def read_header(path: Path) -> OmHeader:
+    """What `path` says of itself, its graphs unread; `SessionError` if it is missing or not the emulator's."""
+    with _opened(path) as file:
+        return _read_header(file, path)[0]
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise SessionError(f"{path} cannot be read ({error.strerror})", _AGAIN) from error
+
+
+def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int], str]:
+    """The header, the bytes of both graphs and their SHA-256."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise SessionError(f"{path} is no OM of the emulator", "run a real OM on the NPU it was compiled for")
+    line = file.readline()
+    try:
+        text = json.loads(line)
+        before, after, digest = text.pop("before_bytes"), text.pop("after_bytes"), text.pop("sha256")
+        return _header(text), (before, after), digest
+    except (ValueError, KeyError, TypeError) as error:
+        raise SessionError(f"the header of {path} is damaged", _AGAIN) from error
+
+
 def _header(text: dict[str, Any]) -> OmHeader:
     for key in ("inputs", "outputs"):
         text[key] = tuple(TensorDesc(**item | {"shape": tuple(item["shape"])}) for item in text[key])
-    for key in ("tensors", "nms_inputs", "nms_outputs"):
+    for key in ("tensors", "nms_inputs", "nms_outputs", "batches"):
         text[key] = tuple(text[key])
     text["aipp"] = tuple(aipp.from_json(item) for item in text["aipp"])
     text["nms"] = None if text["nms"] is None else NmsSettings(**text["nms"])

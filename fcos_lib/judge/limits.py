@@ -26,6 +26,15 @@ class Limit:
     """True: the measurement must be at least the bound. False: at most."""
     unit: str
     source: str
+    """Where it was published, or what it was derived from."""
+    command: str = ""
+    """What measured it; empty for published bounds."""
+    n: int = 0
+    """How many samples were measured."""
+    spread: str = ""
+    """How far the samples, or repeated runs, lay apart."""
+    date: str = ""
+    """When it was measured, YYYY-MM-DD."""
 
     def holds(self, value: float) -> bool:
         """Is the value within the bound? The bound itself is allowed, NaN never is."""
@@ -34,6 +43,12 @@ class Limit:
     def sentence(self) -> str:
         """`must be at least 0.359 AP`"""
         return f"must be at {'least' if self.at_least else 'most'} {self.bound:g} {self.unit}"
+
+    def certificate(self) -> list[str]:
+        """Where the bound comes from, a line each: the source, and for a measured one how it was measured."""
+        if not self.command:
+            return [self.source]
+        return [self.source, f"measured {self.date}, n = {self.n}, spread {self.spread}: {self.command}"]
 
 
 @cache
@@ -46,8 +61,9 @@ def all_limits(path: Path = FILE) -> dict[str, Limit]:
             direction = table["direction"]
             if direction not in ("at least", "at most"):
                 raise ValueError(f"{path}: {prefix} has the direction {direction!r}; use 'at least' or 'at most'")
+            measured = table.get("measured", {})
             found[prefix] = Limit(
-                prefix, float(table["bound"]), direction == "at least", table["unit"], table["source"]
+                prefix, float(table["bound"]), direction == "at least", table["unit"], table["source"], **measured
             )
             return
         for key, value in table.items():

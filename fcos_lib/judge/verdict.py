@@ -53,6 +53,12 @@ class Verdict:
             return self.limit is None and self.measurement.n > 0
         return self.outcome in (Outcome.PASS, Outcome.STAND_IN)
 
+    def sentence(self) -> str:
+        """`FAIL: accuracy[batch8] mAP 0.3551 AP, must be at least 0.359 AP`"""
+        value, _ = close_pair(self.measurement.value, self.limit.bound if self.limit else self.measurement.value)
+        bound = f", {self.limit.sentence()}" if self.limit else ""
+        return f"{self.outcome.value}: {self.gate} {value} {self.measurement.unit}{bound}"
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN and infinities become text, since JSON has none."""
         data = asdict(self)

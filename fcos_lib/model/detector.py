@@ -107,6 +107,7 @@ def build_detector(contract: ModelContract, **overrides: Any) -> torch.nn.Module
 
 def load_detector(contract: ModelContract, checkpoint: Path) -> torch.nn.Module:
     """The contract's network with the weights of a `.pth`; `CheckpointError` lists every key that does not fit."""
+    _open_the_door()  # says what to install if torch or mmdet is missing
     import torch
 
     weights = read_checkpoint(checkpoint)

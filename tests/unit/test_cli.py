@@ -210,6 +210,22 @@ def test_bench_refuses_a_batch_size_that_is_not_the_oms(made, run):
     assert "1000 x 8 / mean time, 4 x the true throughput" in result.err
 
 
+def test_one_om_for_several_batch_sizes_is_compiled_and_run(made, run, tmp_path):
+    """`--dynamic-batch` makes it; `bench` then has to be told which of its batch sizes is meant."""
+    onnx_model = made.root / "onnx" / "ascend.onnx"
+    result = run("compile", "--onnx", onnx_model, "--dynamic-batch", "2,1", "--output", tmp_path, *made.npu)
+    assert result.status == 0, result.err
+    assert "compiled   batch sizes 1, 2, Ascend310P3, force_fp16" in result.out
+    om = tmp_path / "model.om"
+    done = run("bench", "--om", om, "--batch-size", "1", "--loop", "1", *made.npu)
+    assert done.status == 0, done.err
+    assert "batchsize.mean(1)" in done.out
+    refused = run("bench", "--om", om, "--batch-size", "3", *made.npu)
+    assert f"{om} has profiles for batch sizes 1, 2, not for 3" in refused.err
+    refused = run("infer", "--om", om, "--input", made.root / "bins", "--output", tmp_path, *made.npu)
+    assert f"{om} has profiles for batch sizes 1, 2\n" in refused.err
+
+
 def test_results_are_replaced_only_when_asked(made, run, tmp_path):
     """Results of another run would be evaluated as this one's; network inputs are never removed."""
     arguments = ["infer", "--om", made.om, "--input", made.root / "bins", "--output", tmp_path, *made.npu]
@@ -254,8 +270,9 @@ def test_the_chosen_contract_must_fit(made, run, tmp_path):
         ("none.onnx", [], "there is no ONNX model at"),
         ("onnx/ascend.onnx", ["--atc-option=--model=x"], "'--model=x' cannot be passed on to atc"),
         ("onnx/ascend.onnx", ["--soc-version", "Ascend999"], "soc_version"),
+        ("onnx/ascend.onnx", ["--precision-mode", "fp8"], "Value fp8 for parameter --precision_mode is invalid"),
     ],
-    ids=["portable", "garbage", "absent", "owned", "chip"],
+    ids=["portable", "garbage", "absent", "owned", "chip", "precision"],
 )
 def test_compile_refuses_what_cannot_work(made, run, tmp_path, model, options, words):
     """Before atc where that is possible, in atc's words where not."""

@@ -27,8 +27,7 @@ GIB = 2**30
 
 def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path):
     """2019 checkpoint → both ONNX → OM for batch 1 and 4 → mmdet, onnxruntime and the emulated NPU agree."""
-    import torch
-
+    torch = pytest.importorskip("torch", reason="needs the extra 'export'")
     from fcos_lib.model.detector import load_detector, predict
     from tests.unit.seeded import save_as_2019, seeded_detector
 

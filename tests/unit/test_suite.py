@@ -1,24 +1,44 @@
 """The suite itself, run as a user would: its options, its refusals and its words."""
 
+import contextlib
 import json
+import os
+import pty
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fcos_lib.artifacts import onnx_artifact
+from fcos_lib.contract import SHAPES
+from fcos_lib.store import Store
+from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.options import settings as chosen_settings
+
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def run(tmp_path, outer_environment):
-    """Run pytest on this project in a process of its own; artifacts go to a folder of the test."""
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """An artifact folder in which the embedded checkpoint's ONNX is ready: exporting takes ten seconds."""
+    folder = tmp_path_factory.mktemp("exported")
+    onnx_artifact(Store(folder), SHAPES, EMBEDDED_CHECKPOINT)
+    return folder
 
-    def call(*arguments, artifacts=tmp_path / "artifacts"):
+
+@pytest.fixture
+def run(tmp_path, outer_environment, exported):
+    """Run pytest on this project in a process of its own; artifacts go to a folder of the test, with the ONNX ready."""
+
+    def call(*arguments, artifacts=tmp_path / "artifacts", scenario="", path="", ready=True):
+        if ready and not artifacts.exists():
+            shutil.copytree(exported, artifacts)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--artifacts={artifacts}", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=outer_environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        environ = {**outer_environment, "FCOS_EMULATOR": scenario, "PYTHONPATH": str(path)}
+        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
     return call
 
@@ -32,6 +52,12 @@ def run(tmp_path, outer_environment):
         (["--device-id", "-1"], "'-1' is not a device id"),
         (["--dataset", "somewhere"], "--dataset somewhere needs --checkpoint"),
         (["--npu", "required"], "--npu required, but no NPU can be used here"),
+        (["--dynamic-batch", "--batch-sizes", "4"], "1 profiles (4) cannot be compiled"),
+        (["--dynamic-batch", "--aipp"], "a dynamic batch size with AIPP is not supported"),
+        (["--dynamic-batch", "--om", "oms"], "--dynamic-batch has no effect with --om"),
+        (["--precision-mode", "origin", "--om", "oms"], "--precision-mode origin has no effect with --om"),
+        (["--atc-option=--model=x"], "'--model=x' cannot be passed on to atc"),
+        (["--atc-time-limit", "0"], "'0' is not a number of minutes"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
@@ -77,7 +103,7 @@ def test_an_unwritable_artifact_folder_is_one_line_per_test(run, tmp_path):
     """A file stands where the folder should be."""
     (tmp_path / "file").write_text("")
     result = run("-m", "contract", "-k", "reference", artifacts=tmp_path / "file")
-    assert result.returncode == 1
+    assert result.returncode == 8
     assert "cannot be written" in result.stdout
 
 
@@ -90,7 +116,7 @@ def test_the_header_says_where_the_numbers_come_from(run):
 def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
     """One contract gate on the emulator: built, judged STAND-IN, written down; the second run builds nothing."""
     arguments = ("-m", "contract", "--npu", "emulated", "--batch-sizes", "2")
-    first = run(*arguments)
+    first = run(*arguments, ready=False)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "STAND-IN: measured on the emulator" in first.stdout
     assert "artifacts: 2 built, 0 reused" in first.stdout
@@ -117,3 +143,120 @@ def test_the_aipp_variant_is_told_apart(run, tmp_path):
     foreign = run(*arguments, "--om", str(tmp_path / "artifacts" / "om"))
     assert foreign.returncode == 1, foreign.stdout
     assert "its input is uint8 NHWC (AIPP), this run feeds float32 NCHW" in foreign.stdout
+
+
+def test_one_om_can_serve_all_batch_sizes(run, tmp_path):
+    """Built once, told apart in the verdicts, and taken for every profile when it comes from elsewhere."""
+    arguments = ("-m", "contract", "--npu", "emulated", "--batch-sizes", "3,2", "tests/acceptance")
+    first = run(*arguments, "--dynamic-batch")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "batch sizes 2, 3 in one OM, input" in first.stdout
+    assert "artifacts: 1 built, 1 reused" in first.stdout
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    subjects = {verdict["subject"] for verdict in document["verdicts"]}
+    assert subjects == {"batch2-dynamic", "batch3-dynamic", "reference"}
+    (om,) = [artifact for artifact in document["artifacts"] if artifact["kind"] == "om"]
+    assert om["provenance"]["dynamic_batches"] == [2, 3]
+    foreign = run(*arguments, "--om", str(tmp_path / "artifacts" / "om"))
+    assert foreign.returncode == 0, foreign.stdout + foreign.stderr
+
+
+def test_atcs_options_reach_atc_and_the_key(run, tmp_path):
+    """Another precision is another OM, its command line says so, and so does the header; the time limit changes no OM."""
+    arguments = ("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", "tests/acceptance")
+    chosen = ("--precision-mode", "force_fp32", "--op-select-implmode", "high_precision", "--atc-option=--log=info")
+    first = run(*arguments, *chosen)
+    assert first.returncode == 0, first.stdout + first.stderr
+    header = "atc with --precision-mode force_fp32 --op-select-implmode high_precision --atc-option=--log=info"
+    assert header in first.stdout
+    (path,) = (tmp_path / "artifacts" / "om").glob("*/model.om")
+    said = path.read_bytes()[:4000].decode(errors="replace")
+    for option in ("--precision_mode=force_fp32", "--op_select_implmode=high_precision", "--log=info"):
+        assert option in said
+    again = run(*arguments, *chosen, "--atc-time-limit", "5")
+    assert "artifacts: 0 built, 2 reused" in again.stdout, again.stdout
+    other = run(*arguments)
+    assert "artifacts: 1 built, 1 reused" in other.stdout, other.stdout
+    assert "atc with" not in other.stdout
+
+
+def test_a_failure_is_repeated_with_the_options_that_matter(request):
+    """The command under a red verdict builds the same OM."""
+    settings = replace(chosen_settings(request.config), dynamic_batch=True, batch_sizes=(1, 4), precision_mode="")
+    settings = replace(settings, atc_options=("--fusion_switch_file=/x y/f.cfg",), atc_time_limit=5)
+    assert settings.as_options().endswith(
+        "--dynamic-batch --batch-sizes 1,4 --precision-mode '' --atc-option='--fusion_switch_file=/x y/f.cfg' "
+        "--atc-time-limit 5"
+    )
+
+
+def test_a_slow_atc_shows_a_line_on_a_terminal(tmp_path, outer_environment):
+    """In spite of pytest's capture, below the line of the test, and removed in the end."""
+    main = (
+        "import sys, pytest, fcos_lib.ascend.process as process; process._TICK_S = 0.05; "
+        "sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    terminal, ours = pty.openpty()
+    command = [sys.executable, "-c", main, "-p", "no:cacheprovider", f"--artifacts={tmp_path}", "--npu", "emulated"]
+    command += ["--batch-sizes", "2", "-m", "contract", "tests/acceptance"]
+    process = subprocess.Popen(command, cwd=ROOT, env=outer_environment, stdout=ours, stderr=ours)
+    os.close(ours)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO is how a terminal says that nobody writes any more
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    os.close(terminal)
+    assert process.wait(60) == 0, shown.decode(errors="replace")
+    text = shown.decode(errors="replace")
+    assert "test_contract.py \r\n\r\x1b[Katc: batch size 2, 0 s (log: " in text
+    assert text.count("\x1b[Katc: ") > 1
+    assert not text.split("\r\x1b[K")[-1].startswith("atc: "), "the line stays on the terminal"
+
+
+def test_paths_elsewhere_are_values_and_not_the_root_of_the_run(run, tmp_path):
+    """pytest takes the value of an option that it does not know yet for a test path; `--dataset /data/coco` works all the same."""
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "model.pth").write_bytes(b"")
+    paths = ("--dataset", str(tmp_path / "coco"), "--checkpoint", str(tmp_path / "model.pth"))
+    result = run("--collect-only", "-m", "contract", *paths)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "test_every_row_is_a_detection_or_padding" in result.stdout
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    ("trouble", "status", "words"),
+    [
+        ("run=fail", 8, "INFRA: tests/acceptance"),
+        ("run=nan", 1, "FAIL: tests/acceptance"),
+        ("atc=fail", 8, "INFRA: tests"),
+    ],
+    ids=["device", "nan", "atc"],
+)
+def test_the_exit_status_tells_the_machine_from_the_model(run, tmp_path, trouble, status, words, workers):
+    """INFRA is 8, FAIL is 1, also under xdist; the results file says the same."""
+    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", *workers, scenario=trouble)
+    assert result.returncode == status, result.stdout + result.stderr
+    assert words in result.stdout
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert document["run"]["exit_status"] == status
+    assert document["unjudged"][0]["outcome"] == words.partition(":")[0]
+
+
+def test_skipped_gates_are_no_verdict(run, tmp_path):
+    """Whoever skips every gate gets 7, not 0."""
+    plugin = tmp_path / "skipper.py"
+    plugin.write_text(
+        "import pytest\ndef pytest_collection_modifyitems(items):\n    for item in items:\n        item.add_marker(pytest.mark.skip)\n"
+    )
+    result = run("-m", "contract", "-p", "skipper", "--npu", "emulated", "--batch-sizes", "2", path=tmp_path)
+    assert result.returncode == 7, result.stdout
+    assert "2 selected gates did not run" in result.stdout
+
+
+def test_junit_files_say_the_verdict(run, tmp_path):
+    """Each gate has its verdict as a property."""
+    junit = tmp_path / "junit.xml"
+    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", f"--junitxml={junit}")
+    assert result.returncode == 0, result.stdout
+    assert "STAND-IN: contract[batch2] broken rows 0 rows, must be at most 0 rows" in junit.read_text()

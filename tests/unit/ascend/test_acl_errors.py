@@ -84,6 +84,14 @@ def test_a_failed_execution_is_a_device_error(fake, om, contract, batch):
     assert "lower the batch size" in caught.value.advice
 
 
+def test_a_lost_device_is_a_device_error(fake, om, contract, batch):
+    """Compiling again would not help."""
+    fake.run_error = "rtStreamSynchronize execute failed, reason=[lost heartbeat]\n[ERROR] acl execute failed:507010\n"
+    with OmSession(om, contract, BATCH) as session, pytest.raises(DeviceError, match="the device was lost") as caught:
+        session.run(batch)
+    assert "npu-smi" in caught.value.advice
+
+
 def test_a_size_that_the_runtime_refuses_is_no_device_error(new_fake, om, contract, batch):
     """Then the model is at fault, not the machine."""
     new_fake.run_error = "[ERROR] check i:0 name:input in size:576 needsize:1152 not match\n"

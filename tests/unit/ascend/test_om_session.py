@@ -131,3 +131,42 @@ def test_a_session_stays_in_its_process(new_fake, om, contract, batch, monkeypat
         assert new_fake.freed == 0
     session.close()
     assert new_fake.freed == 1
+
+
+@pytest.fixture
+def dynamic(fake):
+    """The fake runtime with an OM that has profiles for 2 and 4."""
+    for found in (*fake.inputs, *fake.outputs):
+        found.realsize = found.size = found.size * 4 // BATCH
+        found.shape[0] = -1
+    chosen = []
+
+    def choose(session, size):
+        chosen.append(size)
+        if size not in (2, 4):
+            raise_refusal()
+        for found in (*fake.inputs, *fake.outputs):
+            found.realsize = found.size * size // 4
+        return 0
+
+    def raise_refusal():
+        os.write(1, b"[ERROR] the dymBatch parameter is not correct\n")
+        raise RuntimeError("[-1][ACL: general failure] ")
+
+    sys.modules["aclruntime"].InferenceSession.set_dynamic_batchsize = choose
+    return chosen
+
+
+def test_the_profile_of_the_batch_size_is_chosen(fake, dynamic, om, contract, batch):
+    """Once, when the OM is loaded, whichever the generation."""
+    with OmSession(om, contract, BATCH) as session:
+        outputs = session.run(batch)
+    assert dynamic == [BATCH]
+    np.testing.assert_array_equal(outputs.dets, fake.dets)
+
+
+def test_a_batch_size_without_a_profile_is_refused(dynamic, om, contract):
+    """With what would help, before any batch runs."""
+    with pytest.raises(SessionError, match="has no profile for this batch size") as caught:
+        OmSession(om, contract, 3)
+    assert "--dynamic_batch_size" in caught.value.advice

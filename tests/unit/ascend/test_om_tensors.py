@@ -81,7 +81,7 @@ def test_an_om_with_other_outputs_is_refused(new_fake, describe, om, contract, o
         ([("input", "float32", 4, 3, 4, 6)], "at this batch size"),
         ([("input", "float32", BATCH, 4, 6, 3)], "this contract"),
         ([("input", "uint8", BATCH, 4, 6, 3)], "AIPP"),
-        ([("input", "float32", -1, 3, 4, 6)], "without dynamic batch"),
+        ([("input", "float32", BATCH, 3, -1, -1)], "only the batch size may be dynamic"),
         ([("input", "float32", BATCH, 3, 4, 6), ("extra", "int32", 1)], "this contract"),
         ([], "this contract"),
     ],

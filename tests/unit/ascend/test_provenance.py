@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from fcos_lib.ascend.provenance import check_provenance, om_facts
+from fcos_lib.ascend.provenance import check_provenance, find_oms, om_facts
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import UsageError
@@ -61,3 +61,39 @@ def test_an_om_that_takes_something_else_is_refused(facts, contract, line, layou
 def test_the_layout_is_written_down_as_text(facts):
     """Facts go to results.json."""
     assert json.loads(json.dumps(asdict(facts(COMMAND + AIPP)), default=str))["input_layout"] == "uint8 NHWC (AIPP)"
+
+
+DYNAMIC = "atc.bin --model=a.onnx --input_shape=input:-1,3,4,6 --dynamic_batch_size=8,1,4 --out_nodes=labels;dets"
+
+
+@pytest.mark.parametrize(
+    ("line", "batches"),
+    [
+        (COMMAND, (4,)),
+        (DYNAMIC, (1, 4, 8)),
+        (DYNAMIC.replace("--dynamic_batch_size=8,1,4", "--dynamic-batch-size 8,1,4"), (1, 4, 8)),
+        (DYNAMIC.replace("--dynamic_batch_size=8,1,4", ""), ()),
+        (COMMAND.replace("input:4", "image:4"), ()),
+    ],
+    ids=["fixed", "profiles", "spelling", "range", "name"],
+)
+def test_the_batch_sizes_are_known(facts, line, batches):
+    """The fixed one, or every profile."""
+    assert facts(line).batches == batches
+
+
+def test_one_om_serves_all_of_its_profiles(script, contract, tmp_path):
+    """A folder with one dynamic OM and one for another size has OMs for all of them."""
+    for name, line in (("all.om", DYNAMIC), ("two.om", COMMAND.replace("input:4", "input:2"))):
+        (tmp_path / name).write_text(line)
+    said = (
+        'printf "Original Atc command line: "; cat "${2#--om=}"; echo; echo "soc_version[Ascend310P3], atc_version[8]"'
+    )
+    toolkit = Toolkit(atc=script("tools/atc", said))
+    found = find_oms(toolkit, tmp_path, contract)
+    assert {batch: facts.path.name for batch, facts in found.items()} == {
+        1: "all.om", 2: "two.om", 4: "all.om", 8: "all.om",
+    }  # fmt: skip
+    (tmp_path / "four.om").write_text(COMMAND)
+    with pytest.raises(UsageError, match="are both for batch size 4"):
+        find_oms(toolkit, tmp_path, contract)

@@ -82,6 +82,7 @@ def test_inner_nodes_can_be_outputs(compile_om):
         ({"--precision_mode": "force_fp16", "--precision_mode_v2": "fp16"}, "E10056", "simultaneously"),
         ({"--precision_mode": "fp8"}, "E10001", "fp8"),
         ({"--precision_mode": "allow_mix_precision"}, "E10055", "does not imitate"),
+        ({"--op_select_implmode": "fastest"}, "E10001", "Value fastest for parameter --op_select_implmode"),
         ({"--insert_op_conf": "none.cfg"}, "E10001", "realpath error, errmsg:No such file or directory"),
         ({"--insert_op_conf": "none.cfg", "--dynamic_dims": "1;2"}, "E10001", "dynamic_dims"),
         ({"--output_type": "FP16"}, "E10055", "does not imitate --output_type"),

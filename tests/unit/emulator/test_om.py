@@ -21,7 +21,7 @@ def test_a_written_om_is_read_back(compile_om, tmp_path):
 def test_the_header_keeps_what_recognises_a_stale_om(compile_om):
     """Command line, chip, precision, batch size and the label of the version."""
     header = om.read(compile_om()).header
-    assert (header.soc_version, header.precision_mode, header.batch) == ("Ascend310P3", "force_fp16", 2)
+    assert (header.soc_version, header.precision_mode, header.inputs[0].shape[0]) == ("Ascend310P3", "force_fp16", 2)
     assert "--model=detector.onnx" in header.command
     assert "STAND-IN" in header.atc_version
 

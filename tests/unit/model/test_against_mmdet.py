@@ -6,7 +6,7 @@ mmdet cuts no level.
 """
 
 import numpy as np
-import torch
+import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.matching import iou_matrix, pair
@@ -16,6 +16,8 @@ from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import batches
 from fixtures.options import EMBEDDED
+
+torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 
 SCORE, BOX = 1e-5, 1e-2
 

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from fcos_lib.contract import COCO_R50
 from fcos_lib.errors import FcosError
 from fcos_lib.model.detector import _nms, build_detector
+
+torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 
 
 def test_a_compiled_operator_that_is_missing_raises_by_name():

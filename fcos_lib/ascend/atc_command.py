@@ -1,0 +1,121 @@
+"""Which `atc` command line makes an OM of this model? What may differ between two OMs, and what the contract decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcos_lib.ascend.aipp import CONFIG_NAME
+from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.errors import UsageError
+
+_OWNED = frozenset((
+    "framework", "model", "output", "input_format", "input_shape", "insert_op_conf", "out_nodes", "soc_version", "mode",
+    "om", "dynamic_batch_size", "dynamic_dims", "dynamic_image_size", "input_shape_range", "precision_mode",
+    "op_select_implmode",
+))  # fmt: skip
+"""Options that decide what the OM is; `AtcOptions.extra` may not replace them, not by atc's abbreviations either."""
+
+_MOST_PROFILES = 100
+"""Batch sizes of one OM (ATC user guide, `--dynamic_batch_size`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtcOptions:
+    """What may differ between two OMs of one model."""
+
+    soc_version: str
+    """The chip, such as `Ascend310P3`."""
+    batch: int = 0
+    """The OM's fixed batch size; 0 if `dynamic_batches` says which it has."""
+    precision_mode: str = "force_fp16"
+    """atc's `--precision_mode`; empty passes none (for `--precision_mode_v2` in `extra`, which excludes it)."""
+    op_select_implmode: str = ""
+    """atc's `--op_select_implmode`, such as `high_precision`; empty passes none, which means `high_performance`."""
+    extra: tuple[str, ...] = ()
+    """Further options, each written `--name=value`."""
+    aipp: bool = False
+    """Whether AIPP subtracts the mean on the device, so that the OM takes uint8 pictures."""
+    dynamic_batches: tuple[int, ...] = ()
+    """Batch sizes of one OM for all of them: its profiles, in any order."""
+
+    @property
+    def batches(self) -> str:
+        """What is compiled, in words."""
+        if self.dynamic_batches:
+            return f"batch sizes {', '.join(map(str, sorted(self.dynamic_batches)))}"
+        return f"batch size {self.batch}"
+
+    @property
+    def layout(self) -> InputLayout:
+        """What the OM takes."""
+        return InputLayout.UINT8_NHWC if self.aipp else InputLayout.FLOAT_NCHW
+
+
+def command(atc: Path, model: Path, output: Path, contract: ModelContract, options: AtcOptions) -> list[str]:
+    """The argument list that compiles `model` to `<output>.om`; no shell, so that the `;` of `--out_nodes` is plain text.
+
+    With AIPP, its configuration has to lie beside the output, under `CONFIG_NAME`.
+    `UsageError` for batch sizes that atc cannot compile, or an `extra` that is no `--name=value` or replaces what the
+    contract decides.
+    """
+    check_options(options)
+    shape = ",".join(str(size) for size in contract.input_shape(-1 if options.dynamic_batches else options.batch))
+    arguments = [
+        str(atc),
+        "--framework=5",
+        f"--model={model}",
+        f"--output={output}",
+        "--input_format=NCHW",
+        f"--input_shape={contract.input_name}:{shape}",
+        f"--out_nodes={';'.join(contract.output_names)}",
+        f"--soc_version={options.soc_version}",
+    ]
+    if options.dynamic_batches:
+        arguments.append(f"--dynamic_batch_size={','.join(map(str, sorted(options.dynamic_batches)))}")
+    if options.aipp:
+        arguments.append(f"--insert_op_conf={output.parent / CONFIG_NAME}")
+    if options.precision_mode:
+        arguments.append(f"--precision_mode={options.precision_mode}")
+    if options.op_select_implmode:
+        arguments.append(f"--op_select_implmode={options.op_select_implmode}")
+    if "log" not in map(_name, options.extra):
+        arguments.append("--log=error")
+    return [*arguments, *options.extra]
+
+
+def check_options(options: AtcOptions) -> None:
+    """`UsageError` for what atc could not compile or the contract decides, before atc is there to say so."""
+    _check_batches(options)
+    for option in options.extra:
+        name = _name(option)
+        if not option.startswith("--") or "=" not in option or any(owned.startswith(name) for owned in _OWNED):
+            raise UsageError(
+                f"'{option}' cannot be passed on to atc",
+                f"write --name=value; the suite itself sets {', '.join(sorted(_OWNED))}",
+            )
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0].removeprefix("--").replace("-", "_")
+
+
+def _check_batches(options: AtcOptions) -> None:
+    sizes = options.dynamic_batches
+    if not sizes:
+        if options.batch < 1:
+            raise UsageError(f"batch size {options.batch} cannot be compiled", "pass a batch size of 1 or more")
+        return
+    if options.batch:
+        raise UsageError(
+            f"batch size {options.batch} is fixed, and profiles for {len(sizes)} are asked for", "pass one or the other"
+        )
+    if not 2 <= len(sizes) <= _MOST_PROFILES or len(set(sizes)) != len(sizes) or min(sizes) < 1:
+        raise UsageError(
+            f"{len(sizes)} profiles ({', '.join(map(str, sizes[:5]))}{', ...' * (len(sizes) > 5)}) cannot be compiled",
+            f"atc takes 2 to {_MOST_PROFILES} different batch sizes",
+        )
+    if options.aipp:
+        raise UsageError(
+            "a dynamic batch size with AIPP is not supported here", "compile one OM per batch size, or without AIPP"
+        )

@@ -1,0 +1,258 @@
+"""How does a session reach the process that plays the NPU, and wait for it as aclruntime does, with the GIL in its hand?
+
+One process per device (`processor`), from the first loaded model to the last; it has its own Python, so that this one's GIL
+can be held while it computes. `ctypes.PyDLL` makes the calls: unlike anything in `os`, it does not release the GIL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.emulator import om
+from fcos_lib.emulator.om import TensorDesc
+
+_ALIGNMENT = 64
+_processors: dict[int, _Processor] = {}
+_lock = threading.RLock()
+
+
+class DeviceLost(Exception):
+    """The process that plays the NPU has ended."""
+
+
+class DeviceRefused(Exception):
+    """The process could not do what it was told, and says why."""
+
+
+class LoadedModel:
+    """An OM on a device; it is unloaded by `free`, or when nobody holds it any more."""
+
+    def __init__(self, path: Path, header: om.OmHeader, device: int) -> None:
+        """Load the OM; `DeviceRefused` if that fails, `DeviceLost` if the device ends while loading."""
+        self.header = header
+        self._number = next(_numbers)
+        self._processor = _reserve(device, self._number)
+        self.free = weakref.finalize(self, _unload, self._processor, self._number)
+        try:
+            with self.alone():
+                self._processor.ask(load=self._number, path=str(path.absolute()))
+        except BaseException:
+            self.free()
+            raise
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the device to oneself, such as from writing the inputs to reading the outputs."""
+        with self._processor.lock:
+            yield
+
+    def write(self, buffers: Sequence[Any]) -> None:
+        """Copy the inputs, contiguous buffers of bytes, to the device."""
+        self._processor.write(buffers)
+
+    def execute(self, inputs: Sequence[TensorDesc], outputs: Sequence[TensorDesc]) -> list[NDArray[Any]]:
+        """Run on what was written, the GIL held until the device is done; `DeviceRefused` or `DeviceLost` if it is not."""
+        places, size = _places(inputs, 0)
+        results, size = _places(outputs, size)
+        self._processor.reserve(size)
+        self._processor.ask(run=self._number, size=size, inputs=places, outputs=results)
+        return [self._processor.read(*place) for place in results]
+
+
+_numbers = itertools.count(1)
+
+
+class _Processor:
+    """One child process and the memory that it shares with this one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.models: set[int] = set()
+        self._ids = itertools.count(1)
+        self._received = bytearray()
+        # Without a name, so that nothing can stay behind whatever happens to the two processes.
+        self._file = os.memfd_create("fcos-npu") if hasattr(os, "memfd_create") else _nameless_file()
+        self._size = 0
+        self.reserve(mmap.PAGESIZE)
+        package = str(Path(__file__).resolve().parents[2])
+        paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-m", "fcos_lib.emulator.processor", str(self._file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=(self._file,),
+            env=os.environ | {"PYTHONPATH": paths},
+            start_new_session=True,  # Ctrl-C is for this process, which then ends the other
+        )
+
+    def reserve(self, size: int) -> None:
+        """Have at least this many bytes of memory."""
+        if size > self._size and self._file >= 0:
+            os.ftruncate(self._file, size)
+            self._memory, self._size = mmap.mmap(self._file, size), size
+
+    def write(self, buffers: Sequence[Any]) -> None:
+        """Copy buffers of bytes to the beginning of the memory, each at its own alignment."""
+        sizes = [memoryview(buffer).nbytes for buffer in buffers]
+        self.reserve(sum(_aligned(size) for size in sizes))
+        if self._process is None:  # or a forked child would write into what is its parent's
+            raise self._lost()
+        offset = 0
+        for buffer, size in zip(buffers, sizes, strict=True):
+            self._memory[offset : offset + size] = buffer  # mmap copies without releasing the GIL, numpy would
+            offset += _aligned(size)
+
+    def read(self, offset: int, shape: Sequence[int], dtype: str) -> NDArray[Any]:
+        """A copy of an array in the memory."""
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return np.frombuffer(bytearray(self._memory[offset : offset + nbytes]), dtype).reshape(shape)
+
+    def ask(self, **command: Any) -> None:
+        """Send a command and wait for its answer, without ever letting go of the GIL; the caller holds `lock`."""
+        number = next(self._ids)
+        self.tell(id=number, **command)
+        while (answer := self._next_answer())["id"] != number:
+            pass  # the answer to a command whose wait was interrupted
+        if "error" in answer:
+            raise DeviceRefused(answer["error"])
+
+    def tell(self, **command: Any) -> None:
+        """Send a command; `DeviceLost` if nobody is there to read it."""
+        data = json.dumps(command).encode() + b"\n"
+        while data:
+            written = self._call("write", data, len(data))
+            if written <= 0:
+                raise self._lost()
+            data = data[written:]
+
+    def _next_answer(self) -> dict[str, Any]:
+        while b"\n" not in self._received:
+            buffer = ctypes.create_string_buffer(4096)
+            count = self._call("read", buffer, len(buffer))
+            if count <= 0:
+                raise self._lost()
+            self._received += buffer.raw[:count]
+        line, _, rest = bytes(self._received).partition(b"\n")
+        self._received[:] = rest
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _call(self, name: str, buffer: Any, size: int) -> int:
+        """read() from or write() to the process, the GIL held; 0 or less means that the process is gone."""
+        if self._process is None:
+            return 0
+        pipe = self._process.stdout if name == "read" else self._process.stdin
+        assert pipe is not None
+        while True:
+            count = int(getattr(_libc(), name)(pipe.fileno(), buffer, ctypes.c_size_t(size)))
+            if count >= 0 or ctypes.get_errno() != errno.EINTR:
+                return count
+
+    def _lost(self) -> DeviceLost:
+        self.end()
+        return DeviceLost("the process that plays the NPU has ended")
+
+    def end(self) -> None:
+        """End the process and wait for that; the memory goes with it. Twice is harmless."""
+        with _lock:
+            for device, processor in list(_processors.items()):
+                if processor is self:
+                    del _processors[device]
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._close(process)
+
+    def forget(self) -> None:
+        """In a forked child: let go of the pipes, so that the process still ends with the parent, to which it belongs."""
+        self.lock = threading.Lock()  # another thread of the parent may have held the old one
+        process, self._process = self._process, None
+        if process is not None:
+            process.returncode = 0  # it is not this process's child, and subprocess would warn that it still runs
+            self._close(process)
+
+    def _close(self, process: subprocess.Popen[bytes]) -> None:
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+        os.close(self._file)
+        self._file = -1
+
+
+def _reserve(device: int, model: int) -> _Processor:
+    """The process that plays this device, started unless it runs, with a model's number entered in its list."""
+    with _lock:
+        _mind_forks()
+        if device not in _processors:
+            _processors[device] = _Processor()
+        _processors[device].models.add(model)
+        return _processors[device]
+
+
+def _unload(processor: _Processor, model: int) -> None:
+    """Unload a model; the last one takes the process with it. Runs wherever a session is dropped, so it never waits."""
+    with _lock:
+        processor.models.discard(model)
+        if not processor.models:
+            processor.end()
+            return
+    with contextlib.suppress(DeviceLost):
+        processor.tell(unload=model)
+
+
+@cache
+def _mind_forks() -> None:
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _forget_all() -> None:
+    global _lock
+    _lock = threading.RLock()
+    for processor in _processors.values():
+        processor.forget()
+    _processors.clear()
+
+
+@cache
+def _libc() -> Any:
+    library = ctypes.PyDLL(None, use_errno=True)
+    library.read.restype = library.write.restype = ctypes.c_ssize_t
+    return library
+
+
+def _nameless_file() -> int:
+    with tempfile.TemporaryFile(prefix="fcos-npu-") as file:
+        return os.dup(file.fileno())
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _places(descs: Sequence[TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
+    """(offset, shape, dtype) of each tensor in the memory from `start` on, and where the next one would lie."""
+    places = []
+    for desc in descs:
+        places.append((start, list(desc.shape), desc.dtype))
+        start += _aligned(desc.nbytes)
+    return places, start

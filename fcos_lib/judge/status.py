@@ -1,0 +1,44 @@
+"""What does a whole run come to? The exit status, so that a script never takes silence for success.
+
+0  every selected gate ran, and each is PASS or, on a machine without an NPU, STAND-IN
+1  a gate is FAIL, or another test failed
+2, 3, 4, 5, 6  pytest's own: interrupted, internal error, usage, nothing collected, too many warnings
+7  NO VERDICT: a gate was not measured well enough, had no limit to be judged by, or did not run
+8  INFRA: the machine failed, and no gate is FAIL
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fcos_lib.errors import AtcError, DeviceError, StoreError
+from fcos_lib.judge.verdict import Outcome
+
+NO_VERDICT, INFRA = 7, 8
+_MACHINE = (DeviceError, AtcError, StoreError)
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """What an error in front of a gate means: INFRA for the device, the compiler and the disk, FAIL for all else."""
+    return Outcome.INFRA if isinstance(error, _MACHINE) else Outcome.FAIL
+
+
+def exit_status(
+    pytest_status: int, outcomes: Collection[Outcome], *, not_run: int, other_failures: int, npu_required: bool
+) -> int:
+    """The exit status of a run that selected at least one gate.
+
+    `outcomes` are those of all verdicts and of all gates that failed before they could judge, `not_run` counts selected
+    gates without either, `other_failures` failed tests that are no gates.
+    """
+    if pytest_status not in (0, 1):
+        return pytest_status
+    if other_failures or Outcome.FAIL in outcomes:
+        return 1
+    if Outcome.INFRA in outcomes:
+        return INFRA
+    if Outcome.NO_VERDICT in outcomes or not_run or not outcomes:
+        return NO_VERDICT
+    if npu_required and Outcome.STAND_IN in outcomes:
+        return NO_VERDICT
+    return pytest_status

@@ -1,0 +1,86 @@
+"""A stored run can be judged again under other limits, and every limit shows where it comes from."""
+
+import json
+
+import pytest
+
+from fcos_lib.cli import LIMITS, main
+from fcos_lib.evidence.results import write_results
+from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.verdict import decide
+from fcos_lib.measure import Measurement
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The results of a run with one accuracy gate at 0.40."""
+    measured = Measurement("mAP", 0.40, "AP", 5000)
+    verdict = decide("accuracy", "batch8", measured, find_limit("accuracy", "coco_r50", "mAP"), stand_in=False)
+    path = tmp_path / "results.json"
+    write_results(path, environment={}, artifacts=[], verdicts=[verdict.as_dict()], unjudged=[], run={})
+    return path
+
+
+@pytest.fixture
+def stricter(tmp_path):
+    """Limits under which 0.40 is not enough."""
+    path = tmp_path / "limits.toml"
+    path.write_text(LIMITS.read_text(encoding="utf-8").replace("bound = 0.359", "bound = 0.41"), encoding="utf-8")
+    return path
+
+
+def test_the_same_limits_give_the_same_verdict(results, capsys):
+    """Nothing moved, exit 0."""
+    assert main(["judge", str(results)]) == 0
+    assert "0 verdicts differ" in capsys.readouterr().out
+
+
+def test_other_limits_give_another_verdict_without_inference(results, stricter, capsys):
+    """0.40 is below 0.41: FAIL, exit 1."""
+    assert main(["judge", str(results), "--limits", str(stricter)]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL" in out
+    assert "1 verdicts differ" in out
+
+
+def test_a_limit_that_is_gone_is_no_verdict(results, tmp_path):
+    """Exit 7: nobody says what would be enough."""
+    empty = tmp_path / "none.toml"
+    empty.write_text("", encoding="utf-8")
+    assert main(["judge", str(results), "--limits", str(empty)]) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"schema_version": 99}', "schema version 99"),
+        ('{"schema_version": 1, "run": {}, "verdicts": [{}]}', "is not a results.json"),
+        ('{"schema_version": 1, "run": {}, "verdicts": []}', "holds no measurement"),
+    ],
+    ids=["half", "deep", "version", "fields", "empty"],
+)
+def test_a_broken_results_file_is_one_clear_error(tmp_path, capsys, text, words):
+    """Exit 3, and no traceback."""
+    path = tmp_path / "results.json"
+    path.write_text(text, encoding="utf-8")
+    assert main(["judge", str(path)]) == 3
+    assert words in capsys.readouterr().err
+
+
+def test_limits_prints_bound_and_source(capsys):
+    """The published accuracy with the table it was published in."""
+    assert main(["limits"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy.coco_r50.mAP  must be at least 0.359 AP" in out
+    assert "ModelZoo FCOS README" in out
+
+
+def test_results_of_a_failed_gate_keep_its_outcome(results, capsys):
+    """A gate that failed before it could judge is not forgotten."""
+    document = json.loads(results.read_text())
+    document["unjudged"] = [{"test": "tests/acceptance/x", "outcome": "INFRA"}]
+    results.write_text(json.dumps(document))
+    assert main(["judge", str(results)]) == 8
+    assert "INFRA: tests/acceptance/x" in capsys.readouterr().out
