@@ -9,6 +9,7 @@ from fcos_lib.stream.feed import detect
 pytestmark = pytest.mark.accuracy
 
 
+@pytest.mark.reference
 def test_the_reference_reaches_the_limit(reference, dataset, contract, judge):
     """onnxruntime on the CPU reaches the mAP that was published or recorded: checkpoint, pictures and evaluation fit."""
     found = detect(reference, dataset.pictures, contract, 8)

@@ -260,3 +260,13 @@ def test_junit_files_say_the_verdict(run, tmp_path):
     result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", f"--junitxml={junit}")
     assert result.returncode == 0, result.stdout
     assert "STAND-IN: contract[batch2] broken rows 0 rows, must be at most 0 rows" in junit.read_text()
+
+
+def test_the_references_own_accuracy_on_a_large_dataset_is_asked_for(run, tmp_path):
+    """onnxruntime over COCO takes hours: deselected, which is said, unless --reference is given."""
+    (tmp_path / "coco" / "val2017").mkdir(parents=True)
+    for number in range(1001):
+        (tmp_path / "coco" / "val2017" / f"{number}.jpg").touch()
+    arguments = ("--collect-only", "-q", "-m", "accuracy", "--dataset", str(tmp_path / "coco"), "--checkpoint", "x.pth")
+    assert "test_the_reference_reaches_the_limit" not in run(*arguments).stdout
+    assert "test_the_reference_reaches_the_limit" in run(*arguments, "--reference").stdout
