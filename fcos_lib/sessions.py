@@ -150,6 +150,16 @@ class OnnxSession:
         labels, dets = self._session.run(list(self.contract.output_names), {self.contract.input_name: batch})
         return check_outputs(np.asarray(labels), np.asarray(dets), self.contract, len(batch))
 
+    def run_and_candidates(
+        self, batch: NDArray[np.float32]
+    ) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
+        """Detections, and what reached NMS as in `candidates`, from one run."""
+        check_input(batch, self.contract, None)
+        names = [*self.contract.output_names, "boxes", "scores"]
+        labels, dets, boxes, scores = self._session.run(names, {self.contract.input_name: batch})
+        outputs = check_outputs(np.asarray(labels), np.asarray(dets), self.contract, len(batch))
+        return outputs, np.asarray(boxes), np.asarray(scores)
+
     def candidates(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What reaches NMS: boxes float32[N, M, 4] and scores float32[N, M, C]."""
         check_input(batch, self.contract, None)

@@ -1,21 +1,37 @@
-"""What are COCO's twelve numbers for these detections? pycocotools is the truth; here is only what surrounds it."""
+"""What are COCO's twelve numbers for these detections? As pycocotools computes them, and for re-weighted pictures too.
+
+The tests hold all twelve equal to pycocotools' within 1e-12.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import DatasetError
 from fcos_lib.measure import Measurement
+from fcos_lib.measure.coco_matching import IOU_THRESHOLDS, Matches, match
+from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import Dataset
 
 TWELVE = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's summary in pycocotools' order; APs and ARs are small (< 32 x 32 picture pixels), m medium, l large (> 96 x 96)."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Precision is averaged over these recalls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """The numbers of W weightings of the same pictures; NaN where no object counts."""
+
+    twelve: NDArray[np.float64]
+    """float64[12, W], in the order of `TWELVE`"""
+    per_class: NDArray[np.float64]
+    """float64[K, W], AP (IoU 0.50:0.95) of each category"""
 
 
 def evaluate(dataset: Dataset, contract: ModelContract, detections: Mapping[int, Detections]) -> Measurement:
@@ -24,46 +40,119 @@ def evaluate(dataset: Dataset, contract: ModelContract, detections: Mapping[int,
     `detections` holds every picture id of the dataset exactly once, empty pictures included, boxes in picture pixels;
     `DatasetError` if one is missing or unknown, because an average over fewer pictures is another number.
     """
-    expected = {picture.id for picture in dataset.pictures}
-    missing, unknown = sorted(expected - detections.keys()), sorted(detections.keys() - expected)
-    if missing or unknown:
-        raise DatasetError(
-            f"{len(missing)} of {len(expected)} pictures have no result (first: {missing[:3]}) and {len(unknown)} results "
-            f"belong to no picture (first: {unknown[:3]})",
-            "mAP is defined over every picture of the annotation file exactly once",
-        )
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    label_ids = dataset.label_ids(contract)
-    rows = [
-        [picture_id, box[0], box[1], box[2] - box[0], box[3] - box[1], score, label_ids[label]]
-        for picture_id, found in sorted(detections.items())
-        for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(dataset.annotations))
-        results = truth.loadRes(np.array(rows, np.float64).reshape(-1, 7)) if rows else COCO()
-        if not rows:  # loadRes cannot represent "nothing found"
-            results.dataset = {**truth.dataset, "annotations": []}
-            results.createIndex()
-        evaluation = COCOeval(truth, results, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    precision = evaluation.eval["precision"][:, :, :, 0, 2]  # [IoU, recall, class] for all areas and 100 detections
-    per_class = {}
-    for index, category in enumerate(evaluation.params.catIds):
-        values = precision[:, :, index]
-        if (values > -1).any():
-            per_class[truth.cats[category]["name"]] = float(values[values > -1].mean())
-    numbers = {name: float(value) for name, value in zip(TWELVE, evaluation.stats, strict=True)}
+    truth = read_truth(dataset)
+    matches = match(truth, contract, detections)
+    found = averages(matches)
+    numbers = _coco_convention(found.twelve[:, 0])
+    per_class = {
+        name: float(value) for name, value in zip(truth.names, found.per_class[:, 0], strict=True) if value == value
+    }
     worst = min(per_class, key=lambda name: per_class[name], default="")
     return Measurement(
         name="mAP",
         value=numbers["mAP"],
         unit="AP",
-        n=len(expected),
+        n=len(truth.picture_ids),
         where=f"lowest class: {worst} {per_class[worst]:.3f}" if worst else "no class has an object",
-        details={"numbers": numbers, "per_class": per_class, "detections": len(rows)},
+        details={
+            "numbers": numbers,
+            "per_class": per_class,
+            "detections": matches.total,
+            "empty_pictures": sum(not len(found) for found in detections.values()),
+            "annotations_sha256": truth.annotations_sha256,
+            "category_ids": {name: truth.category_ids[name] for name in contract.classes},
+        },
     )
+
+
+def twelve_numbers(matches: Matches, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+    """The twelve by name, -1 where no object counts, as pycocotools has it. `weights` float64[P]: how often each picture counts."""
+    return _coco_convention(averages(matches, None if weights is None else weights[None]).twelve[:, 0])
+
+
+def averages(matches: Matches, weights: NDArray[np.float64] | None = None) -> Averages:
+    """All numbers for each row of `weights`, float64[W, P]: whole numbers that say how often each picture counts (default: once).
+
+    A picture that counts twice is the same as two pictures with equal content, so a bootstrap needs no second matching.
+    """
+    pictures, kinds = len(matches.truth.picture_ids), len(matches.truth.names)
+    weights = np.ones((1, pictures)) if weights is None else np.asarray(weights, np.float64)
+    ap = np.full((len(matches.inside), len(IOU_THRESHOLDS), kinds, len(weights)), np.nan)
+    recall = ap.copy()
+    few = np.full((2, *ap.shape[1:]), np.nan)  # recall of the best 1 and 10 detections, all sizes
+    for kind in range(kinds):
+        first, last = matches.starts[kind : kind + 2]
+        low, high = np.searchsorted(matches.rows, (first, last))
+        rows, rank = matches.rows[low:high] - first, matches.rank[low:high]
+        pictures_here = matches.picture[first:last]
+        for area, inside in enumerate(matches.inside[:, first:last]):
+            objects = weights @ matches.objects[area, kind]
+            if not objects.any():
+                continue
+            own = np.flatnonzero(inside)
+            counted = _running(np.take(weights, pictures_here[own], axis=1))
+            for threshold in range(len(IOU_THRESHOLDS)):
+                right = np.flatnonzero(matches.right[area, threshold, low:high])
+                found = np.take(weights, pictures_here[rows[right]], axis=1)
+                # Right and wrong ones down to each right one: those of this size, and those that moved into it or out of it.
+                before = counted[:, np.searchsorted(own, rows[right], side="right")]
+                moved = matches.moved[area, threshold, low:high]
+                strays = np.flatnonzero(moved)
+                if len(strays):
+                    shift = _running(np.take(weights, pictures_here[rows[strays]], axis=1) * moved[strays])
+                    before += shift[:, np.searchsorted(strays, right, side="right")]
+                ap[area, threshold, kind], recall[area, threshold, kind] = _curve(found, before, objects)
+                if area == 0:
+                    for index, most in enumerate((1, 10)):
+                        few[index, threshold, kind] = _share(found[:, rank[right] < most].sum(axis=1), objects)
+    rows_of = [ap[0], ap[0][:1], ap[0][5:6], *ap[1:], *few, recall[0], *recall[1:]]
+    twelve = np.array([_mean(values.reshape(-1, len(weights))) for values in rows_of])
+    return Averages(twelve, ap[0].mean(axis=0))
+
+
+def _curve(
+    right: NDArray[np.float64], counted: NDArray[np.float64], objects: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """AP and final recall of each weighting, from its right detections, best first.
+
+    `right` float64[W, N] is how often each counts, `counted` float64[W, N] how many right and wrong ones there are down to
+    it, `objects` float64[W]. Only right detections raise recall, and precision is highest at one of them, so that the wrong
+    ones between them need not be looked at.
+    """
+    if not right.shape[1]:
+        return _share(np.zeros(len(objects)), objects), _share(np.zeros(len(objects)), objects)
+    right = np.cumsum(right, axis=1)
+    recall = _share(right, objects[:, None])
+    precision = right / (counted + np.spacing(1))
+    np.maximum.accumulate(precision[:, ::-1], axis=1, out=precision[:, ::-1])
+    # How many RECALLS are reached. Percent of recall come in steps of 100 / objects: adding 1e-6 only mends a whole number
+    # that division left just below itself, and the comparison then decides as pycocotools' searchsorted does.
+    reached = (np.nan_to_num(recall) * (len(RECALLS) - 1) + 1e-6).astype(np.int64)
+    reached += RECALLS[reached] <= np.nan_to_num(recall)
+    steps = np.diff(reached, axis=1, prepend=0)
+    average = np.einsum("ij,ij->i", steps, precision) / len(RECALLS)
+    return np.where(objects > 0, average, np.nan), recall[:, -1]
+
+
+def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of the first 0, 1, ... N columns of float64[W, N], as float64[W, N + 1]."""
+    sums = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """part / whole, NaN where there is no whole."""
+    share: NDArray[np.float64] = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    return np.divide(part, whole, out=share, where=whole > 0)
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the rows that are not NaN; NaN if all are."""
+    present = ~np.isnan(values)
+    return _share(np.where(present, values, 0).sum(axis=0), present.sum(axis=0).astype(np.float64))
+
+
+def _coco_convention(twelve: NDArray[np.float64]) -> dict[str, float]:
+    """By name, with -1 for a number that no object counts for."""
+    return {name: -1.0 if np.isnan(value) else float(value) for name, value in zip(TWELVE, twelve, strict=True)}

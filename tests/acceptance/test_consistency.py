@@ -1,29 +1,38 @@
-"""Promise: the device finds what onnxruntime finds in the same pictures, whatever the order."""
+"""Promise: the device finds what onnxruntime finds in the same pictures, whatever the order; every difference has a cause."""
 
 import pytest
 
-from fcos_lib.measure.matching import compare
+from fcos_lib.measure.bias import bias, levels_of
+from fcos_lib.measure.causes import explain
 
 pytestmark = pytest.mark.consistency
 
 
 def test_detections_match_the_reference(
-    candidate, reference_detections, candidate_sample, batch_size, subject, candidate_limit, device, judge
+    candidate, reference_sample, candidate_sample, contract, batch_size, subject, candidate_limit, device, judge
 ):
-    """Every clear detection has a partner of its class, with nearly the same score and box."""
+    """No difference without a cause that rounding explains, few with one, and no common shift of sizes, places or scores."""
     tensors = candidate_sample.tensor
     found = []
     for start in range(0, len(tensors) // batch_size * batch_size, batch_size):
         outputs = candidate.run(tensors[start : start + batch_size])
         found += [outputs.detections(slot) for slot in range(batch_size)]
     assert found, f"the sample has {len(tensors)} pictures, fewer than one batch of {batch_size}"
-    names = [picture.path.name for picture in candidate_sample.pictures[: len(found)]]
-    unmatched, score, box = compare(reference_detections[: len(found)], found, names)
+    count = len(found)
+    boxes, scores = reference_sample.boxes[:count], reference_sample.scores[:count]
+    names = [picture.path.name for picture in candidate_sample.pictures[:count]]
+    comparison = explain(
+        reference_sample.detections[:count], found, names, contract, lambda place: (boxes[place], scores[place])
+    )
+    unexplained, explained = comparison.measurements()
+    levels = levels_of(comparison.pairs, boxes, scores, contract)
+    biases = bias(comparison.pairs, contract, levels=levels)
+    limits = ("size", "centre_x", "centre_y", "score")
     judge(
         "consistency",
         subject,
-        (unmatched, candidate_limit("consistency", "unmatched")),
-        (score, candidate_limit("consistency", "score")),
-        (box, candidate_limit("consistency", "box")),
+        (unexplained, candidate_limit("consistency", contract.name, "unexplained")),
+        (explained, candidate_limit("consistency", contract.name, "explained")),
+        *((one, candidate_limit("bias", contract.name, name)) for one, name in zip(biases, limits, strict=True)),
         stand_in=device.stand_in,
     )

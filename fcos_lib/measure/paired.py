@@ -1,0 +1,185 @@
+"""How much better or worse than the reference is the candidate on the same pictures, and how sure is that?
+
+mAP over part of the pictures is biased: it comes out higher than over all of them. Both sides share the pictures and so the
+bias and most of the luck; their difference may be judged on a part, and varies far less than mAP itself.
+
+The interval is the percentile bootstrap over pictures: the same drawn pictures for both sides, each as often as drawn.
+`benchmarks/paired_interval.py` measures how often it covers a known difference, `docs/accuracy.md` has the figures.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.measure import Measurement
+from fcos_lib.measure.coco_matching import Matches, match
+from fcos_lib.measure.coco_metrics import TWELVE, averages, twelve_numbers
+from fcos_lib.measure.coco_truth import Truth
+from fcos_lib.sessions import Detections
+
+CONFIDENCE = 0.95
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Candidate minus reference, in AP or AR from -1 to 1."""
+
+    value: float
+    low: float
+    high: float
+    """`low` to `high` holds the difference over all pictures of this kind with 95 % confidence."""
+    n: int
+    """Pictures with an object that counts here. Below a few dozen the interval is a rough guide."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Candidate minus reference on the same pictures; what no object counts for is left out."""
+
+    n: int
+    """Pictures"""
+    numbers: dict[str, Interval]
+    """Of COCO's twelve numbers, by their names in `TWELVE`."""
+    per_class: dict[str, Interval]
+    """Of AP (IoU 0.50:0.95), by class."""
+    reference: dict[str, float]
+    """The reference's twelve numbers on these pictures; -1 where no object counts."""
+    candidate: dict[str, float]
+    resamples: int
+    seed: int
+    annotations_sha256: str
+    category_ids: dict[str, int]
+    """Category id of each class of the contract."""
+
+    @property
+    def value(self) -> float:
+        """Difference in mAP; NaN if no picture has an object."""
+        return self.numbers["mAP"].value if self.numbers else float("nan")
+
+    @property
+    def low(self) -> float:
+        """Lower end of its interval."""
+        return self.numbers["mAP"].low if self.numbers else float("nan")
+
+    @property
+    def high(self) -> float:
+        """Upper end of its interval."""
+        return self.numbers["mAP"].high if self.numbers else float("nan")
+
+    @property
+    def per_size(self) -> dict[str, Interval]:
+        """Difference in AP of small, medium and large objects."""
+        return self._named({"small": "APs", "medium": "APm", "large": "APl"})
+
+    @property
+    def per_iou(self) -> dict[str, Interval]:
+        """Difference in AP at one IoU threshold, 0.50 and 0.75."""
+        return self._named({"0.50": "AP50", "0.75": "AP75"})
+
+    def _named(self, names: Mapping[str, str]) -> dict[str, Interval]:
+        return {own: self.numbers[name] for own, name in names.items() if name in self.numbers}
+
+    def measurement(self) -> Measurement:
+        """The difference in mAP, with everything else in `details`; n is 0 if no picture has an object."""
+        worst = min(self.per_class, key=lambda name: self.per_class[name].value, default="")
+        where = "no class has an object"
+        if worst:
+            one = self.per_class[worst]
+            where = (
+                f"95 % interval {self.low:+.4f} to {self.high:+.4f}; lowest class: {worst} {one.value:+.4f} "
+                f"({one.low:+.4f} to {one.high:+.4f}, {one.n} pictures)"
+            )
+        tables = {
+            "numbers": self.numbers,
+            "per_class": self.per_class,
+            "per_size": self.per_size,
+            "per_iou": self.per_iou,
+        }
+        details: dict[str, Any] = {
+            key: {name: asdict(interval) for name, interval in table.items()} for key, table in tables.items()
+        }
+        details |= {
+            "low": self.low if self.numbers else None,
+            "high": self.high if self.numbers else None,
+            "confidence": CONFIDENCE,
+            "interval": "percentile bootstrap over pictures",
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "pictures": self.n,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "annotations_sha256": self.annotations_sha256,
+            "category_ids": self.category_ids,
+        }
+        return Measurement(
+            name="mAP difference",
+            value=self.value if self.numbers else 0.0,
+            unit="AP",
+            n=self.n if self.numbers else 0,
+            where=where,
+            details=details,
+        )
+
+
+def paired_difference(
+    truth: Truth,
+    contract: ModelContract,
+    reference: Mapping[int, Detections],
+    candidate: Mapping[int, Detections],
+    pictures: Iterable[int] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> PairedDifference:
+    """Candidate minus reference over `pictures` (ids; default: all of `truth`), with 95 % intervals.
+
+    Both sides hold exactly these pictures, empty ones included, boxes in picture pixels; `DatasetError` if not. The same
+    seed gives the same intervals.
+    """
+    if resamples < 2:
+        raise ValueError(f"{resamples} resamples make no interval")
+    truth = truth if pictures is None else truth.only(pictures)
+    one, other = match(truth, contract, reference), match(truth, contract, candidate)
+    whole = _differences(one, other, None)[:, 0]
+    count = len(truth.picture_ids)
+    random = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, resamples, _AT_ONCE):
+        drawn = random.multinomial(count, np.full(count, 1 / count), size=min(_AT_ONCE, resamples - start))
+        parts.append(_differences(one, other, drawn.astype(np.float64)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # a number that no object counts for
+        tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+        low, high = np.nanquantile(np.concatenate(parts, axis=1), tails, axis=1)
+    has = one.objects > 0
+    by_area = has.any(axis=1).sum(axis=1)
+    behind = [*by_area[[0, 0, 0, 1, 2, 3, 0, 0, 0, 1, 2, 3]], *has[0].sum(axis=1)]
+    # A list, not one mapping: a class may have the name of a number.
+    intervals = [
+        None if np.isnan(whole[at]) else Interval(float(whole[at]), float(low[at]), float(high[at]), int(n))
+        for at, n in enumerate(behind)
+    ]
+    return PairedDifference(
+        n=count,
+        numbers={name: found for name, found in zip(TWELVE, intervals, strict=False) if found},
+        per_class={name: found for name, found in zip(truth.names, intervals[len(TWELVE) :], strict=True) if found},
+        reference=twelve_numbers(one),
+        candidate=twelve_numbers(other),
+        resamples=resamples,
+        seed=seed,
+        annotations_sha256=truth.annotations_sha256,
+        category_ids={name: truth.category_ids[name] for name in contract.classes},
+    )
+
+
+def _differences(one: Matches, other: Matches, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Candidate minus reference, float64[12 + K, W]: the twelve numbers, then AP per class."""
+    first, second = averages(one, weights), averages(other, weights)
+    return np.concatenate([second.twelve - first.twelve, second.per_class - first.per_class])
