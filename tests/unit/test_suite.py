@@ -192,12 +192,11 @@ def test_a_failure_is_repeated_with_the_options_that_matter(request):
 
 def test_a_slow_atc_shows_a_line_on_a_terminal(tmp_path, outer_environment):
     """In spite of pytest's capture, below the line of the test, and removed in the end."""
-    main = (
-        "import sys, pytest, fcos_lib.ascend.process as process; process._TICK_S = 0.05; "
-        "sys.exit(pytest.main(sys.argv[1:]))"
-    )
+    (tmp_path / "quick_ticks.py").write_text("import fcos_lib.ascend.process as process\nprocess._TICK_S = 0.05\n")
+    outer_environment["PYTHONPATH"] = str(tmp_path)
     terminal, ours = pty.openpty()
-    command = [sys.executable, "-c", main, "-p", "no:cacheprovider", f"--artifacts={tmp_path}", "--npu", "emulated"]
+    command = [sys.executable, "-m", "pytest", "-p", "quick_ticks", "-p", "no:cacheprovider", "--npu", "emulated"]
+    command += [f"--artifacts={tmp_path / 'artifacts'}"]
     command += ["--batch-sizes", "2", "-m", "contract", "tests/acceptance"]
     process = subprocess.Popen(command, cwd=ROOT, env=outer_environment, stdout=ours, stderr=ours)
     os.close(ours)

@@ -264,10 +264,12 @@ def test_an_interrupted_run_does_not_answer_the_next_one(slow_path, pictures):
     session, batch = open_session(slow_path), np.zeros((MANY, 3, 16, 16), np.float32)
     batch[: len(pictures)] = pictures
     expected = run(session, batch)
-    killer = subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -INT {os.getpid()}"])
-    with pytest.raises(KeyboardInterrupt):
-        run(session, -batch)
-    killer.wait()
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -INT {os.getpid()}"]), pytest.raises(KeyboardInterrupt):
+            run(session, -batch)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     for found, wanted in zip(run(session, batch), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
     session.free_resource()
