@@ -116,6 +116,15 @@ def test_part_of_the_pictures_is_enough(truth, reference, worse, difference):
     assert part.high - part.low > difference.high - difference.low
 
 
+def test_one_picture_says_nothing_about_others(truth, reference, worse):
+    """All its resamples are equal, which must not pass for certainty."""
+    number = int(truth.picture_ids[truth.pictures[~truth.crowd][0]])
+    alone = paired_difference(
+        truth, SHAPES, {number: reference[number]}, {number: worse[number]}, pictures=[number], resamples=RESAMPLES
+    )
+    assert {(one.low, one.high, one.n) for one in alone.numbers.values()} == {(-1, 1, 1)}
+
+
 def test_both_sides_must_have_exactly_the_pictures(truth, reference, worse):
     """Otherwise it would not be paired."""
     chosen = truth.picture_ids[:10].tolist()
