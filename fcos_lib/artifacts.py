@@ -66,6 +66,24 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
     return store.get("onnx", inputs, build)
 
 
+def candidates_onnx_artifact(store: Store, onnx_models: Artifact, contract: ModelContract) -> Artifact:
+    """The same ONNX for `atc` with two more outputs: what reaches NMS."""
+    inputs = {
+        "contract": contract.as_dict(),
+        "onnx": onnx_models.files[ASCEND],
+        "exporter": sources_key(_MODEL / "nms.py"),
+    }
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import nms
+
+        onnx.save(nms.with_candidates(onnx.load(onnx_models.path / ASCEND), contract), folder / ASCEND)
+
+    return store.get("onnx-candidates", inputs, build)
+
+
 def om_artifact(
     store: Store,
     onnx_models: Artifact,
@@ -90,6 +108,7 @@ def om_artifact(
         "extra": list(options.extra),
         "input_layout": options.layout.value,
         "aipp": aipp_config(contract) if options.aipp else None,
+        "candidates": options.candidates,
         "cann": toolkit.cann_version,
     }
 

@@ -67,6 +67,8 @@ class ModelContract:
     """Subtracted per channel before the zero padding; the standard deviation is 1 (caffe-style weights)."""
     output_names: tuple[str, str] = ("labels", "dets")
     """`labels` int64[N, 100], `dets` float32[N, 100, 5] (x1, y1, x2, y2, score), in this order (`--out_nodes`)."""
+    candidate_names: tuple[str, str] = ("boxes", "scores")
+    """What reaches NMS: `boxes` float32[N, M, 4] (x1, y1, x2, y2) and `scores` float32[N, M, classes], level after level."""
 
     depth: int = 50
     stacked_convs: int = 4

@@ -38,6 +38,8 @@ class AtcOptions:
     """Whether AIPP subtracts the mean on the device, so that the OM takes uint8 pictures."""
     dynamic_batches: tuple[int, ...] = ()
     """Batch sizes of one OM for all of them: its profiles, in any order."""
+    candidates: bool = False
+    """Whether what reaches NMS is returned as well, which the ONNX must then offer."""
 
     @property
     def batches(self) -> str:
@@ -60,6 +62,7 @@ def command(atc: Path, model: Path, output: Path, contract: ModelContract, optio
     contract decides.
     """
     check_options(options)
+    outputs = contract.output_names + contract.candidate_names * options.candidates
     shape = ",".join(str(size) for size in contract.input_shape(-1 if options.dynamic_batches else options.batch))
     arguments = [
         str(atc),
@@ -68,7 +71,7 @@ def command(atc: Path, model: Path, output: Path, contract: ModelContract, optio
         f"--output={output}",
         "--input_format=NCHW",
         f"--input_shape={contract.input_name}:{shape}",
-        f"--out_nodes={';'.join(contract.output_names)}",
+        f"--out_nodes={';'.join(outputs)}",
         f"--soc_version={options.soc_version}",
     ]
     if options.dynamic_batches:

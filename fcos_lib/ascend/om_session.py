@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import runtime_error
 from fcos_lib.ascend.console import Console
-from fcos_lib.ascend.om_tensors import check_input_descs, is_dynamic, output_places
+from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_dynamic, output_places
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DeviceError, SessionError
 from fcos_lib.sessions import Outputs, check_input, check_outputs
@@ -81,6 +81,26 @@ class OmSession:
         `SessionError` if the input or what comes back breaks the contract, or from another thread or process than the
         one that loaded the OM; `DeviceError` if the device fails.
         """
+        return self._outputs(self._run(batch))
+
+    def run_and_candidates(self, batch: NDArray[Any]) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
+        """Detections and what reached NMS, boxes float32[N, M, 4] and scores float32[N, M, C], NaN included.
+
+        Errors as of `run`; `SessionError` if the OM was not compiled to return its candidates.
+        """
+        boxes, scores = candidate_places(self._own().get_outputs(), self.contract, self.batch, self.path)
+        arrays = self._run(batch)
+        return self._outputs(arrays), arrays[boxes], arrays[scores]
+
+    def _outputs(self, arrays: list[NDArray[Any]]) -> Outputs:
+        labels = arrays[self._labels]
+        self.labels_widened = labels.dtype == np.int32
+        if self.labels_widened:
+            labels = labels.astype(np.int64)
+        return check_outputs(labels, arrays[self._dets], self.contract, self.batch)
+
+    def _run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """Every output of the OM in its order, copied to the host."""
         session = self._own()
         check_input(batch, self.contract, self.batch, self.layout)
         try:
@@ -105,11 +125,7 @@ class OmSession:
                 f"{self.path.name} returned {len(arrays)} outputs and describes {len(self._names)}",
                 "the installed aclruntime does not fit: install the wheel of this CANN release",
             )
-        labels = arrays[self._labels]
-        self.labels_widened = labels.dtype == np.int32
-        if self.labels_widened:
-            labels = labels.astype(np.int64)
-        return check_outputs(labels, arrays[self._dets], self.contract, self.batch)
+        return arrays
 
     def compute_ms(self) -> list[float]:
         """Milliseconds of each run since the load or `reset_timings`, on the device only: no copies.

@@ -96,6 +96,23 @@ def output_places(descs: Iterable[Any], contract: ModelContract, batch: int, om:
     return places[0], places[1]
 
 
+def candidate_places(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
+    """Where boxes and scores before NMS are among the outputs of an OM that returns them too; `SessionError` if it does not."""
+    found = [_plain(desc, batch) for desc in descs]
+    names = [_onnx_name(tensor.name) for tensor in found]
+    places = []
+    for name, last in zip(contract.candidate_names, (4, len(contract.classes)), strict=True):
+        shape = (batch, contract.candidates, last)
+        place = _only(names, name, [tensor.dtype == "float32" and tensor.shape == shape for tensor in found])
+        if place is None:
+            raise SessionError(
+                f"{om} has the outputs {_listed(found)}, and none is '{name}' float32{list(shape)}",
+                "compile it from the ONNX that returns its candidates (`fcos_lib.model.nms.with_candidates`)",
+            )
+        places.append(place)
+    return places[0], places[1]
+
+
 def _only(names: Sequence[str], name: str, fits: Sequence[bool]) -> int | None:
     """The place of `name`, or without one of that name the only place that fits; None if it does not fit."""
     named = [place for place, found in enumerate(names) if found == name]

@@ -87,12 +87,14 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def _again(entry: dict[str, Any], limits_now: dict[str, Limit]) -> Verdict:
     stored = entry["measurement"]
+    interval = stored.get("interval")
     measurement = Measurement(
         name=str(stored["name"]),
         value=float(stored["value"]),
         unit=str(stored["unit"]),
         n=int(stored["n"]),
         where=str(stored.get("where", "")),
+        interval=None if interval is None else (float(interval[0]), float(interval[1])),
     )
     limit = limits_now.get(entry["limit"]["name"]) if entry["limit"] else None
     return decide(str(entry["promise"]), str(entry["subject"]), measurement, limit, stand_in=bool(entry["stand_in"]))

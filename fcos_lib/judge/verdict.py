@@ -20,7 +20,7 @@ class Outcome(str, Enum):
     FAIL = "FAIL"
     """Measured, and outside its limit."""
     NO_VERDICT = "NO VERDICT"
-    """Nothing to judge by: no samples, or no limit is set for this device."""
+    """Nothing to judge by: no samples, too few to tell, or no limit is set for this device."""
     STAND_IN = "STAND-IN"
     """Within its limit, or recorded, but on the emulator: says nothing about hardware."""
     INFRA = "INFRA"
@@ -64,15 +64,24 @@ class Verdict:
         data = asdict(self)
         data["gate"] = self.gate
         data["outcome"] = self.outcome.value
+        if self.measurement.interval is None:
+            del data["measurement"]["interval"]
         if not math.isfinite(self.measurement.value):
             data["measurement"]["value"] = str(self.measurement.value)
         return data
 
 
 def decide(promise: str, subject: str, measurement: Measurement, limit: Limit | None, *, stand_in: bool) -> Verdict:
-    """PASS or FAIL against the limit; on the emulator STAND-IN instead of PASS; NO VERDICT without samples or a limit."""
-    if limit is not None and measurement.n > 0 and not limit.holds(measurement.value):
+    """PASS or FAIL against the limit; on the emulator STAND-IN instead of PASS; NO VERDICT without samples or a limit.
+
+    A measurement with an interval is PASS or FAIL if all of the interval is; otherwise NO VERDICT.
+    """
+    ends = measurement.interval or (measurement.value,)
+    holds = [limit.holds(value) for value in ends] if limit else []
+    if measurement.n > 0 and holds and not any(holds):
         outcome = Outcome.FAIL
+    elif measurement.n > 0 and not all(holds):
+        outcome = Outcome.NO_VERDICT
     elif stand_in and measurement.n > 0:
         outcome = Outcome.STAND_IN
     elif limit is None or measurement.n == 0:
@@ -88,6 +97,10 @@ def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str
     lines = [f"{verdict.gate} is {verdict.outcome.value}"]
     value, bound = close_pair(measured.value, limit.bound if limit else measured.value)
     lines.append(f"  measured  {value} {measured.unit} over {measured.n} samples")
+    if measured.interval:
+        low, high = measured.interval
+        wide = "; the limit lies inside, more pictures would tell" * (verdict.outcome is Outcome.NO_VERDICT)
+        lines.append(f"  interval  {low:.4g} to {high:.4g} {measured.unit} (95 %){wide}")
     if limit:
         lines.append(
             f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {limit.unit}  (limits.toml: {limit.name})"

@@ -107,6 +107,18 @@ def _level(
     return result
 
 
+def non_finite(candidate: Candidates, names: Sequence[str]) -> Measurement:
+    """How many values are NaN or infinite, over boxes and scores of the pictures `names`."""
+    total, where = 0, ""
+    for output, array in zip(("boxes", "scores"), candidate, strict=True):
+        broken = ~np.isfinite(array)
+        if broken.any() and not where:
+            picture, row, column = (int(index) for index in np.argwhere(broken)[0])
+            where = f"{output} row {row} column {column} of {names[picture]}: {array[picture, row, column]}"
+        total += int(broken.sum())
+    return Measurement("non-finite candidates", float(total), "values", sum(array.size for array in candidate), where)
+
+
 def aligned_rows(
     reference: Candidates, candidate: Candidates, stride: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

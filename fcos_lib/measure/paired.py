@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,13 @@ class Interval:
     """`low` to `high` holds the difference over all pictures of this kind with 95 % confidence."""
     n: int
     """Pictures with an object that counts here. Below a few dozen the interval is a rough guide."""
+
+    def certain(self, direction: int, among: int) -> float:
+        """By how much it certainly rose (direction 1) or fell (-1), at least 0, when it is one of `among` that are looked at."""
+        if self.n < 2:
+            return 0.0
+        stretch = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2 / among) / _Z
+        return max(0.0, direction * self.value - max(self.high - self.value, self.value - self.low) * stretch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,28 @@ class PairedDifference:
             n=self.n if self.numbers else 0,
             where=where,
             details=details,
+            interval=(self.low, self.high) if self.numbers else None,
         )
+
+    def certain_changes(self) -> tuple[Measurement, ...]:
+        """What certainly fell and rose, the most of each: among sizes and IoU thresholds, then among classes.
+
+        A class shows in few pictures, so its interval is wide: what counts is the part of a change that chance cannot
+        explain, with the intervals widened so that all of them hold at once.
+        """
+        found = []
+        for what, table in (("by size or IoU", self.per_size | self.per_iou), ("in a class", self.per_class)):
+            for name, direction in (("loss", -1), ("gain", 1)):
+                sizes = {one: interval.certain(direction, len(table)) for one, interval in table.items()}
+                most = max(sizes, key=lambda one: sizes[one], default="")
+                where = "nothing certain" if most else "no object counts"
+                if most and sizes[most]:
+                    one = table[most]
+                    where = f"{most}: {one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f}, {one.n} pictures)"
+                found.append(
+                    Measurement(f"certain {name} {what}", sizes.get(most, 0.0), "AP", self.n if most else 0, where)
+                )
+        return tuple(found)
 
 
 def paired_difference(

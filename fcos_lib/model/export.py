@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 11
-CANDIDATES = ("boxes", "scores")
 HEAD_TENSORS = ("class", "distance", "centerness")
 
 
@@ -109,7 +108,7 @@ def export_trunk(detector: torch.nn.Module, contract: ModelContract) -> onnx.Mod
     """The trunk of a detector as a checked ONNX model."""
     import torch
 
-    names = [*CANDIDATES, *head_names(contract)]
+    names = [*contract.candidate_names, *head_names(contract)]
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the TorchScript exporter and mmdet's tracing are deprecated but exact
@@ -124,7 +123,7 @@ def export_trunk(detector: torch.nn.Module, contract: ModelContract) -> onnx.Mod
             dynamic_axes={name: {0: "batch"} for name in (contract.input_name, *names)},
         )
     model = onnx.load_from_string(buffer.getvalue())
-    del model.graph.output[len(CANDIDATES) :]
+    del model.graph.output[len(contract.candidate_names) :]
     model = with_inferred_shapes(model)
     check_trunk(model, contract)
     return model

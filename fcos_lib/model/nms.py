@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.model.export import CANDIDATES, check_trunk, operator_counts, tensor_shape, with_inferred_shapes
+from fcos_lib.model.export import check_trunk, operator_counts, tensor_shape, with_inferred_shapes
 
 NMS_OPERATOR = "BatchMultiClassNMS"
 
@@ -102,9 +102,9 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     graph.add("Sign", ["nms/score_column"], "nms/used")
     graph.add("Mul", ["nms/best_boxes", "nms/used"], "nms/used_boxes")
     graph.add("Concat", ["nms/used_boxes", "nms/score_column"], dets, axis=2)
-    model = graph.finish(contract, extra=CANDIDATES)
+    model = graph.finish(contract, extra=contract.candidate_names)
     onnx.checker.check_model(model, full_check=True)
-    _check_ending(model, contract, {"NonMaxSuppression": 1, NMS_OPERATOR: 0}, [*contract.output_names, *CANDIDATES])
+    _check_ending(model, contract, {"NonMaxSuppression": 1, NMS_OPERATOR: 0}, [*contract.output_names, *contract.candidate_names])
     return model
 
 
@@ -145,20 +145,8 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     The casts to fp16 in front of the operator are left out, so that the reference computes in float32. `ExportError` if
     there is no `BatchMultiClassNMS`, or what leads to it are not the contract's candidates.
     """
-    found = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
-    if len(found) != 1:
-        raise ExportError(
-            f"the ONNX has {len(found)} nodes {NMS_OPERATOR}, expected 1", "pass the ONNX that atc is given (--onnx)"
-        )
-    operator = found[0]
+    operator = _nms_of(model)
     graph = _Graph(model)
-    made_by = {name: node for node in graph.nodes for name in node.output}
-
-    def before_casts(name: str) -> str:
-        while name in made_by and made_by[name].op_type == "Cast":
-            name = made_by[name].input[0]
-        return name
-
     behind = set(operator.output)
     for node in list(graph.nodes):
         if node.name == operator.name and node.op_type == NMS_OPERATOR:
@@ -166,21 +154,58 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
         elif behind & set(node.input):
             behind |= set(node.output)
             graph.nodes.remove(node)
-    shapes = {"boxes": [-1, contract.candidates, 4], "scores": [-1, contract.candidates, len(contract.classes)]}
+    outputs = _named_candidates(graph, operator, contract)
     del graph.model.graph.output[:]
-    for (name, shape), source in zip(shapes.items(), operator.input[:2], strict=True):
-        start = before_casts(source)
-        if start != name:
-            if name in made_by and "Unsqueeze" in made_by[start].op_type and made_by[start].input[0] == name:
-                continue  # our own ascend ending: the candidates have their names already
-            graph.add("Reshape", [start, graph.constant(f"{name}_shape", shape, np.int64)], name)
-    graph.model.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape[1:]]) for name, shape in shapes.items()
-    )
+    graph.model.graph.output.extend(outputs)
     used = with_needed_nodes_only(graph.model)
     trunk = with_inferred_shapes(used)
     check_trunk(trunk, contract)
     return trunk
+
+
+def with_candidates(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
+    """An ONNX for `atc` that returns what its NMS gets as well, before the casts to fp16: `boxes` and `scores`.
+
+    `ExportError` if there is no `BatchMultiClassNMS`.
+    """
+    operator = _nms_of(model)
+    graph = _Graph(model)
+    count = len(graph.nodes)
+    outputs = _named_candidates(graph, operator, contract)
+    added = list(graph.nodes)[count:]
+    del graph.nodes[count:]
+    place = next(index for index, node in enumerate(graph.nodes) if node.op_type == NMS_OPERATOR)
+    for node in reversed(added):
+        graph.nodes.insert(place, node)
+    graph.model.graph.output.extend(outputs)
+    return graph.model
+
+
+def _nms_of(model: onnx.ModelProto) -> onnx.NodeProto:
+    found: list[onnx.NodeProto] = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
+    if len(found) != 1:
+        raise ExportError(
+            f"the ONNX has {len(found)} nodes {NMS_OPERATOR}, expected 1", "pass the ONNX that atc is given (--onnx)"
+        )
+    return found[0]
+
+
+def _named_candidates(graph: _Graph, operator: onnx.NodeProto, contract: ModelContract) -> list[onnx.ValueInfoProto]:
+    """Give what leads to the operator the names and shapes of the contract's candidates, and declare both."""
+    made_by = {name: node for node in graph.nodes for name in node.output}
+    rows = contract.candidates
+    shapes = dict(zip(contract.candidate_names, ([-1, rows, 4], [-1, rows, len(contract.classes)]), strict=True))
+    for (name, shape), source in zip(shapes.items(), operator.input[:2], strict=True):
+        start = source
+        while start in made_by and made_by[start].op_type == "Cast":
+            start = made_by[start].input[0]
+        if start != name:
+            if name in made_by and "Unsqueeze" in made_by[start].op_type and made_by[start].input[0] == name:
+                continue  # our own ascend ending: the candidates have their names already
+            graph.add("Reshape", [start, graph.constant(f"{name}_shape", shape, np.int64)], name)
+    return [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape[1:]]) for name, shape in shapes.items()
+    ]
 
 
 def with_needed_nodes_only(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,6 +14,7 @@ import pytest
 
 from fcos_lib.artifacts import onnx_artifact
 from fcos_lib.contract import SHAPES
+from fcos_lib.measure.coco_metrics import TWELVE
 from fcos_lib.store import Store
 from fixtures.options import EMBEDDED_CHECKPOINT
 from fixtures.options import settings as chosen_settings
@@ -49,6 +50,7 @@ def run(tmp_path, outer_environment, exported):
         (["--npu", "maybe"], "invalid choice: 'maybe'"),
         (["--batch-sizes", "1,1"], "'1,1' is not a list of different batch sizes"),
         (["--batch-sizes", "0"], "'0' is not a list"),
+        (["--pictures", "0"], "'0' is not a number of pictures"),
         (["--device-id", "-1"], "'-1' is not a device id"),
         (["--dataset", "somewhere"], "--dataset somewhere needs --checkpoint"),
         (["--npu", "required"], "--npu required, but no NPU can be used here"),
@@ -269,3 +271,23 @@ def test_the_references_own_accuracy_on_a_large_dataset_is_asked_for(run, tmp_pa
     arguments = ("--collect-only", "-q", "-m", "accuracy", "--dataset", str(tmp_path / "coco"), "--checkpoint", "x.pth")
     assert "test_the_reference_reaches_the_limit" not in run(*arguments).stdout
     assert "test_the_reference_reaches_the_limit" in run(*arguments, "--reference").stdout
+
+
+def test_part_of_the_pictures_is_judged_by_its_difference_to_the_reference_only(run, tmp_path):
+    """mAP over a part is higher than over all of them, so no absolute limit fits; the interval says if the part is enough."""
+    result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "120")
+    assert result.returncode == 0, result.stdout
+    assert "test_the_reference_reaches_the_limit" not in result.stdout
+    verdicts = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["verdicts"]
+    names = {verdict["measurement"]["name"] for verdict in verdicts}
+    assert "mAP" not in names
+    difference = next(v["measurement"] for v in verdicts if v["measurement"]["name"] == "mAP difference")
+    assert difference["n"] == 120
+    assert set(difference["details"]["reference"]) == set(difference["details"]["candidate"]) == set(TWELVE)
+
+
+def test_too_few_pictures_are_no_verdict(run):
+    """Twenty pictures cannot tell a loss of 0.01: status 7 and what would help, not a guess."""
+    result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "20")
+    assert result.returncode == 7, result.stdout
+    assert "the limit lies inside, more pictures would tell" in result.stdout

@@ -92,3 +92,41 @@ def test_a_misspelled_direction_is_refused(tmp_path):
     path.write_text('[a.b]\nbound = 1\ndirection = "atleast"\nunit = "x"\nsource = "y"\n')
     with pytest.raises(ValueError, match="atleast"):
         all_limits(path)
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome"),
+    [
+        ((0.36, 0.38), Outcome.PASS),
+        ((0.34, 0.358), Outcome.FAIL),
+        ((0.35, 0.37), Outcome.NO_VERDICT),
+        ((0.359, 0.37), Outcome.PASS),
+    ],
+)
+def test_a_limit_inside_the_interval_is_not_decided(interval, outcome):
+    """Chance could have put the value on either side: neither green nor a failure of the model."""
+    value = Measurement("mAP difference", sum(interval) / 2, "AP", 10, interval=interval)
+    verdict = decide("accuracy", "batch8", value, AT_LEAST, stand_in=False)
+    assert verdict.outcome is outcome
+    assert verdict.green is (outcome is Outcome.PASS)
+    text = paragraph(verdict, again="pytest")
+    assert ("more pictures would tell" in text) is (outcome is Outcome.NO_VERDICT)
+    assert verdict.as_dict()["measurement"]["interval"] == interval
+
+
+def test_every_limit_says_how_it_was_measured_or_who_published_it():
+    """A bound without a birth certificate is an opinion: what was never on hardware says so."""
+    for limit in all_limits(FILE).values():
+        grounded = bool(limit.command and limit.n and limit.spread and limit.date)
+        argued = any(
+            words in limit.source
+            for words in (
+                "ModelZoo",
+                "Never run on hardware",
+                "contract itself",
+                "same computation",
+                "fp16 step",
+                "emulator",
+            )
+        )
+        assert grounded or argued, f"{limit.name}: {limit.source}"

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.measure.candidates import aligned_rows, compare_candidates, measurements
+from fcos_lib.measure.candidates import aligned_rows, compare_candidates, measurements, non_finite
 from fcos_lib.measure.replay import replay
 from fcos_lib.model import nms
 from fcos_lib.sessions import Outputs
@@ -220,3 +220,13 @@ def test_nan_is_never_detected(tensors):
     nothing, something = replay(boxes, scores, CONTRACT)
     assert len(nothing) == 0
     assert len(something) > 10
+
+
+def test_non_finite_candidates_are_counted_and_placed():
+    """NaN and infinity of both outputs; the first one is named."""
+    boxes, scores = np.zeros((2, 5, 4), np.float32), np.zeros((2, 5, 3), np.float32)
+    assert (non_finite((boxes, scores), ["a.jpg", "b.jpg"]).value, non_finite((boxes, scores), ["a", "b"]).n) == (0, 70)
+    scores[1, 2, 1], boxes[1, 4, 0] = np.nan, np.inf
+    found = non_finite((boxes, scores), ["a.jpg", "b.jpg"])
+    assert found.value == 2
+    assert found.where == "boxes row 4 column 0 of b.jpg: inf"

@@ -11,7 +11,7 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
 from fcos_lib.measure.coco_metrics import TWELVE, evaluate
 from fcos_lib.measure.coco_truth import read_truth
-from fcos_lib.measure.paired import paired_difference
+from fcos_lib.measure.paired import Interval, paired_difference
 from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.options import EMBEDDED
@@ -174,3 +174,22 @@ def test_rescoring_alone_moves_average_precision_but_not_recall(truth, reference
     changed = paired_difference(truth, SHAPES, wrong, worse, resamples=RESAMPLES)
     assert changed.high < 0
     assert changed.numbers["AR100"].value == 0
+
+
+def test_what_is_certain_is_what_chance_cannot_explain(difference):
+    """The class that was lost is named with most of its loss, and nothing is a gain."""
+    loss_size, gain_size, loss_class, gain_class = difference.certain_changes()
+    lost = difference.per_class[SHAPES.classes[1]]
+    assert -lost.high > loss_class.value > 0.1, "the intervals of all classes hold at once, so they are wider"
+    assert loss_class.where.startswith(SHAPES.classes[1])
+    assert loss_size.value > 0
+    assert gain_size.value == gain_class.value == 0
+    assert gain_class.where == "nothing certain"
+
+
+def test_a_class_in_one_picture_proves_nothing():
+    """Its resamples are all the same, which is not certainty."""
+    assert Interval(-0.9, -1.0, 1.0, 1).certain(-1, among=1) == 0
+    assert Interval(-0.5, -0.6, -0.4, 50).certain(-1, among=1) == pytest.approx(0.4)
+    assert 0 < Interval(-0.5, -0.6, -0.4, 50).certain(-1, among=80) < 0.4
+    assert Interval(-0.5, -0.6, -0.4, 50).certain(1, among=1) == 0

@@ -7,7 +7,7 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
 from fcos_lib.model.export import OPSET, check_trunk, decode_with_torch, head_names, operator_counts, tensor_shape
-from fcos_lib.model.nms import NMS_OPERATOR, ascend, portable, trunk_of
+from fcos_lib.model.nms import NMS_OPERATOR, ascend, portable, trunk_of, with_candidates
 from fcos_lib.sessions import OnnxSession
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
@@ -146,3 +146,19 @@ def test_a_graph_without_the_operator_has_no_trunk(trunk):
     """`--onnx` wants the file that atc is given."""
     with pytest.raises(ExportError, match="0 nodes BatchMultiClassNMS"):
         trunk_of(portable(trunk, SHAPES), SHAPES)
+
+
+def test_an_ascend_ending_can_return_what_its_nms_gets(trunk):
+    """Two more outputs of the same graph, which is otherwise left alone."""
+    before = ascend(trunk, SHAPES)
+    model = with_candidates(before, SHAPES)
+    assert [value.name for value in model.graph.output] == ["labels", "dets", "boxes", "scores"]
+    assert tensor_shape(model.graph.output[2]) == ["batch", 1580, 4]
+    assert [node.name for node in model.graph.node] == [node.name for node in before.graph.node]
+    assert len(before.graph.output) == 2, "the model that was given stays as it was"
+
+
+def test_without_the_operator_there_are_no_candidates_to_return(trunk):
+    """The portable ending has another NMS."""
+    with pytest.raises(ExportError, match="has 0 nodes BatchMultiClassNMS"):
+        with_candidates(portable(trunk, SHAPES), SHAPES)

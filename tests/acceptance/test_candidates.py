@@ -1,0 +1,58 @@
+"""Promise: what reaches NMS on the device is what reaches it in onnxruntime, and NMS makes of it what it should."""
+
+import numpy as np
+import pytest
+
+from fcos_lib.measure.candidates import compare_candidates, measurements, non_finite
+from fcos_lib.measure.causes import explain
+from fcos_lib.measure.replay import replay
+
+pytestmark = [pytest.mark.consistency, pytest.mark.own_om]
+
+
+def test_the_network_and_its_nms_match_the_reference(
+    candidate_before_nms,
+    reference_sample,
+    candidate_sample,
+    contract,
+    subject_before_nms,
+    candidate_limit,
+    device,
+    judge,
+):
+    """Candidates are finite and near the reference's; the reference's NMS, replayed on them, tells who is to blame."""
+    batch, tensors = candidate_before_nms.batch, candidate_sample.tensor
+    runs = [
+        candidate_before_nms.run_and_candidates(tensors[start : start + batch])
+        for start in range(0, len(tensors) // batch * batch, batch)
+    ]
+    boxes, scores = (np.concatenate([run[part] for run in runs]) for part in (1, 2))
+    names = [picture.path.name for picture in candidate_sample.pictures[: len(boxes)]]
+
+    def verdict(*measured):
+        judge("consistency", subject_before_nms, *measured, stand_in=device.stand_in)
+
+    verdict((non_finite((boxes, scores), names), candidate_limit("candidates", contract.name, "non_finite")))
+    found = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(batch)]
+    reference = reference_sample.boxes[: len(boxes)], reference_sample.scores[: len(boxes)]
+    levels = compare_candidates(reference, (boxes, scores), names, contract)
+    replayed = replay(boxes, scores, contract)
+    network = explain(
+        reference_sample.detections[: len(boxes)],
+        replayed,
+        names,
+        contract,
+        lambda place: (reference[0][place], reference[1][place]),
+    )
+    post_processing = explain(replayed, found, names, contract, lambda place: (boxes[place], scores[place]))
+    unexplained, explained = (
+        candidate_limit("consistency", contract.name, name) for name in ("unexplained", "explained")
+    )
+    verdict(
+        *(
+            (one, candidate_limit("candidates", contract.name, one.name.replace(" of ", "_").replace(" ", "_")))
+            for one in measurements(levels)
+        ),
+        *zip(network.measurements("by the network"), (unexplained, explained), strict=True),
+        *zip(post_processing.measurements("by NMS"), (unexplained, explained), strict=True),
+    )
