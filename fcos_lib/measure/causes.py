@@ -99,6 +99,11 @@ class Comparison:
         """Differences by kind and cause, e.g. `missing: IoU limit`."""
         return dict(Counter(f"{one.kind.value}: {one.cause.value}" for one in self.differences).most_common())
 
+    def listing(self) -> str:
+        """Every difference in words, a line each, the unexplained ones first."""
+        ordered = sorted(self.differences, key=lambda one: one.explained)
+        return "".join(f"{one.text}\n" for one in ordered)
+
     def measurements(self, what: str = "") -> tuple[Measurement, Measurement]:
         """Number of unexplained differences and share of explained ones; n is 0 if neither side found anything."""
         suffix = f" {what}" if what else ""

@@ -29,8 +29,8 @@ def test_the_network_and_its_nms_match_the_reference(
     boxes, scores = (np.concatenate([run[part] for run in runs]) for part in (1, 2))
     names = [picture.path.name for picture in candidate_sample.pictures[: len(boxes)]]
 
-    def verdict(*measured):
-        judge("consistency", subject_before_nms, *measured, stand_in=device.stand_in)
+    def verdict(*measured, **files):
+        judge("consistency", subject_before_nms, *measured, stand_in=device.stand_in, **files)
 
     verdict((non_finite((boxes, scores), names), candidate_limit("candidates", contract.name, "non_finite")))
     found = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(batch)]
@@ -55,4 +55,5 @@ def test_the_network_and_its_nms_match_the_reference(
         ),
         *zip(network.measurements("by the network"), (unexplained, explained), strict=True),
         *zip(post_processing.measurements("by NMS"), (unexplained, explained), strict=True),
+        files={"by-network.txt": network.listing(), "by-nms.txt": post_processing.listing()},
     )

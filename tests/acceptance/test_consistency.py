@@ -35,4 +35,5 @@ def test_detections_match_the_reference(
         (explained, candidate_limit("consistency", contract.name, "explained")),
         *((one, candidate_limit("bias", contract.name, name)) for one, name in zip(biases, limits, strict=True)),
         stand_in=device.stand_in,
+        files={"differences.txt": comparison.listing()},
     )

@@ -291,3 +291,24 @@ def test_too_few_pictures_are_no_verdict(run):
     result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "20")
     assert result.returncode == 7, result.stdout
     assert "the limit lies inside, more pictures would tell" in result.stdout
+
+
+def test_a_failure_saves_every_difference_and_says_where(run, tmp_path):
+    """The message names the worst; the file beside the results has all of them."""
+    plugin = tmp_path / "shifted.py"
+    plugin.write_text(
+        "from fcos_lib.ascend.om_session import OmSession\n"
+        "run = OmSession._run\n"
+        "def shifted(self, batch):\n"
+        "    arrays = run(self, batch)\n"
+        "    arrays[self._dets][..., :4] += 20 * (arrays[self._dets][..., 4:] > 0)\n"
+        "    return arrays\n"
+        "OmSession._run = shifted\n"
+    )
+    arguments = ("-m", "consistency", "-k", "match_the_reference and batch4", "--npu", "emulated", "--batch-sizes", "4")
+    result = run(*arguments, "-p", "shifted", path=tmp_path)
+    assert result.returncode == 1, result.stdout
+    assert "consistency[batch4] unexplained differences is FAIL" in result.stdout
+    saved = next((tmp_path / "artifacts" / "results" / "failures").glob("*/differences.txt"))
+    assert f"saved     {saved}" in result.stdout
+    assert len(saved.read_text().splitlines()) > 100
