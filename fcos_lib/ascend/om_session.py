@@ -84,20 +84,20 @@ class OmSession:
         return self._outputs(self._run(batch))
 
     def run_and_candidates(self, batch: NDArray[Any]) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
-        """Detections and what reached NMS, boxes float32[N, M, 4] and scores float32[N, M, C], NaN included.
+        """Detections and what reached NMS, boxes float32[N, M, 4] and scores float32[N, M, C], NaN in any of them included.
 
         Errors as of `run`; `SessionError` if the OM was not compiled to return its candidates.
         """
         boxes, scores = candidate_places(self._own().get_outputs(), self.contract, self.batch, self.path)
         arrays = self._run(batch)
-        return self._outputs(arrays), arrays[boxes], arrays[scores]
+        return self._outputs(arrays, finite_only=False), arrays[boxes], arrays[scores]
 
-    def _outputs(self, arrays: list[NDArray[Any]]) -> Outputs:
+    def _outputs(self, arrays: list[NDArray[Any]], *, finite_only: bool = True) -> Outputs:
         labels = arrays[self._labels]
         self.labels_widened = labels.dtype == np.int32
         if self.labels_widened:
             labels = labels.astype(np.int64)
-        return check_outputs(labels, arrays[self._dets], self.contract, self.batch)
+        return check_outputs(labels, arrays[self._dets], self.contract, self.batch, finite_only=finite_only)
 
     def _run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """Every output of the OM in its order, copied to the host."""

@@ -7,7 +7,7 @@ figures are those of the vendor's compare tool (msit): cosine similarity, relati
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -107,16 +107,18 @@ def _level(
     return result
 
 
-def non_finite(candidate: Candidates, names: Sequence[str]) -> Measurement:
-    """How many values are NaN or infinite, over boxes and scores of the pictures `names`."""
+def non_finite(what: str, tensors: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> Measurement:
+    """How many values are NaN or infinite, over tensors [P, rows, columns] of the pictures `names`."""
     total, where = 0, ""
-    for output, array in zip(("boxes", "scores"), candidate, strict=True):
+    for output, array in tensors.items():
         broken = ~np.isfinite(array)
         if broken.any() and not where:
             picture, row, column = (int(index) for index in np.argwhere(broken)[0])
             where = f"{output} row {row} column {column} of {names[picture]}: {array[picture, row, column]}"
         total += int(broken.sum())
-    return Measurement("non-finite candidates", float(total), "values", sum(array.size for array in candidate), where)
+    return Measurement(
+        f"non-finite {what}", float(total), "values", sum(array.size for array in tensors.values()), where
+    )
 
 
 def aligned_rows(

@@ -5,6 +5,7 @@ import pytest
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.coco_metrics import evaluate
 from fcos_lib.measure.coco_truth import read_truth
+from fcos_lib.measure.coverage import coverage
 from fcos_lib.measure.paired import paired_difference
 from fcos_lib.stream.feed import detect
 
@@ -27,6 +28,9 @@ def test_the_candidate_reaches_the_limit(
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
     found = detect(candidate, pictures, contract, batch_size)
+    counted = coverage(pictures, found), find_limit("accuracy", "not_counted_once")
+    if counted[0].value:  # an average over other pictures would be another number
+        judge("accuracy", subject, counted, stand_in=device.stand_in)
     shared = {number: found[number] for number in reference_found}
     paired = paired_difference(read_truth(dataset), contract, reference_found, shared, pictures=shared)
     difference, changes = paired.measurement(), paired.certain_changes()
@@ -37,6 +41,7 @@ def test_the_candidate_reaches_the_limit(
     judge(
         "accuracy",
         subject,
+        counted,
         *absolute,
         (difference, candidate_limit("paired", contract.name, "loss")),
         (difference, candidate_limit("paired", contract.name, "gain")),
