@@ -24,6 +24,8 @@ Progress = Callable[[Path, float], None]
 
 LOG_NAME = "atc.log"
 OM_STEM = "model"
+FUSION_NAME = "fusion_result.json"
+"""What atc writes into its working folder about the fusion rules that it applied (ATC user guide, `--export_compile_stat`)."""
 
 _PYTHON_VARIABLES = frozenset({"VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "PYTHONHOME"})
 
@@ -62,8 +64,9 @@ def compile_om(
 ) -> Path:
     """Compile `onnx` (the ascend ending) and return the OM: `model.om` or `model_linux_<arch>.om` in `output_dir`.
 
-    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `output_dir/aipp.cfg`; atc's side files go to a
-    scratch folder that is removed. An OM that was in `output_dir` is removed first, so that one left there after a failure
+    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `output_dir/aipp.cfg`, the fusion rules that it
+    applied in `output_dir/fusion_result.json` (older releases write none, and with ASCEND_WORK_PATH set it goes
+    elsewhere); its other side files go to a scratch folder that is removed. An OM that was in `output_dir` is removed first, so that one left there after a failure
     is never an old or a half-written one. `progress` is called once a second while atc runs.
     `AtcError` if atc is missing, fails, exceeds `timeout_s` seconds or writes nothing; it names the log, which is copied to
     `failed_log` then, for callers that remove `output_dir`.
@@ -75,6 +78,7 @@ def compile_om(
     output_dir.mkdir(parents=True, exist_ok=True)
     arguments = command(atc, onnx, output_dir / OM_STEM, contract, options)
     _remove_oms(output_dir)
+    (output_dir / FUSION_NAME).unlink(missing_ok=True)
     if options.aipp:
         (output_dir / CONFIG_NAME).write_text(aipp_config(contract), encoding="utf-8")
     log = output_dir / LOG_NAME
@@ -83,6 +87,8 @@ def compile_om(
         with tempfile.TemporaryDirectory(prefix="atc-", dir=output_dir) as scratch:
             tick = None if progress is None else partial(progress, log)
             text = _run(arguments, log, timeout_s, Path(scratch), hint, tick)
+            if (fusion := Path(scratch) / FUSION_NAME).is_file():
+                shutil.copyfile(fusion, output_dir / FUSION_NAME)
         return _finished_om(output_dir, text, hint)
     except BaseException:
         _remove_oms(output_dir)
@@ -109,6 +115,25 @@ def om_info(toolkit: Toolkit, om: Path, timeout_s: float = 300) -> dict[str, str
     if not info.get("soc_version"):
         raise AtcError(f"atc says nothing about the chip that {om} was compiled for", "compile the model again")
     return {**info, "command_line": original[1].strip() if original else ""}
+
+
+def om_json(toolkit: Toolkit, om: Path, target: Path, timeout_s: float = 600) -> Path:
+    """Write the OM's attributes and operators as JSON to `target` (`atc --mode=1`), without its weights; returns `target`.
+
+    `AtcError` if atc cannot read the OM or writes nothing.
+    """
+    atc = _atc_of(toolkit)
+    if not om.is_file():
+        raise AtcError(f"there is no OM at {om}", "pass the path of an .om file")
+    target = target.absolute()
+    target.unlink(missing_ok=True)
+    arguments = [str(atc), "--mode=1", f"--om={om.absolute()}", f"--json={target}"]
+    with tempfile.TemporaryDirectory(prefix="fcos-om-json-") as folder:
+        scratch = Path(folder)
+        _run(arguments, scratch / LOG_NAME, timeout_s, scratch, f"again: {' '.join(arguments)}")
+    if not target.is_file() or not target.stat().st_size:
+        raise AtcError(f"atc ended with status 0, but wrote no {target.name}", f"again: {' '.join(arguments)}")
+    return target
 
 
 def _atc_of(toolkit: Toolkit) -> Path:

@@ -1,4 +1,4 @@
-"""What would `atc` do with this command line? Modes 0 (compile an ONNX) and 6 (show an OM), texts and exit statuses.
+"""What would `atc` do with this command line? Modes 0 (compile an ONNX), 1 (an OM as JSON) and 6 (show an OM).
 
 stdout has the start line, then `ATC run success` or `ATC run failed` and the error block; the exit status is 0 or 255.
 Options that would change the model in ways that are not imitated are refused with E10055 rather than ignored.
@@ -24,6 +24,8 @@ from fcos_lib.errors import SessionError, UsageError
 if TYPE_CHECKING:
     import onnx
 
+    from fcos_lib.emulator.om import Om
+
 FAILED = 255
 _W11001 = (
     "W11001: Op [{}] does not hit the high-priority operator information library, which might result in compromised "
@@ -43,6 +45,7 @@ def _load(path: Path) -> onnx.ModelProto:
 def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | None:
     """Compile and write the OM and its side files; the path of the OM, None if the scenario forbids it."""
     from fcos_lib.emulator import aipp, om
+    from fcos_lib.emulator.atc_reports import fusion_result
     from fcos_lib.emulator.compile import compile_onnx
     from fcos_lib.emulator.install import version
 
@@ -74,7 +77,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
         batches=batches,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
-    Path("fusion_result.json").write_text(json.dumps({"session_and_graph_id_0_0": {"graph_fusion": {}, STAND_IN: {}}}))
+    Path("fusion_result.json").write_text(json.dumps(fusion_result(program.before, program.after), indent=4))
     if scenario.atc == "no_file":
         return None
     suffix = f"_linux_{platform.machine()}" if scenario.atc == "arch_suffix" else ""
@@ -89,14 +92,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
 
 def display(options: dict[str, str]) -> str:
     """What `--mode=6 --om=X` prints; `AtcError` if there is no such OM or it is damaged."""
-    from fcos_lib.emulator import om
-
-    if not options["om"]:
-        raise AtcError("E10004", "om")
-    try:
-        found = om.read(Path(options["om"]))
-    except SessionError as error:
-        raise AtcError("E10041", options["om"]) from error
+    found = _read_om(options)
     header, size = found.header, len(found.before) + len(found.after)
     return (
         "============ Display Model Info start ============\n"
@@ -107,6 +103,32 @@ def display(options: dict[str, str]) -> str:
         "cust_aicpu_kernel_store_size[0 B], task_info_size[0 B].\n"
         "============ Display Model Info end   ============"
     )
+
+
+def write_json(options: dict[str, str]) -> None:
+    """What `--mode=1 --om=X --json=Y` writes; `AtcError` if there is no such OM or the file cannot be written."""
+    from fcos_lib.emulator.atc_reports import om_as_json
+
+    if options["framework"]:
+        raise AtcError("E10055", "the stand-in turns OMs into JSON only, leave --framework out")
+    found = _read_om(options)
+    if not options["json"]:
+        raise AtcError("E10004", "json")
+    try:
+        Path(options["json"]).write_text(json.dumps(om_as_json(found), indent=2))
+    except OSError as error:
+        raise AtcError("E10001", options["json"], "--json", os.strerror(error.errno or 0)) from error
+
+
+def _read_om(options: dict[str, str]) -> Om:
+    from fcos_lib.emulator import om
+
+    if not options["om"]:
+        raise AtcError("E10004", "om")
+    try:
+        return om.read(Path(options["om"]))
+    except SessionError as error:
+        raise AtcError("E10041", options["om"]) from error
 
 
 def _misfortune(scenario: Scenario) -> None:
@@ -148,7 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
         elif options["mode"] == "0":
             check(options)
             build(options, " ".join(["atc.bin", *arguments]), scenario)
-        elif options["mode"] in ("1", "3", "5", "30"):
+        elif options["mode"] == "1":
+            write_json(options)
+        elif options["mode"] in ("3", "5", "30"):
             raise AtcError("E10055", f"the stand-in has no --mode={options['mode']}")
         else:
             raise AtcError("E10001", options["mode"], "--mode", "The value must be 0, 1, 3, 5, 6 or 30.")

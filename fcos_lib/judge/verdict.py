@@ -99,8 +99,8 @@ def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str
     lines.append(f"  measured  {value} {measured.unit} over {measured.n} samples")
     if measured.interval:
         low, high = measured.interval
-        wide = "; the limit lies inside, more pictures would tell" * (verdict.outcome is Outcome.NO_VERDICT)
-        lines.append(f"  interval  {low:.4g} to {high:.4g} {measured.unit} (95 %){wide}")
+        wide = "; the limit lies inside, more samples would tell" * (verdict.outcome is Outcome.NO_VERDICT)
+        lines.append(f"  interval  {low:.4g} to {high:.4g} {measured.unit}{wide}")
     if limit:
         lines.append(
             f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {limit.unit}  (limits.toml: {limit.name})"

@@ -21,4 +21,4 @@ class Measurement:
     details: dict[str, Any] = field(default_factory=dict)
     """Further figures for `results.json`; JSON-ready."""
     interval: tuple[float, float] | None = None
-    """Where the value may lie with 95 % confidence, if chance has a part in it. A limit inside is not decided."""
+    """Where the value may lie, if chance has a part in it. A limit inside is not decided."""

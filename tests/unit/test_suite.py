@@ -290,7 +290,7 @@ def test_too_few_pictures_are_no_verdict(run):
     """Twenty pictures cannot tell a loss of 0.01: status 7 and what would help, not a guess."""
     result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "20")
     assert result.returncode == 7, result.stdout
-    assert "the limit lies inside, more pictures would tell" in result.stdout
+    assert "the limit lies inside, more samples would tell" in result.stdout
 
 
 def test_a_failure_saves_every_difference_and_says_where(run, tmp_path):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fcos_lib.ascend.atc import AtcOptions, clean_environment, command, compile_om, om_info
+from fcos_lib.ascend.atc import AtcOptions, clean_environment, command, compile_om, om_info, om_json
 from fcos_lib.ascend.atc_errors import diagnose, error_line
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import AtcError, UsageError
@@ -69,7 +69,7 @@ def test_a_batch_size_of_zero_is_refused(contract, tmp_path):
 
 
 def test_a_successful_run_leaves_the_om_and_the_log(compile_with, tmp_path):
-    """Warnings after the success line are no failure; side files stay in the scratch folder, which goes."""
+    """Warnings after the success line are no failure; of the side files only the fusion report is kept."""
     om = compile_with(
         """
         mkdir kernel_meta; echo '{}' > fusion_result.json
@@ -80,9 +80,21 @@ def test_a_successful_run_leaves_the_om_and_the_log(compile_with, tmp_path):
         """
     )
     assert om == tmp_path / "out" / "model.om"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["atc.log", "model.om"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "atc.log",
+        "fusion_result.json",
+        "model.om",
+    ]
     assert "ATC run success" in (tmp_path / "out" / "atc.log").read_text()
     assert "W11001" in (tmp_path / "out" / "atc.log").read_text()
+
+
+def test_an_old_fusion_report_is_never_taken_for_a_new_one(compile_with, tmp_path):
+    """A release that writes none leaves none, whatever lay in the folder before."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "fusion_result.json").write_text("{}")
+    compile_with('printf om > "$out.om"')
+    assert not (tmp_path / "out" / "fusion_result.json").exists()
 
 
 def test_an_om_named_after_its_platform_is_found(compile_with, tmp_path):
@@ -342,3 +354,25 @@ def test_a_file_that_atc_cannot_read_is_no_om(tmp_path, script):
         om_info(Toolkit(atc=script("atc", "exit 0")), om)
     with pytest.raises(AtcError, match="no OM at"):
         om_info(Toolkit(atc=script("atc", "exit 0")), tmp_path / "other.om")
+
+
+def test_an_om_becomes_json(tmp_path, script):
+    """`--mode=1` writes where it is told to; what was there before is gone."""
+    om, target = tmp_path / "model.om", tmp_path / "model.json"
+    om.write_bytes(b"om")
+    target.write_text("old")
+    atc = script("atc", f"[ \"$*\" = '--mode=1 --om={om} --json={target}' ] && echo new > {target}\n")
+    assert om_json(Toolkit(atc=atc), om, target).read_text() == "new\n"
+
+
+def test_an_om_that_does_not_become_json_is_an_error(tmp_path, script):
+    """A failing atc, one that claims success and writes nothing, and a missing OM."""
+    om, target = tmp_path / "model.om", tmp_path / "model.json"
+    om.write_bytes(b"om")
+    target.write_text("old")
+    with pytest.raises(AtcError, match="E10003"):
+        om_json(Toolkit(atc=script("atc", "echo 'E10003: Value for om is invalid.'; exit 255")), om, target)
+    with pytest.raises(AtcError, match=r"wrote no model\.json"):
+        om_json(Toolkit(atc=script("atc", "exit 0")), om, target)
+    with pytest.raises(AtcError, match="no OM at"):
+        om_json(Toolkit(atc=script("atc", "exit 0")), tmp_path / "other.om", target)

@@ -27,7 +27,12 @@ def test_success_is_announced_and_leaves_its_files(run_atc, command, tmp_path):
     assert out.splitlines()[0] == "ATC start working now, please wait for a moment."
     assert SUCCESS in out.splitlines()
     assert {"out.om", "fusion_result.json", "kernel_meta"} <= {path.name for path in tmp_path.iterdir()}
-    assert json.loads((tmp_path / "fusion_result.json").read_text())
+    report = json.loads((tmp_path / "fusion_result.json").read_text())["session_and_graph_id_0_0"]
+    assert report["ub_fusion"]["ConvRelu-STAND-IN"] == {
+        "effect_times": "1",
+        "match_times": "1",
+        "repository_hit_times": "0",
+    }, "the detector has one Conv with a Relu behind it"
 
 
 def test_outputs_come_in_the_order_of_out_nodes(compile_om):
@@ -164,6 +169,38 @@ def test_an_om_tells_how_it_was_made(run_atc, compile_om):
     assert re.search(
         r"system   info: atc_version\[.*STAND-IN.*\], soc_version\[Ascend310P3\], framework_type\[5\]\.", out
     )
+
+
+@pytest.mark.parametrize("mode", ["force_fp16", "force_fp32"])
+def test_an_om_becomes_json(run_atc, compile_om, tmp_path, mode):
+    """`--mode=1` names every operator; the Casts with which the stand-in imitates fp16 are none of them."""
+    compile_om(precision_mode=mode)
+    assert run_atc("--mode=1", "--om=out.om", "--json=out.json")[0] == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    attributes = {entry["key"]: entry["value"]["s"] for entry in document["attr"]}
+    assert "STAND-IN" in attributes["atc_version"]
+    assert attributes["soc_version"] == "Ascend310P3"
+    kinds = [operator["type"] for operator in document["graph"][0]["op"]]
+    assert {kind: kinds.count(kind) for kind in ("Cast", "Conv2D", "Relu", "TransData", "Data", "NetOutput")} == {
+        "Cast": 5,
+        "Conv2D": 3,
+        "Relu": 0,
+        "TransData": 1,
+        "Data": 1,
+        "NetOutput": 1,
+    }
+    assert kinds.count("BatchMultiClassNonMaxSuppression") == 1
+
+
+def test_json_needs_an_om_a_file_and_nothing_else(run_atc, compile_om, tmp_path):
+    """E10004 without `--om` or `--json`, E10041 for what is no OM, E10055 for other models, E10001 for no folder."""
+    compile_om()
+    (tmp_path / "bad.om").write_bytes(b"?")
+    assert "E10004: " in run_atc("--mode=1", "--json=out.json")[1]
+    assert "E10004: " in run_atc("--mode=1", "--om=out.om")[1]
+    assert "E10041: " in run_atc("--mode=1", "--om=bad.om", "--json=out.json")[1]
+    assert "E10055: " in run_atc("--mode=1", "--om=detector.onnx", "--json=out.json", "--framework=5")[1]
+    assert "E10001: " in run_atc("--mode=1", "--om=out.om", "--json=none/out.json")[1]
 
 
 def test_a_damaged_om_cannot_be_displayed(run_atc, tmp_path):

@@ -110,7 +110,7 @@ def test_a_limit_inside_the_interval_is_not_decided(interval, outcome):
     assert verdict.outcome is outcome
     assert verdict.green is (outcome is Outcome.PASS)
     text = paragraph(verdict, again="pytest")
-    assert ("more pictures would tell" in text) is (outcome is Outcome.NO_VERDICT)
+    assert ("more samples would tell" in text) is (outcome is Outcome.NO_VERDICT)
     assert verdict.as_dict()["measurement"]["interval"] == interval
 
 
