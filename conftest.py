@@ -5,6 +5,8 @@ pytest_plugins = [
     "fixtures.devices",
     "fixtures.datasets",
     "fixtures.artifacts",
+    "fixtures.evaluations",
+    "fixtures.throughput",
     "fixtures.verdicts",
     "fixtures.run",
 ]

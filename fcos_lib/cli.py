@@ -1,8 +1,8 @@
 """What can be asked of `python -m fcos_lib`? Every line of the recipe by hand, one verb each.
 
 Exit status: 0 done, 1 the verb's own check failed (`evaluate`, `judge`: below the limit, `doctor`: no NPU run), 2 the options
-make no sense, 3 an error with its cause and what to do on stderr, 130 interrupted. `judge` returns what the run would have:
-also 7 for NO VERDICT and 8 for INFRA.
+make no sense, 3 an error with its cause and what to do on stderr, 130 interrupted. `judge` and `history compare` return
+what the run would have: also 7 for NO VERDICT and 8 for INFRA.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ _VERBS = {
     "bench": "runs:bench",
     "limits": "verdicts:limits",
     "judge": "verdicts:judge",
+    "accept": "accept:accept",
+    "history": "history:history",
 }
 
 
@@ -162,6 +164,21 @@ def build_parser() -> argparse.ArgumentParser:
         parser_of_limits.add_argument(
             "--limits", type=Path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
         )
+
+    accept = verb("accept", "make the OMs of a run the champions that later ones are compared with")
+    accept.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
+    accept.add_argument(
+        "--batch", type=_number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"
+    )
+    accept.add_argument("--om", type=Path, default=None, metavar="FILE", help="the OM, if it was not built by the run")
+    accept.add_argument("--why", default="", metavar="TEXT", help="kept with the champion")
+    accept.add_argument("--who", default="", metavar="NAME", help="(default: user@host)")
+    accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
+    _artifacts(accept)
+
+    from fcos_lib.commands.history import add_actions  # as light as this module
+
+    add_actions(verb("history", "list, compare, accept, draw or export the throughput of stored runs"))
 
     doctor = verb("doctor", "say what is here for a run on an NPU, and what is missing")
     doctor.add_argument("--device-id", type=_number(0, 255), default=0, metavar="N", help="which NPU (default: 0)")

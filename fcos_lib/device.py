@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from fcos_lib.errors import DeviceError
 class Device:
     """The device under test: facts, not a handle."""
 
-    npu: Npu
+    npu: Npu | None
+    """None if the chip is only compiled for and need not be here."""
     device_id: int
     soc_version: str
     toolkit: Toolkit
@@ -29,9 +31,9 @@ class Device:
         return {
             "stand_in": self.stand_in,
             "device_id": self.device_id,
-            "name": self.npu.name,
+            "name": self.npu.name if self.npu else None,
             "soc_version": self.soc_version,
-            "health": self.npu.health,
+            "health": self.npu.health if self.npu else None,
             "cann_version": self.toolkit.cann_version,
             "driver_version": self.toolkit.driver_version,
         }
@@ -39,6 +41,11 @@ class Device:
 
 def find_device(device_id: int) -> Device:
     """The NPU with this id as the environment has it; `DeviceError` says in one sentence what is missing."""
+    return find_devices((device_id,))[0]
+
+
+def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
+    """The NPUs with these ids, or all that are the same chip as the first. `DeviceError` says what is missing, or mixed."""
     toolkit = discover(os.environ)
     missing = [
         name
@@ -55,24 +62,79 @@ def find_device(device_id: int) -> Device:
         )
     npus = read_npus(toolkit)
     by_id = {position if npu.device_id is None else npu.device_id: npu for position, npu in enumerate(npus)}
-    if device_id not in by_id:
-        found = ", ".join(f"{number} ({npu.name})" for number, npu in by_id.items()) or "none"
-        raise DeviceError(f"npu-smi does not list device {device_id}; it lists {found}", "pass another --device-id")
-    npu = by_id[device_id]
-    board = read_board(toolkit, npu) if npu.name.startswith("Ascend") else None  # A3 and later say it there only
+    listed = ", ".join(f"{number} ({npu.name})" for number, npu in by_id.items()) or "none"
+    unknown = [number for number in device_ids if number not in by_id]
+    if unknown or not by_id:
+        which = f"device {unknown[0]}" if unknown else "any device"
+        raise DeviceError(f"npu-smi does not list {which}; it lists {listed}", "pass another --device-id")
     # An emulator that was put on the PATH by hand is still an emulator: its version says so.
-    return Device(npu, device_id, soc_version(npu, board), toolkit, stand_in="STAND-IN" in toolkit.cann_version)
+    stand_in = "STAND-IN" in toolkit.cann_version
+    found: list[Device] = []
+    for number in device_ids or by_id:
+        npu = by_id[number]
+        board = read_board(toolkit, npu) if npu.name.startswith("Ascend") else None  # A3 and later say it there only
+        device = Device(npu, number, soc_version(npu, board), toolkit, stand_in)
+        if not found or device.soc_version == found[0].soc_version:
+            found.append(device)
+        elif device_ids:
+            raise DeviceError(
+                f"device {number} is an {device.soc_version}, device {found[0].device_id} an {found[0].soc_version}",
+                "test one kind of chip at a time: an OM is compiled for one",
+            )
+    return tuple(found)
 
 
-def use_emulator(folder: Path, device_id: int = 0) -> Device:
-    """Lay out the software CANN below `folder`, put it first in this process's environment and find its device."""
+def use_emulator(folder: Path, device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
+    """Lay out the software CANN below `folder`, put it first in this process's environment and find its devices."""
     root = install(folder)
     os.environ.update(environment(root))
     sys.path.insert(0, str(root / "python"))
-    device = find_device(device_id)
-    if not device.stand_in:
+    devices = find_devices(device_ids)
+    if not devices[0].stand_in:
         raise DeviceError(
-            f"the emulator was installed in {root}, but the CANN found is {device.toolkit.cann_version}",
+            f"the emulator was installed in {root}, but the CANN found is {devices[0].toolkit.cann_version}",
             "unset ASCEND_TOOLKIT_HOME and try again",
         )
-    return device
+    return devices
+
+
+def hardware_or_why_not(npu: str, device_ids: Sequence[int] = ()) -> tuple[tuple[Device, ...], str]:
+    """The NPUs that `--npu auto`, `required` or `emulated` means, or none and why the emulator has to do.
+
+    `DeviceError` if they are required and missing.
+    """
+    if npu == "emulated":
+        return (), "asked for with --npu emulated"
+    try:
+        devices = find_devices(device_ids)
+    except DeviceError as error:
+        if npu == "required":
+            raise
+        return (), error.found
+    if npu == "required" and devices[0].stand_in:
+        raise DeviceError("the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN")
+    return devices, ""
+
+
+def target_or_why_not(npu: str, soc_version: str) -> tuple[tuple[Device, ...], str]:
+    """The chip to compile for, which need not be here, or none and why the emulator's `atc` has to do.
+
+    `soc_version` such as `Ascend310P3`; empty for that of an NPU that is here. `DeviceError` if there is neither, or `atc`
+    is required and missing.
+    """
+    if npu == "emulated":
+        return (), "asked for with --npu emulated"
+    toolkit = discover(os.environ)
+    stand_in = "STAND-IN" in toolkit.cann_version
+    if not toolkit.atc or (npu == "required" and stand_in):
+        if npu == "required":
+            raise DeviceError("atc of a real CANN was not found", "source CANN's set_env.sh first")
+        return (), "atc not found"
+    if soc_version:
+        return (Device(None, -1, soc_version, toolkit, stand_in),), ""
+    try:
+        return find_devices(), ""
+    except DeviceError as error:
+        raise DeviceError(
+            f"nothing says which chip to compile for: {error.found}", "pass --soc-version, such as Ascend310P3"
+        ) from error

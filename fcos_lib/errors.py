@@ -6,8 +6,11 @@ FcosError
 ├── CheckpointError     a `.pth` that cannot be trusted or does not fit the contract
 ├── ExportError         the ONNX that came out is not the one we promised
 ├── StoreError          the artifact folder
+│   ├── JournalError    the folder of an evaluation's results
+│   └── AuditError      a stored result that is not what computing it again gives
 ├── AtcError            `atc` failed or wrote something else
 ├── SessionError        a model could not be loaded, or was given or returned a wrong tensor
+├── FeedError           a process that prepares pictures could not start, or died
 └── DeviceError         no NPU, or it failed: the machine, not the model
 """
 
@@ -46,12 +49,24 @@ class StoreError(FcosError):
     """The artifact folder cannot be used, or an artifact in it is damaged."""
 
 
+class JournalError(StoreError):
+    """An evaluation's journal cannot be written, is damaged, in use, or about something else."""
+
+
+class AuditError(StoreError):
+    """A stored result is not what computing it again gives: it is stale, was mixed up, or this machine computes wrongly."""
+
+
 class AtcError(FcosError):
     """`atc` is missing, failed, or did not write the OM."""
 
 
 class SessionError(FcosError):
     """A model could not be loaded, or was given or returned a tensor that breaks the contract."""
+
+
+class FeedError(FcosError):
+    """A process that prepares pictures could not be started, or died: the machine, not the picture."""
 
 
 class DeviceError(FcosError):

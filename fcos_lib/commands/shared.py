@@ -9,14 +9,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fcos_lib.ascend.atc import om_info
 from fcos_lib.ascend.provenance import batch_sizes, command_options
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
-from fcos_lib.device import Device, find_device, use_emulator
-from fcos_lib.errors import AtcError, DeviceError, UsageError
+from fcos_lib.device import Device, hardware_or_why_not, use_emulator
+from fcos_lib.errors import AtcError, UsageError
+from fcos_lib.lease import lease, lock_folder
 from fcos_lib.stream.dataset import Dataset
 
 
@@ -27,35 +26,19 @@ def note(text: str) -> None:
 
 def choose_device(args: Namespace) -> Device:
     """The device that `--npu` and `--device-id` mean; the emulator is laid out below `--artifacts` and said to be it."""
-    if args.npu == "emulated":
-        return use_emulator(args.artifacts / "emulator", args.device_id)
-    try:
-        device = find_device(args.device_id)
-    except DeviceError as error:
-        if args.npu == "required":
-            raise
-        note(f"{error.found}; the emulator is used, results are STAND-IN")
-        return use_emulator(args.artifacts / "emulator", args.device_id)
-    if args.npu == "required" and device.stand_in:
-        raise DeviceError("the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN")
-    return device
+    devices, why_not = hardware_or_why_not(args.npu, (args.device_id,))
+    if not devices:
+        if args.npu != "emulated":
+            note(f"{why_not}; the emulator is used, results are STAND-IN")
+        devices = use_emulator(args.artifacts / "emulator", (args.device_id,))
+    return devices[0]
 
 
 @contextlib.contextmanager
 def device_held(args: Namespace, device: Device) -> Iterator[None]:
-    """Hold the device against other runs with the same artifact folder, the test suite's too."""
-    folder = args.artifacts / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"device-{device.device_id}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        note(f"device {device.device_id} is in use by another run; waiting for it")
-        lock.acquire()
-    try:
+    """Hold the device against everybody else on this machine, the test suite included."""
+    with lease([device], lock_folder(device, args.artifacts), say=note):
         yield
-    finally:
-        lock.release()
 
 
 def dataset_contract(args: Namespace, dataset: Dataset) -> ModelContract:

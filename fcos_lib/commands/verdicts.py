@@ -11,7 +11,7 @@ from typing import Any
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.results import SCHEMA_VERSION, in_reading_order, verdict_table
 from fcos_lib.judge.limits import FILE, Limit, all_limits
-from fcos_lib.judge.status import exit_status
+from fcos_lib.judge.status import counted, exit_status
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
 from fcos_lib.measure import Measurement
 
@@ -51,7 +51,7 @@ def judge(args: Namespace) -> int:
     print(f"{len(verdicts)} measurements judged by {args.limits}; {moved} verdicts differ from the stored ones")
     return exit_status(
         0,
-        [*(verdict.outcome for verdict in verdicts), *unjudged],
+        [*counted(zip((entry.get("test") for entry in document["verdicts"]), verdicts, strict=True)), *unjudged],
         not_run=not_run,
         other_failures=0,
         npu_required=False,
@@ -85,6 +85,16 @@ def read_results(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def _limit(stored: dict[str, Any], limits_now: dict[str, Limit]) -> Limit | None:
+    """The bound that holds now; one that no file has is the stored one."""
+    if stored.get("derived") is not True:
+        return limits_now.get(stored["name"])
+    return Limit(
+        str(stored["name"]), float(stored["bound"]), stored["at_least"] is True, str(stored["unit"]),
+        str(stored["source"]), derived=True,
+    )  # fmt: skip
+
+
 def _again(entry: dict[str, Any], limits_now: dict[str, Limit]) -> Verdict:
     stored = entry["measurement"]
     interval = stored.get("interval")
@@ -96,5 +106,5 @@ def _again(entry: dict[str, Any], limits_now: dict[str, Limit]) -> Verdict:
         where=str(stored.get("where", "")),
         interval=None if interval is None else (float(interval[0]), float(interval[1])),
     )
-    limit = limits_now.get(entry["limit"]["name"]) if entry["limit"] else None
+    limit = _limit(entry["limit"], limits_now) if entry["limit"] else None
     return decide(str(entry["promise"]), str(entry["subject"]), measurement, limit, stand_in=bool(entry["stand_in"]))

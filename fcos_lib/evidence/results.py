@@ -12,7 +12,7 @@ from typing import Any
 from fcos_lib.judge.verdict import close_pair
 
 SCHEMA_VERSION = 1
-PROMISES = ("contract", "consistency", "accuracy", "throughput")
+PROMISES = ("contract", "cost", "consistency", "accuracy", "throughput")
 
 
 def write_results(

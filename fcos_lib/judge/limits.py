@@ -35,6 +35,8 @@ class Limit:
     """How far the samples, or repeated runs, lay apart."""
     date: str = ""
     """When it was measured, YYYY-MM-DD."""
+    derived: bool = False
+    """True if it follows from the run's own baseline or options, so that no limits file has it."""
 
     def holds(self, value: float) -> bool:
         """Is the value within the bound? The bound itself is allowed, NaN never is."""

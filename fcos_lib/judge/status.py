@@ -9,18 +9,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from fcos_lib.errors import AtcError, DeviceError, StoreError
-from fcos_lib.judge.verdict import Outcome
+from fcos_lib.errors import AtcError, DeviceError, FeedError, StoreError
+from fcos_lib.judge.verdict import Outcome, Verdict
 
 NO_VERDICT, INFRA = 7, 8
-_MACHINE = (DeviceError, AtcError, StoreError)
+_MACHINE = (DeviceError, AtcError, FeedError, StoreError)
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an error in front of a gate means: INFRA for the device, the compiler and the disk, FAIL for all else."""
+    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else."""
     return Outcome.INFRA if isinstance(error, _MACHINE) else Outcome.FAIL
+
+
+def counted(judged: Iterable[tuple[object, Verdict]]) -> list[Outcome]:
+    """The outcomes that a run comes to, from (test, verdict) pairs: what a test only records beside its limits is left out."""
+    pairs = list(judged)
+    with_limits = {test for test, verdict in pairs if verdict.limit}
+    return [verdict.outcome for test, verdict in pairs if verdict.limit or test not in with_limits]
 
 
 def exit_status(

@@ -122,7 +122,9 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
     if not data:
         raise DatasetError(f"picture {picture.path} is empty (0 bytes)", "restore the file")
     # A truncated JPEG decodes to a picture that is grey from the break on, so look for the end of its last scan.
-    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+    # It mostly is the end of the file; searching for the start of that scan reads nearly all of it.
+    whole = data[:2] != b"\xff\xd8" or data.endswith(b"\xff\xd9")
+    if not whole and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise DatasetError(
             f"picture {picture.path} is truncated ({len(data)} bytes, no end marker)", "restore the file"
         )

@@ -1,18 +1,32 @@
-"""How do the pictures of a dataset get through a session, in order, in whole batches?"""
+"""How do the pictures of a dataset get through a session, in order, in whole batches, without the device ever waiting?
+
+aclruntime's `run()` keeps the GIL until the device is done (aclruntime source), so a thread beside it gets nothing done.
+Pictures are therefore prepared by processes, two batches ahead, in memory that they share with this one (`decoder_pool`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.sessions import Detections, Session
-from fcos_lib.stream.dataset import Picture, read_picture
-from fcos_lib.stream.letterbox import Geometry, blank, letterbox, letterbox_uint8, to_picture
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.decoder import prepare
+from fcos_lib.stream.decoder_pool import DecoderPool
+from fcos_lib.stream.letterbox import Geometry, geometry, to_picture
+
+BUFFERS = 3
+"""Batches in memory: the one in use and two ahead."""
+MOST_WORKERS = 8
+"""One decodes hundreds of pictures per second, which the fastest device does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +40,128 @@ class Batch:
     places: tuple[Geometry, ...]
 
 
+class Feed:
+    """One batch per group of pictures, in order, prepared by processes ahead of their use. Gone through once.
+
+    A context manager; nothing is started before the first batch is asked for, and nothing is left when it is closed.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[Sequence[Picture]],
+        contract: ModelContract,
+        size: int,
+        layout: InputLayout = InputLayout.FLOAT_NCHW,
+        workers: int | None = None,
+    ) -> None:
+        """`groups` of `size` pictures at most are pulled when there is room for them; `workers` None is one per usable CPU.
+
+        No more processes are started than there are pictures to prepare.
+        """
+        self._groups = iter(groups)
+        self._contract, self._size, self._layout = contract, size, layout
+        self._most_workers = min(MOST_WORKERS, _usable_cpus()) if workers is None else workers
+        self._decoders: DecoderPool | None = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches whose tensor is valid until the next is asked for.
+
+        `DatasetError` names the first broken picture, at its batch; `FeedError` says which process died, and over what.
+        """
+        self._refuse_closed()
+        try:
+            free, ahead = deque(range(BUFFERS)), deque[tuple[int, tuple[Picture, ...]]]()
+            while True:
+                while free and (group := next(self._groups, None)) is not None:
+                    ahead.append((free.popleft(), tuple(group)))
+                    self._order(*ahead[-1])
+                if not ahead:
+                    return
+                buffer, pictures = ahead.popleft()
+                yield self._finished(buffer, pictures)
+                self._refuse_closed()
+                free.append(buffer)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the processes and give the memory back. Closing twice is harmless."""
+        self._closed = True
+        decoders, self._decoders = self._decoders, None
+        if decoders is not None:
+            decoders.close()
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ValueError("this feed is closed; one feed can be gone through once")
+
+    def _order(self, buffer: int, pictures: tuple[Picture, ...]) -> None:
+        _refuse_more(pictures, self._size)
+        if self._decoders is None:
+            count = BUFFERS * self._size
+            self._decoders = DecoderPool(self._contract, self._layout, count, self._most_workers)
+        unused = [None] * (self._size - len(pictures))
+        self._decoders.order(self._slots_of(buffer), [*pictures, *unused])
+
+    def _finished(self, buffer: int, pictures: tuple[Picture, ...]) -> Batch:
+        assert self._decoders is not None
+        tensor = self._decoders.wait(self._slots_of(buffer))
+        places = tuple(geometry(picture.width, picture.height, self._contract) for picture in pictures)
+        return Batch(tensor, pictures, places)
+
+    def _slots_of(self, buffer: int) -> range:
+        return range(buffer * self._size, (buffer + 1) * self._size)
+
+
 def load_batch(
     pictures: Sequence[Picture], contract: ModelContract, size: int, layout: InputLayout = InputLayout.FLOAT_NCHW
 ) -> Batch:
-    """Decode and letterbox up to `size` pictures; `DatasetError` names the picture that is broken."""
-    write = letterbox if layout is InputLayout.FLOAT_NCHW else letterbox_uint8
-    tensor = blank(contract, size, layout)
-    places = tuple(write(read_picture(picture), contract, tensor[slot]) for slot, picture in enumerate(pictures))
+    """Decode and letterbox up to `size` pictures in this process; `DatasetError` names the picture that is broken."""
+    _refuse_more(pictures, size)
+    tensor = np.empty(contract.input_shape(size, layout), layout.dtype)
+    for slot in range(size):
+        prepare(pictures[slot] if slot < len(pictures) else None, contract, layout, tensor[slot])
+    places = tuple(geometry(picture.width, picture.height, contract) for picture in pictures)
     return Batch(tensor, tuple(pictures), places)
 
 
 def batches(
     pictures: Sequence[Picture], contract: ModelContract, size: int, layout: InputLayout = InputLayout.FLOAT_NCHW
 ) -> Iterator[Batch]:
-    """All pictures in order, one batch prepared ahead of the one in use."""
-    groups = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-    with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(load_batch, group, contract, size, layout) for group in groups[:1]]
-        for following in [*groups[1:], None]:
-            if not ahead:
-                return
-            ready = ahead.pop().result()
-            if following is not None:
-                ahead.append(reader.submit(load_batch, following, contract, size, layout))
-            yield ready
+    """All pictures in order, each batch loaded in this process when it is asked for, into memory of its own."""
+    for group in _groups(pictures, size):
+        yield load_batch(group, contract, size, layout)
 
 
 def detect(session: Session, pictures: Sequence[Picture], contract: ModelContract, size: int) -> dict[int, Detections]:
     """Detections of every picture by picture id, boxes in picture pixels; batches have the session's layout."""
     found: dict[int, Detections] = {}
-    for batch in batches(pictures, contract, size, session.layout):
-        outputs = session.run(batch.tensor)
-        for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
-            seen = outputs.detections(slot)
-            found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
+    with Feed(_groups(pictures, size), contract, size, session.layout) as feed:
+        for batch in feed:
+            outputs = session.run(batch.tensor)
+            for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+                seen = outputs.detections(slot)
+                found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
     return found
+
+
+def _groups(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+    return (pictures[start : start + size] for start in range(0, len(pictures), size))
+
+
+def _refuse_more(pictures: Sequence[Picture], size: int) -> None:
+    if len(pictures) > size:
+        raise ValueError(f"{len(pictures)} pictures do not fit into a batch of {size}")
+
+
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

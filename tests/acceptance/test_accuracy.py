@@ -7,32 +7,32 @@ from fcos_lib.measure.coco_metrics import evaluate
 from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.measure.coverage import coverage
 from fcos_lib.measure.paired import paired_difference
-from fcos_lib.stream.feed import detect
 
 pytestmark = pytest.mark.accuracy
 
 
+@pytest.mark.golden
 @pytest.mark.reference
-def test_the_reference_reaches_the_limit(reference_found, dataset, contract, judge):
+def test_the_reference_reaches_the_limit(reference_found, references, dataset, contract, judge):
     """onnxruntime on the CPU reaches the mAP that was published or recorded: checkpoint, pictures and evaluation fit."""
     judge(
         "accuracy",
         "reference",
-        (evaluate(dataset, contract, reference_found), find_limit("accuracy", contract.name, "mAP")),
+        (evaluate(dataset, contract, reference_found()), find_limit("accuracy", contract.name, "mAP")),
         stand_in=False,
     )
 
 
 def test_the_candidate_reaches_the_limit(
-    candidate, dataset, pictures, reference_found, contract, batch_size, subject, candidate_limit, device, judge
+    evaluation, dataset, pictures, reference_found, contract, subject, candidate_limit, device, judge
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
-    found = detect(candidate, pictures, contract, batch_size)
+    found, reference = evaluation.found, reference_found()
     counted = coverage(pictures, found), find_limit("accuracy", "not_counted_once")
     if counted[0].value:  # an average over other pictures would be another number
         judge("accuracy", subject, counted, stand_in=device.stand_in)
-    shared = {number: found[number] for number in reference_found}
-    paired = paired_difference(read_truth(dataset), contract, reference_found, shared, pictures=shared)
+    shared = {number: found[number] for number in reference}
+    paired = paired_difference(read_truth(dataset), contract, reference, shared, pictures=shared)
     difference, changes = paired.measurement(), paired.certain_changes()
     names = ("loss_size", "gain_size", "loss_class", "gain_class")
     absolute = []
@@ -48,3 +48,9 @@ def test_the_candidate_reaches_the_limit(
         *((one, candidate_limit("paired", contract.name, name)) for one, name in zip(changes, names, strict=True)),
         stand_in=device.stand_in,
     )
+
+
+@pytest.mark.share
+def test_other_workers_take_a_share(evaluation, share):
+    """Under -n, pictures of one evaluation run on every NPU that is free; the test above judges them."""
+    assert evaluation.found, "no picture was found in the journal"

@@ -1,41 +1,140 @@
-"""Promise: images/s per batch size are recorded in the recipe's sense, with what they were measured on."""
+"""Promise: images/s per batch size are as published and have not fallen, measured alone on real pictures."""
 
-import os
+import time
+from dataclasses import asdict, replace
 
-import numpy as np
 import pytest
 
-from fcos_lib.measure.throughput import images_per_second
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.judge.champion import champion_bounds, enough, judge_champion
+from fcos_lib.judge.limits import all_limits, find_limit
+from fcos_lib.measure import Measurement
+from fcos_lib.measure.causes import explain
+from fcos_lib.measure.paired_rate import take_turns
+from fcos_lib.measure.throughput import (
+    images_per_second,
+    images_per_second_streamed,
+    images_per_second_with_copies,
+    timed_runner,
+)
+from fcos_lib.stream.feed import Feed
 
-pytestmark = pytest.mark.throughput
+pytestmark = [pytest.mark.throughput, pytest.mark.usefixtures("alone")]
 
 ROUNDS, STAND_IN_ROUNDS = 20, 3  # the recipe's --loop; the emulator's speed is nobody's promise
 
 
-def test_throughput_is_recorded(
-    benchmark, candidate, contract, candidate_sample, om_model, batch_size, subject, device, judge
+def test_throughput_is_as_published(
+    benchmark,
+    candidate,
+    contract,
+    candidate_sample,
+    reference_sample,
+    timed_batches,
+    om_model,
+    batch_size,
+    subject,
+    device,
+    device_facts,
+    published_limits,
+    candidate_limit,
+    throughput_run,
+    rate_of,
+    judge,
 ):
-    """Pure inference on real pictures: 1000 x batch / mean compute time of the runtime, after one warm-up round."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        pytest.fail("throughput is measured alone: run pytest -m throughput without -n", pytrace=False)
-    tensor = np.ascontiguousarray(
-        np.resize(candidate_sample.tensor, contract.input_shape(batch_size, candidate.layout))
-    )
-    candidate.run(tensor)
-    candidate.reset_timings()
+    """Pure inference in the recipe's sense, calls with copies, and the stream; the timed outputs are right ones."""
     rounds = STAND_IN_ROUNDS if device.stand_in else ROUNDS
-    benchmark.pedantic(candidate.run, args=(tensor,), rounds=rounds, iterations=1, warmup_rounds=0)
-    measured = images_per_second(batch_size, candidate.compute_ms())
-    benchmark.extra_info.update(
-        {
-            "images_per_second": round(measured.value, 3),
-            "batch_size": batch_size,
-            "contract": contract.name,
-            "device": device.soc_version,
-            "stand_in": device.stand_in,
-            "input": candidate.layout.value,
-            "precision": om_model.precision_mode,
-            "om_sha256": om_model.artifact.files[om_model.path.name],
-        }
+    run_ms, turn = [], iter(range(rounds))
+
+    def next_batch():
+        return (timed_batches[next(turn) % len(timed_batches)][0],), {}
+
+    def timed(tensor):
+        started = time.perf_counter()
+        outputs = candidate.run(tensor)
+        run_ms.append(1e3 * (time.perf_counter() - started))
+        return outputs
+
+    candidate.run(timed_batches[0][0])
+    candidate.reset_timings()
+    before = device_facts()
+    outputs = benchmark.pedantic(timed, setup=next_batch, rounds=rounds, iterations=1, warmup_rounds=0)
+    assert len(run_ms) == rounds, f"{len(run_ms)} rounds were timed, not {rounds}: is --benchmark-disable set?"
+    facts = {"before": asdict(before), "after": asdict(device_facts())}
+    pure = images_per_second(batch_size, candidate.compute_ms())
+    pure = replace(pure, details=pure.details | facts)
+    copies = images_per_second_with_copies(batch_size, run_ms)
+    pictures = [candidate_sample.pictures[slot] for _, slots in timed_batches for slot in slots]
+    groups = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+    with Feed((groups[turn % len(groups)] for turn in range(rounds)), contract, batch_size, candidate.layout) as feed:
+        streamed = images_per_second_streamed(candidate, feed)
+    slots = timed_batches[(rounds - 1) % len(timed_batches)][1]
+    unexplained, explained = explain(
+        [reference_sample.detections[slot] for slot in slots],
+        [outputs.detections(slot) for slot in range(batch_size)],
+        [candidate_sample.pictures[slot].path.name for slot in slots],
+        contract,
+        lambda place: (reference_sample.boxes[slots[place]], reference_sample.scores[slots[place]]),
+    ).measurements("while timed")
+    names = (("pure", pure), ("end to end", copies), ("stream", streamed))
+    throughput_run.add(benchmark, *(rate_of(timed, measured) for timed, measured in names))
+    judge(
+        "throughput",
+        subject,
+        *((pure, limit) for limit in published_limits or [None]),
+        (copies, None),
+        (streamed, None),
+        (unexplained, candidate_limit("consistency", contract.name, "unexplained")),
+        (explained, None),
+        stand_in=device.stand_in,
     )
-    judge("throughput", subject, (measured, None), stand_in=device.stand_in)
+
+
+def test_throughput_has_not_fallen(
+    candidate,
+    contract,
+    champion,
+    timed_batches,
+    om_model,
+    batch_size,
+    subject,
+    held_device,
+    device_facts,
+    throughput_run,
+    baseline_needed,
+    judge,
+):
+    """In turns with the champion on the same device; without a champion, beside the accepted runs of the same fingerprint."""
+    if champion:
+        bounds = champion_bounds(all_limits())
+        inputs = [tensor for tensor, _ in timed_batches]
+        chosen = (champion.om, contract, batch_size, held_device.device_id, candidate.layout)
+        with OmSession(*chosen) as old, OmSession(*chosen) as twin:
+            runners = [timed_runner(session, inputs) for session in (old, candidate, twin)]
+            rounds = take_turns(*runners, enough(bounds), facts=device_facts)
+        measured, accepted = [(judge_champion(rounds, bounds).measurement(), bounds.slower)], 1
+    else:
+        mine = [one for one in throughput_run.compare(False) if one.series.batch_size == batch_size and one.new]
+        measured = [one.judged() for one in mine]
+        accepted = sum(one.old is not None for one in mine)
+        if not accepted:
+            why = mine[0].reason if mine else "this run has timed nothing at this batch size"
+            measured = [(Measurement("accepted throughput", 0.0, "rates", len(mine), why), None)]
+    judge("throughput", subject, *measured, *baseline_needed(accepted), stand_in=held_device.stand_in)
+
+
+@pytest.mark.at_the_end
+def test_every_accepted_series_was_measured(throughput_run, device, judge):
+    """What the baseline has and this run lacks was renamed or lost, and is a failure."""
+    compared = throughput_run.compare(False)
+    lost = [one for one in compared if one.new is None]
+    where = "; ".join(f"{one.series.label}: {one.reason}" for one in lost)
+    judge(
+        "throughput",
+        "all",
+        (
+            Measurement("lost series", float(len(lost)), "series", len(compared), where),
+            find_limit("throughput", "lost"),
+        ),
+        stand_in=device.stand_in,
+    )

@@ -139,7 +139,7 @@ def test_the_files_hold_what_the_model_finds(made):
     dataset = open_dataset(made.coco)
     from_files = read_results(made.root / "result", dataset, SHAPES).detections
     with undisturbed():
-        device = use_emulator(made.artifacts / "emulator")
+        device = use_emulator(made.artifacts / "emulator")[0]
         with OmSession(made.om, SHAPES, 2, device.device_id) as session:
             in_memory = detect(session, dataset.pictures, SHAPES, 2)
     assert sum(len(found) for found in in_memory.values()) > 0

@@ -56,7 +56,7 @@ def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path)
     assert score.value < 1e-4, score.where
     assert box.value < 0.1, box.where
 
-    device = use_emulator(tmp_path / "emulator")
+    device = use_emulator(tmp_path / "emulator")[0]
     for size in (1, 4):
         om = om_artifact(store, onnx_models, COCO_R50, device.toolkit, AtcOptions(device.soc_version, size))
         found = []

@@ -1,35 +1,86 @@
 """The letterbox follows the recipe's arithmetic, and boxes find their way back."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
 
 from fcos_lib.contract import COCO_R50, SHAPES, InputLayout
-from fcos_lib.stream.letterbox import blank, geometry, letterbox, letterbox_uint8, to_picture
+from fcos_lib.stream.letterbox import blank, clear, geometry, letterbox, letterbox_uint8, to_picture
+
+SIZES = [
+    *[(640, 480), (480, 640), (427, 256), (333, 500), (1333, 800), (1334, 801), (51, 50), (2000, 3), (3, 2000)],
+    *[(666, 400), (333, 200), (2666, 1600), (213, 128)],  # whole factors, for which OpenCV has other code
+    *[(1, 1), (1, 700), (700, 1), (1, 5000), (5000, 1), (2, 2)],
+]
+
+
+def resized(picture, contract):
+    """The recipe's first step, and where the picture goes: scale to fit, floored, the odd pixel to the right and below."""
+    height, width = picture.shape[:2]
+    scale = min(contract.width / width, contract.height / height)
+    size = max(1, int(width * scale)), max(1, int(height * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    left, top = (contract.width - size[0]) // 2, (contract.height - size[1]) // 2
+    return small, (top, contract.height - size[1] - top, left, contract.width - size[0] - left)
 
 
 def recipe(picture, contract):
     """The recipe's steps one after the other: resize uint8, to float, subtract, pad with zeros, transpose."""
-    height, width = picture.shape[:2]
-    scale = min(contract.width / width, contract.height / height)
-    resized = cv2.resize(
-        picture, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=cv2.INTER_LINEAR
-    )
-    floats = resized.astype(np.float32) - np.array(contract.mean_bgr, np.float32)
-    left, top = (contract.width - floats.shape[1]) // 2, (contract.height - floats.shape[0]) // 2
-    bottom, right = contract.height - floats.shape[0] - top, contract.width - floats.shape[1] - left
-    padded = cv2.copyMakeBorder(floats, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
-    return padded.transpose(2, 0, 1)
+    small, borders = resized(picture, contract)
+    floats = small.astype(np.float32) - np.array(contract.mean_bgr, np.float32)
+    return cv2.copyMakeBorder(floats, *borders, cv2.BORDER_CONSTANT, value=0).transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (480, 640), (427, 256), (333, 500), (1333, 800), (51, 50), (2000, 3)])
+def recipe_in_bytes(picture, contract):
+    """Resize uint8 and pad with the mean."""
+    small, borders = resized(picture, contract)
+    return cv2.copyMakeBorder(small, *borders, cv2.BORDER_CONSTANT, value=contract.padding_bgr)
+
+
+def noise(size, seed=0):
+    """A picture of random bytes."""
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 @pytest.mark.parametrize("contract", [SHAPES, COCO_R50], ids=lambda contract: contract.name)
 def test_the_tensor_is_bit_identical_to_the_recipes(size, contract):
-    """Same bytes as resize, subtract and pad done one after the other."""
-    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    out = np.full(contract.input_shape(1)[1:], 7, np.float32)
-    letterbox(picture, contract, out)
-    np.testing.assert_array_equal(out, recipe(picture, contract))
+    """Same bytes as resize, subtract and pad done one after the other, whatever the memory held before."""
+    out = np.full(contract.input_shape(1)[1:], np.nan, np.float32)
+    letterbox(noise(size), contract, out)
+    expected = recipe(noise(size), contract)
+    assert np.array_equal(out.view(np.uint32), np.ascontiguousarray(expected).view(np.uint32))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("contract", [SHAPES, COCO_R50], ids=lambda contract: contract.name)
+def test_the_bytes_are_identical_to_the_recipes(size, contract):
+    """The same for the layout of AIPP."""
+    out = noise((contract.width, contract.height), seed=1)
+    letterbox_uint8(noise(size), contract, out)
+    np.testing.assert_array_equal(out, recipe_in_bytes(noise(size), contract))
+
+
+def test_what_came_before_leaves_no_trace():
+    """Pictures of all sizes, for one network and then the other, in one piece of memory each: as if each were the first."""
+    tensors = {contract: np.empty(contract.input_shape(1)[1:], np.float32) for contract in (SHAPES, COCO_R50)}
+    for seed, size in enumerate([(640, 480), (480, 640), (50, 700), (700, 50), (640, 480)]):
+        for contract, out in tensors.items():
+            letterbox(noise(size, seed), contract, out)
+            np.testing.assert_array_equal(out, recipe(noise(size, seed), contract), f"{size} for {contract.name}")
+
+
+def test_threads_do_not_write_into_each_others_pictures():
+    """What is kept between pictures is kept per thread."""
+    pictures = [noise((640 - 40 * number, 300 + 60 * number), number) for number in range(4)]
+    tensors = np.empty(SHAPES.input_shape(4), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            list(pool.map(letterbox, pictures, [SHAPES] * 4, tensors))
+    for picture, tensor in zip(pictures, tensors, strict=True):
+        np.testing.assert_array_equal(tensor, recipe(picture, SHAPES))
 
 
 def test_padding_is_zero_after_the_mean_is_subtracted():
@@ -82,3 +133,12 @@ def test_a_blank_batch_is_all_padding():
     assert (pixels.shape, pixels.dtype) == ((2, 256, 427, 3), np.uint8)
     assert pixels.flags.c_contiguous
     assert (pixels == (103, 116, 123)).all()
+
+
+@pytest.mark.parametrize("layout", list(InputLayout), ids=lambda layout: layout.name)
+def test_cleared_slots_are_blank(layout):
+    """One slot or several, whatever they held."""
+    tensor = np.full(SHAPES.input_shape(3, layout), 77, layout.dtype)
+    clear(SHAPES, tensor[0])
+    clear(SHAPES, tensor[1:])
+    np.testing.assert_array_equal(tensor, blank(SHAPES, 3, layout))

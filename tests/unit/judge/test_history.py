@@ -1,0 +1,201 @@
+"""Runs survive in pytest-benchmark's files, and nothing that is not a rate of ours is taken for one."""
+
+import json
+import math
+import subprocess
+import sys
+import threading
+
+import pytest
+from pytest_benchmark.logger import Logger
+from pytest_benchmark.storage.file import FileStorage
+
+from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.judge.history import ACCEPTED, FILE_LIMIT, read_run, read_runs, run_of, run_of_dict, save_run
+from tests.unit.judge.history_runs import EMULATED, HERE, document, rate, run, write
+
+
+def test_what_the_suite_writes_is_what_is_read_back(tmp_path):
+    """Series, fingerprint, rate, time and commit survive the way through a file."""
+    found = read_run(write(tmp_path, 7, rate(58.1), rate(45.2, 64)))
+    assert [(each.series.batch_size, each.images_per_second) for each in found.rates] == [(8, 58.1), (64, 45.2)]
+    assert found.rates[0].fingerprint == HERE
+    assert (found.run_id, found.name, found.commit) == ("run-00007", "0007_x", "0123456789")
+    assert run_of_dict(json.loads(json.dumps(found.as_dict())), "x") == found, "the form in accepted.json loses nothing"
+
+
+def test_the_test_s_name_and_the_folder_of_a_python_mean_nothing(tmp_path):
+    """pytest-benchmark's own identity changes with both; ours must not, or a rename or a new Python begins anew."""
+    write(tmp_path / "Linux-CPython-3.10-64bit", 1, rate(58.0), name="test_old_name")
+    write(tmp_path / "Linux-CPython-3.14-64bit", 2, rate(57.0), name="test_new_name")
+    assert [each.rates[0].series for each in read_runs(tmp_path)] == [rate(1).series] * 2
+
+
+def test_other_people_s_benchmarks_are_left_alone(tmp_path):
+    """A foreign benchmark in the same file is no rate, and a file of foreign ones is no run."""
+    mixed = document(1, rate(58.0))
+    mixed["benchmarks"].append({"name": "test_sort", "extra_info": {"images_per_second": -1}, "stats": {}})
+    assert len(run_of(mixed, "x").rates) == 1
+    assert run_of({"benchmarks": mixed["benchmarks"][1:], "datetime": "nonsense"}, "x") is None
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "58", None, True, 1e300, 10**400])
+def test_a_rate_is_a_positive_number(value):
+    """Anything else is an error and not a baseline that everything beats."""
+    with pytest.raises(UsageError, match="images_per_second"):
+        run_of(document(1, rate(value)), "x")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        ("series", "batch_size", 0),
+        ("series", "batch_size", 8.0),
+        ("series", "batch_size", True),
+        ("series", "stand_in", 0),
+        ("series", "timed", "quickly"),
+        ("series", "contract", "two\nlines"),
+        ("series", "surprise", "x"),
+        ("fingerprint", "driver", None),
+        ("fingerprint", "host", "\x1b[2J"),
+        ("fingerprint", "pictures", "x" * 2000),
+    ],
+)
+def test_an_identity_that_is_not_of_the_format_is_refused(place, name, value):
+    """A field of another type, an unknown one, or text that could move a terminal's cursor."""
+    damaged = document(1, rate(58.0))
+    damaged["benchmarks"][0]["extra_info"]["fcos"][place][name] = value
+    with pytest.raises(UsageError, match=r"^some file: "):
+        run_of(damaged, "some file")
+
+
+@pytest.mark.parametrize("name", ["format", "run", "series", "fingerprint", "images_per_second", "om_sha256"])
+def test_nothing_of_the_format_may_be_missing(name):
+    """Ours and incomplete is broken; it is not passed over like a foreign one."""
+    damaged = document(1, rate(58.0))
+    del damaged["benchmarks"][0]["extra_info"]["fcos"][name]
+    with pytest.raises(UsageError):
+        run_of(damaged, "x")
+
+
+def test_an_emulated_rate_cannot_call_itself_hardware():
+    """The CANN version says STAND-IN; a flag that contradicts it is not believed."""
+    with pytest.raises(UsageError, match="emulator"):
+        run_of(document(1, rate(58.0, fingerprint=EMULATED)), "x")
+
+
+def test_one_run_has_one_rate_for_a_series():
+    """With two, somebody would have to choose, and would choose the better one."""
+    with pytest.raises(UsageError, match="two rates for batch8 pure"):
+        run_of(document(1, rate(58.0), rate(99.0)), "x")
+
+
+def test_a_run_that_was_saved_twice_counts_once(tmp_path):
+    """--benchmark-json and --benchmark-autosave, or a copied file, must not look like two runs that agree perfectly."""
+    write(tmp_path, 1, rate(58.0))
+    write(tmp_path / "copy", 1, rate(58.0))
+    assert len(read_runs(tmp_path)) == 1
+    write(tmp_path / "copy", 1, rate(59.0))
+    with pytest.raises(UsageError, match=r"copy.*other rates"):
+        read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"benchmarks": 1}', "[" * 100_000, '{"benchmarks": [{"extra_info": 1' + "0" * 9]
+)
+def test_a_broken_file_is_named(tmp_path, text):
+    """One error with the path; the history is not read around the hole."""
+    write(tmp_path, 1, rate(58.0))
+    (tmp_path / "0002_broken.json").write_text(text)
+    with pytest.raises(UsageError, match=r"0002_broken\.json"):
+        read_runs(tmp_path)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    """It is refused by its size."""
+    path = tmp_path / "0001_huge.json"
+    with path.open("wb") as file:
+        file.truncate(FILE_LIMIT + 1)
+    with pytest.raises(UsageError, match="64 MiB"):
+        read_run(path)
+
+
+def test_runs_come_in_the_order_of_their_time(tmp_path):
+    """Not of their names: numbers of pytest-benchmark's repeat on several machines."""
+    for number, name in ((3, "0001_x.json"), (1, "0002_x.json"), (2, "0003_x.json")):
+        (tmp_path / name).write_text(json.dumps(document(number, rate(58.0))))
+    (tmp_path / ACCEPTED).write_text("{}")
+    assert [each.run_id for each in read_runs(tmp_path)] == ["run-00001", "run-00002", "run-00003"]
+    assert read_runs(tmp_path / "nothing") == []
+
+
+def test_writers_at_the_same_moment_do_not_collide(tmp_path):
+    """Every run is there, whole, and nothing else is."""
+    barrier = threading.Barrier(6)
+
+    def save(number):
+        barrier.wait()
+        save_run(tmp_path, document(number, rate(50.0 + number)))
+
+    threads = [threading.Thread(target=save, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {each.rates[0].images_per_second for each in read_runs(tmp_path)} == {50.0, 51.0, 52.0, 53.0, 54.0, 55.0}
+    assert len(list(tmp_path.iterdir())) == 6, "no partial files stay"
+
+
+def test_pytest_benchmark_reads_what_is_saved_here(tmp_path):
+    """Its storage loads our file without a warning, and goes on counting after it."""
+    warnings = []
+    logger = Logger(Logger.QUIET)
+    logger.warning = lambda text, *_, **__: warnings.append(text)
+    ours = save_run(tmp_path, document(1, rate(58.0)))
+    storage = FileStorage(tmp_path, logger, default_machine_id="Linux-CPython-3.11-64bit")
+    storage.save(document(2, rate(59.0)), "theirs")
+    loaded = list(storage.load())
+    assert [path.name for path, _ in loaded] == [ours.name, "0002_theirs.json"]
+    assert warnings == []
+    assert save_run(tmp_path, document(3, rate(57.0))).name.startswith("0003_"), "and ours after its own"
+    assert [each.run_id for each in read_runs(tmp_path)] == ["run-00001", "run-00002", "run-00003"]
+
+
+def test_pytest_benchmark_s_own_commands_show_our_runs(tmp_path):
+    """`pytest-benchmark compare` prints both runs of the benchmark."""
+    for number in (1, 2):
+        save_run(tmp_path / "store", document(number, rate(58.0)))
+    command = [sys.executable, "-m", "pytest_benchmark", "--storage", str(tmp_path / "store"), "compare"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test_throughput[0] (") == 2, done.stdout
+
+
+def test_what_could_not_be_read_back_is_not_saved(tmp_path):
+    """The store never holds what would stop the next reader; a folder that cannot be written is the machine's fault."""
+    with pytest.raises(UsageError):
+        save_run(tmp_path, document(1, rate(math.nan)))
+    with pytest.raises(UsageError, match="no benchmark of the run"):
+        save_run(tmp_path, {"benchmarks": []})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        save_run(tmp_path / "file", document(1, rate(58.0)))
+
+
+def test_the_readme_of_the_format_names_every_key():
+    """The module's docstring is the format's description."""
+    import fcos_lib.judge.history as module
+
+    for key in rate(58.0).as_extra_info("x"):
+        assert f"\n    {key} " in module.__doc__, f"{key} is not described"
+
+
+def test_a_run_says_when_it_was_measured():
+    """Old files of pytest-benchmark's have no time zone; they mean UTC."""
+    naive = document(1, rate(58.0))
+    naive["datetime"] = "2024-01-02T00:00:00"
+    assert run_of(naive, "x").at == run(1, rate(58.0)).at
+    naive["datetime"] = "yesterday"
+    with pytest.raises(UsageError, match="time"):
+        run_of(naive, "x")

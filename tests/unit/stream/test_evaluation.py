@@ -1,0 +1,238 @@
+"""An evaluation that is killed, shared and taken over gives the numbers of one that nobody disturbed, bit for bit."""
+
+import io
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from fcos_lib.sessions import Detections
+from fcos_lib.stream import journal_records
+from fcos_lib.stream.evaluation import detect_journaled
+from fcos_lib.stream.feed import batches
+from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.letterbox import to_picture
+from tests.unit.stream.journal_worker import (
+    BATCH,
+    FINGERPRINT,
+    SHARD_PICTURES,
+    TINY,
+    FakeSession,
+    one_decoder,
+    pictures_of_the_set,
+    plain_feed,
+    runs_in,
+    until,
+    workers,
+)
+
+BATCHES = 20
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(journal_records, "SHARD_PICTURES", SHARD_PICTURES)
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Start other processes, and wait for them."""
+    with workers() as start_and_wait:
+        yield start_and_wait
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Twenty batches of three in five shards."""
+    return pictures_of_the_set(60)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pictures):
+    """Every picture's detections as bytes, from one process without a journal."""
+    session, found = FakeSession(), {}
+    for batch in batches(pictures, TINY, BATCH):
+        outputs = session.run(batch.tensor)
+        for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+            seen = outputs.detections(slot)
+            found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
+    assert sum(len(seen) == 0 for seen in found.values()), "some pictures should have no detection"
+    return as_bytes(found)
+
+
+def as_bytes(found):
+    """Detections by picture id, in order, for comparison bit by bit."""
+    return [(key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in found.items()]
+
+
+def journal_in(folder, pictures, run_id="run", **how):
+    """The journal that the workers use too."""
+    return Journal(folder, pictures, BATCH, FINGERPRINT, run_id, **how)
+
+
+def merged(folder, pictures):
+    """What the workers left, merged here without running anything."""
+    with journal_in(folder, pictures, keep_finished=True) as journal:
+        session = FakeSession()
+        found, _ = detect_journaled(session, journal, feed=plain_feed)
+    assert session.runs == 0
+    return as_bytes(found)
+
+
+@pytest.mark.parametrize("feed", [plain_feed, one_decoder])
+def test_one_process_alone(tmp_path, pictures, undisturbed, feed):
+    """The detour over the disk changes no bit, and the facts say who did what."""
+    with journal_in(tmp_path, pictures) as journal:
+        found, facts = detect_journaled(FakeSession(), journal, feed=feed)
+    assert as_bytes(found) == undisturbed
+    assert (facts.inferred, facts.resumed, facts.by_others, facts.repeated) == (60, 0, 0, 0)
+    assert 0 < facts.busy < 1
+    assert facts.seconds > 0
+
+
+def test_a_broken_run_is_resumed(tmp_path, pictures, undisturbed):
+    """What was recorded before an error is not run again."""
+
+    class Failing(FakeSession):
+        def run(self, batch):
+            if self.runs == 9:
+                raise RuntimeError("no device any more")
+            return super().run(batch)
+
+    with journal_in(tmp_path, pictures) as journal, pytest.raises(RuntimeError):
+        detect_journaled(Failing(), journal, feed=plain_feed)
+    session = FakeSession()
+    with journal_in(tmp_path, pictures) as journal:
+        found, facts = detect_journaled(session, journal, feed=plain_feed)
+    assert as_bytes(found) == undisturbed
+    assert (session.runs, facts.resumed, facts.inferred) == (BATCHES - 9, 27, 33)
+
+
+def test_kill_9_at_any_moment_repeats_one_batch_at_most(tmp_path, pictures, undisturbed, others):
+    """Two dozen kills at random moments: the result is that of an undisturbed run, and no kill costs two batches."""
+    (start, wait), chance, kills, evaluations = others, random.Random(5), 0, []
+    while kills < 24:
+        folder, log = tmp_path / f"journal{len(evaluations)}", tmp_path / f"log{len(evaluations)}"
+        statuses = []
+        while 0 not in statuses:
+            pid = start(folder, log=log, seconds=0.004)
+            time.sleep(chance.uniform(0.005, 0.06))
+            os.kill(pid, signal.SIGKILL)
+            statuses.append(wait(pid))
+        assert set(statuses) <= {0, -signal.SIGKILL}
+        kills += len(statuses) - 1
+        evaluations.append((folder, log, len(statuses) - 1))
+    for folder, log, killed in evaluations:
+        assert merged(folder, pictures) == undisturbed
+        assert BATCHES <= runs_in(log) <= BATCHES + killed, f"{killed} kills"
+
+
+def test_three_groups_share_a_folder_and_two_survive(tmp_path, pictures, undisturbed, others):
+    """One process group is killed with its decoders in the middle of a shard; the others finish what it began."""
+    (start, wait), folder = others, tmp_path / "journal"
+    logs = [tmp_path / f"log{number}" for number in range(3)]
+    pids = [start(folder, log=log, seconds=0.03, real_feed=True) for log in logs]
+    until(lambda: runs_in(logs[0]) >= 2)
+    os.killpg(pids[0], signal.SIGKILL)
+    assert [wait(pid) for pid in pids] == [-signal.SIGKILL, 0, 0]
+    assert merged(folder, pictures) == undisturbed
+    assert BATCHES <= sum(map(runs_in, logs)) <= BATCHES + 1
+
+
+def test_who_has_nothing_left_to_claim_waits_and_takes_over(tmp_path, pictures, undisturbed, others):
+    """A process that stands still keeps its shard for as long as it lives; when it dies, who waits goes on with it."""
+    (start, wait), folder, log, session = others, tmp_path / "journal", tmp_path / "log", FakeSession()
+    stopped = start(folder, log=log, seconds=0.02)
+    until(lambda: runs_in(log) >= 2)
+    os.kill(stopped, signal.SIGSTOP)
+
+    def kill_when_nothing_happens():
+        runs = 0
+        while not runs or session.runs > runs:
+            runs = session.runs
+            time.sleep(0.4)
+        os.kill(stopped, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_nothing_happens)
+    killer.start()
+    with journal_in(folder, pictures, run_id="other") as journal:
+        found, facts = detect_journaled(session, journal, feed=plain_feed)
+    killer.join()
+    wait(stopped)
+    assert as_bytes(found) == undisturbed
+    assert facts.seconds > 0.4, "it did not wait"
+    assert facts.resumed >= 3
+    assert (facts.inferred, facts.by_others) == (60 - facts.resumed, 0)
+
+
+def test_the_work_of_others_is_counted_as_theirs(tmp_path, pictures, undisturbed, others):
+    """What was there, what others did and what was done here add up to the dataset."""
+    (start, wait), folder, log = others, tmp_path / "journal", tmp_path / "log"
+    pid = start(folder, log=log, seconds=0.02)
+    until(lambda: runs_in(log) >= 2)
+    with journal_in(folder, pictures) as journal:
+        found, facts = detect_journaled(FakeSession(seconds=0.02), journal, feed=plain_feed)
+    assert wait(pid) == 0
+    assert as_bytes(found) == undisturbed
+    assert facts.inferred + facts.resumed + facts.by_others == 60
+    assert min(facts.inferred, facts.resumed, facts.by_others) > 0
+
+
+def test_busy_is_the_share_of_time_inside_the_session(tmp_path, pictures):
+    """A feed that makes the device wait shows."""
+
+    def slow(groups, contract, size, layout):
+        class Slow:
+            def __enter__(self):
+                with plain_feed(groups, contract, size, layout) as ready:
+                    for batch in ready:
+                        time.sleep(0.01)
+                        yield batch
+
+            def __exit__(self, *_):
+                pass
+
+        return Slow()
+
+    shares = []
+    for number, feed in enumerate((plain_feed, slow)):
+        with journal_in(tmp_path / str(number), pictures[:30]) as journal:
+            shares.append(detect_journaled(FakeSession(seconds=0.01), journal, feed=feed)[1].busy)
+    assert shares[1] < 0.7
+    assert shares[0] > shares[1]
+
+
+class Terminal(io.StringIO):
+    """Takes what a terminal would show."""
+
+    def isatty(self):
+        """A terminal it is."""
+        return True
+
+
+def test_the_bar_says_rate_share_and_time_left(tmp_path, pictures, monkeypatch):
+    """On a terminal; it begins where the journal stands."""
+    with journal_in(tmp_path, pictures) as journal:
+        for group, _ in zip(journal.claims(), range(2), strict=False):
+            outputs = FakeSession().run(next(iter(batches(group, TINY, BATCH))).tensor)
+            journal.append({picture.id: outputs.detections(slot) for slot, picture in enumerate(group)})
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with journal_in(tmp_path, pictures) as journal:
+        detect_journaled(FakeSession(seconds=0.02), journal, feed=plain_feed, progress="batch3")
+    shown = sys.stderr.getvalue()
+    assert "batch3:  10%" in shown
+    assert "batch3: 100%" in shown
+    assert "60/60" in shown
+    assert "% busy" in shown
+    assert "picture/s" in shown
+
+
+def test_a_log_file_gets_no_bar(tmp_path, pictures, capsys):
+    """Nothing is printed where nobody looks."""
+    with journal_in(tmp_path, pictures[:3]) as journal:
+        detect_journaled(FakeSession(), journal, feed=plain_feed)
+    assert capsys.readouterr() == ("", "")

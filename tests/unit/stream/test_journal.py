@@ -1,0 +1,369 @@
+"""A journal keeps whole batches through any interruption, is about one thing only, and proves that every picture is there once."""
+
+import json
+import os
+import resource
+import signal
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from fcos_lib.errors import JournalError, StoreError
+from fcos_lib.sessions import Detections
+from fcos_lib.stream import journal_folder, journal_records
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_records import Record, encode_record
+from tests.unit.stream.journal_worker import FINGERPRINT, SHARD_PICTURES, pictures_of_the_set, runs_in, until, workers
+
+PICTURES = [Picture(number, None, 40, 30) for number in range(100, 130)]
+"""Ten batches of three in three shards."""
+IDS = [picture.id for picture in PICTURES]
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(journal_records, "SHARD_PICTURES", SHARD_PICTURES)
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Start other processes, and wait for them."""
+    with workers() as start_and_wait:
+        yield start_and_wait
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where the journal is."""
+    return tmp_path / "journal"
+
+
+def opened(folder, pictures=PICTURES, batch=3, fingerprint=FINGERPRINT, run_id="run", **how):
+    """A journal of ten batches."""
+    return Journal(folder, pictures, batch, fingerprint, run_id, **how)
+
+
+def seen_in(picture_id):
+    """What there is in a picture."""
+    chance = np.random.default_rng(picture_id)
+    rows = picture_id % 4
+    boxes, scores = chance.random((rows, 4), np.float32), chance.random(rows, np.float32)
+    return Detections(boxes, scores, chance.integers(0, 8, rows))
+
+
+def work(journal, batches=1000):
+    """Append up to so many batches; the picture ids of each."""
+    done = []
+    for group in journal.claims():
+        if len(done) == batches:
+            break
+        done.append([picture.id for picture in group])
+        journal.append({picture.id: seen_in(picture.id) for picture in group})
+    return done
+
+
+def finish(folder, **how):
+    """Do what is left and merge; the batches that were left."""
+    with opened(folder, **how) as journal:
+        done = work(journal)
+        assert_complete(journal.merge())
+    return done
+
+
+def assert_complete(merged):
+    """Everything is there, in order and bit for bit."""
+    assert list(merged) == IDS
+    for picture_id, found in merged.items():
+        expected = seen_in(picture_id)
+        for name in ("boxes", "scores", "labels"):
+            assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), f"{name} of {picture_id}"
+
+
+def lines_of(folder, shard):
+    """The lines of a shard, each with its newline."""
+    return (folder / f"shard-{shard:05d}.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def write_lines(folder, shard, lines):
+    """Replace a shard's lines."""
+    (folder / f"shard-{shard:05d}.jsonl").write_bytes(b"".join(lines))
+
+
+def test_one_worker_does_it_all(folder):
+    """Ten batches of three in order, and all of it comes back bit for bit."""
+    assert finish(folder) == [IDS[start : start + 3] for start in range(0, 30, 3)]
+
+
+def test_what_was_done_is_not_done_again(folder):
+    """The next process begins behind the last whole batch, in the middle of a shard."""
+    with opened(folder) as journal:
+        assert len(work(journal, 5)) == 5
+    with opened(folder) as journal:
+        assert (journal.recorded, journal.repeated) == (15, 0)
+    assert [ids[0] for ids in finish(folder)] == [115, 118, 121, 124, 127]
+
+
+def test_a_line_torn_at_any_byte_repeats_one_batch(folder):
+    """Each byte at which a write can break off: only that batch is done again, and the result is the same."""
+    few = {"pictures": PICTURES[:3], "batch": 1}
+    with opened(folder, **few) as journal:
+        work(journal, 2)
+    first, second = lines_of(folder, 0)
+    for end in range(len(second)):
+        write_lines(folder, 0, [first, second[:end]])
+        with opened(folder, **few) as journal:
+            assert work(journal, 1) == [[101]], f"broken off at byte {end}"
+            assert journal.repeated == (end > 0)
+        assert lines_of(folder, 0) == [first, second]
+
+
+def test_damage_in_the_middle_names_the_file_and_stops_everything(folder):
+    """Nothing is run on top of a file that no interruption explains."""
+    with opened(folder) as journal:
+        work(journal, 6)
+    first, second, *others = lines_of(folder, 0)
+    write_lines(folder, 0, [first, b"x" + second[1:], *others])
+    with pytest.raises(JournalError, match=r"shard-00000\.jsonl cannot be used: record 2 is damaged"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fingerprint": FINGERPRINT | {"om": "ffff"}}, r"'om' \"0123abcd\" there, \"ffff\" here"),
+        ({"fingerprint": FINGERPRINT | {"software": {"numpy": "2.1"}}}, r"'software' .*2\.0.* there, .*2\.1.* here"),
+        ({"fingerprint": FINGERPRINT | {"soc": "x"}}, r"'soc' absent there, \"x\" here"),
+        ({"fingerprint": FINGERPRINT | {"om": "a" * 500}}, r"'om' .* here"),
+        ({"batch": 4}, r"batch size 3 there, 4 here"),
+        ({"pictures": PICTURES[:-1]}, r"pictures \[100, .* there, \[100, .* here"),
+    ],
+    ids=["value", "nested", "added", "long", "batch", "pictures"],
+)
+def test_results_of_something_else_are_refused(folder, change, said):
+    """The error names the field, both values and what to do, and the journal stays as it was."""
+    with opened(folder) as journal:
+        work(journal, 2)
+    with pytest.raises(JournalError, match=said) as refused:
+        opened(folder, **change)
+    assert "--fresh" in refused.value.advice
+    assert len(refused.value.found) < 600
+    assert len(finish(folder)) == 8
+
+
+def test_fresh_starts_over_once_per_run(folder):
+    """The first worker of a run removes what was there; the second joins it; what does not belong to us stays."""
+    finish(folder)
+    (folder / "notes.txt").write_text("mine")
+    with opened(folder, run_id="second", fresh=True, fingerprint={"om": "other"}) as journal:
+        assert journal.recorded == 0
+        assert len(work(journal, 4)) == 4
+    with opened(folder, run_id="second", fresh=True, fingerprint={"om": "other"}) as journal:
+        assert journal.recorded == 12
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_finished_journal_serves_the_run_that_finished_it(folder):
+    """Another worker of the same run has nothing to do but merge; another run does everything again."""
+    assert len(finish(folder)) == 10
+    assert finish(folder) == []
+    assert len(finish(folder, run_id="tomorrow")) == 10
+
+
+def test_a_shared_finished_journal_is_kept(folder):
+    """Hosts that share a folder have run ids of their own."""
+    finish(folder, run_id="host1")
+    assert finish(folder, run_id="host2", keep_finished=True) == []
+
+
+def test_two_runs_that_shared_a_journal_have_both_finished_it(folder):
+    """A late worker of either run merges what is there."""
+    finish(folder, run_id="first")
+    finish(folder, run_id="second", keep_finished=True)
+    assert finish(folder, run_id="first") == []
+    assert finish(folder, run_id="second") == []
+
+
+def test_an_unfinished_journal_is_gone_on_with_by_any_run(folder):
+    """An interruption is no reason to lose hours."""
+    with opened(folder) as journal:
+        work(journal)  # complete, but the process ended before the merge
+    assert finish(folder, run_id="tomorrow") == []
+
+
+def test_nobody_starts_over_under_the_feet_of_others(folder, tmp_path, monkeypatch, others):
+    """While another process works in the folder, --fresh is refused, and the process finishes undisturbed."""
+    monkeypatch.setattr(journal_folder, "_PATIENCE", 0.1)
+    (start, wait), pictures, log = others, pictures_of_the_set(60), tmp_path / "log"
+    with opened(folder, pictures):
+        pass  # started here, so that the other joins
+    pid = start(folder, log=log, seconds=0.01)
+    until(lambda: runs_in(log) >= 2)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(JournalError, match="another run is working in"):
+        opened(folder, pictures, run_id="other", fresh=True)
+    os.kill(pid, signal.SIGCONT)
+    assert wait(pid) == 0
+    with opened(folder, pictures) as journal:
+        assert len(journal.merge()) == 60
+
+
+def test_a_process_cannot_be_its_own_rival(folder, others):
+    """The second journal is refused, and the first keeps its locks: another process still finds the shard taken."""
+    start, wait = others
+    with opened(folder, pictures_of_the_set(12)) as journal:
+        next(journal.claims())
+        with pytest.raises(JournalError, match="open in this process already"):
+            opened(folder, pictures_of_the_set(12))
+        pid = start(folder, count=12)
+        time.sleep(0.3)
+        assert lines_of(folder, 0) == [], "somebody else worked on a claimed shard"
+    assert wait(pid) == 0
+    assert len(lines_of(folder, 0)) == 4
+
+
+def test_two_files_that_swapped_places_are_refused(folder):
+    """A shard is told by what is in it, not by its name alone."""
+    finish(folder)
+    first, second = lines_of(folder, 0), lines_of(folder, 1)
+    write_lines(folder, 0, second)
+    write_lines(folder, 1, first)
+    with pytest.raises(JournalError, match="missing: 100, 101, 102"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines, _: [*lines, lines[-1]], "more than once: 109, 110, 111|foreign"),
+        (lambda lines, _: [lines[0], *lines[2:]], "missing: 103, 104, 105"),
+        (lambda lines, _: lines[::-1], "not in order"),
+        (lambda lines, token: [encode_record(Record(token, 0, ((7, seen_in(7)),))), *lines[1:]], "foreign: 7"),
+        (lambda lines, _: [encode_record(Record("old", 0, ((100, seen_in(100)),))), *lines[1:]], "another journal"),
+        (lambda lines, _: [b" " * (1 << 20), *lines], "more than"),
+    ],
+    ids=["twice", "left out", "swapped", "stranger", "other journal", "too large"],
+)
+def test_a_shard_changed_by_hand_is_refused(folder, change, said):
+    """Right checksums do not help: every picture is there once, or nothing is merged."""
+    with opened(folder) as journal:
+        work(journal)
+        token = json.loads((folder / "journal.json").read_text())["token"]
+        write_lines(folder, 0, change(lines_of(folder, 0), token))
+        with pytest.raises(JournalError, match=said):
+            journal.merge()
+    with pytest.raises(JournalError, match=said):
+        opened(folder)
+
+
+def test_what_vanished_after_it_was_done_is_named(folder):
+    """A lost shard is an error in the process that saw it complete, and is done again by the next."""
+    with opened(folder) as journal:
+        work(journal)
+        (folder / "shard-00001.jsonl").unlink()
+        with pytest.raises(JournalError, match=r"missing: 112, 113, 114, 115, 116, \.\.\. \(12 in all\)"):
+            journal.merge()
+    assert len(finish(folder)) == 4
+
+
+def test_only_the_batch_that_is_due_is_taken(folder):
+    """Out of turn, in part or unclaimed: none is recorded."""
+    with opened(folder) as journal:
+        groups = journal.claims()
+        first, second = next(groups), next(groups)
+        for wrong in (second, first[:2], PICTURES[-3:]):
+            with pytest.raises(JournalError, match="no batch that is due"):
+                journal.append({picture.id: seen_in(picture.id) for picture in wrong})
+        journal.append({picture.id: seen_in(picture.id) for picture in first})
+        assert journal.recorded == 3
+
+
+def test_who_holds_a_shard_does_not_wait(folder):
+    """It is told to go on with that, and is not given another one for asking."""
+    with opened(folder) as journal:
+        first = next(journal.claims())
+        assert journal.wait()
+        assert not (folder / "shard-00001.jsonl").exists()
+        assert next(journal.claims()) == first
+        work(journal)
+        assert not journal.wait()
+
+
+def test_a_full_disk_is_one_clear_error_and_costs_one_batch(folder):
+    """The write that does not fit is an error of the machine; with room again, the torn batch is repeated, no other."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(folder) as journal:
+        work(journal, 2)
+        room = sum(map(len, lines_of(folder, 0))) + 100
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))  # Python ignores the signal that comes with it
+        try:
+            with pytest.raises(StoreError, match=r"writing .*shard-00000\.jsonl failed \(File too large\)") as refused:
+                work(journal)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert isinstance(refused.value, JournalError)
+        assert journal.recorded == 6
+        assert "free space" in refused.value.advice
+        assert not lines_of(folder, 0)[-1].endswith(b"\n"), "nothing was torn, so nothing was tested"
+    with opened(folder) as journal:
+        assert len(work(journal)) == 8
+        assert journal.repeated == 1
+        assert_complete(journal.merge())
+
+
+@pytest.mark.parametrize("name", ["shard-00000.jsonl", "journal.lock"])
+def test_links_are_not_written_through(folder, tmp_path, name):
+    """A link in the folder is an error, and what it points to stays."""
+    with opened(folder):
+        pass
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(victim)
+    with pytest.raises(JournalError), opened(folder) as journal:
+        work(journal)
+    assert victim.read_bytes() == b""
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 2}', b'{"format": 1, "token": "x"}', b"\x00" * 9])
+def test_a_damaged_header_is_refused_and_fresh_helps(folder, content):
+    """The error names the file; --fresh does not need to read it."""
+    finish(folder)
+    (folder / "journal.json").write_bytes(content)
+    with pytest.raises(JournalError, match=r"journal\.json cannot be used"):
+        opened(folder)
+    assert len(finish(folder, run_id="second", fresh=True)) == 10
+
+
+def test_a_header_with_another_fingerprint_written_into_it_is_refused(folder):
+    """Results cannot be made to be about something else with an editor."""
+    finish(folder)
+    path = folder / "journal.json"
+    path.write_text(path.read_text().replace("0123abcd", "ffffffff"))
+    with pytest.raises(JournalError, match="its token does not belong to its subject"):
+        opened(folder, fingerprint=FINGERPRINT | {"om": "ffffffff"})
+
+
+def test_a_start_that_broke_off_is_begun_again(folder):
+    """Without a header, whatever lies there is not a journal."""
+    finish(folder)
+    (folder / "journal.json").unlink()
+    assert len(finish(folder, fingerprint={"om": "other"})) == 10
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
+    """A file in its place, for instance."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match=r"opening the journal .* failed"):
+        opened(tmp_path / "file")
+
+
+def test_a_failed_opening_leaves_no_lock_behind(folder):
+    """The same process may try again at once."""
+    finish(folder)
+    for _ in range(2):
+        with suppress(JournalError):
+            opened(folder, batch=7)
+    assert finish(folder) == []

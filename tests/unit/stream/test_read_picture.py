@@ -1,0 +1,92 @@
+"""A picture is decoded as it is meant to be seen, or refused; the rest of its refusals are in test_dataset.py."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from fcos_lib.contract import SHAPES, InputLayout
+from fcos_lib.errors import DatasetError
+from fcos_lib.stream.dataset import Picture, read_picture
+from fcos_lib.stream.feed import load_batch
+
+WIDTH, HEIGHT = 60, 40
+
+
+def with_exif(jpeg, orientation, thumbnail=b""):
+    """The JPEG with an EXIF block: an orientation, and bytes behind it, such as a thumbnail."""
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    tiff = b"MM\x00*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0) + thumbnail
+    block = b"Exif\x00\x00" + tiff
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+
+
+@pytest.fixture
+def scene():
+    """Dark, with one bright corner."""
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[:10, :10] = 255
+    return pixels
+
+
+@pytest.fixture
+def jpeg(scene):
+    """The scene as a file's content."""
+    return cv2.imencode(".jpg", scene)[1].tobytes()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Write a file and say what it is annotated as."""
+
+    def write(content, width=WIDTH, height=HEIGHT):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(content)
+        return Picture(1, path, width, height)
+
+    return write
+
+
+def test_a_rotated_picture_is_turned_upright(jpeg, picture):
+    """EXIF orientation 6: the file lies on its side, the annotation describes the picture as seen."""
+    seen = read_picture(picture(with_exif(jpeg, 6), HEIGHT, WIDTH))
+    assert seen.shape == (WIDTH, HEIGHT, 3)
+    assert seen[2:8, -8:-2].min() > 200, "the bright corner did not move to the upper right"
+
+
+def test_a_rotated_picture_fits_its_place(jpeg, picture):
+    """The letterbox is that of the upright picture."""
+    batch = load_batch([picture(with_exif(jpeg, 6), HEIGHT, WIDTH)], SHAPES, 1)
+    assert (batch.places[0].resized_width, batch.places[0].resized_height) == (170, 256)
+
+
+def test_a_picture_annotated_as_it_lies_is_refused(jpeg, picture):
+    """Its boxes would lie elsewhere."""
+    with pytest.raises(DatasetError, match="40 x 60 pixels, annotated as 60 x 40"):
+        read_picture(picture(with_exif(jpeg, 6)))
+
+
+def test_what_follows_a_whole_picture_is_no_damage(jpeg, picture, scene):
+    """Cameras and servers append bytes."""
+    seen = read_picture(picture(jpeg + b"appended"))
+    np.testing.assert_allclose(seen.astype(int), scene.astype(int), atol=30)
+
+
+def test_the_end_of_a_thumbnail_is_not_the_pictures(jpeg, picture):
+    """A thumbnail is a whole JPEG inside the EXIF block, and has an end marker of its own."""
+    whole = with_exif(jpeg, 1, thumbnail=jpeg)
+    assert read_picture(picture(whole)).shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(DatasetError, match="is truncated"):
+        read_picture(picture(whole[:-40]))
+
+
+@pytest.mark.parametrize("layout", list(InputLayout), ids=lambda layout: layout.name)
+def test_a_grey_picture_is_as_good_as_its_colours(tmp_path, layout):
+    """One channel becomes three alike."""
+    grey = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+    tensors = []
+    for name, pixels in (("grey.png", grey), ("colour.png", np.repeat(grey[..., None], 3, axis=2))):
+        cv2.imwrite(str(tmp_path / name), pixels)
+        tensors.append(load_batch([Picture(1, tmp_path / name, WIDTH, HEIGHT)], SHAPES, 1, layout).tensor)
+    np.testing.assert_array_equal(*tensors)
