@@ -71,7 +71,8 @@ def examine(device_id: int = 0) -> Examination:
         return Examination(
             findings, False, "the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN"
         )
-    return Examination(findings, True, f"device {device_id} is an {device.soc_version}, {device.npu.health}")
+    health = device.npu.health if device.npu else "unknown"
+    return Examination(findings, True, f"device {device_id} is an {device.soc_version}, {health}")
 
 
 def as_lines(examination: Examination) -> list[str]:

@@ -2,7 +2,8 @@
 
 Texts, exit codes and interfaces follow the ATC user guide, npu-smi and the aclruntime source; numbers come from
 onnxruntime on the CPU, rounded to fp16 where the device would, and from the NMS kernel's arithmetic in numpy. Times mean
-nothing, and whatever was made here says STAND-IN: the OM in its first line, the toolkit in its version.
+nothing, or what `rate=` in `FCOS_EMULATOR` says. Whatever was made here says STAND-IN: the OM in its first line, the toolkit
+in its version.
 """
 
 STAND_IN = "STAND-IN"

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from fcos_lib.emulator import acl_tensor, om, scenario
 from fcos_lib.emulator.acl_tensor import BaseTensor, Tensor, dtype, session_options, tensor_desc
-from fcos_lib.emulator.chips import CHIPS
+from fcos_lib.emulator.chips import server
 from fcos_lib.emulator.driver import DeviceLost, DeviceRefused, LoadedModel
 from fcos_lib.emulator.load_texts import LOST, WRONG_BATCH, load_refusal
 from fcos_lib.emulator.om import TensorDesc
+from fcos_lib.emulator.pace import Pace
 from fcos_lib.emulator.scenario import Scenario
 from fcos_lib.errors import SessionError
 
@@ -66,13 +67,14 @@ class Session:
         self._born = time.time()
         self._summary = acl_tensor.sumary()
         self._model: LoadedModel | None = None
-        open_device(self._device, len(CHIPS[self._scenario.chip].places))
+        open_device(self._device, len(server(self._scenario).places))
         if self._generation == "new":
             say("[INFO] create new context\n")
         self._model = self._load()
         self._id = next(_model_ids)
         say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
         header = self._model.header
+        self._pace = Pace(self._scenario, header.time_factor, self._id)
         self._batches = header.batches
         self._batch = max(header.batches, default=0)  # which profile runs; the largest until another is set
         self._static_asked = False
@@ -137,11 +139,13 @@ class Session:
             raise RuntimeError(FAILURE)
         header = loaded.header
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
-        results = apply_fault(loaded.execute(inputs, outputs), self._scenario)
-        self._record(start, time.time())
+        seconds = self._pace.next_run(inputs[0].shape[0])
+        results = apply_fault(loaded.execute(inputs, outputs, seconds or 0.0), self._scenario)
+        self._record(start, time.time() - start if seconds is None else seconds)
         return results
 
-    def _record(self, start: float, end: float) -> None:
+    def _record(self, start: float, seconds: float) -> None:
+        """Note an execution: when it began, as `time.time` has it, and how long it took."""
         raise NotImplementedError
 
     def _ready(self) -> LoadedModel:

@@ -85,9 +85,10 @@ class _NewSession(Session):
         if not 0 <= self._device <= 255:
             raise RuntimeError("device id is out of range")
 
-    def _record(self, start: float, end: float) -> None:
+    def _record(self, start: float, seconds: float) -> None:
         """float32, as the real module stores them: the difference coarsens as the session ages."""
-        times = (float(np.float32((moment - self._born) * 1e3)) for moment in (start, end))
+        since = start - self._born
+        times = (float(np.float32(moment * 1e3)) for moment in (since, since + seconds))
         self._summary.exec_time_list.append(tuple(times))
 
     def set_context(self) -> int:
@@ -115,8 +116,8 @@ class _OldSession(Session):
             raise RuntimeError(FAILURE)
         return super()._ready()
 
-    def _record(self, start: float, end: float) -> None:
-        self._summary.exec_time_list.append((end - start) * 1e3)
+    def _record(self, start: float, seconds: float) -> None:
+        self._summary.exec_time_list.append(seconds * 1e3)
 
     def finalize(self) -> None:
         """Unload the model and tear down ACL for the whole process."""

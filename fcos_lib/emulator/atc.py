@@ -75,6 +75,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
         nms_outputs=program.nms_outputs,
         aipp=steps,
         batches=batches,
+        time_factor=None if scenario.om_slower is None else 1 + scenario.om_slower / 100,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
     Path("fusion_result.json").write_text(json.dumps(fusion_result(program.before, program.after), indent=4))

@@ -1,14 +1,16 @@
 """Which servers can `npu-smi` show? Tables as real drivers printed them, and what else follows from the chip.
 
 The tables were collected from public repositories, READMEs and issues; only those of 910B and 910B4 are completed
-around the rows that were published. Ids, spacing and separators differ between drivers, and that is their value.
+around the rows that were published. Ids, spacing and separators differ between drivers, and that is their value. A scenario
+with more cards repeats the last one, idle and under ids of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
-from fcos_lib.emulator.scenario import ChipName
+from fcos_lib.emulator.scenario import ChipName, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,9 @@ CHIPS: dict[ChipName, Chip] = {
     "A3": Chip("Ascend910_9392", "Ascend910", ((0, 0), (0, 1)), _TABLE_A3, npu_name="9392"),
 }
 
+_HEAD = 6
+"""Lines of a table before its first chip."""
+
 GARBAGE_TABLE = """\
 +-----------------------------------------------------------------------+
 | NPU-ID | Name        | Status | Utilization(%) | HBM(MB)              |
@@ -178,3 +183,42 @@ GARBAGE_TABLE = """\
 +-----------------------------------------------------------------------+
 """
 """A table with invented columns, as circulates on web pages: nothing in it may be taken for a chip."""
+
+
+def server(scenario: Scenario) -> Chip:
+    """The scenario's server, with as many cards as it asks for."""
+    chip = CHIPS[scenario.chip]
+    return chip if scenario.cards is None else _with_cards(chip, scenario.cards)
+
+
+def _with_cards(chip: Chip, count: int) -> Chip:
+    lines = chip.table.splitlines(keepends=True)
+    start, end = _HEAD, _HEAD + 3 * len(chip.places)  # two rows and a rule for every chip
+    head, rows, processes = lines[:start], lines[start:end], "".join(lines[end:])
+    cards = list(dict.fromkeys(npu for npu, _ in chip.places))
+    last = [number for npu, number in chip.places if npu == cards[-1]]
+    places = [place for place in chip.places if place[0] in cards[:count]]
+    table = rows[: 3 * len(places)]
+    for copy in range(1, count - len(cards) + 1):
+        cards.append(cards[-1] + 1)
+        for upper, lower, rule in zip(*(rows[len(rows) - 3 * len(last) + part :: 3] for part in range(3)), strict=True):
+            table += [_renamed(upper, cards[-1]), _moved(lower, len(table) // 3, copy), rule]
+        places += [(cards[-1], number) for number in last]
+    *sections, _ = re.split(r"(?<==\+\n)", processes) if processes else [""]
+    if sections:  # the head, then one for every card
+        rule = sections[-1].splitlines(keepends=True)[-1]
+        for card in cards[len(sections) - 1 :]:
+            text = f"| No running processes found in NPU {card}"
+            sections.append(text.ljust(len(rule) - 2) + "|\n" + rule)
+    return replace(chip, places=tuple(places), table="".join(head + table + sections[: count + 1]))
+
+
+def _renamed(row: str, npu: int) -> str:
+    """The upper row of a chip, of another card."""
+    return re.sub(r"(?<=^\| )\d+ +", lambda found: f"{npu:<{len(found[0])}}", row)
+
+
+def _moved(row: str, device: int, copy: int) -> str:
+    """The lower row of a chip, with another device id if there is one and another PCIe address if there is one."""
+    row = re.sub(r"(^\| \d+ +)(\d+ +)", lambda found: f"{found[1]}{device:<{len(found[2])}}", row)
+    return re.sub(r"(?<= 0000:)[0-9A-F]{2}", lambda found: f"{int(found[0], 16) + 4 * copy:02X}", row)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -68,12 +69,18 @@ class LoadedModel:
         """Copy the inputs, contiguous buffers of bytes, to the device."""
         self._processor.write(buffers)
 
-    def execute(self, inputs: Sequence[TensorDesc], outputs: Sequence[TensorDesc]) -> list[NDArray[Any]]:
-        """Run on what was written, the GIL held until the device is done; `DeviceRefused` or `DeviceLost` if it is not."""
+    def execute(
+        self, inputs: Sequence[TensorDesc], outputs: Sequence[TensorDesc], seconds: float = 0.0
+    ) -> list[NDArray[Any]]:
+        """Run on what was written for at least `seconds`, the GIL held until the device is done.
+
+        `DeviceRefused` or `DeviceLost` if it is not.
+        """
+        until = time.monotonic() + seconds
         places, size = _places(inputs, 0)
         results, size = _places(outputs, size)
         self._processor.reserve(size)
-        self._processor.ask(run=self._number, size=size, inputs=places, outputs=results)
+        self._processor.ask(run=self._number, size=size, inputs=places, outputs=results, until=until)
         return [self._processor.read(*place) for place in results]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from fcos_lib.emulator import STAND_IN
-from fcos_lib.emulator.chips import CHIPS, GARBAGE_TABLE, Chip
+from fcos_lib.emulator.chips import GARBAGE_TABLE, Chip, server
 from fcos_lib.emulator.scenario import current
 from fcos_lib.errors import UsageError
 
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif scenario.npu_smi == "garbage":
         text, status = GARBAGE_TABLE, 0
     else:
-        text, status = answer(arguments, CHIPS[scenario.chip])
+        text, status = answer(arguments, server(scenario))
     sys.stdout.write(text)
     return status
 

@@ -74,6 +74,8 @@ class OmHeader:
     """What is done to inputs before the graph sees them."""
     batches: tuple[int, ...] = ()
     """The profiles of `--dynamic_batch_size`, rising; empty if all shapes are fixed."""
+    time_factor: float | None = None
+    """By how much its runs take longer on a device with a rate; None, which is not written, is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,10 @@ class Om:
 def write(path: Path, om: Om) -> None:
     """Write `om` to `path`, not atomically, as `atc` does; OSError if the folder does not allow it."""
     payload = om.before + om.after
-    text = asdict(om.header) | {
+    header = asdict(om.header)
+    if om.header.time_factor is None:  # the file is the same as if the scenario had no such key
+        del header["time_factor"]
+    text = header | {
         "before_bytes": len(om.before),
         "after_bytes": len(om.after),
         "sha256": hashlib.sha256(payload).hexdigest(),

@@ -4,9 +4,11 @@ Started by `driver` as `python -m fcos_lib.emulator.processor FD`, FD being the 
 map. Commands come as JSON lines on stdin, answers go to stdout:
 
     {"id": 1, "load": 7, "path": "/x/model.om"}                      → {"id": 1}
-    {"id": 2, "run": 7, "size": N, "inputs": [[offset, shape, dtype], ...], "outputs": [...]}  → {"id": 2}
+    {"id": 2, "run": 7, "size": N, "inputs": [[offset, shape, dtype], ...], "outputs": [...], "until": T}  → {"id": 2}
     {"unload": 7}                                                     (no answer)
 
+A run is answered no earlier than T, a reading of `time.monotonic`, which is one clock for all processes: whoever waits for the
+answer holds the GIL meanwhile, and could not sleep without letting go of it.
 A command that fails answers `{"id": N, "error": "..."}`. The process ends as soon as nobody holds the other end of stdin.
 """
 
@@ -19,6 +21,7 @@ import os
 import select
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,6 +58,7 @@ class Processor:
             if (target.shape, target.dtype) != (output.shape, output.dtype):  # copying would broadcast or cast
                 raise ValueError(f"an output is {output.dtype}{list(output.shape)}, not {target.dtype}{place[1]}")
             target[...] = output
+        time.sleep(max(0.0, command["until"] - time.monotonic()))
 
     def _array(self, offset: int, shape: list[int], dtype: str) -> NDArray[Any]:
         assert self._memory is not None

@@ -4,6 +4,7 @@ A comma-separated list of `key` or `key=value`; unset plays a healthy server wit
 switch and no hidden behaviour.
 
 chip=310P3            the server: 310P3 (default), 310, 310P3-duo, 310B4, 910A, 910B, 910B4, A3
+cards=2               how many cards it has, 1 to 8; those beyond the table that a driver printed are like its last one
 npu_smi=absent        the command is not installed (exit 127)
 npu_smi=187           the driver cannot be reached (dcmi -8005)
 npu_smi=172           another container uses the device (dcmi -8020)
@@ -17,6 +18,9 @@ atc=no_file           success is announced and no OM written
 atc=half_file         success is announced and the OM cut in half
 atc=arch_suffix       the OM is called `<output>_linux_<arch>.om`
 atc=w11001            warnings follow the success line
+om_slower=8           the OM that atc writes is another file, and its runs take 8 % longer where there is a rate; 0 makes
+                      another file of the same speed, less than 0 a faster one. The artifact store takes two such OMs for
+                      the same one: each needs a folder of its own, or the other deleted
 load=soc              a sound OM is refused as built for another chip, in the words of CANN 8
 load=soc_old          the same in the words of CANN 6
 load=opp              a sound OM is refused as built with another operator package
@@ -24,13 +28,20 @@ run=fail              every execution fails
 run=nan               the first row of every float output is NaN
 run=short             every output lacks its last row
 generation=old        aclruntime as of 2023: float times, `finalize` of the instance, nothing checked before loading
+rate=65.5             images per second: the reported compute time of a run is batch / rate, and run() takes at least that
+                      long with the GIL held. Computing that takes longer is waited for and not reported. The new
+                      generation's times are float32 since the load, so that they coarsen as the session ages: a duration is
+                      off by up to 0.004 ms after a minute and 0.06 ms after 17
+jitter=0.5            with a rate: that time varies from run to run, by this standard deviation in %, 0 to 10; no two sessions
+                      or processes draw the same
 """
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from fcos_lib.errors import UsageError
 
@@ -42,6 +53,7 @@ Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", 
 Load = Literal["ok", "soc", "soc_old", "opp"]
 Run = Literal["ok", "fail", "nan", "short"]
 Generation = Literal["new", "old"]
+_RANGES = {"cards": (1, 8), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +61,52 @@ class Scenario:
     """What `FCOS_EMULATOR` asks for; the module's first lines say what each value does."""
 
     chip: ChipName = "310P3"
+    cards: int | None = None
+    """None: as many as the chip's table has."""
     npu_smi: Smi = "ok"
     atc: Atc = "ok"
     atc_code: str = "E19999"
     """The error code of `atc=fail`."""
+    om_slower: float | None = None
+    """%; None: an OM like any other."""
     load: Load = "ok"
     run: Run = "ok"
     generation: Generation = "new"
+    rate: float | None = None
+    """Images/s; None: as fast as this machine computes."""
+    jitter: float = 0.0
+    """%, one standard deviation."""
 
 
 def parse(text: str) -> Scenario:
     """The scenario that `text` describes; `UsageError` for a key or a value that does not exist."""
-    choices = {key: get_args(kind) for key, kind in get_type_hints(Scenario).items() if get_args(kind)}
-    chosen: dict[str, str] = {}
+    choices = {key: get_args(kind) for key, kind in get_type_hints(Scenario).items() if get_origin(kind) is Literal}
+    chosen: dict[str, str | float] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, _, value = item.partition("=")
         if key == "atc" and value.startswith("fail:"):
             value, _, chosen["atc_code"] = value.partition(":")
-        if value not in choices.get(key, ()):
-            known = "; ".join(f"{name}={'|'.join(values)}" for name, values in choices.items())
-            raise UsageError(f"{VARIABLE} has '{item}', which the emulator does not know", f"known are {known}")
-        chosen[key] = value
+        number = _number(key, value)
+        if value not in choices.get(key, ()) and number is None:
+            known = [f"{name}={'|'.join(values)}" for name, values in choices.items()]
+            known += [f"{name}={low:g}..{high:g}" for name, (low, high) in _RANGES.items()]
+            raise UsageError(
+                f"{VARIABLE} has '{item}', which the emulator does not know", f"known are {'; '.join(known)}"
+            )
+        chosen[key] = value if number is None else number
+    if "jitter" in chosen and "rate" not in chosen:
+        raise UsageError(f"{VARIABLE} has a jitter and no rate that could vary", "add rate=IMAGES_PER_SECOND")
     return Scenario(**chosen)  # type: ignore[arg-type]
+
+
+def _number(key: str, text: str) -> float | None:
+    """The value of a key that takes a number, None if it is none in that key's range."""
+    low, high = _RANGES.get(key, (math.inf, -math.inf))
+    try:
+        number = int(text) if key == "cards" else float(text)
+    except ValueError:
+        return None
+    return number if low <= number <= high else None
 
 
 def current() -> Scenario:

@@ -2,8 +2,8 @@
 
 onnxruntime repeats itself bit by bit on one CPU, whatever the number of threads and the batch size, but picks other kernels for
 other instruction sets, which add in another order. Its blocked and its plain convolution differ by up to 5e-6 in a score and
-2e-4 px in a box on the same picture (docs/reference.md); the bounds here leave a factor of 4 and 50, and are far below
-what another model, preprocessing or fp16 changes.
+6e-4 px in a box of the same picture (docs/reference.md). The bounds here are 4 and 17 times that, and at most a tenth of what
+fp16, another model or another preprocessing changes.
 """
 
 from __future__ import annotations

@@ -44,9 +44,8 @@ class Slots:
         self.contract, self.layout, count = self._read(0)
         shape = self.contract.input_shape(count, self.layout)
         start = _NOTE * (1 + count)
-        self.tensor: NDArray[Any] = np.frombuffer(self._memory, self.layout.dtype, int(np.prod(shape)), start).reshape(
-            shape
-        )
+        values = np.frombuffer(self._memory, self.layout.dtype, int(np.prod(shape)), start)
+        self.tensor: NDArray[Any] = values.reshape(shape)
         """float32[count, 3, H, W] or uint8[count, H, W, 3], as the layout says."""
 
     @classmethod
@@ -113,9 +112,8 @@ def _do(slots: Slots, slot: int) -> int:
         return DONE
     except DatasetError as error:
         slots.write_note(slot, (DatasetError.__name__, error.found, error.advice))
-    except (
-        Exception
-    ) as error:  # MemoryError, or something that nobody thought of: it belongs to this picture all the same
+    except Exception as error:
+        # MemoryError, or something that nobody thought of: it belongs to this picture all the same.
         what = f"{type(error).__name__}: {error}"[:500]
         found = f"picture {picture.path if picture else '(none)'} could not be prepared ({what})"
         slots.write_note(slot, (FeedError.__name__, found, ""))

@@ -47,7 +47,7 @@ class ReferenceFacts:
     """Where the results of this run came from, in pictures."""
 
     hits: int
-    """Found on disk."""
+    """Found on disk; once, however often they were asked for."""
     computed: int
     """Not found, or without the candidates that were asked for."""
     audited: int
@@ -144,12 +144,13 @@ class References:
         missing: list[Picture] = []
         for picture in pictures:
             path = self._path(picture)
+            asked_before = path in self._used
             record = self._stored(path, picture, candidates)
             if record is None:
                 missing.append(picture)
                 continue
             found[picture.id] = record
-            self._counts["hits"] += 1
+            self._counts["hits"] += not asked_before
             if path not in self._sure:
                 unsure.append(picture)
         chance = random.SystemRandom()

@@ -29,6 +29,7 @@ def test_the_candidate_reaches_the_limit(
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
     found, reference = evaluation.found, reference_found()
     counted = coverage(pictures, found), find_limit("accuracy", "not_counted_once")
+    counted[0].details["evaluation"] = evaluation.as_dict()
     if counted[0].value:  # an average over other pictures would be another number
         judge("accuracy", subject, counted, stand_in=device.stand_in)
     shared = {number: found[number] for number in reference}

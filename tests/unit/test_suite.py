@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pty
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,36 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.artifacts import onnx_artifact
-from fcos_lib.contract import SHAPES
 from fcos_lib.measure.coco_metrics import TWELVE
-from fcos_lib.store import Store
-from fixtures.options import EMBEDDED_CHECKPOINT
 from fixtures.options import settings as chosen_settings
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """An artifact folder in which the embedded checkpoint's ONNX is ready: exporting takes ten seconds."""
-    folder = tmp_path_factory.mktemp("exported")
-    onnx_artifact(Store(folder), SHAPES, EMBEDDED_CHECKPOINT)
-    return folder
-
-
-@pytest.fixture
-def run(tmp_path, outer_environment, exported):
-    """Run pytest on this project in a process of its own; artifacts go to a folder of the test, with the ONNX ready."""
-
-    def call(*arguments, artifacts=tmp_path / "artifacts", scenario="", path="", ready=True):
-        if ready and not artifacts.exists():
-            shutil.copytree(exported, artifacts)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--artifacts={artifacts}", *arguments]
-        environ = {**outer_environment, "FCOS_EMULATOR": scenario, "PYTHONPATH": str(path)}
-        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300, check=False)
-
-    return call
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,18 @@ def test_a_device_that_is_not_there_cannot_be_opened(load, capfd):
         load(device=256)
 
 
+def test_every_card_is_a_device(load, pictures):
+    """Each with a process of its own, and none beyond them."""
+    sessions = [load("cards=3", device=number) for number in range(3)]
+    expected = on_host(sessions[0].run(NAMES, base_tensors(pictures)))[1]
+    for session in sessions[1:]:
+        np.testing.assert_array_equal(on_host(session.run(NAMES, base_tensors(pictures)))[1], expected)
+    with pytest.raises(RuntimeError):
+        load("cards=3", device=3)
+    with pytest.raises(RuntimeError):
+        load("cards=1", device=1)
+
+
 def test_a_static_om_has_no_dynamic_batch(load, capfd):
     """set_staticbatch() is 0, the others are refused."""
     session = load()

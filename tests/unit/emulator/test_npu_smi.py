@@ -2,6 +2,7 @@
 
 import pytest
 
+from fcos_lib.ascend.npu_smi import parse_info, parse_processes
 from fcos_lib.emulator import npu_smi
 from fcos_lib.emulator.chips import CHIPS
 
@@ -56,6 +57,47 @@ def test_an_a3_tells_its_name_only_when_the_board_is_asked(run):
     assert status == 0
     assert "NPU Name                       : 9392" in out
     assert "Chip Name                      : Ascend910" in out
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("name", CHIPS)
+def test_a_server_has_as_many_cards_as_asked_for(run, name, count):
+    """The table keeps its form, and no two chips share a place, a device id or another card's PCIe address."""
+    chip = CHIPS[name]
+    _, out, _ = run(f"chip={name},cards={count}", "info")
+    assert len({len(line) for line in out.splitlines()}) == 1, out
+    npus = parse_info(out)
+    cards = {npu.npu_id for npu in npus}
+    assert len(cards) == count, out
+    assert len({(npu.npu_id, npu.chip_id) for npu in npus}) == len(npus), out
+    assert len(npus) * len({npu for npu, _ in chip.places}) == count * len(chip.places), "cards differ in their chips"
+    assert [npu.device_id for npu in npus] in ([None] * len(npus), list(range(len(npus)))), out
+    addresses = {npu.bus_id for npu in npus}
+    assert addresses == {None} or len(addresses) >= count, out
+    assert run(f"chip={name},cards={count}", "info", "-l")[1].splitlines()[0].split()[-1] == str(count)
+
+
+def test_the_second_table_knows_every_card(run):
+    """The cards that were added run nothing; those that were taken away are not mentioned."""
+    assert [line.split()[-2] for line in run("cards=3", "info")[1].splitlines() if "No running" in line] == list("012")
+    assert run("cards=1", "info")[1].count("No running") == 1
+    _, out, _ = run("chip=310P3-duo,cards=3", "info")
+    assert [found.npu_id for found in parse_processes(out)] == [1, 1, 2, 2]
+    assert out.count("No running processes found in NPU 3") == 1
+
+
+def test_as_many_cards_as_the_driver_printed_leave_the_table_alone(run):
+    """Two are the default."""
+    assert run("cards=2", "info") == run("", "info")
+
+
+def test_additional_cards_have_boards_and_mappings(run):
+    """They are cards like the others."""
+    scenario = "chip=310P3-duo,cards=4"
+    rows = [line.split() for line in run(scenario, "info", "-m")[1].splitlines()[1:]]
+    assert [row[2] for row in rows if row[-1] == "310P3"] == [str(number) for number in range(8)]
+    assert run(scenario, "info", "-t", "board", "-i", "4", "-c", "1")[0] == 0
+    assert run(scenario, "info", "-t", "board", "-i", "5", "-c", "0")[0] != 0
 
 
 def test_boards_are_labelled_as_a_stand_in(run):

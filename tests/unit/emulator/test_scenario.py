@@ -1,5 +1,7 @@
 """The one switch says what it means, or says what is wrong with it."""
 
+from dataclasses import fields
+
 import pytest
 
 from fcos_lib.emulator import scenario
@@ -24,6 +26,41 @@ def test_the_error_code_of_a_failing_atc_can_be_chosen():
     assert scenario.parse("atc=fail").atc_code == "E19999"
 
 
+def test_numbers_are_read_as_numbers():
+    """The rate of a device, how many there are, and by how much an OM is slower."""
+    parsed = scenario.parse("rate=65.5,jitter=0.5,om_slower=-3,cards=4")
+    assert (parsed.rate, parsed.jitter, parsed.om_slower, parsed.cards) == (65.5, 0.5, -3.0, 4)
+    assert scenario.parse("om_slower=0").om_slower is not None, "slower by nothing is not the same as not asked for"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("rate", "rate=", "rate=0", "rate=-65", "rate=nan", "rate=inf", "rate=fast", "rate=0x10"),
+        *("om_slower=-100", "om_slower=8%", "om_slower=nan", "jitter=11", "jitter=-1", "jitter=some"),
+        *("cards=0", "cards=9", "cards=2.5", "cards=all"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(text):
+    """With the item as it was written, and the range in the advice."""
+    with pytest.raises(UsageError) as caught:
+        scenario.parse(text)
+    assert f"'{text}'" in caught.value.found
+    assert "rate=0.1..1e+06" in caught.value.advice
+
+
+def test_a_decimal_comma_is_refused():
+    """It separates keys, and what follows it is none."""
+    with pytest.raises(UsageError, match="'5'"):
+        scenario.parse("rate=65,5")
+
+
+def test_jitter_needs_a_rate():
+    """Times of this machine vary by themselves; nobody is to believe that the key did it."""
+    with pytest.raises(UsageError, match="no rate"):
+        scenario.parse("jitter=1")
+
+
 @pytest.mark.parametrize("text", ["chop=310", "chip=310P9", "run", "atc_code=E10001"])
 def test_a_misspelt_scenario_is_refused(text):
     """A typing error must not play the healthy server."""
@@ -35,5 +72,7 @@ def test_a_misspelt_scenario_is_refused(text):
 
 def test_every_value_is_explained():
     """The module's first lines list what each value does."""
+    for field in fields(scenario.Scenario):
+        assert f"\n{field.name}=" in scenario.__doc__ or field.name == "atc_code", f"{field.name} is not documented"
     for value in ("absent", "187", "172", "none", "garbage", "exit255", "hang", "crash", "no_file", "half_file"):
         assert f"={value}" in scenario.__doc__, f"{value} is not documented"

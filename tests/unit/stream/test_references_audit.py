@@ -20,7 +20,7 @@ def record(boxes=BOXES, scores=SCORES, labels=LABELS, candidates=None, cpu="here
 
 
 def test_what_other_kernels_change_passes():
-    """Ten times the differences seen between onnxruntime's blocked and plain convolution, in boxes; twice in scores."""
+    """Four times the box and twice the score difference seen between onnxruntime's blocked and plain convolution."""
     moved = record(BOXES + np.float32(2e-3), SCORES - np.float32(1e-5), cpu="there")
     assert difference(record(), moved) == ""
 
@@ -56,6 +56,12 @@ def test_two_strays_pass_between_cpus_and_none_on_one():
     assert difference(record(), record(**fewer)).startswith("2 of 20 stored detections")
     fewer = {name: array[:17] for name, array in fewer.items()}
     assert difference(record(), record(**fewer, cpu="there")).startswith("3 of 20 stored detections")
+
+
+def test_repeated_rows_do_not_pass():
+    """Each has its partner, but there are twice as many."""
+    twice = record(*(np.repeat(array, 2, axis=0) for array in (BOXES, SCORES, LABELS)))
+    assert difference(record(cpu="there"), twice)
 
 
 def test_candidates_are_compared_when_both_have_them():

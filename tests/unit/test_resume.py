@@ -1,0 +1,126 @@
+"""The real suite is killed and goes on, alone and with others, and its numbers do not show it."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KILLS, PICTURES = 50, 120
+ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "8", "--pictures", "120")
+
+
+def numbers(artifacts):
+    """Everything that the last run measured, by gate, without how it came about."""
+    document = json.loads((artifacts / "results" / "results.json").read_text())
+    measured = {}
+    for verdict in document["verdicts"]:
+        one = verdict["measurement"]
+        details = {name: value for name, value in one["details"].items() if name != "evaluation"}
+        measured.setdefault(verdict["gate"], []).append((one["value"], one["n"], details))
+    assert measured, "no gate was judged"
+    return measured
+
+
+def evaluation(artifacts):
+    """How the pictures of the last run were come by."""
+    document = json.loads((artifacts / "results" / "results.json").read_text())
+    gate = next(verdict for verdict in document["verdicts"] if "not counted once" in verdict["gate"])
+    return gate["measurement"]["details"]["evaluation"]
+
+
+@pytest.fixture
+def undisturbed(run, tmp_path):
+    """The artifact folder of a run that nothing happened to: OM, references and results are there."""
+    result = run(*ACCURACY)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return tmp_path / "artifacts"
+
+
+def kill_after(command, environ, seconds):
+    """Start the suite in a process group of its own and kill all of it after so long; True if it had ended before."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        process.wait(seconds)
+        return True
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.wait()
+
+
+@pytest.mark.slow
+def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run, tmp_path):
+    """kill -9 of the whole run, over and over: it goes on, repeats a batch per kill at most, and ends with the same bits."""
+    expected = numbers(undisturbed)
+    artifacts = tmp_path / "killed"
+    shutil.copytree(undisturbed, artifacts)
+    shutil.rmtree(artifacts / "results")
+    chance, kills, resumed = random.Random(8), 0, 0
+    started = time.monotonic()
+    while kills < KILLS:
+        command, environ = suite(*ACCURACY, artifacts=artifacts)
+        # Most moments lie in the evaluation, which a second or two of starting precedes.
+        kills += not kill_after(command, environ, chance.uniform(0.5, 6))
+        if kills % 10 == 0:
+            result = run(*ACCURACY, artifacts=artifacts)
+            assert result.returncode == 0, result.stdout + result.stderr
+            assert numbers(artifacts) == expected, f"after {kills} kills"
+            resumed += evaluation(artifacts)["resumed"]
+            assert evaluation(artifacts)["repeated"] <= 10
+            if time.monotonic() - started > 600:
+                break
+    assert resumed, "no kill hit an evaluation"
+    assert not list(Path("/dev/shm").glob("*fcos*"))
+
+
+def test_workers_share_one_evaluation(undisturbed, run, tmp_path):
+    """Under -n, all workers together give the numbers of one, on as many devices as there are."""
+    expected = numbers(undisturbed)
+    artifacts = tmp_path / "shared"
+    shutil.copytree(undisturbed, artifacts)
+    shutil.rmtree(artifacts / "results")
+    result = run(*ACCURACY, "-n", "2", artifacts=artifacts)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert numbers(artifacts) == expected
+
+
+def test_a_journal_that_was_left_by_another_om_is_refused_by_name(undisturbed, suite, run):
+    """What an interrupted run found is not mixed with what another OM finds; --fresh starts over."""
+    shutil.rmtree(undisturbed / "journal")
+    command, environ = suite(*ACCURACY, artifacts=undisturbed)
+    journal = undisturbed / "journal" / "shapes-batch8"
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    end = time.monotonic() + 60
+    while not any(path.stat().st_size for path in journal.glob("shard*")) and time.monotonic() < end:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    other = (*ACCURACY, "--op-select-implmode", "high_precision")
+    result = run(*other, artifacts=undisturbed)
+    assert result.returncode == 8, result.stdout
+    assert "is about something else: 'om'" in result.stdout
+    assert "--fresh" in result.stdout
+    assert run(*other, "--fresh", artifacts=undisturbed).returncode == 0
+
+
+def test_a_finished_journal_is_no_evidence_for_the_next_run(undisturbed, run):
+    """Green means that something ran: only a folder that was given with --journal keeps what is finished."""
+    assert run(*ACCURACY, artifacts=undisturbed).returncode == 0
+    assert evaluation(undisturbed)["inferred"] == PICTURES
+    given = (*ACCURACY, "--journal", undisturbed / "shared")
+    assert run(*given, artifacts=undisturbed).returncode == 0
+    assert evaluation(undisturbed)["inferred"] == PICTURES
+    assert run(*given, artifacts=undisturbed).returncode == 0
+    assert evaluation(undisturbed)["inferred"] == 0
