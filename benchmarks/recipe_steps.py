@@ -36,7 +36,7 @@ def place_of(width: int, height: int) -> tuple[int, int, int, int]:
 
 def network_input(picture: Path) -> NDArray[np.float32]:
     """float32[3, 800, 1333] of one picture."""
-    image = cv2.imread(str(picture))
+    image: Any = cv2.imread(str(picture))
     left, top, width, height = place_of(image.shape[1], image.shape[0])
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     normal = image.astype(np.float32) - MEAN_BGR
@@ -64,7 +64,8 @@ def write_info(pictures: Path, info: Path) -> None:
     """Step 2: number, path, width and height of every picture, decoded once more for its size."""
     with info.open("w") as file:
         for index, picture in enumerate(sorted(pictures.glob("*.jpg"))):
-            height, width = cv2.imread(str(picture)).shape[:2]
+            image: Any = cv2.imread(str(picture))
+            height, width = image.shape[:2]
             file.write(f"{index} {picture} {width} {height}\n")
 
 

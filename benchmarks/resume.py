@@ -1,0 +1,284 @@
+"""Does an evaluation that is killed again and again come to the results of one that was left alone? Prints what it cost.
+
+    python -m benchmarks.resume [--kills 50] [--suite]
+
+A process of its own evaluates the embedded 240 pictures at batch 4 with journal, feed and a stand-in session, whose results
+depend on every bit of its input. It gets kill -9 at a random moment between its start and the time that an undisturbed one
+takes, and is started again until one gets through; then all over, until there were enough kills. Exits with 1 if the
+results differ in one bit from those of `feed.detect`, which knows no journal, if a kill costs more than one batch, or if a
+process or a file in /dev/shm or in the folder for temporary files is left.
+
+`--suite` does the same to the suite (`pytest -m accuracy --npu emulated --batch-sizes 8`): ten kills, the first ones while it
+builds its artifacts, which it keeps. All verdicts of the run that gets through have to be those of an undisturbed run, but for the account of
+who ran how many pictures in which time. A run that finds a finished evaluation begins a new one, since green means that
+something ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.stream import Device
+from fcos_lib.contract import SHAPES, InputLayout
+from fcos_lib.sessions import Detections, Outputs
+from fcos_lib.stream.dataset import Picture, open_dataset
+from fcos_lib.stream.evaluation import detect_journaled
+from fcos_lib.stream.feed import detect
+from fcos_lib.stream.journal import Journal
+
+ROOT = Path(__file__).parents[1]
+BATCH = 4
+SECONDS_PER_PICTURE = 0.005
+MARK = "FCOS_RESUME_BENCHMARK"
+"""In the environment of everything that is started here, so that what is left of it can be found."""
+PATIENCE = 10.0
+"""Seconds in which processes that have lost the one they worked for may end."""
+AMONG, BEFORE = "after the first batch was begun", "before"
+SUITE = ("-m", "accuracy", "tests/acceptance", "--npu", "emulated", "--batch-sizes", "8")
+SUITE_KILLS = 10
+
+
+class StandIn:
+    """A session that finds what every bit of its input says, and notes each run in a log before it begins."""
+
+    contract, layout = SHAPES, InputLayout.FLOAT_NCHW
+
+    def __init__(self, log: Path | None, seconds: float) -> None:
+        """`seconds` per picture."""
+        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666) if log else None
+        self._device = Device(seconds)
+
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Up to a hundred detections per picture."""
+        if self._log is not None:
+            os.write(self._log, b"%08x\n" % zlib.crc32(batch.data))
+        self._device.run(batch)
+        labels, dets = np.zeros((len(batch), 100), np.int64), np.zeros((len(batch), 100, 5), np.float32)
+        for slot, tensor in enumerate(batch):
+            chance = np.random.default_rng(zlib.crc32(tensor.data))
+            rows = chance.integers(0, 101)
+            labels[slot, :rows] = chance.integers(0, len(SHAPES.classes), rows)
+            dets[slot, :rows, :4] = np.sort(chance.uniform(0, 256, (rows, 4)))
+            dets[slot, :rows, 4] = np.sort(chance.uniform(0.05, 1, rows))[::-1]
+        return Outputs(labels, dets)
+
+    def close(self) -> None:
+        """End the log."""
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    def __enter__(self) -> StandIn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def journal_in(folder: Path, pictures: Sequence[Picture]) -> Journal:
+    """The journal of one evaluation, for those who work in it and for who looks at the end."""
+    return Journal(folder, pictures, BATCH, {"model": "stand-in"}, "benchmark")
+
+
+def work() -> None:
+    """What the processes do that are killed; the arguments are the journal's folder and the log."""
+    folder, log = map(Path, sys.argv[1:])
+    with (
+        journal_in(folder, pictures()) as journal,
+        StandIn(log, SECONDS_PER_PICTURE) as session,
+    ):
+        detect_journaled(session, journal)
+
+
+def pictures() -> tuple[Picture, ...]:
+    """The embedded ones."""
+    return open_dataset(ROOT / "fixtures" / "shapes").pictures
+
+
+def as_bytes(found: Mapping[int, Detections]) -> list[tuple[int, bytes, bytes, bytes]]:
+    """For comparison bit by bit, the order of the pictures included."""
+    return [(key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in found.items()]
+
+
+class Left:
+    """What should not be there any more: processes that were started here, and files."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` becomes the place for temporary files of everything that is started with `environment`."""
+        folder.mkdir()
+        self._mark, self._folder, self._shared = uuid.uuid4().hex, folder, _names(Path("/dev/shm"))
+        self.environment = {**os.environ, MARK: self._mark, "TMPDIR": str(folder)}
+
+    def processes(self) -> list[str]:
+        """Those that do not end by themselves in time."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self._processes()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def files(self) -> list[str]:
+        """New ones in /dev/shm, whoever made them, and in the folder for temporary files."""
+        return sorted([*(_names(Path("/dev/shm")) - self._shared), *_names(self._folder)])
+
+    def _processes(self) -> list[str]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    found.append(f"{entry.name}: {command[:100]}")
+            except OSError:  # it has ended, or is somebody else's
+                continue
+        return found
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+def until_killed(start: Callable[[], subprocess.Popen[bytes]], moment: float) -> tuple[bool, float]:
+    """Start a process and kill it after `moment` seconds; was it killed, and how long did it live? An error of its own is ours."""
+    began, process = time.monotonic(), start()
+    try:
+        status = process.wait(moment)
+    except subprocess.TimeoutExpired:
+        process.kill()  # SIGKILL, to this process alone
+        status = process.wait()
+    if status > 0:
+        raise RuntimeError(f"a process that nobody killed ended with status {status}")
+    return status != 0, time.monotonic() - began
+
+
+def kill_evaluations(root: Path, kills: int, chance: random.Random) -> list[str]:
+    """Kill evaluations until there were enough kills; prints figures, returns what is wrong."""
+    known, left, batches = pictures(), Left(root / "temporary"), -(-len(pictures()) // BATCH)
+    with StandIn(None, 0) as session:
+        expected = as_bytes(detect(session, known, SHAPES, BATCH))
+
+    def starter(folder: Path, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
+        program = [sys.executable, "-c", "from benchmarks.resume import work; work()", str(folder), str(log)]
+        return lambda: subprocess.Popen(program, cwd=ROOT, env=left.environment)
+
+    wrong: list[str] = []
+    _, alone = until_killed(starter(root / "alone", root / "alone.log"), 600)
+    costs: list[int] = []  # batches that each kill made others repeat
+    hit: Counter[str] = Counter()
+    evaluations = 0
+    while hit[AMONG] < kills:
+        folder, killed = root / f"journal{evaluations}", True
+        logs: list[Path] = []
+        while killed:
+            logs.append(root / f"{evaluations}-{len(logs)}.log")
+            killed, _ = until_killed(starter(folder, logs[-1]), chance.uniform(0, alone))
+        runs = [_lines(log) for log in logs]
+        everything = Counter(batch for one in runs for batch in one)
+        costs += [
+            len(set(one) & {batch for later in runs[n:] for batch in later}) for n, one in enumerate(runs[:-1], 1)
+        ]
+        hit.update(AMONG if one else BEFORE for one in runs[:-1])
+        with journal_in(folder, known) as journal:
+            if not journal.complete or as_bytes(journal.merge()) != expected:
+                wrong.append(f"evaluation {evaluations} has other results than an undisturbed one")
+        if len(everything) != batches:
+            wrong.append(f"evaluation {evaluations} ran {len(everything)} batches, not {batches}")
+        wrong += [f"process left: {found}" for found in left.processes()]
+        evaluations += 1
+    wrong += [f"file left: {name}" for name in left.files()]
+    if max(costs) > 1:
+        wrong.append(f"a kill cost {max(costs)} batches")
+    print(f"| evaluations of {batches} batches, {alone:.1f} s each if left alone | {evaluations} |")
+    print(f"| kills | {len(costs)} ({', '.join(f'{count} {when}' for when, count in hit.most_common())}) |")
+    print(f"| batches repeated | {sum(costs)}, at most {max(costs)} for a kill |")
+    print(f"| evaluations whose results differ | {sum('results' in one for one in wrong)} |")
+    print(f"| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
+    return wrong
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def kill_suites(root: Path, kills: int, chance: random.Random) -> list[str]:
+    """Kill the suite until there were enough kills and a run got through; prints figures, returns what is wrong."""
+    left, wrong, count, completed = Left(root / "temporary-suite"), [], 0, 0
+
+    def starter(artifacts: Path) -> Callable[[], subprocess.Popen[bytes]]:
+        program = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *SUITE,
+            "--artifacts",
+            str(artifacts),
+        ]
+        return lambda: subprocess.Popen(program, cwd=ROOT, env=left.environment, stdout=subprocess.DEVNULL)
+
+    _, seconds = until_killed(starter(root / "undisturbed"), 600)
+    expected, killed = verdicts(root / "undisturbed"), True
+    print(f"| runs of the suite, {seconds:.1f} s if left alone and nothing is built | 1 |", flush=True)
+    while count < kills or killed:
+        killed, lived = until_killed(starter(root / "disturbed"), chance.uniform(0, seconds))
+        count += killed
+        if not killed:
+            completed, seconds = completed + 1, lived
+            if verdicts(root / "disturbed") != expected:
+                wrong.append(f"the suite has other verdicts after {count} kills")
+    wrong += [f"process left: {found}" for found in left.processes()]
+    wrong += [f"file left: {name}" for name in left.files()]
+    print(f"| kills of the suite | {count} |\n| runs that got through | {completed} |")
+    print(f"| runs with other verdicts | {sum('verdicts' in one for one in wrong)} |")
+    print(f"| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
+    return wrong
+
+
+def verdicts(artifacts: Path) -> list[Any]:
+    """Everything that a run of the suite measured and judged."""
+    found: list[Any] = json.loads((artifacts / "results" / "results.json").read_text())["verdicts"]
+    for verdict in found:
+        verdict["measurement"].get("details", {}).pop("evaluation", None)  # who ran how many pictures, in what time
+    return found
+
+
+def main() -> int:
+    """Kill, compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50, help="at least so many that hit batches (default: 50)")
+    parser.add_argument("--seed", type=int, default=5, help="of the moments (default: 5)")
+    parser.add_argument("--suite", action="store_true", help=f"then {SUITE_KILLS} kills of the suite")
+    args = parser.parse_args()
+    chance = random.Random(args.seed)
+    print(
+        f"{len(os.sched_getaffinity(0))} usable cores, load average before {os.getloadavg()[0]:.1f}\n\n| | |\n|---|---|"
+    )
+    with tempfile.TemporaryDirectory(prefix="fcos-resume-") as folder:
+        wrong = kill_evaluations(Path(folder), args.kills, chance)
+        if args.suite:
+            wrong += kill_suites(Path(folder), SUITE_KILLS, chance)
+    print("\n" + ("\n".join(wrong) or "As an undisturbed run's, bit for bit; nothing left."))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
