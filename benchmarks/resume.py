@@ -205,11 +205,11 @@ def kill_evaluations(root: Path, kills: int, chance: random.Random) -> list[str]
     wrong += [f"file left: {name}" for name in left.files()]
     if max(costs) > 1:
         wrong.append(f"a kill cost {max(costs)} batches")
-    print(f"| evaluations of {batches} batches, {alone:.1f} s each if left alone | {evaluations} |")
-    print(f"| kills | {len(costs)} ({', '.join(f'{count} {when}' for when, count in hit.most_common())}) |")
-    print(f"| batches repeated | {sum(costs)}, at most {max(costs)} for a kill |")
-    print(f"| evaluations whose results differ | {sum('results' in one for one in wrong)} |")
-    print(f"| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
+ evaluations of| evaluations of {batches} batches, {alone:.1f} s each if left alone | {evaluations} |")
+ evaluations of| kills | {len(costs)} ({', '.join(f'{count} {when}' for when, count in hit.most_common())}) |")
+ evaluations of| batches repeated | {sum(costs)}, at most {max(costs)} for a kill |")
+ evaluations of| evaluations whose results differ | {sum('results' in one for one in wrong)} |")
+ evaluations of| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
     return wrong
 
 
@@ -237,7 +237,7 @@ def kill_suites(root: Path, kills: int, chance: random.Random) -> list[str]:
 
     _, seconds = until_killed(starter(root / "undisturbed"), 600)
     expected, killed = verdicts(root / "undisturbed"), True
-    print(f"| runs of the suite, {seconds:.1f} s if left alone and nothing is built | 1 |", flush=True)
+ evaluations of| runs of the suite, {seconds:.1f} s if left alone and nothing is built | 1 |", flush=True)
     while count < kills or killed:
         killed, lived = until_killed(starter(root / "disturbed"), chance.uniform(0, seconds))
         count += killed
@@ -247,9 +247,9 @@ def kill_suites(root: Path, kills: int, chance: random.Random) -> list[str]:
                 wrong.append(f"the suite has other verdicts after {count} kills")
     wrong += [f"process left: {found}" for found in left.processes()]
     wrong += [f"file left: {name}" for name in left.files()]
-    print(f"| kills of the suite | {count} |\n| runs that got through | {completed} |")
-    print(f"| runs with other verdicts | {sum('verdicts' in one for one in wrong)} |")
-    print(f"| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
+ evaluations of| kills of the suite | {count} |\n| runs that got through | {completed} |")
+ evaluations of| runs with other verdicts | {sum('verdicts' in one for one in wrong)} |")
+ evaluations of| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
     return wrong
 
 

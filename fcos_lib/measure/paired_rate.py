@@ -45,10 +45,10 @@ class DeviceFacts:
 
     clock_mhz: float | None = None
     temperature_c: float | None = None
-    power_w: float | None = None
-    memory_used_mb: int | None = None
     processes: tuple[str, ...] | None = None
     """Others on the device, e.g. `python (4711)`."""
+    power_w: float | None = None
+    memory_used_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
