@@ -104,7 +104,9 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     graph.add("Concat", ["nms/used_boxes", "nms/score_column"], dets, axis=2)
     model = graph.finish(contract, extra=contract.candidate_names)
     onnx.checker.check_model(model, full_check=True)
-    _check_ending(model, contract, {"NonMaxSuppression": 1, NMS_OPERATOR: 0}, [*contract.output_names, *contract.candidate_names])
+    _check_ending(
+        model, contract, {"NonMaxSuppression": 1, NMS_OPERATOR: 0}, [*contract.output_names, *contract.candidate_names]
+    )
     return model
 
 

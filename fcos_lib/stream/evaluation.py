@@ -14,9 +14,8 @@ from tqdm import tqdm
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.sessions import Detections, Outputs, Session
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.feed import Batch, Feed
+from fcos_lib.stream.feed import Batch, Feed, found_in
 from fcos_lib.stream.journal import Journal
-from fcos_lib.stream.letterbox import to_picture
 
 
 class MakeFeed(Protocol):
@@ -88,7 +87,7 @@ def detect_journaled(
                 break
             with feed(journal.claims(), session.contract, size, session.layout) as batches:
                 for batch in batches:
-                    journal.append(_found(batch, clock.run(session, batch)))
+                    journal.append(found_in(batch, clock.run(session, batch)))
                     inferred += len(batch.pictures)
                     bar.set_postfix_str(f"device {clock.busy or 0:.0%} busy", refresh=False)
                     bar.update(journal.recorded - bar.n)
@@ -103,11 +102,3 @@ def detect_journaled(
         busy=clock.busy,
     )
     return found, facts
-
-
-def _found(batch: Batch, outputs: Outputs) -> dict[int, Detections]:
-    found = {}
-    for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
-        seen = outputs.detections(slot)
-        found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
-    return found

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.sessions import Detections, Session
+from fcos_lib.sessions import Detections, Outputs, Session
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
@@ -147,10 +147,16 @@ def detect(session: Session, pictures: Sequence[Picture], contract: ModelContrac
     found: dict[int, Detections] = {}
     with Feed(_groups(pictures, size), contract, size, session.layout) as feed:
         for batch in feed:
-            outputs = session.run(batch.tensor)
-            for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
-                seen = outputs.detections(slot)
-                found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
+            found.update(found_in(batch, session.run(batch.tensor)))
+    return found
+
+
+def found_in(batch: Batch, outputs: Outputs) -> dict[int, Detections]:
+    """Detections of a batch's pictures by picture id, boxes in picture pixels."""
+    found = {}
+    for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+        seen = outputs.detections(slot)
+        found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
     return found
 
 
