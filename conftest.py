@@ -9,4 +9,5 @@ pytest_plugins = [
     "fixtures.throughput",
     "fixtures.verdicts",
     "fixtures.run",
+    "fixtures.gateproof",
 ]

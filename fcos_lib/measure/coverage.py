@@ -1,4 +1,4 @@
-"""Does every picture count exactly once? An average over other pictures than the annotated ones is another number."""
+"""Does every picture count exactly once, with its own results? An average over anything else is another number."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from fcos_lib.measure import Measurement
+from fcos_lib.measure.matching import PAIR_IOU, iou_matrix
 from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import Picture
+
+STRONG = 0.3
+"""Score of a detection that no rounding brings about or takes away."""
 
 
 def coverage(pictures: Sequence[Picture], detections: Mapping[int, Detections]) -> Measurement:
@@ -38,4 +42,29 @@ def coverage(pictures: Sequence[Picture], detections: Mapping[int, Detections]) 
         len(names),
         where,
         {**{what: len(found) for what, found in problems.items()}, "empty": empty},
+    )
+
+
+def unlike(reference: Mapping[int, Detections], found: Mapping[int, Detections]) -> Measurement:
+    """Pictures in which half of the strong detections of either side have no partner on the other: another picture's results.
+
+    Both by picture id, boxes in picture pixels. An average over thousands of pictures does not show two that were exchanged.
+    """
+    strange: dict[int, float] = {}
+    for number, seen in reference.items():
+        strong = alone = 0
+        for one, other in ((seen, found[number]), (found[number], seen)):
+            chosen = one.scores >= STRONG
+            same = one.labels[chosen][:, None] == other.labels[None]
+            partner = (same & (iou_matrix(one.boxes[chosen], other.boxes) >= PAIR_IOU)).any(axis=1)
+            strong, alone = strong + len(partner), alone + int((~partner).sum())
+        if alone and 2 * alone >= strong:
+            strange[number] = alone / strong
+    where = "; ".join(f"picture {number}: {share:.0%} without a partner" for number, share in list(strange.items())[:3])
+    return Measurement(
+        "pictures unlike the reference's",
+        float(len(strange)),
+        "pictures",
+        len(reference),
+        where + "; ..." * (len(strange) > 3),
     )

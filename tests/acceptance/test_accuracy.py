@@ -5,7 +5,7 @@ import pytest
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.coco_metrics import evaluate
 from fcos_lib.measure.coco_truth import read_truth
-from fcos_lib.measure.coverage import coverage
+from fcos_lib.measure.coverage import coverage, unlike
 from fcos_lib.measure.paired import paired_difference
 
 pytestmark = pytest.mark.accuracy
@@ -43,6 +43,7 @@ def test_the_candidate_reaches_the_limit(
         "accuracy",
         subject,
         counted,
+        (unlike(reference, shared), find_limit("accuracy", "unlike_reference")),
         *absolute,
         (difference, candidate_limit("paired", contract.name, "loss")),
         (difference, candidate_limit("paired", contract.name, "gain")),

@@ -4,6 +4,7 @@ import pytest
 
 from fcos_lib.measure.bias import bias, levels_of
 from fcos_lib.measure.causes import explain
+from fcos_lib.measure.independence import identical
 
 pytestmark = pytest.mark.consistency
 
@@ -33,6 +34,7 @@ def test_detections_match_the_reference(
         subject,
         (unexplained, candidate_limit("consistency", contract.name, "unexplained")),
         (explained, candidate_limit("consistency", contract.name, "explained")),
+        (identical(comparison.pairs), candidate_limit("consistency", contract.name, "identical")),
         *((one, candidate_limit("bias", contract.name, name)) for one, name in zip(biases, limits, strict=True)),
         stand_in=device.stand_in,
         files={"differences.txt": comparison.listing()},

@@ -60,8 +60,10 @@ def test_throughput_is_as_published(
     before = device_facts()
     outputs = benchmark.pedantic(timed, setup=next_batch, rounds=rounds, iterations=1, warmup_rounds=0)
     assert len(run_ms) == rounds, f"{len(run_ms)} rounds were timed, not {rounds}: is --benchmark-disable set?"
+    compute_ms = candidate.compute_ms()
+    assert len(compute_ms) == rounds, f"the runtime timed {len(compute_ms)} runs, not the {rounds} rounds of this test"
     facts = {"before": asdict(before), "after": asdict(device_facts())}
-    pure = images_per_second(batch_size, candidate.compute_ms())
+    pure = images_per_second(batch_size, compute_ms)
     pure = replace(pure, details=pure.details | facts)
     copies = images_per_second_with_copies(batch_size, run_ms)
     pictures = [candidate_sample.pictures[slot] for _, slots in timed_batches for slot in slots]

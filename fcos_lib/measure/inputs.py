@@ -1,0 +1,77 @@
+"""Is what the network gets what the recipe would have given it, and do boxes come back to where they were?
+
+Computed here a second time, as plainly as the recipe's `fcos_pth_preprocess.py` does it: reference and candidate share the
+stream's arithmetic, so they would agree about pictures that both see wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.measure import Measurement
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.feed import Batch
+from fcos_lib.stream.letterbox import to_picture
+
+
+def network_inputs(
+    batches: Iterable[Batch], contract: ModelContract, layout: InputLayout
+) -> tuple[Measurement, Measurement]:
+    """How many pictures of the batches are not the recipe's to the last bit, and the largest error of a box's way back (px).
+
+    The way back is that of a box around the middle half of each picture, sent to the network by the recipe's arithmetic.
+    """
+    wrong: list[str] = []
+    errors: dict[str, float] = {}
+    for batch in batches:
+        for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+            name = picture.path.name
+            expected, left, top, width, height = _as_in_the_recipe(picture, contract, layout)
+            differing = int((batch.tensor[slot] != expected).sum())
+            if differing:
+                wrong.append(f"{name} in {differing:,} of {expected.size:,} values")
+            box = np.array([[1, 1, 3, 3]]) / 4 * ([picture.width, picture.height] * 2)
+            there = box * ([width / picture.width, height / picture.height] * 2) + [left, top, left, top]
+            errors[name] = float(np.abs(to_picture(there.astype(np.float32), place) - box).max())
+    worst = max(errors, key=lambda name: errors[name], default="")
+    return (
+        Measurement(
+            "wrong network inputs",
+            float(len(wrong)),
+            "pictures",
+            len(errors),
+            "; ".join(wrong[:3]) + "; ..." * (len(wrong) > 3),
+        ),
+        Measurement("largest error of a box's way back", errors.get(worst, 0.0), "px", len(errors), worst),
+    )
+
+
+def _as_in_the_recipe(
+    picture: Picture, contract: ModelContract, layout: InputLayout
+) -> tuple[NDArray[Any], int, int, int, int]:
+    """The network's input, and where the picture lies in it: left, top, width, height. Needs a picture that can be read."""
+    pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
+    assert pixels is not None, f"{picture.path} cannot be read"
+    scale = min(contract.width / pixels.shape[1], contract.height / pixels.shape[0])
+    width, height = max(1, int(pixels.shape[1] * scale)), max(1, int(pixels.shape[0] * scale))
+    left, top = (contract.width - width) // 2, (contract.height - height) // 2
+    resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    uint8 = layout is InputLayout.UINT8_NHWC
+    around = contract.padding_bgr if uint8 else (0.0, 0.0, 0.0)
+    inside = resized if uint8 else resized.astype(np.float32) - np.array(contract.mean_bgr, np.float32)
+    whole = cv2.copyMakeBorder(
+        inside,
+        top,
+        contract.height - top - height,
+        left,
+        contract.width - left - width,
+        cv2.BORDER_CONSTANT,
+        value=around,
+    )
+    return whole if uint8 else whole.transpose(2, 0, 1), left, top, width, height

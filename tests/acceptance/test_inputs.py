@@ -1,0 +1,25 @@
+"""Promise: what the network sees in a picture is what the recipe shows it, and boxes come back to where they were."""
+
+import pytest
+
+from fcos_lib.judge.limits import find_limit
+from fcos_lib.measure.inputs import network_inputs
+from fcos_lib.stream.feed import Feed
+
+pytestmark = pytest.mark.contract
+
+SIZE = 5  # does not divide the sample, so that the last batch is not full
+
+
+def test_the_network_gets_what_the_recipe_gives_it(sample_pictures, contract, layout, judge):
+    """The sample through the feed of every evaluation, against plain arithmetic: reference and candidate share the former."""
+    groups = [sample_pictures[start : start + SIZE] for start in range(0, len(sample_pictures), SIZE)]
+    with Feed(groups, contract, SIZE, layout) as feed:
+        wrong, way_back = network_inputs(feed, contract, layout)
+    judge(
+        "contract",
+        "inputs",
+        (wrong, find_limit("inputs", "wrong")),
+        (way_back, find_limit("inputs", "way_back")),
+        stand_in=False,
+    )

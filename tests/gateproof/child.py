@@ -1,0 +1,155 @@
+"""How is one case run? The real suite as a process of its own, on its own copy of prepared artifacts, read from results.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tests.gateproof.case import ALL, REFUSED, Case, Outcome
+
+ROOT = Path(__file__).parents[2]
+PLUG = Path(__file__).parent / "plug"
+KEPT = ("onnx", "onnx-candidates", "om", "om-json", "references", "champions", "emulator")
+"""What a run takes over from the prepared folder; all of it is written once and renamed, so links do."""
+TIME_LIMIT = 400
+GREEN = ("PASS", "STAND-IN")
+
+
+class Child:
+    """Runs of the suite in one folder."""
+
+    def __init__(self, folder: Path, prepared: Path | None = None, without: Collection[str] = ()) -> None:
+        """`folder` gets the artifacts of `prepared`, except `without`."""
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.trace = folder / "trace"
+        self.trace.mkdir(parents=True)
+        for name in KEPT:
+            if prepared and name not in without and (prepared / name).is_dir():
+                shutil.copytree(prepared / name, self.artifacts / name, copy_function=_link, symlinks=True)
+
+    def run(
+        self,
+        *options: str,
+        marks: str = ALL,
+        batch_sizes: str = "4",
+        scenario: str = "",
+        defect: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """One run of the acceptance suite and what it came to. Without `defect` nothing is injected."""
+        results = self.artifacts / "results" / "results.json"
+        results.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "tests/acceptance", "-q", "-p", "no:cacheprovider", "-m", marks]
+        command += ["--npu", "emulated", "--batch-sizes", batch_sizes, f"--artifacts={self.artifacts}"]
+        command += [f"--benchmark-storage={self.folder / 'benchmarks'}", *options]
+        environ = _outer_environment() | {"FCOS_EMULATOR": scenario, **(environment or {})}
+        if defect:
+            paths = os.pathsep.join([str(PLUG), str(ROOT)])
+            environ |= {"PYTHONPATH": paths, "FCOS_DEFECT": defect, "FCOS_DEFECT_TRACE": str(self.trace)}
+        started = time.monotonic()
+        done = subprocess.run(
+            command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+        )
+        seconds = time.monotonic() - started
+        document = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+        red = red_gates(document)
+        return Outcome(
+            done.returncode, red, tuple(_gates(document)), tuple(sorted(self.trace.iterdir())), seconds, document,
+            done.stdout + done.stderr,
+        )  # fmt: skip
+
+    def verb(self, *arguments: str) -> str:
+        """What `python -m fcos_lib` prints for these arguments; it has to succeed."""
+        command = [sys.executable, "-m", "fcos_lib", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=_outer_environment(), capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def red_gates(document: Mapping[str, Any]) -> dict[str, str]:
+    """What each gate says that is not green, by `promise: measurement`; `REFUSED` if it failed before it could judge."""
+    red: dict[str, str] = {}
+    for verdict in document.get("verdicts", []):
+        if verdict["outcome"] not in GREEN and verdict["limit"]:
+            measured = verdict["measurement"]
+            said = (
+                f"{verdict['outcome']} {verdict['gate']}: {measured['value']} {measured['unit']}; {measured['where']}"
+            )
+            gate = f"{verdict['promise']}: {measured['name']}"
+            red[gate] = f"{red[gate]}\n{said}" if gate in red else said
+    for entry in document.get("unjudged", []):
+        red[REFUSED] = f"{red.get(REFUSED, '')}\n{entry['outcome']} {entry['test']}: {entry['message']}".strip()
+    return red
+
+
+def _gates(document: Mapping[str, Any]) -> Iterator[str]:
+    for verdict in document.get("verdicts", []):
+        if verdict["limit"]:
+            yield f"{verdict['promise']}: {verdict['measurement']['name']}"
+
+
+def run_case(case: Case, folder: Path, prepared: Path) -> tuple[Outcome, bool]:
+    """A case's run in a new folder, and whether its injection, if it has one, changed a byte."""
+    started = time.monotonic()
+    child = Child(folder, prepared, {*case.without, *([] if case.champion else ["champions"])})
+    further = case.arrange(child) if case.arrange else ()
+    outcome = child.run(
+        *case.options, *further,
+        marks=case.marks, batch_sizes=case.batch_sizes, scenario=case.scenario,
+        defect=case.name if case.injections else "", environment=dict(case.environment),
+    )  # fmt: skip
+    outcome = Outcome(
+        outcome.status, outcome.red, outcome.gates, outcome.traces, time.monotonic() - started, outcome.document,
+        outcome.output,
+    )  # fmt: skip
+    return outcome, any(path.name.startswith("changed-") for path in outcome.traces)
+
+
+def prepare(folder: Path, run_id: str) -> Path:
+    """Artifacts of an undisturbed run whose OM is the champion, made once by whichever worker of a run comes first.
+
+    What an earlier run left is used again, through the product's own store; it has to be green all the same.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared, stamp = folder / "artifacts", folder / "run_id"
+    with FileLock(folder / "lock"):
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == run_id:
+            return prepared
+        stamp.unlink(missing_ok=True)
+        for leftover in ("trace", "artifacts/champions", "artifacts/journal"):
+            shutil.rmtree(folder / leftover, ignore_errors=True)
+        child = Child(folder)
+        outcome = child.run()
+        assert outcome.status == 0, f"the undisturbed run is not green:\n{outcome.output}"
+        results = str(prepared / "results" / "results.json")
+        child.verb("accept", results, "--artifacts", str(prepared), "--why", "gate proof")
+        stamp.write_text(run_id, encoding="utf-8")
+    return prepared
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _outer_environment() -> dict[str, str]:
+    """The environment of a shell that never heard of CANN, of this pytest or of the emulator."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASCEND", "FCOS", "PYTEST_"))}
+    entries = kept.get("PATH", "").split(os.pathsep)
+    kept["PATH"] = os.pathsep.join(entry for entry in entries if "cann-stand-in" not in entry)
+    kept.pop("PYTHONPATH", None)
+    return kept

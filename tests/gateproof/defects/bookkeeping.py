@@ -1,0 +1,158 @@
+"""What can go wrong between right results and a right number? Pictures, categories, journals, kept artifacts."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.gateproof.case import REFUSED, Case, Injection
+from tests.gateproof.defects.network import COMPILE, OM_ONLY, edited, noisy
+from tests.gateproof.defects.pictures import ABSOLUTE, INPUTS
+
+EVALUATE, OPEN = "fcos_lib.stream.evaluation:detect_journaled", "fcos_lib.stream.dataset:open_dataset"
+ORDER = "fcos_lib.stream.decoder_pool:DecoderPool.order"
+OUTSIDE_THE_SAMPLE = 1004
+"""The id of the embedded dataset's fifth picture."""
+COUNTED, UNLIKE = "accuracy: pictures not counted once", "accuracy: pictures unlike the reference's"
+
+
+def _one_missing(result: Any, *_: Any, **__: Any) -> Any:
+    found, facts = result
+    return {number: one for number, one in found.items() if number != list(found)[7]}, facts
+
+
+def _one_twice(result: Any, *_: Any, **__: Any) -> Any:
+    found, facts = result
+    ids = [number for number, one in found.items() if len(one)]
+    return {**found, ids[7]: found[ids[8]]}, facts
+
+
+def _only_with_detections(result: Any, *_: Any, **__: Any) -> Any:
+    found, facts = result
+    return {number: one for number, one in found.items() if len(one)}, facts
+
+
+def _two_exchanged(result: Any, *_: Any, **__: Any) -> Any:
+    found, facts = result
+    one, other = [number for number, seen in found.items() if len(seen)][10:12]
+    return {**found, one: found[other], other: found[one]}, facts
+
+
+def places_exchanged(pool: Any, slots: Any, pictures: Any) -> Any:
+    """Two pictures that are no part of the sample get each other's slots."""
+    ids = [picture.id if picture else 0 for picture in pictures]
+    chosen = list(pictures)
+    if ids[:2] == [OUTSIDE_THE_SAMPLE, OUTSIDE_THE_SAMPLE + 1]:
+        chosen[:2] = chosen[1::-1]
+    return (pool, slots, chosen), {}
+
+
+def padding_first(pool: Any, slots: Any, pictures: Any) -> Any:
+    """The last batch begins with its unused slots."""
+    ordered = sorted(pictures, key=lambda picture: picture is not None)
+    return (pool, slots, ordered), {}
+
+
+def _categories_shifted(dataset: Any, *_: Any) -> Any:
+    ids = list(dataset.category_ids.values())
+    return replace(dataset, category_ids=dict(zip(dataset.category_ids, ids[1:] + ids[:1], strict=True)))
+
+
+def _reference_instead(outputs: Any, session: Any, batch: Any) -> Any:
+    return _reference_of(session).run(batch)
+
+
+def _reference_candidates_instead(outputs: Any, session: Any, batch: Any) -> Any:
+    return _reference_of(session).run_and_candidates(batch)
+
+
+def _reference_of(session: Any) -> Any:
+    return _reference(session.path.parents[2], session.contract)
+
+
+@cache
+def _reference(artifacts: Path, contract: Any) -> Any:
+    from fcos_lib.sessions import OnnxSession
+
+    (model,) = artifacts.glob("onnx/*/portable.onnx")
+    return OnnxSession(model, contract)
+
+
+def stale_om(child: Any) -> tuple[str, ...]:
+    """An earlier run, in which atc compiled other weights under the same key, leaves its OM in the store."""
+    before = child.run(marks="contract", defect="stale_om_writer")
+    assert any(path.name.startswith("changed-") for path in before.traces), before.output
+    assert before.status == 0, before.output
+    return ()
+
+
+def foreign_journal(child: Any) -> tuple[str, ...]:
+    """A shared journal that another OM has filled."""
+    options = ("--journal", str(child.folder / "journal"))
+    before = child.run(*options, marks="accuracy", scenario="om_slower=0")
+    assert before.status == 0, before.output
+    shutil.rmtree(child.artifacts / "om")
+    return options
+
+
+def changed_references(child: Any) -> tuple[str, ...]:
+    """Kept references whose boxes are a pixel off, in sound files."""
+    from fcos_lib.contract import SHAPES
+    from fcos_lib.stream.reference_record import read_record, write_record
+
+    for path in (child.artifacts / "references").rglob("*.npz"):
+        record = read_record(path, SHAPES)
+        assert record, f"{path} is no record"
+        moved = replace(record.detections, boxes=record.detections.boxes + np.float32(1))
+        path.unlink()
+        write_record(path, replace(record, detections=moved))
+    return ()
+
+
+def renamed_checkpoint(child: Any) -> tuple[str, ...]:
+    """A checkpoint whose name promises another content."""
+    from fixtures.settings import EMBEDDED_CHECKPOINT
+
+    path = child.folder / "fcos_shapes-0123abcd.pth"
+    shutil.copy2(EMBEDDED_CHECKPOINT, path)
+    return "--checkpoint", str(path)
+
+
+def _evaluated(name: str, what: str, result: Any, *gates: str, words: str = "") -> Case:
+    return Case(name, what, gates, words, (Injection(EVALUATE, "result", result),), marks="accuracy")
+
+
+CASES = (
+    _evaluated("picture_missing", "one picture has no results", _one_missing, COUNTED, words="1 without results"),
+    _evaluated("picture_twice", "one picture's results are used for another too", _one_twice, COUNTED,
+               words="1 with the results of another picture"),
+    _evaluated("only_with_detections", "pictures without a detection are left out", _only_with_detections, COUNTED,
+               words="without results"),
+    _evaluated("pictures_exchanged", "the results of two of 240 pictures are exchanged", _two_exchanged, UNLIKE),
+    Case("places_exchanged", "in one batch two pictures are in each other's slots", (UNLIKE,), "",
+         (Injection(ORDER, "arguments", places_exchanged),)),
+    Case("padding_first", "the last batch has its padding in front", (INPUTS, UNLIKE), "",
+         (Injection(ORDER, "arguments", padding_first),), options=("--pictures", "238")),
+    Case("categories_shifted", "every category has the next one's number", ("accuracy: mAP",), "reference",
+         (Injection(OPEN, "result", _categories_shifted),), marks=ABSOLUTE),
+    Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "another 'om'", marks="accuracy",
+         arrange=foreign_journal, without=OM_ONLY),
+    Case("stale_om", "the store serves an OM that was made from other weights",
+         ("consistency: unexplained differences",), "", arrange=stale_om, without=OM_ONLY, marks="contract or consistency"),
+    Case("references_changed", "kept references are one pixel off", (REFUSED,), "is not what onnxruntime computes now",
+         arrange=changed_references, marks="consistency"),
+    Case("checkpoint_renamed", "a checkpoint whose name promises another content", (REFUSED,), "0123abcd",
+         arrange=renamed_checkpoint, marks="contract"),
+    Case("reference_as_candidate", "the reference is compared with itself", ("consistency: identical detections",), "",
+         (Injection("fcos_lib.ascend.om_session:OmSession.run", "result", _reference_instead),
+          Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _reference_candidates_instead))),
+)  # fmt: skip
+WRITERS = (
+    Case("stale_om_writer", "the run that leaves the OM of `stale_om` behind", injections=(
+        Injection(COMPILE, "arguments", edited(partial(noisy, 0.02))),)),
+)  # fmt: skip

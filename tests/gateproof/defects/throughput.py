@@ -1,0 +1,70 @@
+"""What can make a rate wrong, or worse? A champion was accepted, and the emulator's device has a known rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gateproof.case import REFUSED, Case, Injection
+from tests.gateproof.defects.device import OUTPUTS, run_before
+
+RATE = "rate=500"
+AGAINST, HISTORY = "throughput: rate against champion", "throughput: pure rate against history"
+SESSION = "fcos_lib.ascend.om_session:OmSession"
+
+
+def _times_per_picture(result: Any, session: Any) -> Any:
+    return [value / session.batch for value in result]
+
+
+def kept_timings(original: Any, session: Any) -> int:
+    """Nothing is forgotten, so that the rounds that warm up count."""
+    return 0
+
+
+def cached(original: Any, session: Any, batch: Any) -> Any:
+    """A run whose input was seen before is not run."""
+    key = session.path, batch.tobytes()
+    if key not in _CACHE:
+        _CACHE[key] = original(session, batch)
+    return _CACHE[key]
+
+
+_CACHE: dict[Any, Any] = {}
+
+
+def eight_accepted_runs(child: Any) -> tuple[str, ...]:
+    """Eight calm runs that were accepted, and no champion."""
+    storage = child.folder / "benchmarks"
+    for _ in range(8):
+        run = child.run("-k", "published", marks="throughput", scenario=f"{RATE},jitter=0.3")
+        assert run.status == 0, run.output
+    child.verb(
+        "history", "--storage", str(storage), "accept", *map(str, sorted(storage.glob("0*.json"))), "--why", "calm"
+    )
+    return ()
+
+
+def slower(name: str, percent: float, *gates: str, words: str = "") -> Case:
+    """A new OM that takes this much longer than the champion, on a device of a known rate."""
+    what = f"the new OM is {percent:g} % slower than the champion"
+    scenario = f"{RATE},jitter=0.3,om_slower={percent:g}"
+    return Case(
+        name, what, gates, words, marks="throughput", scenario=scenario, without=("om", "om-json"), champion=True
+    )
+
+
+CASES = (
+    slower("slower_3", 3, AGAINST),
+    slower("slower_8", 8, AGAINST),
+    slower("faster_40", -40, AGAINST, words="too fast"),
+    Case("time_per_picture", "the runtime's times are taken for those of one picture", (HISTORY,), "too fast",
+         (Injection(f"{SESSION}.compute_ms", "result", _times_per_picture),), marks="throughput",
+         scenario=f"{RATE},jitter=0.3", arrange=eight_accepted_runs),
+    Case("warm_up_counted", "the rounds that warm up are timed as well", (REFUSED,), "the runtime timed 4 runs, not the 3",
+         (Injection(f"{SESSION}.reset_timings", "instead", kept_timings),), marks="throughput", scenario=RATE),
+    Case("results_cached", "a batch that was seen before is not run", (REFUSED,), "the runtime timed 2 runs, not the 3",
+         (Injection(f"{SESSION}.run", "instead", cached),), marks="throughput", scenario=RATE),
+    Case("run_before_while_timed", "each run returns the results of the run before it",
+         ("throughput: unexplained differences while timed",), "", (Injection(OUTPUTS, "result", run_before()),),
+         marks="throughput", scenario=RATE),
+)  # fmt: skip

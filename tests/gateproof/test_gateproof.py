@@ -1,0 +1,69 @@
+"""Does every gate fire on the defect that it is there for, and stay green where nothing is wrong?
+
+Each case is one run of the real suite in a process of its own; the defect sits in a public function of the pipeline, and the
+gates know nothing of it. `pytest -m gateproof` runs all, `pytest -m gateproof -k bgr_rgb` one.
+"""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from fixtures.options import settings
+from tests.gateproof.case import verdict_on
+from tests.gateproof.catalogue import CONTROLS, DEFECTS
+from tests.gateproof.child import prepare, run_case
+
+pytestmark = pytest.mark.gateproof
+
+
+@pytest.fixture(scope="session")
+def prepared(request, run_id):
+    """Artifacts of an undisturbed run, whose OM is the champion."""
+    return prepare(settings(request.config).artifacts / "gateproof", run_id)
+
+
+@pytest.fixture
+def own_cores(prepared):
+    """Under -n every worker's runs keep to cores of their own: onnxruntime's threads spin, and would take turns with others'."""
+    cores = sorted(os.sched_getaffinity(0))
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    own = cores[int(worker[2:]) :: int(workers)] if worker else []
+    os.sched_setaffinity(0, own or cores)
+    yield
+    os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture
+def proof(prepared, own_cores, tmp_path, record_property):
+    """Run a case, note what came of it, and fail with the suite's own output unless it is what the case says."""
+
+    def run(case):
+        outcome, changed = run_case(case, tmp_path / "run", prepared)
+        verdict = verdict_on(case, outcome, changed)
+        facts = {
+            "name": case.name, "what": case.what, "control": case.control, "named": case.gates, "verdict": verdict,
+            "red": outcome.red, "judged": sorted(set(outcome.gates)), "exit_status": outcome.status,
+            "processes": len({path.name.partition("-")[2] for path in outcome.traces}),
+            "seconds": round(outcome.seconds, 1),
+        }  # fmt: skip
+        record_property("gateproof", json.dumps(facts))
+        if verdict not in ("caught", "green"):
+            said = "\n".join(f"  {gate}: {text[:600]}" for gate, text in outcome.red.items())
+            pytest.fail(f"{case.name} ({case.what}): {verdict}\n{said}\n{outcome.output[-6000:]}", pytrace=False)
+        shutil.rmtree(tmp_path / "run")
+
+    return run
+
+
+@pytest.mark.parametrize("case", DEFECTS, ids=lambda case: case.name)
+def test_a_defect_is_caught(case, proof):
+    """The gates that the case names are red, say what is wrong, and the run's exit status is not 0."""
+    proof(case)
+
+
+@pytest.mark.parametrize("case", CONTROLS, ids=lambda case: case.name)
+def test_a_harmless_change_stays_green(case, proof):
+    """Every gate is green and the exit status is 0."""
+    proof(case)
