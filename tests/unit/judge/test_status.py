@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcos_lib.errors import AtcError, CheckpointError, DeviceError, SessionError, StoreError
+from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.status import counted, exit_status, outcome_of
 from fcos_lib.judge.verdict import Outcome, decide
@@ -45,13 +45,14 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
         (DeviceError("x"), INFRA),
         (AtcError("x"), INFRA),
         (StoreError("x"), INFRA),
+        (FeedError("x"), INFRA),
         (SessionError("x"), FAIL),
         (CheckpointError("x"), FAIL),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_is_the_machines_or_the_models(error, outcome):
-    """The device, the compiler and the disk are the machine; a wrong tensor is the model."""
+    """The device, the compiler, the disk and the feed are the machine; a wrong tensor is the model."""
     assert outcome_of(error) is outcome
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from fcos_lib.judge.limits import FILE, Limit, all_limits, find_limit
-from fcos_lib.judge.verdict import Outcome, close_pair, decide, paragraph
+from fcos_lib.judge.verdict import Outcome, Verdict, close_pair, decide, paragraph
 from fcos_lib.measure import Measurement
 
 AT_LEAST = Limit("accuracy.x", 0.359, True, "AP", "a paper")
@@ -144,6 +144,13 @@ def test_a_test_passes_for_pass_stand_in_and_what_is_only_recorded(value, n, lim
     """A number without a limit is recorded, if it was measured at all."""
     verdict = decide("accuracy", "batch8", measured(value, n), limit, stand_in=stand_in)
     assert verdict.green is green, verdict
+
+
+@pytest.mark.parametrize("outcome", list(Outcome), ids=lambda outcome: outcome.name)
+def test_only_what_was_found_good_is_green(outcome):
+    """Against a limit: a machine that failed is no success of the model, nor is a number that could not be judged."""
+    verdict = Verdict("accuracy", "batch8", outcome, measured(0.36), AT_LEAST, stand_in=False)
+    assert verdict.green is (outcome in (Outcome.PASS, Outcome.STAND_IN))
 
 
 def test_a_verdict_keeps_what_it_was_made_of():

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,28 @@ def generated(seed, first_id=1):
         found[picture] = detections([rows[i] for i in random.permutation(len(rows))])
     order = random.permutation(len(annotations))
     return [annotations[i] for i in order], found
+
+
+def test_the_twelve_are_named_in_pycocotools_order(tmp_path, capsys):
+    """As its own summary prints them: AP or AR, over which IoU, for which sizes, of how many detections."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    opened = write_dataset(tmp_path / "coco", [annotation(1, 1, "cat", [0, 0, 9, 9])], [1])
+    truth = COCO(str(opened.annotations))
+    evaluation = COCOeval(truth, truth.loadRes(np.array([[1, 0, 0, 9, 9, 0.5, CATEGORIES["cat"]]])), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    capsys.readouterr()
+    evaluation.summarize()
+    printed = re.findall(r"\((A[PR])\) @\[ IoU=(\S+) +\| area= *(\w)\w* \| maxDets= *(\d+)", capsys.readouterr().out)
+    names = []
+    for kind, iou, area, most in printed:
+        size = "" if area == "a" else area
+        count = most if kind == "AR" and not size else ""
+        names.append(f"{kind}{'' if ':' in iou else iou[-2:]}{size}{count}")
+    assert ("mAP", *names[1:]) == TWELVE
+    assert names[0] == "AP"
 
 
 @pytest.fixture(scope="module")

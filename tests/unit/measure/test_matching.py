@@ -206,6 +206,12 @@ def test_scores_that_could_not_differ_more_add_nothing():
     assert found.pairs.tolist() == [[0, 0]]
 
 
+def test_an_equal_score_does_not_make_up_for_a_worse_box():
+    """Scores decide between equal boxes and no others: an IoU that is better by 0.01 wins."""
+    found = pair(detections(row(0, 0.9)), detections(row(5, 0.1), row(5.6, 0.9)))
+    assert found.pairs.tolist() == [[0, 0]]
+
+
 def test_of_equal_boxes_the_nearest_score_is_the_partner():
     """And a score that is no number is the last choice."""
     reference = detections((0, 0, 10, 10, 0.9, 1))

@@ -100,6 +100,10 @@ def test_the_workspace_is_kept_from_picture_to_picture():
 
 def test_threads_do_not_write_into_each_others_pictures():
     """What is kept between pictures is kept per thread."""
+    mine = _workspace(geometry(640, 480, SHAPES), SHAPES)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(_workspace, geometry(640, 480, SHAPES), SHAPES).result()
+    assert not any(np.shares_memory(one, another) for one, another in zip(mine, other, strict=True))
     pictures = [noise((640 - 40 * number, 300 + 60 * number), number) for number in range(4)]
     tensors = np.empty(SHAPES.input_shape(4), np.float32)
     with ThreadPoolExecutor(4) as pool:
@@ -135,6 +139,18 @@ def test_boxes_return_to_picture_pixels():
     outside = np.array([[-50, -50, 500, 500]], np.float32)
     np.testing.assert_array_equal(to_picture(outside, place), [[0, 0, 640, 480]])
     assert to_picture(outside, place).dtype == np.float32
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_the_corners_of_the_picture_come_back(size):
+    """What the picture takes up in the network input is the whole picture again, its middle the middle: each axis has its own scale."""
+    place = geometry(*size, SHAPES)
+    (width, height), (left, top) = size, (place.left, place.top)
+    right, bottom = left + place.resized[0], top + place.resized[1]
+    network = np.array([[left, top, right, bottom], [left, top, (left + right) / 2, (top + bottom) / 2]], np.float32)
+    np.testing.assert_allclose(
+        to_picture(network, place), [[0, 0, width, height], [0, 0, width / 2, height / 2]], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (1333, 800), (51, 50), (2000, 3)])
