@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: accept test check format clean
+.PHONY: accept test check format mutation clean
 
 accept: $(READY)  ## the acceptance suite with its verdict
 	$(VENV)/bin/pytest tests/acceptance
@@ -18,6 +18,12 @@ check: $(READY)  ## ruff and mypy
 
 format: $(READY)
 	$(VENV)/bin/ruff format .
+
+mutation: $(READY)  ## does some test fail for each small change of the code that judges? half an hour; docs/mutation.md
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: mutmut==3.8.1
+	rm -rf mutants
+	$(VENV)/bin/python -m mutmut run
+	$(VENV)/bin/python -m mutmut results
 
 clean:  ## remove artifacts and caches, keep .venv
 	rm -rf .artifacts .pytest_cache .mypy_cache .ruff_cache

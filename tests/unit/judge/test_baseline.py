@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.judge.baseline import LEAST_RUNS, judge_against_history
@@ -49,6 +49,63 @@ def test_fitting_into_scattered_runs_means_nothing():
     assert judge_against_history(20.0, SCATTERED).outcome is Outcome.FAIL
 
 
+@pytest.mark.parametrize(
+    ("new", "earlier", "outcome", "reason"),
+    [
+        (58.0, STEADY, Outcome.PASS, "The rate is +0.0 % against the median of 8 earlier runs, within the 56.26 to 59.79 expected."),
+        (52.2, STEADY, Outcome.FAIL, "The rate is -10.0 % against the median of 8 earlier runs; 56.26 to 59.79 was to be expected."),
+        (63.8, STEADY, Outcome.PASS, "The rate is +10.0 % against the median of 8 earlier runs, a gain beyond the 56.26 to 59.79 expected."),
+        (
+            87.0, STEADY, Outcome.NO_VERDICT,
+            "The rate is +50.0 % against the median of 8 earlier runs, too fast by more than 25 % to be believed: check that the work is the same.",
+        ),
+        (57.0, SCATTERED, Outcome.NO_VERDICT, "Earlier runs scatter by ±68.9 %, too much to see a change of 3 %."),
+        (58.0, STEADY[1:], Outcome.NO_VERDICT, "There are 7 earlier runs with this fingerprint, and 8 are needed."),
+        (0.0, STEADY, Outcome.NO_VERDICT, "A rate is not a positive number."),
+    ],
+    ids=["within", "slower", "a gain", "too fast", "scattered", "too few", "no rate"],
+)  # fmt: skip
+def test_the_reason_is_a_sentence_with_its_numbers(new, earlier, outcome, reason):
+    """As it is printed; without a range to expect both ends are NaN, and the runs are counted all the same."""
+    found = judge_against_history(new, earlier)
+    assert (found.outcome, found.reason, found.n) == (outcome, reason, len(earlier))
+    told = "There are" not in reason and "positive" not in reason
+    assert (math.isfinite(found.low), math.isfinite(found.high)) == (told, told)
+
+
+@pytest.mark.parametrize(("n", "student"), [(8, 3.49948), (10, 3.24984), (12, 3.10581), (20, 2.86093)])
+def test_what_is_expected_follows_from_the_spread_of_the_earlier_runs(n, student):
+    """Student's 99.5 % point from the table, times the deviation that the median of theirs stands for, with the median's own error."""
+    earlier = [100 * math.exp(sign * 0.02) for sign in (-1, 1)] * (n // 2)
+    reach = student * 1.4826 * 0.02 * math.sqrt(1 + math.pi / (2 * n))
+    found = judge_against_history(100.0, earlier)
+    assert math.log(found.low / 100) == pytest.approx(-reach, rel=1e-5)
+    assert math.log(found.high / 100) == pytest.approx(reach, rel=1e-5)
+
+
+def test_the_ends_of_what_is_expected_are_expected():
+    """And a rate that is faster by exactly what is still believed is believed."""
+    found = judge_against_history(58.0, STEADY)
+    assert "within" in judge_against_history(found.low, STEADY).reason
+    assert "within" in judge_against_history(found.high, STEADY).reason
+    assert judge_against_history(math.nextafter(found.low, 0), STEADY).outcome is Outcome.FAIL
+    assert judge_against_history(1.25, [1.0] * LEAST_RUNS).outcome is Outcome.PASS
+    assert judge_against_history(1.2501, [1.0] * LEAST_RUNS).outcome is Outcome.NO_VERDICT
+
+
+def test_a_gain_within_a_wide_spread_is_not_too_fast():
+    """What is too fast to be believed begins no earlier than what was to be expected ends."""
+    assert "scatter" in judge_against_history(85.0, SCATTERED).reason
+
+
+def test_runs_may_scatter_by_twice_the_floor():
+    """A little less shows a change of the floor, a little more shows nothing."""
+    for share, outcome in ((0.99, Outcome.PASS), (1.01, Outcome.NO_VERDICT)):
+        wide = share * 2 * -math.log(0.97) / (3.49948 * 1.4826 * math.sqrt(1 + math.pi / 16))
+        earlier = [100 * math.exp(sign * wide) for sign in (-1, 1)] * 4
+        assert judge_against_history(100.0, earlier).outcome is outcome, f"{share} of twice the floor"
+
+
 def test_one_odd_run_in_the_past_changes_little():
     """A run at half the rate neither moves the median nor widens what is expected."""
     assert judge_against_history(56.0, [*STEADY, 29.0]).outcome is Outcome.FAIL
@@ -61,6 +118,7 @@ def test_what_is_no_rate_is_no_verdict(wrong):
     assert judge_against_history(58.0, [*STEADY, wrong]).outcome is Outcome.NO_VERDICT
 
 
+@settings(deadline=None)
 @given(
     new=st.floats(30, 90),
     earlier=st.lists(st.floats(40, 70), min_size=LEAST_RUNS, max_size=20),
@@ -80,6 +138,7 @@ def test_neither_the_unit_nor_the_order_matters(new, earlier, unit, order):
     assert again.outcome is found.outcome or near_an_end
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(40, 70), min_size=LEAST_RUNS, max_size=20))
 def test_the_floor_is_the_least_that_counts(earlier):
     """Identical earlier runs never make a hair's breadth a regression."""

@@ -2,16 +2,19 @@
 
 import json
 import math
+import os
+import re
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from pytest_benchmark.logger import Logger
 from pytest_benchmark.storage.file import FileStorage
 
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.judge.history import ACCEPTED, FILE_LIMIT, read_run, read_runs, run_of, run_of_dict, save_run
+from fcos_lib.judge.history import ACCEPTED, FILE_LIMIT, new_run_id, read_run, read_runs, run_of, run_of_dict, save_run
 from tests.unit.judge.history_runs import EMULATED, HERE, document, rate, run, write
 
 
@@ -127,6 +130,71 @@ def test_runs_come_in_the_order_of_their_time(tmp_path):
     (tmp_path / ACCEPTED).write_text("{}")
     assert [each.run_id for each in read_runs(tmp_path)] == ["run-00001", "run-00002", "run-00003"]
     assert read_runs(tmp_path / "nothing") == []
+
+
+def test_a_foreign_file_does_not_hide_the_runs_after_it(tmp_path):
+    """Other people's benchmarks and the baseline may lie anywhere between ours."""
+    write(tmp_path, 1, rate(58.0))
+    (tmp_path / "0002_x.json").write_text('{"benchmarks": []}')
+    (tmp_path / ACCEPTED).write_text("{}")
+    write(tmp_path, 3, rate(57.0))
+    write(tmp_path / "z", 4, rate(56.0))
+    assert [each.run_id for each in read_runs(tmp_path)] == ["run-00001", "run-00003", "run-00004"]
+
+
+def test_runs_of_the_same_time_come_in_the_order_of_their_ids(tmp_path):
+    """Whatever their files are called."""
+    for name, number in (("0001_x", 2), ("0002_x", 1)):
+        data = {**document(number, rate(58.0)), "datetime": "2024-01-01"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    assert [each.run_id for each in read_runs(tmp_path)] == ["run-00001", "run-00002"]
+
+
+def test_the_id_of_a_run_is_its_time_its_process_and_chance(monkeypatch):
+    """In UTC, so that ids of several machines sort; no two are equal."""
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 1, 14, 5, 9, 0, 0, 0)))
+    assert re.fullmatch(rf"20261101T140509Z-{os.getpid()}-[0-9a-f]{{8}}", new_run_id())
+    assert new_run_id() != new_run_id()
+
+
+def test_names_tell_series_and_recipes_apart():
+    """The series by batch size and part of the way, the recipe by all else that is set; the emulator's begins with STAND-IN."""
+    series = rate(1.0, 64, timed="end to end").series
+    assert series.label == "batch64 end to end"
+    assert series.recipe_label == "coco_r50 on Ascend310P3, force_fp16, float32 NCHW"
+    full = rate(1.0, stand_in=True, op_select_implmode="high_precision", dynamic_batch="1,8", atc_options="-O3").series
+    assert full.recipe_label == (
+        "STAND-IN coco_r50 on Ascend310P3, force_fp16, float32 NCHW, high_precision, profiles 1,8, -O3"
+    )
+    assert rate(1.0).series.recipe == series.recipe, "batch size and part of the way are left open"
+    assert rate(1.0).series.recipe != full.recipe
+
+
+def test_a_run_is_saved_where_no_folder_was_with_all_that_pytest_benchmark_knows(tmp_path):
+    """One value a line, whole; what JSON has no word for becomes text instead of an error, as pytest-benchmark has it."""
+    data = document(1, rate(58.0))
+    data["machine_info"]["cpu"] = {1}
+    path = save_run(tmp_path / "new" / "store", data)
+    text = path.read_text()
+    assert json.loads(text) == {**data, "machine_info": {**data["machine_info"], "cpu": "UNSERIALIZABLE[{1}]"}}
+    assert text.endswith("}\n")
+    assert text.count("\n") > 50, "a person can read it, and git can compare it"
+    assert read_run(path).rates == (rate(58.0),)
+
+
+def test_numbers_of_files_end_at_9999(tmp_path):
+    """pytest-benchmark finds four digits only; the id keeps the names apart."""
+    write(tmp_path, 9998, rate(58.0))
+    names = [save_run(tmp_path, document(number, rate(58.0))).name for number in (1, 2)]
+    assert [name[:5] for name in names] == ["9999_", "9999_"]
+    assert len(read_runs(tmp_path)) == 3
+
+
+def test_a_series_that_was_not_timed_has_no_rate():
+    """Asked of a run."""
+    found = run(1, rate(58.0), rate(45.0, 64))
+    assert found.rate(rate(1.0, 64).series) == rate(45.0, 64)
+    assert found.rate(rate(1.0, 32).series) is None
 
 
 def test_writers_at_the_same_moment_do_not_collide(tmp_path):

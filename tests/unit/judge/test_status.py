@@ -2,9 +2,11 @@
 
 import pytest
 
-from fcos_lib.errors import AtcError, CheckpointError, DeviceError, SessionError, StoreError
-from fcos_lib.judge.status import exit_status, outcome_of
-from fcos_lib.judge.verdict import Outcome
+from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError
+from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.status import counted, exit_status, outcome_of
+from fcos_lib.judge.verdict import Outcome, decide
+from fcos_lib.measure import Measurement
 
 PASS, FAIL, NONE, STAND_IN, INFRA = (
     Outcome.PASS, Outcome.FAIL, Outcome.NO_VERDICT, Outcome.STAND_IN, Outcome.INFRA,
@@ -43,11 +45,24 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
         (DeviceError("x"), INFRA),
         (AtcError("x"), INFRA),
         (StoreError("x"), INFRA),
+        (FeedError("x"), INFRA),
         (SessionError("x"), FAIL),
         (CheckpointError("x"), FAIL),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_is_the_machines_or_the_models(error, outcome):
-    """The device, the compiler and the disk are the machine; a wrong tensor is the model."""
+    """The device, the compiler, the disk and the feed are the machine; a wrong tensor is the model."""
     assert outcome_of(error) is outcome
+
+
+def test_what_a_test_only_records_beside_its_limits_does_not_count():
+    """A number without a limit is NO VERDICT and would turn the run to 7; where it is all that a test has, it does."""
+    number = Measurement("rate", 58.0, "images/s", 20)
+    bound = Limit("throughput.x", 55.0, True, "images/s", "a paper")
+    judged = decide("throughput", "batch8", number, bound, stand_in=False)
+    recorded = decide("throughput", "batch8", number, None, stand_in=False)
+    assert counted(iter([("a", judged), ("a", recorded)])) == [PASS], "recorded beside a limit of the same test"
+    assert counted(iter([("a", judged), ("b", recorded)])) == [PASS, NONE], "another test's limit is none of its own"
+    assert counted(iter([("a", recorded), ("a", recorded)])) == [NONE, NONE]
+    assert counted(iter([])) == []

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -100,6 +101,28 @@ def generated(seed, first_id=1):
     return [annotations[i] for i in order], found
 
 
+def test_the_twelve_are_named_in_pycocotools_order(tmp_path, capsys):
+    """As its own summary prints them: AP or AR, over which IoU, for which sizes, of how many detections."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    opened = write_dataset(tmp_path / "coco", [annotation(1, 1, "cat", [0, 0, 9, 9])], [1])
+    truth = COCO(str(opened.annotations))
+    evaluation = COCOeval(truth, truth.loadRes(np.array([[1, 0, 0, 9, 9, 0.5, CATEGORIES["cat"]]])), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    capsys.readouterr()
+    evaluation.summarize()
+    printed = re.findall(r"\((A[PR])\) @\[ IoU=(\S+) +\| area= *(\w)\w* \| maxDets= *(\d+)", capsys.readouterr().out)
+    names = []
+    for kind, iou, area, most in printed:
+        size = "" if area == "a" else area
+        count = most if kind == "AR" and not size else ""
+        names.append(f"{kind}{'' if ':' in iou else iou[-2:]}{size}{count}")
+    assert ("mAP", *names[1:]) == TWELVE
+    assert names[0] == "AP"
+
+
 @pytest.fixture(scope="module")
 def dataset():
     """The embedded default."""
@@ -190,14 +213,26 @@ def test_a_weighted_picture_is_so_many_pictures(tmp_path, seed):
 
 
 def test_several_weightings_at_once_are_the_same_as_one_by_one(dataset, perfect):
-    """The bootstrap computes many at a time."""
+    """The bootstrap computes many at a time; in one of a single picture most classes have no object, in one of none no class has."""
     matches = match(read_truth(dataset), SHAPES, shaken(perfect, 3))
     weights = np.random.default_rng(0).integers(0, 3, (5, len(perfect)))
+    weights = np.vstack([weights, np.eye(len(perfect), dtype=int)[:5], np.zeros_like(weights[:1])])
     together = averages(matches, weights)
+    assert together.twelve.shape == (12, len(weights))
+    assert np.isnan(together.per_class[:, 5:10]).any(), "some class is missing in some picture"
+    assert np.isnan(together.twelve[:, -1]).all()
     for index, row in enumerate(weights):
         alone = averages(matches, row[None])
         np.testing.assert_allclose(together.twelve[:, index], alone.twelve[:, 0], rtol=0, atol=1e-14)
         np.testing.assert_allclose(together.per_class[:, index], alone.per_class[:, 0], rtol=0, atol=1e-14)
+
+
+def test_without_weights_every_picture_counts_once(dataset, perfect):
+    """One weighting, the numbers of record."""
+    matches = match(read_truth(dataset), SHAPES, shaken(perfect, 3))
+    once, ones = averages(matches), averages(matches, np.ones((1, len(perfect))))
+    np.testing.assert_array_equal(once.twelve, ones.twelve)
+    np.testing.assert_array_equal(once.per_class, ones.per_class)
 
 
 def test_the_truth_scores_one(dataset, perfect):
@@ -207,6 +242,24 @@ def test_the_truth_scores_one(dataset, perfect):
     assert measured.n == len(dataset.pictures)
     assert set(measured.details["numbers"]) == set(TWELVE)
     assert set(measured.details["per_class"]) == set(SHAPES.classes)
+
+
+def test_the_measurement_names_the_lowest_class(tmp_path):
+    """The number of record with its unit, over how many pictures, and the class to look at first; a class without objects is none."""
+    box = [10, 10, 50, 50]
+    opened = write_dataset(
+        tmp_path / "coco",
+        [annotation(1, 1, "cat", box), annotation(2, 1, "dog", box), annotation(3, 2, "dog", box)],
+        [1, 2],
+    )
+    rows = [[10, 10, 60, 60, 0.9, 0], [10, 10, 60, 60, 0.8, 1]]
+    measured = evaluate(opened, CONTRACT, {1: detections(rows), 2: detections([])})
+    half = 51 / 101  # of the recalls 0, 0.01 ... 1 the first 51 are reached
+    assert (measured.name, measured.unit, measured.n) == ("mAP", "AP", 2)
+    assert measured.value == measured.details["numbers"]["mAP"] == pytest.approx((1 + half) / 2)
+    assert measured.details["per_class"] == {"cat": pytest.approx(1.0), "dog": pytest.approx(half)}
+    assert measured.where == "lowest class: dog 0.505"
+    assert (measured.details["detections"], measured.details["empty_pictures"]) == (2, 1)
 
 
 def test_coverage_is_recorded(dataset, perfect):

@@ -1,13 +1,14 @@
 """The letterbox follows the recipe's arithmetic, and boxes find their way back."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from fcos_lib.contract import COCO_R50, SHAPES, InputLayout
-from fcos_lib.stream.letterbox import blank, clear, geometry, letterbox, letterbox_uint8, to_picture
+from fcos_lib.stream.letterbox import _workspace, blank, clear, geometry, letterbox, letterbox_uint8, to_picture
 
 SIZES = [
     *[(640, 480), (480, 640), (427, 256), (333, 500), (1333, 800), (1334, 801), (51, 50), (2000, 3), (3, 2000)],
@@ -72,8 +73,37 @@ def test_what_came_before_leaves_no_trace():
             np.testing.assert_array_equal(out, recipe(noise(size, seed), contract), f"{size} for {contract.name}")
 
 
+@pytest.mark.parametrize(
+    "first",
+    [{"height": 128}, {"height": 512}, {"width": 200}, {"width": 800}, {"height": 427, "width": 256}],
+    ids=["lower", "higher", "narrower", "wider", "turned"],
+)
+def test_another_network_gets_a_workspace_of_its_own(first):
+    """Whatever it shares with the one before: the width, the height, or only their product."""
+    contracts = [replace(SHAPES, **first), SHAPES]
+    for contract in [*contracts, *contracts]:
+        out = np.empty(contract.input_shape(1)[1:], np.float32)
+        letterbox(noise((500, 480)), contract, out)
+        np.testing.assert_array_equal(out, recipe(noise((500, 480)), contract))
+
+
+def test_the_workspace_is_kept_from_picture_to_picture():
+    """As large as one network needs it: asking the system for memory again costs more than the arithmetic."""
+    wide, high = (_workspace(geometry(*size, SHAPES), SHAPES) for size in ((640, 200), (200, 640)))
+    for room, strip in (wide, high):
+        assert (room.dtype, strip.dtype, strip.shape) == (np.uint8, np.float32, (96, SHAPES.width))
+        assert room.base.size == 3 * SHAPES.height * SHAPES.width, "no more is kept than the network can take"
+    assert (wide[0].shape, high[0].shape) == ((133, 427, 3), (256, 80, 3))
+    assert np.shares_memory(wide[0], high[0])
+    assert np.shares_memory(wide[1], high[1])
+
+
 def test_threads_do_not_write_into_each_others_pictures():
     """What is kept between pictures is kept per thread."""
+    mine = _workspace(geometry(640, 480, SHAPES), SHAPES)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(_workspace, geometry(640, 480, SHAPES), SHAPES).result()
+    assert not any(np.shares_memory(one, another) for one, another in zip(mine, other, strict=True))
     pictures = [noise((640 - 40 * number, 300 + 60 * number), number) for number in range(4)]
     tensors = np.empty(SHAPES.input_shape(4), np.float32)
     with ThreadPoolExecutor(4) as pool:
@@ -108,6 +138,19 @@ def test_boxes_return_to_picture_pixels():
     np.testing.assert_allclose(to_picture(network, place), picture_box, atol=1e-3)
     outside = np.array([[-50, -50, 500, 500]], np.float32)
     np.testing.assert_array_equal(to_picture(outside, place), [[0, 0, 640, 480]])
+    assert to_picture(outside, place).dtype == np.float32
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_the_corners_of_the_picture_come_back(size):
+    """What the picture takes up in the network input is the whole picture again, its middle the middle: each axis has its own scale."""
+    place = geometry(*size, SHAPES)
+    (width, height), (left, top) = size, (place.left, place.top)
+    right, bottom = left + place.resized[0], top + place.resized[1]
+    network = np.array([[left, top, right, bottom], [left, top, (left + right) / 2, (top + bottom) / 2]], np.float32)
+    np.testing.assert_allclose(
+        to_picture(network, place), [[0, 0, width, height], [0, 0, width / 2, height / 2]], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (1333, 800), (51, 50), (2000, 3)])
@@ -128,7 +171,9 @@ def test_bytes_lie_where_floats_do(size, contract):
 
 def test_a_blank_batch_is_all_padding():
     """Zeros for floats, the mean for bytes: what a letterbox puts around a picture."""
-    assert not blank(SHAPES, 2).any()
+    floats = blank(SHAPES, 2)
+    assert (floats.shape, floats.dtype) == ((2, 3, 256, 427), np.float32)
+    assert not floats.any()
     pixels = blank(SHAPES, 2, InputLayout.UINT8_NHWC)
     assert (pixels.shape, pixels.dtype) == ((2, 256, 427, 3), np.uint8)
     assert pixels.flags.c_contiguous
