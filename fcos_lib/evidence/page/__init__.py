@@ -50,16 +50,13 @@ def render(document: Mapping[str, Any], room: int = _FOR_PICTURES) -> str:
         tag("a", "Skip to the verdicts", href="#verdicts", class_="skip"),
         _banner() if stand_in else None,
         tag("header", _header(document, found, word, stand_in), class_=slug(word)),
-        tag("nav", tag("ul", [tag("li", tag("a", name, href=f"#{slug(name)}")) for name, _ in sections]), aria_label="Sections"),
+        _contents([name for name, _ in sections]),
         tag("main", [_section(name, content, stand_in) for name, content in sections]),
         tag("footer", "Made from results.json alone. Figures and verdicts are those of the run."),
         jpegs.definitions(),
-        tag("dialog", tag("form", tag("button", "‹", type="button", value="-1", aria_label="Previous picture"),
-            tag("button", "›", type="button", value="1", aria_label="Next picture"), tag("button", "Close", value="close"), method="dialog"),
-            tag("p", f"STAND-IN: {STAND_IN}", class_="stand-in-line") if stand_in else None, tag("div", class_="stage"),
-            aria_label="Enlarged picture", id="enlarged"),
+        _dialog(stand_in),
         _watermark() if stand_in else None,
-    )  # fmt: skip
+    )
     page = _document(title, body, "stand-in-run" if stand_in else "")
     excess = len(page.encode()) - MOST_BYTES
     if excess > 0 and room > 0:
@@ -190,6 +187,24 @@ def _section(name: str, content: Markup, stand_in: bool) -> Markup:
         class_=f"part {slug(name)}",
         aria_labelledby=slug(name),
     )
+
+
+def _contents(names: list[str]) -> Markup:
+    links = [tag("li", tag("a", name, href=f"#{slug(name)}")) for name in names]
+    return tag("nav", tag("ul", links), aria_label="Sections")
+
+
+def _dialog(stand_in: bool) -> Markup:
+    """Where the script enlarges pictures."""
+    buttons = tag(
+        "form",
+        tag("button", "‹", type="button", value="-1", aria_label="Previous picture"),
+        tag("button", "›", type="button", value="1", aria_label="Next picture"),
+        tag("button", "Close", value="close"),
+        method="dialog",
+    )
+    mark = tag("p", f"STAND-IN: {STAND_IN}", class_="stand-in-line") if stand_in else None
+    return tag("dialog", buttons, mark, tag("div", class_="stage"), aria_label="Enlarged picture", id="enlarged")
 
 
 def _banner() -> Markup:
