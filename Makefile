@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: accept test check format mutation clean
+.PHONY: accept test pages check format mutation clean
 
 accept: $(READY)  ## the acceptance suite with its verdict
 	$(VENV)/bin/pytest tests/acceptance
 
 test: $(READY)  ## unit tests and the acceptance suite
 	$(VENV)/bin/pytest
+
+pages: $(READY)  ## a green, a red and a NO VERDICT evidence page in pages/, to look at
+	$(VENV)/bin/python tools/make_pages.py
 
 check: $(READY)  ## ruff and mypy
 	$(VENV)/bin/ruff check .

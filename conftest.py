@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "fixtures.options",
+    "fixtures.evidence",
     "fixtures.devices",
     "fixtures.datasets",
     "fixtures.artifacts",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fcos_lib.ascend.aipp import aipp_config
 from fcos_lib.ascend.atc import Progress, compile_om
@@ -23,7 +25,7 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
     inputs = {
         "contract": contract.as_dict(),
         "checkpoint": verify_name(checkpoint),
-        "exporter": sources_key(*_MODEL.glob("*.py")),
+        "exporter": sources_key(*(path for path in _MODEL.glob("*.py") if path.name != "taps.py")),
         "torch": _version("torch"),
         "mmdet": _version("mmdet"),
         "onnx": _version("onnx"),
@@ -84,6 +86,27 @@ def candidates_onnx_artifact(store: Store, onnx_models: Artifact, contract: Mode
     return store.get("onnx-candidates", inputs, build)
 
 
+def tapped_onnx_artifact(
+    store: Store, onnx_models: Artifact, contract: ModelContract, tensors: Sequence[str]
+) -> Artifact:
+    """The same ONNX for `atc` that returns what reaches NMS and then `tensors` of its inside (see `model.taps`)."""
+    inputs = {
+        "contract": contract.as_dict(),
+        "onnx": onnx_models.files[ASCEND],
+        "exporter": sources_key(_MODEL / "nms.py", _MODEL / "taps.py"),
+        "taps": list(tensors),
+    }
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import taps
+
+        onnx.save(taps.with_taps(onnx.load(onnx_models.path / ASCEND), contract, tensors), folder / ASCEND)
+
+    return store.get("onnx-taps", inputs, build)
+
+
 def om_artifact(
     store: Store,
     onnx_models: Artifact,
@@ -97,7 +120,7 @@ def om_artifact(
 
     `timeout_s` and `progress` are for `compile_om`, if it has to be built.
     """
-    inputs = {
+    inputs: dict[str, Any] = {
         "contract": contract.as_dict(),
         "onnx": onnx_models.files[ASCEND],
         "soc_version": options.soc_version,
@@ -111,6 +134,8 @@ def om_artifact(
         "candidates": options.candidates,
         "cann": toolkit.cann_version,
     }
+    if options.taps:  # an OM without them has the key that it always had
+        inputs["taps"] = list(options.taps)
 
     def build(folder: Path) -> None:
         log = store.root / "logs" / f"atc-{content_key('om', inputs)}.log"  # a failed build keeps no folder

@@ -1,8 +1,6 @@
 """What can be asked of `python -m fcos_lib`? Every line of the recipe by hand, one verb each.
 
-Exit status: 0 done, 1 the verb's own check failed (`evaluate`, `judge`: below the limit, `doctor`: no NPU run), 2 the options
-make no sense, 3 an error with its cause and what to do on stderr, 130 interrupted. `judge` and `history compare` return
-what the run would have: also 7 for NO VERDICT and 8 for INFRA.
+What a verb is for, and every exit status, is in what the command line without a verb prints.
 """
 
 from __future__ import annotations
@@ -11,21 +9,28 @@ import argparse
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fcos_lib.contract import CONTRACTS
-from fcos_lib.errors import FcosError
+from fcos_lib.overview import Overview, versions
+from fcos_lib.terminal import report
 
-FAILED, ERROR, INTERRUPTED = 1, 3, 130
+FAILED, USAGE, ERROR, INTERRUPTED = 1, 2, 3, 130
 LIMITS = Path(__file__).parent / "limits.toml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `SystemExit` (2, or 0 for --help) comes from argparse."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
     try:
+        if args.version:
+            print(versions())
+            return 0
+        if args.verb is None:
+            parser.print_help(sys.stderr)
+            return USAGE
         status = int(_verb(args.verb)(args))
         sys.stdout.flush()
         return status
@@ -35,11 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    except (FcosError, OSError) as error:
-        if args.debug:
-            traceback.print_exc()
-        found, advice = (error.found, error.advice) if isinstance(error, FcosError) else (str(error), "")
-        print(f"error: {found}" + f"\n  → {advice}" * bool(advice), file=sys.stderr)
+    except Exception as error:
+        report(error, debug=args.debug)
         return ERROR
 
 
@@ -55,6 +57,11 @@ _VERBS = {
     "judge": "verdicts:judge",
     "accept": "accept:accept",
     "history": "history:history",
+    "page": "page:page",
+    "diff": "diff:diff",
+    "summary": "summary:summary",
+    "explain": "explain:explain",
+    "completion": "completion:completion",
 }
 
 
@@ -80,14 +87,19 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; options are never abbreviated."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fcos_lib", description="FCOS on Ascend NPUs, step by step", allow_abbrev=False
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    parser = Overview(prog="python -m fcos_lib", description="FCOS on Ascend NPUs, step by step", allow_abbrev=False)
+    parser.add_argument("--version", action="store_true", help="print the versions of fcos_lib, CANN and Python")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=argparse.ArgumentParser)
+    texts: dict[str, str] = {}
+    parser.verbs = texts
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
+        texts[name] = text
         found = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-        found.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        found.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+        )
         return found
 
     pictures = verb("preprocess", "write the network input of every picture as a .bin file")
@@ -165,6 +177,25 @@ def build_parser() -> argparse.ArgumentParser:
             "--limits", type=Path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
         )
 
+    explaining = verb("explain", "say which stage, kind of mistake and layer lost the mAP of a stored run")
+    explaining.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
+    explaining.add_argument(
+        "--batch",
+        type=_number(1, 1024),
+        default=None,
+        metavar="N",
+        help="the batch size (default: the first that failed)",
+    )
+    explaining.add_argument(
+        "--pictures", type=_number(1, 1_000_000), default=None, metavar="N", help="(default: the run's, 500 at most)"
+    )
+    explaining.add_argument(
+        "--layers", action="store_true", help="compare layers even if the network moved the mAP by next to nothing"
+    )
+    explaining.add_argument("--dataset", type=Path, default=None, metavar="FOLDER", help="(default: the run's)")
+    _device(explaining)
+    explaining.set_defaults(artifacts=None)  # the run's
+
     accept = verb("accept", "make the OMs of a run the champions that later ones are compared with")
     accept.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
     accept.add_argument(
@@ -176,12 +207,29 @@ def build_parser() -> argparse.ArgumentParser:
     accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
     _artifacts(accept)
 
+    page = verb("page", "draw a stored run as one HTML page, to be read or mailed")
+    page.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
+    page.add_argument(
+        "-o", "--output", type=Path, default=None, metavar="FILE.html", help="(default: evidence.html beside RESULTS)"
+    )
+
+    diff = verb("diff", "say what moved between two stored runs, and whether beyond noise")
+    diff.add_argument("before", type=Path, metavar="A", help="the results.json of a run")
+    diff.add_argument("after", type=Path, metavar="B", help="that of another one")
+    diff.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+    summary = verb("summary", "print a stored run as Markdown, for the page of a CI job")
+    summary.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
+
     from fcos_lib.commands.history import add_actions  # as light as this module
 
     add_actions(verb("history", "list, compare, accept, draw or export the throughput of stored runs"))
 
     doctor = verb("doctor", "say what is here for a run on an NPU, and what is missing")
     doctor.add_argument("--device-id", type=_number(0, 255), default=0, metavar="N", help="which NPU (default: 0)")
+
+    completing = verb("completion", "print a script for bash or zsh that completes verbs and options")
+    completing.add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
     return parser
 
 

@@ -40,6 +40,8 @@ class AtcOptions:
     """Batch sizes of one OM for all of them: its profiles, in any order."""
     candidates: bool = False
     """Whether what reaches NMS is returned as well, which the ONNX must then offer."""
+    taps: tuple[str, ...] = ()
+    """Tensors of its inside that the ONNX returns further, in this order; they come last."""
 
     @property
     def batches(self) -> str:
@@ -62,7 +64,7 @@ def command(atc: Path, model: Path, output: Path, contract: ModelContract, optio
     contract decides.
     """
     check_options(options)
-    outputs = contract.output_names + contract.candidate_names * options.candidates
+    outputs = contract.output_names + contract.candidate_names * options.candidates + options.taps
     shape = ",".join(str(size) for size in contract.input_shape(-1 if options.dynamic_batches else options.batch))
     arguments = [
         str(atc),

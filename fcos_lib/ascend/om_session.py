@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import runtime_error
 from fcos_lib.ascend.console import Console
-from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_dynamic, output_places
+from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_dynamic, output_places, tap_places
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DeviceError, SessionError
 from fcos_lib.sessions import Outputs, check_input, check_outputs
@@ -91,6 +92,19 @@ class OmSession:
         boxes, scores = candidate_places(self._own().get_outputs(), self.contract, self.batch, self.path)
         arrays = self._run(batch)
         return self._outputs(arrays, finite_only=False), arrays[boxes], arrays[scores]
+
+    def run_and_taps(self, batch: NDArray[Any], taps: Sequence[str]) -> tuple[Outputs, dict[str, NDArray[np.float32]]]:
+        """Detections, what reached NMS (by the contract's names), and tensors of the network's inside, NaN included.
+
+        Errors as of `run`; `SessionError` if the OM was not compiled to return them all.
+        """
+        descs = list(self._own().get_outputs())
+        boxes, scores = candidate_places(descs, self.contract, self.batch, self.path)
+        places = dict(zip(self.contract.candidate_names, (boxes, scores), strict=True))
+        places |= tap_places(descs, taps, self.batch, self.path)
+        arrays = self._run(batch)
+        tensors = {name: np.asarray(arrays[place], np.float32) for name, place in places.items()}
+        return self._outputs(arrays, finite_only=False), tensors
 
     def _outputs(self, arrays: list[NDArray[Any]], *, finite_only: bool = True) -> Outputs:
         labels = arrays[self._labels]

@@ -113,6 +113,25 @@ def candidate_places(descs: Iterable[Any], contract: ModelContract, batch: int, 
     return places[0], places[1]
 
 
+def tap_places(descs: Iterable[Any], taps: Sequence[str], batch: int, om: Path) -> dict[str, int]:
+    """Where the tensors `taps` of the network's inside are among the outputs: by name, or as the last ones in their order.
+
+    `SessionError` if there are not as many, or one is no float32 or float16 of this batch size.
+    """
+    found = [_plain(desc, batch) for desc in descs]
+    names = [_onnx_name(tensor.name) for tensor in found]
+    first = len(found) - len(taps)
+    places = {tap: names.index(tap) if tap in names else first + place for place, tap in enumerate(taps)}
+    for tap, place in places.items():
+        fits = 0 <= place < len(found) and found[place].dtype in ("float32", "float16")
+        if not fits or found[place].shape[:1] != (batch,) or len(set(places.values())) != len(taps):
+            raise SessionError(
+                f"{om} has {len(found)} outputs, and none is '{tap}' for batch size {batch}",
+                "compile it from the ONNX that returns these tensors (`fcos_lib.model.taps.with_taps`)",
+            )
+    return places
+
+
 def _only(names: Sequence[str], name: str, fits: Sequence[bool]) -> int | None:
     """The place of `name`, or without one of that name the only place that fits; None if it does not fit."""
     named = [place for place, found in enumerate(names) if found == name]

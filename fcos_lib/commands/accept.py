@@ -19,9 +19,9 @@ from typing import Any
 
 from fcos_lib.champion import Champion, Place, champion_of
 from fcos_lib.champion import accept as accept_champion
-from fcos_lib.commands.verdicts import read_results
 from fcos_lib.contract import CONTRACTS, InputLayout
 from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.evidence.reading import read_results
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.cost import OM_SIZE, cost_of_dict
 from fcos_lib.store import content_key, sha256_of

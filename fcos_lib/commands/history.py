@@ -15,6 +15,7 @@ from fcos_lib.errors import UsageError
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, expected, read_accepted
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs, replace_file
 from fcos_lib.judge.status import NO_VERDICT, exit_status
+from fcos_lib.terminal import say
 
 STORAGE = Path(".benchmarks")
 """pytest-benchmark's default."""
@@ -143,14 +144,22 @@ def _accept(args: argparse.Namespace) -> int:
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from fcos_lib.evidence.history_plot import draw_history
-    from fcos_lib.judge.baseline import judge_against_history
-
     if args.output.suffix != ".svg":
         raise UsageError(
             f"{args.output} is no .svg", "browsers show SVG and can print it; rsvg-convert makes a PNG of it"
         )
-    runs, baseline = read_runs(args.storage), _baseline(args)
+    drawing, runs = drawn(args.storage, _baseline(args), args.last)
+    replace_file(args.output, drawing)
+    print(f"{args.output}: {runs} runs")
+    return 0
+
+
+def drawn(storage: Path, baseline: Baseline, last: int = 40) -> tuple[str, int]:
+    """The history as SVG text, the `last` runs of each recipe, and how many runs are stored."""
+    from fcos_lib.evidence.history_plot import draw_history
+    from fcos_lib.judge.baseline import judge_against_history
+
+    runs = read_runs(storage)
     everything = [*runs, *(run for entry in baseline.acceptances for run in entry.runs)]
     ranges = {}
     for series, fingerprint in {(rate.series, rate.fingerprint) for run in everything for rate in run.rates}:
@@ -160,9 +169,7 @@ def _plot(args: argparse.Namespace) -> int:
     newest = {recipe: run for run in runs for recipe in {rate.series.recipe for rate in run.rates}}
     verdicts = [found for recipe, run in newest.items() for found in compare(run, baseline, judge_against_history)
                 if found.series.recipe == recipe]  # fmt: skip
-    replace_file(args.output, draw_history(runs, baseline, ranges, verdicts, last=max(args.last, 1)))
-    print(f"{args.output}: {len(runs)} runs")
-    return 0
+    return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -219,4 +226,4 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     """Columns aligned; the last one is free, and a row of one cell is a heading."""
     widths = [max((len(row[column]) for row in rows if len(row) > column + 1), default=0) for column in range(8)]
     for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]]))
+        say("  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]]))

@@ -14,6 +14,7 @@ from fcos_lib.measure.coco_metrics import evaluate as coco_metrics
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.inference import summary_path
 from fcos_lib.stream.result_folder import read_results
+from fcos_lib.terminal import say
 
 _SUMMARY_LIMIT = 64 << 20
 
@@ -33,7 +34,7 @@ def evaluate(args: Namespace) -> int:
     limit = find_limit("accuracy", contract.name, "mAP")
     verdict = decide("accuracy", args.results.resolve().name, measured, limit, stand_in=stand_in is True)
     again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
-    print(paragraph(verdict, again=shlex.join(again)))
+    say(paragraph(verdict, again=shlex.join(again)))
     if verdict.outcome is Outcome.PASS and stand_in is None:
         print("  counts    only if an NPU computed these files, which they do not say")
     return 0 if verdict.green else 1

@@ -19,6 +19,7 @@ from fcos_lib.measure.ais_bench import performance_lines, performance_summary
 from fcos_lib.stream.bins import bin_bytes, list_bins
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.inference import infer_bins, summary_path, write_summary
+from fcos_lib.terminal import say
 
 
 def infer(args: Namespace) -> int:
@@ -45,7 +46,7 @@ def infer(args: Namespace) -> int:
         "stand_in": stand_in,
         "device": device.as_dict(),
     }
-    print("\n".join(performance_lines(batch, times, stand_in)))
+    say("\n".join(performance_lines(batch, times, stand_in)))
     print(f"{len(bins)} pictures in {folder}, summary in {write_summary(folder, summary)}")
     return 0
 
@@ -61,7 +62,7 @@ def bench(args: Namespace) -> int:
         for _ in range(args.loop):
             session.run(zeros)
         lines = performance_lines(batch, session.compute_ms(), session.stand_in)
-    print("\n".join(lines))
+    say("\n".join(lines))
     return 0
 
 

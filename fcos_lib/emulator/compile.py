@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -21,6 +22,8 @@ NMS_OPERATOR = "BatchMultiClassNMS"
 OPSETS = range(8, 19)
 NMS_OPSETS = range(8, 16)
 """Opsets for which the NMS plugin is registered; a newer export of FCOS fails with `No operator plugin is registered`."""
+_SIZES_FROM_VALUES = frozenset({"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Range", "Scan", "Unique"})
+"""Operators whose results have sizes that depend on values, which is what the device refuses."""
 _NMS_TYPES = (TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.INT32)
 
 
@@ -178,7 +181,35 @@ def _graph(
     except onnx.shape_inference.InferenceError as error:
         raise AtcError("E19999") from error
     del inferred.graph.value_info[:]
+    fixed = all(map(_static, inferred.graph.input)) and _SIZES_FROM_VALUES.isdisjoint(node.op_type for node in nodes)
+    if fixed and not all(map(_static, inferred.graph.output)):
+        _measure_shapes(inferred)
     return inferred
+
+
+def _static(value: onnx.ValueInfoProto) -> bool:
+    tensor = value.type.tensor_type
+    return tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim)
+
+
+def _measure_shapes(model: onnx.ModelProto) -> None:
+    """Set the outputs' shapes to those of a run on zeros: onnx does not follow sizes that are computed for a Resize."""
+    import onnxruntime
+
+    zeros = {
+        value.name: np.zeros(_dims(value), helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        for value in model.graph.input
+    }
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        outputs = session.run(None, zeros)
+    except Exception as error:  # onnxruntime raises its own hierarchy, RuntimeError and ValueError
+        raise AtcError("E19999") from error
+    for value, array in zip(model.graph.output, outputs, strict=True):
+        if not _static(value):
+            value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, array.shape))
 
 
 def _nms_values(node: onnx.NodeProto, batch: onnx.TensorShapeProto.Dimension) -> list[onnx.ValueInfoProto]:

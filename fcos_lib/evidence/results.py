@@ -11,7 +11,7 @@ from typing import Any
 
 from fcos_lib.judge.verdict import close_pair
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PROMISES = ("contract", "cost", "consistency", "accuracy", "throughput")
 
 
@@ -23,8 +23,12 @@ def write_results(
     verdicts: Sequence[Mapping[str, Any]],
     unjudged: Sequence[Mapping[str, Any]],
     run: Mapping[str, Any],
+    evidence: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write a run as JSON, atomically: schema version, run, environment, artifacts, verdicts and what failed without one."""
+    """Write a run as JSON, atomically: schema version, run, environment, artifacts, verdicts and what failed without one.
+
+    `evidence` is what a reader needs to see why: records of kind, subject and data, drawn by `evidence.page`.
+    """
     document = {
         "schema_version": SCHEMA_VERSION,
         "run": dict(run),
@@ -32,6 +36,7 @@ def write_results(
         "artifacts": list(artifacts),
         "verdicts": list(verdicts),
         "unjudged": list(unjudged),
+        "evidence": list(evidence),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -4,7 +4,6 @@ import pytest
 
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.coco_metrics import evaluate
-from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.measure.coverage import coverage, unlike
 from fcos_lib.measure.paired import paired_difference
 
@@ -24,7 +23,7 @@ def test_the_reference_reaches_the_limit(reference_found, references, dataset, c
 
 
 def test_the_candidate_reaches_the_limit(
-    evaluation, dataset, pictures, reference_found, contract, subject, candidate_limit, device, judge
+    evaluation, dataset, truth, pictures, reference_found, contract, subject, candidate_limit, device, judge, shows
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
     found, reference = evaluation.found, reference_found()
@@ -33,7 +32,7 @@ def test_the_candidate_reaches_the_limit(
     if counted[0].value:  # an average over other pictures would be another number
         judge("accuracy", subject, counted, stand_in=device.stand_in)
     shared = {number: found[number] for number in reference}
-    paired = paired_difference(read_truth(dataset), contract, reference, shared, pictures=shared)
+    paired = paired_difference(truth, contract, reference, shared, pictures=shared)
     difference, changes = paired.measurement(), paired.certain_changes()
     names = ("loss_size", "gain_size", "loss_class", "gain_class")
     absolute = []
@@ -49,6 +48,7 @@ def test_the_candidate_reaches_the_limit(
         (difference, candidate_limit("paired", contract.name, "gain")),
         *((one, candidate_limit("paired", contract.name, name)) for one, name in zip(changes, names, strict=True)),
         stand_in=device.stand_in,
+        evidence=shows.evaluation(shared, paired),
     )
 
 

@@ -19,6 +19,7 @@ def test_the_network_and_its_nms_match_the_reference(
     candidate_limit,
     device,
     judge,
+    shows,
 ):
     """Candidates are finite and near the reference's; the reference's NMS, replayed on them, tells who is to blame."""
     batch, tensors = candidate_before_nms.batch, candidate_sample.tensor
@@ -61,4 +62,5 @@ def test_the_network_and_its_nms_match_the_reference(
         *zip(network.measurements("by the network"), (unexplained, explained), strict=True),
         *zip(post_processing.measurements("by NMS"), (unexplained, explained), strict=True),
         files={"by-network.txt": network.listing(), "by-nms.txt": post_processing.listing()},
+        evidence=shows.candidates(levels),
     )

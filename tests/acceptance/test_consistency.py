@@ -10,7 +10,7 @@ pytestmark = pytest.mark.consistency
 
 
 def test_detections_match_the_reference(
-    candidate, reference_sample, candidate_sample, contract, batch_size, subject, candidate_limit, device, judge
+    candidate, reference_sample, candidate_sample, contract, batch_size, subject, candidate_limit, device, judge, shows
 ):
     """No difference without a cause that rounding explains, few with one, and no common shift of sizes, places or scores."""
     tensors = candidate_sample.tensor
@@ -38,4 +38,5 @@ def test_detections_match_the_reference(
         *((one, candidate_limit("bias", contract.name, name)) for one, name in zip(biases, limits, strict=True)),
         stand_in=device.stand_in,
         files={"differences.txt": comparison.listing()},
+        evidence=shows.sample(found, comparison, biases),
     )

@@ -114,7 +114,8 @@ def test_throughput_has_not_fallen(
         with OmSession(*chosen) as old, OmSession(*chosen) as twin:
             runners = [timed_runner(session, inputs) for session in (old, candidate, twin)]
             rounds = take_turns(*runners, enough(bounds), facts=device_facts)
-        measured, accepted = [(judge_champion(rounds, bounds).measurement(), bounds.slower)], 1
+        duel = throughput_run.against_champion[batch_size] = judge_champion(rounds, bounds).measurement()
+        measured, accepted = [(duel, bounds.slower)], 1
     else:
         mine = [one for one in throughput_run.compare(False) if one.series.batch_size == batch_size and one.new]
         measured = [one.judged() for one in mine]

@@ -28,8 +28,12 @@ def _environment_restored():
 
 @pytest.fixture
 def outer_environment():
-    """The environment of a shell that never heard of CANN, of this pytest or of the emulator; for child processes."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASCEND", "FCOS", "PYTEST_"))}
+    """The environment of a shell that never heard of CANN, of this pytest, of a CI job or of the emulator; for child processes."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ASCEND", "FCOS", "GITHUB_", "PYTEST_"))
+    }
     entries = kept.get("PATH", "").split(os.pathsep)
     kept["PATH"] = os.pathsep.join(entry for entry in entries if "emulator" not in entry)
     kept.pop("PYTHONPATH", None)

@@ -57,7 +57,10 @@ def test_a_limit_that_is_gone_is_no_verdict(results, tmp_path):
         ("[" * 100_000, "is not JSON"),
         ('{"schema_version": 99}', "schema version 99"),
         ('{"schema_version": 1, "run": {}, "verdicts": [{}]}', "is not a results.json"),
-        ('{"schema_version": 1, "run": {}, "verdicts": []}', "holds no measurement"),
+        (
+            '{"schema_version": 1, "run": {}, "environment": {}, "artifacts": [], "verdicts": []}',
+            "holds no measurement",
+        ),
     ],
     ids=["half", "deep", "version", "fields", "empty"],
 )

@@ -1,0 +1,71 @@
+"""How does the evidence of a drop read? The ladder, the error types and the layers as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_MOST = 5
+"""Groups of errors, and layers around the first that differs, that are listed."""
+
+
+def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines for the records that `fcos_lib.explain` made; kinds it does not make are passed over."""
+    makers = {"ladder": _ladder, "error_types": _error_types, "layers": _layers}
+    return [line for record in records if record["kind"] in makers for line in makers[record["kind"]](record["data"])]
+
+
+def _ladder(data: Mapping[str, Any]) -> list[str]:
+    lines = [f"mAP, candidate minus reference over {data['pictures']} pictures, {data['sentence']}"]
+    for one in [*data["stages"], {"stage": "total", **data["total"]}]:
+        lines.append(f"  {one['stage']:<12}{one['value']:+.4f}   95 % interval {one['low']:+.4f} to {one['high']:+.4f}")
+    if "judged" in data:
+        lines.append(f"  {'judged':<12}{data['judged']:+.4f}   by the gate, on the OM under test")
+    if "left_out" in data:
+        lines.append(f"  left out    {data['left_out']}")
+    return lines
+
+
+def _error_types(data: Mapping[str, Any]) -> list[str]:
+    before, after = data["reference"], data["candidate"]
+    lines = ["AP50 that each kind of mistake costs, reference and candidate"]
+    lines += [
+        f"  {kind:<12}{before[kind]:.4f}   {after[kind]:.4f}   {after[kind] - before[kind]:+.4f}" for kind in after
+    ]
+    counts = data.get("counts")
+    if counts:
+        changes = [
+            (_count(counts["candidate"], *place) - _count(counts["reference"], *place), place)
+            for place in sorted({place for side in counts.values() for place in _places(side)})
+        ]
+        changes = sorted((one for one in changes if one[0]), key=lambda one: -abs(one[0]))[:_MOST]
+        if changes:
+            lines.append(
+                "  most changed: " + ", ".join(f"{kind} {count:+d} in {name}" for count, (_, name, kind) in changes)
+            )
+    return lines
+
+
+def _places(side: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    return [(group, name, kind) for group, names in side.items() for name, kinds in names.items() for kind in kinds]
+
+
+def _count(side: Mapping[str, Any], group: str, name: str, kind: str) -> int:
+    return int(side.get(group, {}).get(name, {}).get(kind, 0))
+
+
+def _layers(data: Mapping[str, Any]) -> list[str]:
+    names = [one["name"] for one in data["layers"]]
+    pictures = ", ".join(data["pictures"])
+    if data["first"] is None:
+        return [f"no layer of {len(names)} differs by more than {data['k']:g} times what fp16 explains ({pictures})"]
+    at = names.index(data["first"])
+    first = data["layers"][at]
+    lines = [f"the first layer that differs: {first['name']} ({first['operator']}), layer {at + 1} of those looked at"]
+    for one in data["layers"][max(0, at - 2) : at + _MOST - 2]:
+        ratio = "not finite" if one["ratio"] is None else f"{one['ratio']:.1f} times"
+        expected = "beyond fp16" if one["expected"] is None else f"{one['expected']:.5f}"
+        error = "not finite" if one["error"] is None else f"{one['error']:.5f}"
+        lines.append(f"  {error:>10}  fp16 explains {expected:<11} {ratio:<10}  {one['name']}")
+    lines.append(f"  limit: {data['k']:g} times; pictures: {pictures}")
+    return lines

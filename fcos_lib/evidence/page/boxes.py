@@ -1,0 +1,163 @@
+"""How near are scores and boxes to the reference's? Score against score, level by level, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fcos_lib.evidence.page.charts import Frame, Strip, chart, numbers
+from fcos_lib.evidence.page.html import Markup, command, number, plural, row, table, tag, together, value_of
+
+_FIGURES = {
+    "cosine_boxes": ("cosine of boxes", 6),
+    "relative_distance_boxes": ("relative distance of boxes", 3),
+    "largest_boxes": ("largest difference, px", 3),
+    "cosine_scores": ("cosine of scores", 6),
+    "relative_distance_scores": ("relative distance of scores", 3),
+    "largest_scores": ("largest difference of a score", 3),
+}
+_MEDIANS = {
+    "log_size": ("size", "%", 100.0),
+    "centre_x": ("centre x", "px", 1.0),
+    "centre_y": ("centre y", "px", 1.0),
+    "score": ("score", "", 1.0),
+}
+
+
+def scatter(data: Mapping[str, Any]) -> Markup:
+    """Each detection's two scores; on an axis if only one side has it."""
+    points = [numbers(point) for point in data["points"]]
+    if any(len(point) != 2 for point in points):
+        raise ValueError("a point has two scores")
+    frame = Frame(460, 460, (0, 1), (0, 1))
+    alone = [point for point in points if 0.0 in point]
+    both = [point for point in points if 0.0 not in point]
+    furthest = max((abs(one - other) for one, other in both), default=0.0)
+    of = plural(int(data.get("total", len(points))), "detection")
+    words = (
+        f"Scores of {of}; {len(alone)} of those drawn have only one. The furthest pair is {number(furthest, 2)} apart."
+    )
+    return tag(
+        "figure",
+        chart(460, 460, words, frame.axes("score of the reference", "candidate"), frame.line([0, 1], [0, 1], "zero"),
+              frame.points(both, "both"), frame.points(alone, "alone")),
+        tag("figcaption", tag("strong", "Scores"), f" of {of}, {len(points):,} of them drawn. On the line both sides are equal; "
+            f"{len(alone)} lie on an axis: only one side has them. The furthest pair is {number(furthest, 2)} apart."),
+    )  # fmt: skip
+
+
+def levels(entries: Sequence[Mapping[str, Any]]) -> Markup:
+    """Medians with their intervals and figures before NMS, by level; what several gates say of a level is brought together."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        for level in entry["levels"]:
+            known = found.setdefault(str(level["level"]), {})
+            known.update({name: value for name, value in level.items() if value is not None})
+    order = sorted(found, key=lambda name: (name == "all levels", name))
+    return together(_medians(found, order), _before_nms(found, order))
+
+
+def _medians(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Markup | None:
+    shown = [name for name in order if any(key in found[name] for key in _MEDIANS)]
+    if not shown:
+        return None
+    strips = {
+        key: Strip.around_zero(
+            [value_of((found[name].get(key) or {}).get(end)) for name in shown for end in ("value", "low", "high")], 120
+        )
+        for key in _MEDIANS
+    }
+    rows = []
+    for name in shown:
+        cells: list[Markup | str] = []
+        for key, (_, unit, times) in _MEDIANS.items():
+            median = found[name].get(key) or {}
+            value = value_of(median.get("value"))
+            if value is None:
+                cells += ["–", ""]
+                continue
+            words = f"{number(value * times, 2, signed=True)}{' ' * bool(unit)}{unit}"
+            cells += [
+                words,
+                strips[key].interval(
+                    value, value_of(median.get("low")), value_of(median.get("high")), words, good_or_bad=False
+                ),
+            ]
+        rows.append(row(name, number(found[name].get("pairs")), *cells, kind="total" * (name == "all levels")))
+    header = ["level", "pairs"]
+    for key, (title, unit, times) in _MEDIANS.items():
+        header += [title, f"±{number(strips[key].high * times, 2)} {unit}".strip()]
+    return together(
+        table("Common shift of the candidate, median and 95 % interval", header, rows, "numbers"),
+        tag("p", "Rounding errs both ways: a filled dot is a shift that all boxes of a level share.", class_="note"),
+    )
+
+
+def _before_nms(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Markup | None:
+    shown = [name for name in order if found[name].get("candidates")]
+    if not shown:
+        return None
+    rows = [
+        row(name, *(number(found[name]["candidates"].get(figure), digits) for figure, (_, digits) in _FIGURES.items()))
+        for name in shown
+    ]
+    header = ["level", *(title for title, _ in _FIGURES.values())]
+    return table("Before NMS, the worst picture for each figure", header, rows, "numbers")
+
+
+def layers(data: Mapping[str, Any]) -> Markup:
+    """The error of each layer over the one that fp16 explains, in the order of the network."""
+    found, most, first = list(data["layers"]), value_of(data["k"]) or 1.0, data.get("first")
+    ratios = [value_of(one["ratio"]) for one in found]
+    top = 10 ** math.ceil(math.log10(max([most * 2, *(ratio for ratio in ratios if ratio is not None)])))
+    frame = Frame(960, 280, (0, max(len(found), 2)), (-1, math.log10(top)))
+    bars = []
+    for place, (one, ratio) in enumerate(zip(found, ratios, strict=True)):
+        height = top if ratio is None else max(ratio, 0.1)  # what is not finite is drawn as high as anything
+        x, y = frame.x(place + 0.1), frame.y(math.log10(height))
+        kind = "first" if one["name"] == first else "over" if height > most else "fine"
+        words = f"{one['name']} ({one['operator']}): {number(ratio, 3) if ratio is not None else 'not finite'}"
+        width = max(frame.x(place + 0.9) - x, 0.8)
+        bars.append(
+            tag(
+                "rect",
+                tag("title", words),
+                class_=f"layer {kind}",
+                x=round(x, 1),
+                y=round(y, 1),
+                width=round(width, 1),
+                height=round(frame.y(-1) - y, 1),
+            )
+        )
+    limit = frame.line([0, max(len(found), 2)], [math.log10(most)] * 2, "limit")
+    sentence = f"No layer of {len(found)} has an error of more than {number(most)} times what fp16 explains."
+    if first:
+        sentence = f"{first} is the first layer whose error is more than {number(most)} times what fp16 explains."
+    axes = frame.axes("layer, in the order of the network", "error over what fp16 explains", powers=True)
+    kept = [str(name) for name in data.get("mixed_precision") or []]
+    rows = [
+        row(
+            *(str(one["name"]), str(one["operator"])),
+            *(number(one[name], 3) for name in ("error", "expected", "ratio")),
+            kind="total" * (one["name"] == first),
+        )
+        for one in found
+    ]
+    return together(
+        tag("p", sentence, class_="lead"),
+        tag("figure", chart(960, 280, sentence, axes, bars, limit)),
+        together(
+            tag("p", "If rounding is to blame, it helps to keep these in float32:", class_="label"),
+            command("\n".join(kept)),
+        )
+        if kept
+        else None,
+        tag(
+            "details",
+            tag("summary", f"All {plural(len(found), 'layer')}"),
+            table("Relative error of each layer", ("layer", "operator", "error", "expected", "ratio"), rows, "numbers"),
+            class_="quiet",
+        ),
+        tag("p", "Looked at in: ", ", ".join(map(str, data.get("pictures", []))), class_="note"),
+    )

@@ -1,0 +1,122 @@
+"""What does a `results.json` say, wherever it came from? Everything that reads one reads it here."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from fcos_lib.errors import UsageError
+from fcos_lib.evidence.results import SCHEMA_VERSION
+from fcos_lib.evidence.schema import first_problem, results_schema
+from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.verdict import Outcome, Verdict
+from fcos_lib.measure import Measurement
+
+MOST_BYTES = 256 << 20
+_LIMIT = [field.name for field in fields(Limit)]
+_LONGEST_NUMBER = 100
+"""Digits; anything longer is no measurement, and would not fit a float."""
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """A `results.json` as `results.schema.json` has it; one of version 1 becomes version 2 without evidence.
+
+    All numbers are finite and all text can be encoded. `UsageError` if the file is missing, too large, not JSON, of another
+    version or not of this suite.
+    """
+    advice = "pass the results.json that a run wrote"
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise UsageError(f"{path} is not a file of at most {MOST_BYTES >> 20} MiB", advice)
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+        if re.search(
+            r"\\u[dD][89a-fA-F]", text
+        ):  # half of a surrogate pair can be written in JSON, and printed nowhere
+            json.dumps(document, ensure_ascii=False).encode()
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON ({str(error)[:120]})", advice) from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has the schema version {version!r:.40}, this release reads 1 to {SCHEMA_VERSION}",
+            "use the release that wrote it, or run the suite again",
+        )
+    if version == 1:
+        document = {"unjudged": [], **document, "schema_version": SCHEMA_VERSION, "evidence": []}
+    if problem := first_problem(document, results_schema()):
+        raise UsageError(f"{path} is not a results.json of this suite ({problem})", advice)
+    return dict(document)
+
+
+def stored_verdict(entry: Mapping[str, Any]) -> Verdict:
+    """A verdict as it was decided then, from an entry of `verdicts`."""
+    measured, limit = entry["measurement"], entry["limit"]
+    interval = measured.get("interval")
+    return Verdict(
+        promise=entry["promise"],
+        subject=entry["subject"],
+        outcome=Outcome(entry["outcome"]),
+        measurement=Measurement(
+            name=measured["name"],
+            value=float(measured["value"]),
+            unit=measured["unit"],
+            n=int(measured["n"]),
+            where=measured.get("where", ""),
+            details=measured.get("details", {}),
+            interval=(float(interval[0]), float(interval[1])) if interval else None,
+        ),
+        limit=Limit(**{key: limit[key] for key in _LIMIT if key in limit}) if limit else None,
+        stand_in=entry["stand_in"],
+    )
+
+
+def has_stand_in(document: Mapping[str, Any]) -> bool:
+    """Did the emulator have any part in a run? Its verdicts, its device and the CANN of its artifacts say so."""
+    return (
+        any(entry["stand_in"] for entry in document["verdicts"])
+        or bool((document["environment"].get("device") or {}).get("stand_in"))
+        or any("STAND-IN" in json.dumps(entry["provenance"]) for entry in document["artifacts"])
+    )
+
+
+def printable(text: str, longest: int = 4000) -> str:
+    """Text from a file, safe on a terminal and in a log: no control character but the end of a line, and not endless."""
+    cut = text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in cut)
+
+
+def one_line(text: str, longest: int = 400) -> str:
+    """The same in one line, which no text can end to begin another."""
+    return printable(text.replace("\n", " "), longest)
+
+
+def again(document: Mapping[str, Any], test: str) -> str:
+    """The command that runs one test of a run again, with the run's options; quoted, for it will be pasted into a shell."""
+    try:
+        options = shlex.split(document["run"].get("options", ""))
+    except ValueError:
+        options = []
+    return shlex.join(["pytest", printable(test), *map(printable, options)])
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value

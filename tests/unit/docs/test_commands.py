@@ -1,0 +1,245 @@
+"""Every command that the documentation prints works: pytest selects something, verbs run or parse, make targets exist."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fcos_lib.cli import LIMITS, build_parser, main
+from fcos_lib.evidence.results import write_results
+from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.verdict import decide
+from fcos_lib.measure import Measurement
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
+from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, prose
+
+ALL = [command for page in PAGES for command in commands(page)]
+
+PARSED_ONLY = {"accept", "explain"}
+"""Verbs that need a whole run, or minutes: their options are parsed."""
+SHELL = {"cp", "export", "eval", "source"}
+FOREIGN_OPTIONS = {"--framework", "--model", "--output-file", "--net_out_num", "--batchsize", "--help", "--markers"}
+"""Of the recipe's tools and of every program."""
+
+COLLECT = """
+import json, os, sys
+import cv2, numpy, onnx, onnxruntime, pytest, scipy.stats  # imported once for all
+jobs, running, statuses = json.load(sys.stdin), {}, {}
+for number, (arguments, output) in enumerate(jobs):
+    child = os.fork()
+    if not child:
+        file = os.open(output, os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, 1), os.dup2(file, 2)
+        sys.argv[1:] = arguments
+        status = pytest.main(arguments)
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    running[child] = number
+    while running and (len(running) >= os.cpu_count() or number == len(jobs) - 1):
+        child, status = os.wait()
+        statuses[running.pop(child)] = os.waitstatus_to_exitcode(status)
+print(json.dumps([statuses[number] for number in range(len(jobs))]))
+"""
+"""Runs many command lines of pytest in copies of one process: what takes time is importing."""
+
+
+def kind(command):
+    """(what it is, its arguments); `unknown` for what nobody has classified."""
+    words = command.words()
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    program, *rest = words or [""]
+    program = program.removeprefix(".venv/bin/")
+    if program in ("pytest", "make"):
+        return program, rest
+    if program == "python" and rest[:2] == ["-m", "fcos_lib"]:
+        return "verb", [] if "<verb>" in rest else rest[2:]
+    if program == "python" and rest[:1] == ["-m"] and rest[1:2]:
+        return "module", rest[1:]
+    if program == "python" and rest[:1] and rest[0].endswith(".py"):
+        return "script", rest
+    if program == "pip" and rest[:1] == ["install"]:
+        return "pip", rest[1:]
+    return ("shell", words) if program in SHELL else ("unknown", words)
+
+
+def of_kind(wanted):
+    """The commands of one kind, each once."""
+    return {command: kind(command)[1] for command in ALL if kind(command)[0] == wanted}
+
+
+def collectable(arguments):
+    """A pytest command line as any machine can collect it: no NPU is required, and the embedded default is the dataset."""
+    found, rest = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"], iter(arguments)
+    for word in rest:
+        if word in ("--dataset", "--checkpoint", "-n"):
+            next(rest)
+        elif word == "--npu":
+            next(rest)
+            found += ["--npu", "emulated"]
+        elif word not in ("--collect-only", "-q"):
+            found.append(word)
+    if "-m" in arguments and not any(word.startswith("tests") for word in arguments):
+        found.append("tests/acceptance")
+    return found
+
+
+def test_every_command_is_classified():
+    """A command that nobody checks may be wrong for years."""
+    unknown = [f"{command.page}: {command.text}" for command in ALL if kind(command)[0] == "unknown"]
+    assert not unknown, "teach this test what these are:\n" + "\n".join(unknown)
+    assert len(of_kind("pytest")) > 15
+    assert len(of_kind("verb")) > 10
+
+
+def test_pytest_commands_select_something(tmp_path, outer_environment):
+    """Options and markers exist, and what they select is not nothing."""
+    lines = {}
+    for command, arguments in of_kind("pytest").items():
+        lines.setdefault(tuple(collectable(arguments)), command)
+    jobs = [
+        ([*line, f"--artifacts={tmp_path / 'artifacts'}"], str(tmp_path / f"{number}.txt"))
+        for number, line in enumerate(lines)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT], input=json.dumps(jobs), cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env={**outer_environment, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "200"}, check=True,
+    )  # fmt: skip
+    wrong = []
+    for (arguments, output), command, status in zip(jobs, lines.values(), json.loads(done.stdout), strict=True):
+        text = Path(output).read_text(encoding="utf-8")
+        collected = re.search(r"^(\d+)(?:/\d+)? tests? collected", text, re.M)
+        informs = {"--help", "--markers"} & set(arguments)
+        if status != 0 or not (informs or collected):
+            wrong.append(f"{command.page}: {command.text}\n    ended with {status}: {text[-400:]}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def checkout(tmp_path, exported, monkeypatch):
+    """A folder with everything that the pages name where they name it, small: five pictures, ONNX built, one stored run."""
+    for name in ("fixtures/shapes", "coco"):
+        folder = tmp_path / name
+        (folder / "annotations").mkdir(parents=True)
+        (folder / "val2017").mkdir()
+        document = json.loads((EMBEDDED / "annotations" / "instances_val2017.json").read_text())
+        document["images"] = document["images"][:5]
+        ids = {image["id"] for image in document["images"]}
+        document["annotations"] = [box for box in document["annotations"] if box["image_id"] in ids]
+        (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(document))
+        for image in document["images"]:
+            shutil.copy(EMBEDDED / "val2017" / image["file_name"], folder / "val2017")
+    for name in ("fixtures/shapes/fcos_shapes.pth", "mine.pth", "fcos_r50….pth"):
+        shutil.copy(EMBEDDED_CHECKPOINT, tmp_path / name)
+    (tmp_path / "fcos_lib").mkdir()
+    for name in ("fcos_lib/limits.toml", "my_limits.toml"):
+        shutil.copy(LIMITS, tmp_path / name)
+    shutil.copytree(exported, tmp_path / ".artifacts")
+    measured = Measurement("mAP", 0.67, "AP", 240)
+    verdict = decide("accuracy", "batch8", measured, find_limit("accuracy", "shapes", "mAP"), stand_in=True)
+    entry = {"test": "tests/acceptance/test_accuracy.py::test_x[batch8]", **verdict.as_dict()}
+    for name in (".artifacts/results/results.json", "results.json", "before/results.json", "after/results.json"):
+        write_results(tmp_path / name, environment={}, artifacts=[], verdicts=[entry], unjudged=[], run={})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "aclruntime", raising=False)
+    yield tmp_path
+    sys.modules.pop("aclruntime", None)  # the emulator's
+
+
+def verb_pages():
+    """Pages by their verbs in order; the Chinese README has the blocks of the English one."""
+    found = {}
+    for page in PAGES:
+        if page.name != "README.zh-CN.md":
+            lines = [arguments for arguments in map(verb_of, commands(page) + spans(page)) if arguments]
+            if lines:
+                found[page.name] = lines
+    return found
+
+
+def verb_of(command):
+    """The verb and its options, None for another command."""
+    what, arguments = kind(command)
+    return arguments if what == "verb" else None
+
+
+def spans(page):
+    """Verbs with options in the running text, where `python -m fcos_lib` is understood."""
+    verbs = "|".join(build_parser().verbs)
+    found = re.findall(rf"`((?:{verbs}) [^`]*-[^`]*)`", prose(page.read_text(encoding="utf-8")))
+    return [Command(page.name, f"python -m fcos_lib {text}") for text in found if "…" not in text.split()]
+
+
+@pytest.mark.parametrize("page", verb_pages())
+def test_verbs_run(page, checkout):
+    """In the order of the page, on small inputs; none ends with an error, and those that would take long parse."""
+    for arguments in verb_pages()[page]:
+        line = f"{page}: python -m fcos_lib {' '.join(arguments)}"
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                options = build_parser().parse_args(arguments)
+                if options.verb in PARSED_ONLY:
+                    continue
+                more = ["--npu", "emulated"] if getattr(options, "npu", "") == "auto" else []
+                more += ["--jobs", "1"] if hasattr(options, "jobs") else []
+                status = main([*arguments, *more])
+            except SystemExit as stopped:
+                status = stopped.code
+        assert status in (0, 1), f"{line}\n    ended with {status}: {err.getvalue()[-600:]}"
+        assert out.getvalue(), f"{line} printed nothing"
+
+
+def test_make_targets_exist():
+    """`make -n` knows them; nothing is made."""
+    targets = {tuple(arguments) for arguments in of_kind("make").values()}
+    assert ("accept",) in targets
+    for arguments in targets:
+        done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"make {' '.join(arguments)}: {done.stderr}"
+
+
+def test_modules_scripts_and_files_exist(checkout):
+    """What a page starts, copies or installs is there."""
+    for command, (module, *_) in of_kind("module").items():
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"{command.page}: {command.text}"
+    for command, (script, *_) in of_kind("script").items():
+        assert (ROOT / script).is_file(), f"{command.page}: {command.text}"
+    for command, words in of_kind("shell").items():
+        if words[0] == "cp":
+            assert (ROOT / words[1]).is_file(), f"{command.page}: {command.text}"
+    for command, names in of_kind("pip").items():
+        wheels = [name for name in names if not name.startswith("aclruntime")]
+        assert not wheels, f"{command.page}: {command.text} installs what constraints.txt does not pin"
+
+
+def test_options_in_the_text_exist():
+    """`--pictures N` in a sentence is an option of pytest here or of a verb."""
+    text = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help", "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "COLUMNS": "200"}, check=True,
+    ).stdout  # fmt: skip
+    known = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) | FOREIGN_OPTIONS
+    parsers = [build_parser()]
+    while parsers:
+        for action in parsers.pop()._actions:
+            known.update(action.option_strings)
+            parsers += action.choices.values() if isinstance(action.choices, dict) else []
+    for page in PAGES:
+        for span in re.findall(r"(?<!`)`(-[^`]+)`(?!`)", prose(page.read_text(encoding="utf-8"))):
+            for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span):
+                assert option in known, f"{page.name} names {option}, which neither pytest nor a verb has"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_fenced_blocks_have_a_language(page):
+    """All lines of `sh` are commands and are checked; what is none says so with `text`, `toml`, `python` or `yaml`."""
+    for language, body in blocks(page.read_text(encoding="utf-8")):
+        assert language != "?", f"the block that begins with {body[:40]!r} needs a language"

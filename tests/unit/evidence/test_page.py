@@ -1,0 +1,270 @@
+"""The page of a run shows what is there, says STAND-IN, and takes nothing from a stranger's file for HTML."""
+
+import copy
+import json
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from fcos_lib.cli import main
+from fcos_lib.errors import UsageError
+from fcos_lib.evidence.page import MOST_BYTES, render, write_page_of
+from fcos_lib.evidence.results import write_results
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'><svg/onload=alert(1)>&\u202e\x00"
+VOID = {"meta", "br", "input", "img"}
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text of the page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.text, self.open = [], "", []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        """Keep it; what is not void must be closed."""
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """SVG elements that close themselves."""
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        """Elements are closed in order."""
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        """Words, but for those of style and script."""
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text += data + " "
+
+    def headings(self):
+        """The names of the sections."""
+        return [attributes["id"] for tag, attributes in self.found if tag == "h2" and "id" in attributes]
+
+
+def spoilt(value):
+    """Every text of a document replaced, names that are free to choose included; only what says how to read it stays."""
+    if isinstance(value, list):
+        return [spoilt(one) for one in value]
+    if not isinstance(value, dict):
+        return HOSTILE if isinstance(value, str) else value
+    kept = {"outcome", "cause", "side", "jpeg", "level"} | ({"kind"} if "data" in value else set())
+    named = {"packages", "files", "settings", "only", "provenance"}
+    return {
+        key: inner if key in kept else {HOSTILE: spoilt(inner)} if key in named and inner else spoilt(inner)
+        for key, inner in value.items()
+    }
+
+
+def test_every_kind_of_evidence_has_its_section(document):
+    """Verdicts first, all kinds drawn, nothing unreadable, all elements closed."""
+    page = Elements(render(document))
+    assert page.headings() == [
+        "verdicts", "pictures", "accuracy", "stages", "layers", "scores-and-boxes", "throughput", "proof-of-the-gates",
+        "environment", "artifacts",
+    ]  # fmt: skip
+    assert page.open == [], "elements that are never closed"
+    assert "cannot be read" not in page.text
+    for words in ("dog, −0.1100", "of -0.0500: -0.0490 network", "/conv2 is the first layer", "58 (−1.7 %)", "f" * 64):
+        assert words in page.text, f"{words} is missing"
+
+
+def test_kinds_that_are_missing_are_absent(document):
+    """A run without evidence has verdicts, environment and artifacts, and no empty section."""
+    document["evidence"] = []
+    assert Elements(render(document)).headings() == ["verdicts", "environment", "artifacts"]
+    document["evidence"] = [{"kind": "of tomorrow", "subject": "x", "data": {}}]
+    assert Elements(render(document)).headings() == ["verdicts", "environment", "artifacts"]
+
+
+def test_red_gates_come_first_with_paragraph_and_command(document):
+    """FAIL, then INFRA and NO VERDICT, then all others; each red one says why and how to run it again."""
+    page = Elements(render(document))
+    text = re.sub(r"\s+", " ", page.text)
+    places = [text.index(word) for word in (
+        "accuracy[batch8] mAP 0.2 AP", "accuracy[batch4] mAP 0.37 AP", "failed before it could judge", "within their limits"
+    )]  # fmt: skip
+    assert places == sorted(places), "red gates are not on top"
+    assert "must be at least 0.359 AP (limits.toml: accuracy.x)" in text
+    assert "pytest 'tests/acceptance/test_accuracy.py::test_x[batch8]' --pictures 20" in text
+    assert "Of 4 gates, 1 failed, 1 met a machine that failed, 1 could not be decided" in text
+
+
+def test_a_stand_in_cannot_be_overlooked(document):
+    """Title, banner, every section, watermark and paper say it; a run on hardware says it nowhere."""
+    page = render(document)
+    assert "<title>STAND-IN FAIL" in page
+    assert 'class="banner"' in page
+    assert 'class="watermark"' in page
+    assert page.count('class="mark"') == page.count("<h2") - 1, (
+        "a section without the mark"
+    )  # 'What moved' is no section
+    assert "STAND-IN" in page.partition("@media print")[0]
+    hardware = copy.deepcopy(document)
+    hardware["environment"]["device"] = {"stand_in": False, "soc_version": "Ascend310P3", "cann_version": "8.0"}
+    hardware["verdicts"] = [
+        {**one, "stand_in": False, "outcome": one["outcome"].replace("STAND-IN", "PASS")}
+        for one in hardware["verdicts"]
+    ]
+    found = Elements(render(hardware))
+    assert "STAND-IN" not in found.text
+    assert not any(attributes.get("class") in ("banner", "watermark") for _, attributes in found.found)
+
+
+def test_nothing_from_the_file_becomes_html(document):
+    """A script in any text of the file is text: no element, attribute or address comes of it."""
+    page = Elements(render(spoilt(document)))
+    assert page.open == []
+    tags = [tag for tag, _ in page.found]
+    assert tags.count("script") == 1, "a script came in from the file"
+    assert "alert(1)" in page.text, "the text itself should be shown"
+    for tag, attributes in page.found:
+        assert not any(name.startswith("on") for name in attributes), f"<{tag}> has a handler: {attributes}"
+        assert "style" not in attributes, f"<{tag}> has a style of its own"
+        for name in ("src", "href"):
+            address = attributes.get(name, "#")
+            assert address.startswith(("#", "data:image/")), f"<{tag}> leads to {address[:60]}"
+    assert "\u202e" not in page.text, "text could be made to read backwards"
+    assert "\x00" not in page.text
+
+
+def test_a_history_that_is_no_drawing_cannot_act(document):
+    """The SVG is shown as a picture, in which no script runs and nothing is fetched."""
+    document["evidence"] = [
+        {"kind": "throughput", "subject": "all", "data": {"rates": [], "history": f"<svg>{HOSTILE}</svg>"}}
+    ]
+    assert "alert(1)" not in render(document)
+
+
+@pytest.mark.parametrize("jpeg", ["", "https://127.0.0.1/x.jpg", '/9j/"><script>', "PHN2Zz4=", 7])
+def test_a_picture_that_is_no_jpeg_is_refused_and_said(document, jpeg):
+    """Only base64 that begins as a JPEG gets into the page; the other sections stay."""
+    document["evidence"][0]["data"]["pictures"][0]["jpeg"] = jpeg
+    page = Elements(render(document))
+    assert "This evidence cannot be read" in page.text
+    assert "accuracy" in page.headings()
+
+
+@pytest.mark.parametrize("kind", [one for one in range(10)])
+def test_evidence_that_is_wrong_hides_nothing_else(document, kind):
+    """Whatever a kind holds instead, the page is made and has its verdicts."""
+    for wrong in (
+        {},
+        {
+            "pictures": 3,
+            "points": [[1]],
+            "levels": [[]],
+            "classes": {},
+            "stages": None,
+            "layers": 1,
+            "rates": "x",
+            "cases": [1],
+        },
+    ):
+        document["evidence"][kind]["data"] = wrong
+        assert "accuracy[batch8] mAP 0.2 AP" in Elements(render(document)).text
+
+
+def test_a_picture_is_embedded_once(document):
+    """Several gates show the same pictures; mail has limits."""
+    once = len(render(document))
+    document["evidence"].append({**document["evidence"][0], "subject": "batch16"})
+    assert len(render(document)) - once < 12_000
+
+
+def test_the_worst_pictures_come_first_whichever_gate_showed_them(document):
+    """Two gates show pictures of one OM: they are brought together, unexplained ones first, at most twenty."""
+    shown = document["evidence"][0]["data"]["pictures"]
+    other = copy.deepcopy(shown[0])
+    many = [
+        {**copy.deepcopy(other), "name": f"{number}.jpg", "score_loss": number / 100, "differences": []}
+        for number in range(30)
+    ]
+    document["evidence"].append({"kind": "pictures", "subject": "batch8", "data": {"names": [], "pictures": many}})
+    titles = re.findall(r"(\d+)\. (\w+\.jpg)", Elements(render(document)).text)
+    assert len(titles) == 20
+    assert [name for _, name in titles[:3]] == ["000000000002.jpg", "000000000001.jpg", "29.jpg"]
+
+
+def test_a_page_is_never_larger_than_mail_takes(document):
+    """What does not fit is left out, and named."""
+    noise = "/9j/" + "A" * 900_000
+    pictures = [
+        {**document["evidence"][0]["data"]["pictures"][0], "name": f"{n}.jpg", "jpeg": f"{noise}{n:04}"}
+        for n in range(20)
+    ]
+    document["evidence"][0]["data"]["pictures"] = pictures
+    document["evidence"].append(
+        {"kind": "throughput", "subject": "all", "data": {"rates": [], "history": "x" * 1_900_000}}
+    )
+    page = render(document)
+    assert len(page.encode()) <= MOST_BYTES
+    assert "pictures would make this page too large" in page
+
+
+def test_a_run_over_val2017_is_drawn_in_seconds(document):
+    """5,000 pictures, 80 classes and six batch sizes that all failed: still twenty pictures each, and 5,000 points."""
+    boxes = [[n, n, n + 50, n + 40, 0.9 - n / 200, n % 80] for n in range(100)]
+    picture = {
+        **document["evidence"][0]["data"]["pictures"][0],
+        "reference": boxes,
+        "candidate": boxes,
+        "truth": [[*box[:4], 3] for box in boxes],
+    }
+    document["evidence"] = [
+        {"kind": kind, "subject": f"batch{batch}", "data": data}
+        for batch in (1, 4, 8, 16, 32, 64)
+        for kind, data in (
+            ("pictures", {"names": [f"class {n}" for n in range(80)], "pictures": [{**picture, "name": f"{batch}-{n}.jpg"} for n in range(20)]}),
+            ("scatter", {"points": [[n / 5000, n / 5001] for n in range(5000)], "total": 400_000}),
+            ("classes", {"classes": [{"name": f"class {n}", "reference": 0.3, "candidate": 0.3, "difference": {"value": 0.0, "low": -0.1, "high": 0.1, "n": 50}} for n in range(80)]}),
+        )
+    ]  # fmt: skip
+    document["verdicts"] *= 400
+    started = time.perf_counter()
+    page = render(document)
+    assert time.perf_counter() - started < 30, "a page must not keep a run waiting"
+    assert len(page.encode()) <= MOST_BYTES
+
+
+def test_nothing_is_fetched_and_only_our_script_may_run(document):
+    """The content security policy of the page forbids everything else."""
+    page = render(document)
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1]
+    assert "default-src &#x27;none&#x27;" in policy
+    assert "unsafe" not in policy
+    addresses = {address for address in re.findall(r"https?://[\w./-]+", page)}
+    assert addresses <= {"http://www.w3.org/2000/svg"}, "a namespace is the only address in a page"
+
+
+def test_the_verb_draws_a_stored_run(tmp_path, document, capsys):
+    """`page RESULTS` writes evidence.html beside it, `-o` elsewhere; what is no results.json is an error, and nothing is written."""
+    results = tmp_path / "results.json"
+    write_results(results, **{key: value for key, value in document.items() if key != "schema_version"})
+    assert main(["page", str(results)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "evidence.html")
+    assert main(["page", str(results), "-o", str(tmp_path / "deep" / "other.html")]) == 0
+    assert (tmp_path / "deep" / "other.html").read_bytes() == (tmp_path / "evidence.html").read_bytes()
+    assert main(["page", str(results), "-o", str(tmp_path / "other.pdf")]) == 3
+    (tmp_path / "broken.json").write_text(json.dumps({"schema_version": 2}))
+    assert main(["page", str(tmp_path / "broken.json"), "-o", str(tmp_path / "no.html")]) == 3
+    assert not (tmp_path / "no.html").exists()
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, document):
+    """No half of a page stays behind."""
+    results = tmp_path / "results.json"
+    write_results(results, **{key: value for key, value in document.items() if key != "schema_version"})
+    (tmp_path / "taken.html").mkdir()
+    with pytest.raises(OSError, match=r"taken\.html"):
+        write_page_of(results, tmp_path / "taken.html")
+    with pytest.raises(UsageError):
+        write_page_of(tmp_path / "none.json", tmp_path / "x.html")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["results.json", "taken.html"]

@@ -1,0 +1,206 @@
+"""A `results.json` is believed only as far as its published schema goes, and the schema is what the suite writes."""
+
+import copy
+import json
+import os
+
+import jsonschema
+import pytest
+
+from fcos_lib.cli import main
+from fcos_lib.errors import UsageError
+from fcos_lib.evidence.reading import again, has_stand_in, printable, read_results, stored_verdict
+from fcos_lib.evidence.results import SCHEMA_VERSION
+from fcos_lib.evidence.schema import first_problem, results_schema
+from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.verdict import decide
+from fcos_lib.measure import Measurement
+
+LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
+
+
+@pytest.fixture
+def document():
+    """A small run with everything that the schema knows."""
+    measured = Measurement("mAP", 0.3551, "AP", 5000, "worst: cat", {"numbers": {"mAP": 0.3551}}, (0.35, 0.36))
+    verdict = decide("accuracy", "batch8", measured, LIMIT, stand_in=False).as_dict() | {
+        "test": "tests/a.py::b[batch8]"
+    }
+    device = {"stand_in": False, "device_id": 0, "name": "310P3", "soc_version": "Ascend310P3", "health": "OK"}
+    found = {
+        "schema_version": 2,
+        "run": {"command": ["pytest"], "options": "--aipp", "exit_status": 7, "started_at": "2026-01-01T00:00:00Z",
+                "seconds": 1.5, "gates": 2, "gates_not_run": 0, "settings": {"npu": "auto", "batch_sizes": [8]}},
+        "environment": {"python": "3.11.7", "packages": {"numpy": "2.0", "mmdet": None}, "device": device},
+        "artifacts": [{"kind": "om", "key": "k", "built": True, "files": {"model.om": "0" * 64}, "provenance": {"batch": 8}}],
+        "verdicts": [verdict],
+        "unjudged": [{"test": "tests/a.py::c", "phase": "setup", "outcome": "INFRA", "message": "no disk"}],
+        "evidence": [{"kind": "scatter", "subject": "batch8", "data": {"points": [[0.5, 0.4]], "total": 1}}],
+    }  # fmt: skip
+    return json.loads(json.dumps(found))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads what is written: a document, or text."""
+
+    def write(content):
+        path = tmp_path / "results.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return read_results(path)
+
+    return write
+
+
+MUTATIONS = {
+    "no-list": (("verdicts",), {}),
+    "no-object": (("run",), []),
+    "no-verdict": (("verdicts", 0), "PASS"),
+    "unknown-outcome": (("verdicts", 0, "outcome"), "GREAT"),
+    "outcome-of-another-type": (("verdicts", 0, "outcome"), True),
+    "value-as-text": (("verdicts", 0, "measurement", "value"), "0.36"),
+    "value-as-truth": (("verdicts", 0, "measurement", "value"), True),
+    "n-with-a-fraction": (("verdicts", 0, "measurement", "n"), 1.5),
+    "n-below-zero": (("verdicts", 0, "measurement", "n"), -1),
+    "half-an-interval": (("verdicts", 0, "measurement", "interval"), [1]),
+    "interval-of-text": (("verdicts", 0, "measurement", "interval"), ["a", "b"]),
+    "bound-as-text": (("verdicts", 0, "limit", "bound"), "1"),
+    "limit-as-list": (("verdicts", 0, "limit"), []),
+    "file-without-hash": (("artifacts", 0, "files", "model.om"), None),
+    "stand-in-as-text": (("environment", "device", "stand_in"), "no"),
+    "package-as-number": (("environment", "packages", "numpy"), 2),
+    "command-as-text": (("run", "command"), "pytest"),
+    "options-as-list": (("run", "options"), ["--aipp"]),
+    "evidence-as-object": (("evidence",), {}),
+    "evidence-without-data": (("evidence", 0), {"kind": "scatter", "subject": "x"}),
+    "unjudged-without-test": (("unjudged", 0), {"outcome": "INFRA"}),
+    "unchanged": (("run", "gates"), 2),
+    "whole-float": (("run", "gates"), 2.0),
+    "no-device": (("environment", "device"), None),
+    "further-key": (("run", "novelty"), {"deep": [1]}),
+    "nan-as-text": (("verdicts", 0, "measurement", "value"), "nan"),
+}
+
+
+def changed(document, path, value):
+    """The document with one place changed."""
+    found = copy.deepcopy(document)
+    place = found
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return found
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
+def test_the_checker_agrees_with_jsonschema(document, mutation):
+    """What reads a file and what others validate it with never differ."""
+    suspect = changed(document, *mutation)
+    theirs = jsonschema.Draft202012Validator(results_schema()).is_valid(suspect)
+    assert (first_problem(suspect, results_schema()) is None) is theirs
+
+
+def test_the_schema_is_a_schema():
+    """Of the draft that it names, for the version that is written."""
+    jsonschema.Draft202012Validator.check_schema(results_schema())
+    assert results_schema()["properties"]["schema_version"] == {"const": SCHEMA_VERSION}
+
+
+def test_a_keyword_that_is_not_known_is_refused():
+    """A schema that is half followed promises what nobody checks."""
+    with pytest.raises(ValueError, match="'maxProperties' is not known"):
+        first_problem({}, {"maxProperties": 1})
+
+
+def test_a_problem_names_its_place(document):
+    """Down to the field."""
+    problem = first_problem(changed(document, ("verdicts", 0, "measurement", "n"), -1), results_schema())
+    assert problem == "verdicts[0].measurement.n: -1 does not have the minimum 0"
+
+
+def test_a_document_survives(document, read):
+    """Version 2 is returned as it is."""
+    assert read(document) == document
+
+
+def test_version_1_becomes_version_2_without_evidence(document, read):
+    """Files of earlier releases stay readable; the oldest had no `unjudged`."""
+    old = {key: value for key, value in document.items() if key not in ("evidence", "unjudged")} | {"schema_version": 1}
+    assert read(old) == document | {"evidence": [], "unjudged": []}
+
+
+@pytest.mark.parametrize("verb", ["judge", "accept", "summary"])
+def test_a_newer_version_is_refused_with_what_to_do(tmp_path, capsys, verb):
+    """Nothing is guessed at."""
+    path = tmp_path / "results.json"
+    path.write_text('{"schema_version": 3}', encoding="utf-8")
+    assert main([verb, str(path)]) == 3
+    printed = capsys.readouterr().err
+    assert "has the schema version 3, this release reads 1 to 2" in printed
+    assert "use the release that wrote it" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is not JSON"),
+        ("[1]", "schema version None"),
+        ('{"schema_version": true}', "schema version True"),
+        ('{"schema_version": 2}', "'run' is missing"),
+        ('{"schema_version": 2, "x": NaN}', "NaN is not a number in JSON"),
+        ('{"schema_version": 2, "x": 1e999}', "1e999 is too large a number"),
+        ('{"schema_version": 2, "x": ' + "9" * 5000 + "}", "a number of 5000 digits"),
+        ('{"schema_version": 2, "x": "\\ud800"}', "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+    ids=["empty", "list", "bool", "missing", "nan", "infinite", "digits", "surrogate", "deep"],
+)
+def test_a_hostile_file_is_one_clear_error(read, text, words):
+    """No traceback, whatever is in it."""
+    with pytest.raises(UsageError) as refused:
+        read(text)
+    assert words in str(refused.value)
+
+
+def test_a_pipe_is_no_results_file(tmp_path):
+    """Reading it would wait for ever."""
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(UsageError, match="is not a file"):
+        read_results(tmp_path / "results.json")
+
+
+def test_a_stored_verdict_is_the_one_that_was_decided(document):
+    """With its interval and its limit."""
+    entry = document["verdicts"][0]
+    assert json.loads(json.dumps(stored_verdict(entry).as_dict() | {"test": entry["test"]})) == entry
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("verdicts", 0, "stand_in"), True),
+        (("environment", "device", "stand_in"), True),
+        (("artifacts", 0, "provenance", "cann"), "8.0.0-STAND-IN.aa"),
+    ],
+    ids=["verdict", "device", "cann"],
+)
+def test_any_part_of_the_emulator_makes_a_run_stand_in(document, path, value):
+    """Whatever a file says of it elsewhere."""
+    assert not has_stand_in(document)
+    assert has_stand_in(changed(document, path, value))
+
+
+def test_text_from_a_file_cannot_steer_a_terminal():
+    """Escape sequences become signs, lines stay lines, and nothing is endless."""
+    assert printable("a\x1b[31mb\nc\u2028") == "a\ufffd[31mb\nc\ufffd"
+    assert printable("x" * 50, 10) == "x" * 10 + "... (40 more characters)"
+
+
+def test_the_command_to_run_again_can_be_pasted(document):
+    """A test's id or an option from a file is never more than an argument."""
+    document["run"]["options"] = "--dataset '/data/my coco' ; reboot"
+    assert again(document, 't.py::x"; reboot #') == (
+        """pytest 't.py::x"; reboot #' --dataset '/data/my coco' ';' reboot"""
+    )
+    document["run"]["options"] = "'"
+    assert again(document, "t.py::x[batch8]") == "pytest 't.py::x[batch8]'"
