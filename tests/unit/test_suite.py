@@ -97,7 +97,12 @@ def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
     assert "artifacts: 2 built, 0 reused" in first.stdout
     document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
     outcomes = {verdict["gate"]: verdict["outcome"] for verdict in document["verdicts"]}
-    assert outcomes == {"contract[batch2] broken rows": "STAND-IN", "contract[reference] broken rows": "PASS"}
+    assert outcomes == {
+        "contract[batch2] broken rows": "STAND-IN",
+        "contract[reference] broken rows": "PASS",
+        "contract[inputs] wrong network inputs": "PASS",
+        "contract[inputs] largest error of a box's way back": "PASS",
+    }
     assert document["environment"]["device"]["stand_in"] is True
     second = run(*arguments)
     assert "artifacts: 0 built, 2 reused" in second.stdout, second.stdout
@@ -225,7 +230,7 @@ def test_skipped_gates_are_no_verdict(run, tmp_path):
     )
     result = run("-m", "contract", "-p", "skipper", "--npu", "emulated", "--batch-sizes", "2", path=tmp_path)
     assert result.returncode == 7, result.stdout
-    assert "2 selected gates did not run" in result.stdout
+    assert "3 selected gates did not run" in result.stdout
 
 
 def test_junit_files_say_the_verdict(run, tmp_path):
