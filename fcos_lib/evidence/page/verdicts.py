@@ -36,11 +36,10 @@ def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     counts = {what: sum(word == named for word in worst.values()) for named, what in _WHAT.items()}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     parts += [f"{not_run:,} did not run"] if not_run else []
-    return (
-        f"Of {plural(gates, 'gate')}, {', '.join(parts) or 'none is red'}"
-        if gates
-        else ", ".join(parts) or "No gate ran"
-    )
+    if parts and gates:
+        first, _, what = parts[0].partition(" ")
+        parts[0] = f"{first} of {plural(gates, 'gate')} {what}"
+    return ", ".join(parts) or "No gate is red"
 
 
 def section(document: Mapping[str, Any]) -> Markup:

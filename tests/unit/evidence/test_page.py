@@ -94,7 +94,7 @@ def test_red_gates_come_first_with_paragraph_and_command(document):
     assert places == sorted(places), "red gates are not on top"
     assert "must be at least 0.359 AP (limits.toml: accuracy.x)" in text
     assert "pytest 'tests/acceptance/test_accuracy.py::test_x[batch8]' --pictures 20" in text
-    assert "Of 4 gates, 1 failed, 1 met a machine that failed, 1 could not be decided" in text
+    assert "1 of 4 gates failed, 1 met a machine that failed, 1 could not be decided" in text
 
 
 def test_a_stand_in_cannot_be_overlooked(document):
