@@ -116,7 +116,7 @@ def test_the_aipp_variant_is_told_apart(run, tmp_path):
     assert "input uint8 NHWC (AIPP)" in first.stdout
     document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
     gates = {verdict["gate"] for verdict in document["verdicts"]}
-    assert gates == {"contract[batch2-aipp] broken rows", "contract[reference] broken rows"}
+    assert gates >= {"contract[batch2-aipp] broken rows", "contract[reference] broken rows"}
     (om,) = [artifact for artifact in document["artifacts"] if artifact["kind"] == "om"]
     assert om["provenance"]["input_layout"] == "uint8 NHWC (AIPP)"
     assert "aipp.cfg" in om["files"]
