@@ -134,7 +134,7 @@ def test_one_om_can_serve_all_batch_sizes(run, tmp_path):
     assert "artifacts: 1 built, 1 reused" in first.stdout
     document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
     subjects = {verdict["subject"] for verdict in document["verdicts"]}
-    assert subjects == {"batch2-dynamic", "batch3-dynamic", "reference"}
+    assert subjects == {"batch2-dynamic", "batch3-dynamic", "inputs", "reference"}
     (om,) = [artifact for artifact in document["artifacts"] if artifact["kind"] == "om"]
     assert om["provenance"]["dynamic_batches"] == [2, 3]
     foreign = run(*arguments, "--om", str(tmp_path / "artifacts" / "om"))
