@@ -8,6 +8,7 @@ pytest_plugins = [
     "fixtures.artifacts",
     "fixtures.evaluations",
     "fixtures.throughput",
+    "fixtures.explained",
     "fixtures.verdicts",
     "fixtures.run",
     "fixtures.gateproof",

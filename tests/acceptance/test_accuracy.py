@@ -23,7 +23,7 @@ def test_the_reference_reaches_the_limit(reference_found, references, dataset, c
 
 
 def test_the_candidate_reaches_the_limit(
-    evaluation, dataset, truth, pictures, reference_found, contract, subject, candidate_limit, device, judge, shows
+    evaluation, dataset, truth, pictures, reference_found, contract, subject, candidate_limit, device, judge, shows, why
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
     found, reference = evaluation.found, reference_found()
@@ -49,6 +49,7 @@ def test_the_candidate_reaches_the_limit(
         *((one, candidate_limit("paired", contract.name, name)) for one, name in zip(changes, names, strict=True)),
         stand_in=device.stand_in,
         evidence=shows.evaluation(shared, paired),
+        why=lambda: why(subject, paired.value),
     )
 
 

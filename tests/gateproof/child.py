@@ -45,11 +45,13 @@ class Child:
         scenario: str = "",
         defect: str = "",
         environment: Mapping[str, str] | None = None,
+        explain: bool = False,
     ) -> Outcome:
-        """One run of the acceptance suite and what it came to. Without `defect` nothing is injected."""
+        """One run of the acceptance suite and what it came to. Without `defect` nothing is injected; `explain` costs time."""
         results = self.artifacts / "results" / "results.json"
         results.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "tests/acceptance", "-q", "-p", "no:cacheprovider", "-m", marks]
+        command += [] if explain else ["--no-explain"]
         command += ["--npu", "emulated", "--batch-sizes", batch_sizes, f"--artifacts={self.artifacts}"]
         command += [f"--benchmark-storage={self.folder / 'benchmarks'}", *options]
         environ = _outer_environment() | {"FCOS_EMULATOR": scenario, **(environment or {})}

@@ -196,6 +196,17 @@ def _head_untrained(model: Any, _: Any) -> None:
         _set_weights(tensor, dice.normal(0, 0.01, values.shape).astype(np.float32))
 
 
+def _class_weakened(model: Any, _: Any) -> None:
+    tensor, values = weights(model, "conv_cls.bias")
+    values[1] -= 4
+    _set_weights(tensor, values)
+
+
+def _layer_lost(model: Any, _: Any) -> None:
+    ((tensor, values), _bias) = conv_weights(model, "/backbone/layer2/layer2.1/conv2/Conv")
+    _set_weights(tensor, np.zeros_like(values))
+
+
 def overflow(model: Any, _: Any) -> None:
     """One layer's activations times 2^17 and the next layer's weights divided by it: the same in float32, infinite in fp16."""
     factor = np.float32(2**17)
@@ -241,6 +252,8 @@ CASES = (
     compiled("score_factor_small", "scores are 0.5 % too low", partial(score_factor, 0.995), "consistency: largest difference of scores"),
     compiled("weights_of_another_epoch", "weights are 2 % off at random", partial(noisy, 0.02), BY_NETWORK),
     compiled("head_untrained", "the last layers of the head have random weights", _head_untrained, BY_NETWORK, "accuracy: mAP difference"),
+    compiled("class_weakened", "the bias of one class is lower by 4", _class_weakened, "accuracy: certain loss in a class", BY_NETWORK),
+    compiled("layer_lost", "the weights of one convolution are 0", _layer_lost, BY_NETWORK),
     compiled("fp16_overflow", "one layer is beyond fp16's range", overflow, "consistency: non-finite candidates"),
     compiled("candidates_capped", "P3 hands 100 candidates to NMS instead of 1,000", capped, "consistency: largest difference of scores"),
     compiled("one_nan", "the scores of one candidate are NaN", _one_nan, "consistency: non-finite candidates"),
