@@ -78,10 +78,11 @@ def stored_verdict(entry: Mapping[str, Any]) -> Verdict:
 
 
 def has_stand_in(document: Mapping[str, Any]) -> bool:
-    """Did the emulator have any part in a run? Its verdicts, its device and the CANN of its artifacts say so."""
+    """Did the emulator have any part in a run? Its verdicts, device and evidence and the CANN of its artifacts say so."""
     return (
         any(entry["stand_in"] for entry in document["verdicts"])
         or bool((document["environment"].get("device") or {}).get("stand_in"))
+        or any(entry["data"].get("stand_in") is True for entry in document["evidence"])
         or any("STAND-IN" in json.dumps(entry["provenance"]) for entry in document["artifacts"])
     )
 

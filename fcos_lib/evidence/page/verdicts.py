@@ -39,6 +39,9 @@ def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     if parts and gates:
         first, _, what = parts[0].partition(" ")
         parts[0] = f"{first} of {plural(gates, 'gate')} {what}"
+    proofs = [str(one["data"].get("sentence", "")) for one in document["evidence"] if one["kind"] == "gateproof"]
+    if not gates and any(proofs):
+        return proofs[0]
     return ", ".join(parts) or "No gate is red"
 
 
@@ -142,10 +145,10 @@ def _rows(caption: str, entries: Sequence[Mapping[str, Any]]) -> Markup:
 def kill_matrix(data: Mapping[str, Any]) -> Markup:
     """Which gate catches which seeded defect."""
     cases = data["cases"]
-    gates = sorted({str(gate) for case in cases for gate in (*case["caught_by"], *case.get("named", ()))})
+    gates = sorted({str(gate) for case in cases for gate in (*case["red"], *case["named"])})
     rows = []
-    for case in sorted(cases, key=lambda case: (case["kind"] != "defect", str(case.get("family", "")))):
-        caught, named = set(map(str, case["caught_by"])), set(map(str, case.get("named", ())))
+    for case in cases:
+        caught, named = set(map(str, case["red"])), set(map(str, case["named"]))
         cells = [
             tag("span", "●" if gate in caught else "○" if gate in named else "", class_="cell", role="img",
                 aria_label="caught" if gate in caught else "expected, not caught" if gate in named else "no")
@@ -153,16 +156,20 @@ def kill_matrix(data: Mapping[str, Any]) -> Markup:
             for gate in gates
         ]  # fmt: skip
         rows.append(
-            row(str(case["id"]), str(case.get("family", "")), str(case["outcome"]), *cells, kind=slug(case["kind"]))
+            row(
+                str(case["name"]),
+                str(case["what"]),
+                str(case["verdict"]),
+                *cells,
+                kind="control" if case["control"] else "defect",
+            )
         )
     only = [
         (str(gate), ", ".join(map(str, ids)) or "nothing: another gate catches all of it")
         for gate, ids in data.get("only", {}).items()
     ]
-    defects = sum(case["kind"] == "defect" for case in cases)
     return together(
-        tag("p", f"{plural(defects, 'seeded defect')} and {plural(len(cases) - defects, 'harmless change')}; "
-            "● is a gate that went red, ○ one that was expected to and did not."),
-        table("Defects and the gates that caught them", ("case", "family", "outcome", *gates), rows, "matrix"),
+        tag("p", "● is a gate that went red, ○ one that was expected to and did not."),
+        table("Defects and the gates that caught them", ("case", "what is different", "verdict", *gates), rows, "matrix"),
         tag("details", tag("summary", "What only one gate catches"), term(only), class_="quiet") if only else None,
     )  # fmt: skip

@@ -91,9 +91,11 @@ def evidence():
             "history": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle r="4"/></svg>',
         },
         "gateproof": {
+            "sentence": "1 of 1 seeded defects caught, 1 of 1 harmless changes green",
             "cases": [
-                {"id": "bgr", "family": "pictures", "kind": "defect", "caught_by": ["accuracy"], "named": ["accuracy"], "outcome": "caught"},
-                {"id": "order", "family": "controls", "kind": "control", "caught_by": [], "named": [], "outcome": "quiet"},
+                {"name": "bgr", "what": "another order of channels", "control": False, "red": {"accuracy": "0.2"},
+                 "named": ["accuracy"], "verdict": "caught"},
+                {"name": "order", "what": "another order of ties", "control": True, "red": {}, "named": [], "verdict": "green"},
             ],
             "only": {"accuracy": ["bgr"]},
         },
