@@ -18,6 +18,7 @@ from fcos_lib.store import Artifact, Store, content_key, sha256_of, sources_key
 
 PORTABLE, ASCEND = "portable.onnx", "ascend.onnx"
 _MODEL = Path(__file__).parent / "model"
+_CHECK = Path(__file__).parent / "exported.py"
 
 
 def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Artifact:
@@ -25,7 +26,7 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
     inputs = {
         "contract": contract.as_dict(),
         "checkpoint": verify_name(checkpoint),
-        "exporter": sources_key(*(path for path in _MODEL.glob("*.py") if path.name != "taps.py")),
+        "exporter": sources_key(_CHECK, *(path for path in _MODEL.glob("*.py") if path.name != "taps.py")),
         "torch": _version("torch"),
         "mmdet": _version("mmdet"),
         "onnx": _version("onnx"),
@@ -34,9 +35,12 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
     def build(folder: Path) -> None:
         import onnx
 
+        from fcos_lib.exported import check_export
         from fcos_lib.model import detector, export, nms
 
-        trunk = export.export_trunk(detector.load_detector(contract, checkpoint), contract)
+        network = detector.load_detector(contract, checkpoint)
+        trunk = export.export_trunk(network, contract)
+        check_export(trunk, network, contract)
         onnx.save(nms.portable(trunk, contract), folder / PORTABLE)
         onnx.save(nms.ascend(trunk, contract), folder / ASCEND)
 

@@ -14,6 +14,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import CheckpointError, FcosError
 from fcos_lib.model.checkpoint import read_checkpoint
@@ -138,6 +141,21 @@ def load_detector(contract: ModelContract, checkpoint: Path) -> torch.nn.Module:
         )
     detector.load_state_dict(weights, strict=False)
     return detector
+
+
+def head_of(
+    detector: torch.nn.Module, batch: NDArray[np.float32], contract: ModelContract
+) -> dict[str, NDArray[np.float32]]:
+    """What mmdet's own layers compute for float32[N, 3, H, W]: the head's tensors, named as `export.head_names` does."""
+    import torch
+
+    with torch.no_grad():
+        kinds = detector(torch.from_numpy(batch), mode="tensor")
+    return {
+        f"{kind}_p{stride.bit_length() - 1}": tensor.numpy()
+        for kind, levels in zip(("class", "distance", "centerness"), kinds, strict=True)
+        for stride, tensor in zip(contract.strides, levels, strict=True)
+    }
 
 
 def predict(detector: torch.nn.Module, batch: torch.Tensor, contract: ModelContract) -> list[Any]:

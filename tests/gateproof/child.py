@@ -29,7 +29,7 @@ class Child:
 
     def __init__(self, folder: Path, prepared: Path | None = None, without: Collection[str] = ()) -> None:
         """`folder` gets the artifacts of `prepared`, except `without`."""
-        self.folder = folder
+        self.folder, self.prepared = folder, prepared
         self.artifacts = folder / "artifacts"
         self.trace = folder / "trace"
         self.trace.mkdir(parents=True)

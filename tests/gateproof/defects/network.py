@@ -136,7 +136,8 @@ def _add_term(model: Any, tensor: str, matrix: Any, chosen: Any) -> None:
         nodes.insert(place + 1, helper.make_node(operator, inputs, [output], name=output))
 
 
-def _half_stride(model: Any, contract: Any) -> None:
+def half_stride(model: Any, contract: Any) -> None:
+    """Points on the corners of their cells: all boxes half a stride to the upper left."""
     insert(model, "boxes", ("Sub", per_candidate(contract, [stride // 2 for stride in contract.strides])))
 
 
@@ -150,7 +151,8 @@ def score_factor(factor: float, model: Any, contract: Any) -> None:
     insert(model, "scores", ("Mul", np.float32(factor)))
 
 
-def _class_rolled(model: Any, contract: Any) -> None:
+def class_rolled(model: Any, contract: Any) -> None:
+    """Every class gets its neighbour's scores."""
     insert(model, "scores", ("Gather", np.roll(np.arange(len(contract.classes)), 1), {"axis": 2}))
 
 
@@ -172,7 +174,8 @@ def _one_nan(model: Any, contract: Any) -> None:
     insert(model, "scores", ("Mul", factor))
 
 
-def _centerness_lost(model: Any, _: Any) -> None:
+def centerness_lost(model: Any, _: Any) -> None:
+    """Centerness is 1 everywhere, so that scores are not multiplied by it."""
     for name, value in (("conv_centerness.weight", 0.0), ("conv_centerness.bias", 20.0)):
         tensor, values = weights(model, name)
         _set_weights(tensor, np.full_like(values, value))
@@ -189,7 +192,8 @@ def noisy(share: float, model: Any, _: Any) -> None:
             _set_weights(tensor, values + dice.normal(0, share * values.std(), values.shape).astype(np.float32))
 
 
-def _head_untrained(model: Any, _: Any) -> None:
+def head_untrained(model: Any, _: Any) -> None:
+    """Random weights in the last layers of the head."""
     dice = np.random.default_rng(7)
     for name in ("conv_cls.weight", "conv_reg.weight", "conv_centerness.weight"):
         tensor, values = weights(model, name)
@@ -232,10 +236,40 @@ def compiled(name: str, what: str, edit: Any, *gates: str, words: str = "") -> C
     return Case(name, what, gates, words, (Injection(COMPILE, "arguments", edited(edit)),), OM_ONLY, options=PART)
 
 
-def exported(name: str, what: str, edit: Any, *gates: str, words: str = "") -> Case:
-    """A case in which both sides have the same wrong graph."""
-    injections = (Injection(TRUNK, "result", edited_trunk(edit)),)
-    return Case(name, what, gates, words, injections, (*MODELS, "references"), "contract or accuracy")
+def exported(name: str, what: str, edit: Any) -> Case:
+    """A case in which the exporter gives both sides the same wrong graph."""
+    words = "does not compute what the checkpoint does"
+    return Case(name, what, (REFUSED,), words, (Injection(TRUNK, "result", edited_trunk(edit)),), MODELS, "contract")
+
+
+def foreign_onnx(child: Any) -> tuple[str, ...]:
+    """A file for `--onnx`, which nobody here can hold against a checkpoint."""
+    import onnx
+
+    from fcos_lib.contract import SHAPES
+
+    (path,) = (child.prepared / "onnx").glob("*/ascend.onnx")
+    model = onnx.load(path)
+    half_stride(model, SHAPES)
+    other = child.folder / "exported_elsewhere.onnx"
+    onnx.save(model, other)
+    return "--onnx", str(other)
+
+
+def untrained_checkpoint(child: Any) -> tuple[str, ...]:
+    """The embedded weights, with random ones in the last layers of the head."""
+    import torch
+
+    from fixtures.settings import EMBEDDED_CHECKPOINT
+
+    document = torch.load(EMBEDDED_CHECKPOINT, weights_only=True)
+    weights = document.get("state_dict", document)
+    torch.manual_seed(7)
+    for kind in ("cls", "reg", "centerness"):
+        torch.nn.init.normal_(weights[f"bbox_head.conv_{kind}.weight"], std=0.01)
+    path = child.folder / "untrained.pth"
+    torch.save(document, path)
+    return "--checkpoint", str(path)
 
 
 CASES = (
@@ -243,15 +277,15 @@ CASES = (
     compiled("level_scale_p3", "boxes of P3 are 10 % too large", partial(level_scale, 1.1, 0), "consistency: size bias", words="P3"),
     compiled("level_scale_p5", "boxes of P5 are 10 % too large", partial(level_scale, 1.1, 2), "consistency: size bias", words="P5"),
     compiled("box_scale", "all boxes are 1 % too large", partial(level_scale, 1.01, -1), "consistency: size bias"),
-    compiled("class_rolled", "every class is called by its neighbour's name", _class_rolled, BY_NETWORK, UNEXPLAINED),
+    compiled("class_rolled", "every class is called by its neighbour's name", class_rolled, BY_NETWORK, UNEXPLAINED),
     compiled("p6_p7_dead", "P6 and P7 find nothing", partial(_levels_dead, (3, 4)), BY_NETWORK),
     compiled("p7_dead", "P7 finds nothing", partial(_levels_dead, (4,)), "consistency: largest difference of scores"),
-    compiled("stride_offset_lost", "points lie on the corners of their cells", _half_stride, BY_NETWORK, "contract: broken rows"),
-    compiled("centerness_lost", "scores are not multiplied by centerness", _centerness_lost, "consistency: score bias", BY_NETWORK),
+    compiled("stride_offset_lost", "points lie on the corners of their cells", half_stride, BY_NETWORK, "contract: broken rows"),
+    compiled("centerness_lost", "scores are not multiplied by centerness", centerness_lost, "consistency: score bias", BY_NETWORK),
     compiled("score_factor", "scores are 3 % too low", partial(score_factor, 0.97), "consistency: score bias"),
     compiled("score_factor_small", "scores are 0.5 % too low", partial(score_factor, 0.995), "consistency: largest difference of scores"),
     compiled("weights_of_another_epoch", "weights are 2 % off at random", partial(noisy, 0.02), BY_NETWORK),
-    compiled("head_untrained", "the last layers of the head have random weights", _head_untrained, BY_NETWORK, "accuracy: mAP difference"),
+    compiled("head_untrained", "the last layers of the head have random weights", head_untrained, BY_NETWORK, "accuracy: mAP difference"),
     compiled("class_weakened", "the bias of one class is lower by 4", _class_weakened, "accuracy: certain loss in a class", BY_NETWORK),
     compiled("layer_lost", "the weights of one convolution are 0", _layer_lost, BY_NETWORK),
     compiled("fp16_overflow", "one layer is beyond fp16's range", overflow, "consistency: non-finite candidates"),
@@ -262,10 +296,10 @@ CASES = (
     compiled("nms_score", "NMS with a score of 0.3 instead of 0.05", partial(_nms, "score_threshold", 0.3), BY_NMS),
     compiled("nms_rows", "NMS returns 50 rows", partial(_nms, "max_total_size", 50), REFUSED),
     compiled("nms_per_class", "NMS keeps one box per class", partial(_nms, "max_size_per_class", 1), BY_NMS),
-    exported("stride_offset_lost_on_both_sides", "points lie on the corners of their cells, also in the reference", _half_stride,
-             "accuracy: mAP", words="reference"),
-    exported("centerness_lost_on_both_sides", "scores are not multiplied by centerness, also in the reference", _centerness_lost,
-             "accuracy: mAP", words="reference"),
-    exported("head_untrained_on_both_sides", "a checkpoint whose head was never trained", _head_untrained,
-             "accuracy: mAP", words="reference"),
+    exported("stride_offset_lost_on_both_sides", "points lie on the corners of their cells, also in the reference", half_stride),
+    exported("centerness_lost_on_both_sides", "scores are not multiplied by centerness, also in the reference", centerness_lost),
+    Case("onnx_from_elsewhere", "an ONNX that was exported elsewhere has its points on the corners of their cells",
+         ("accuracy: mAP",), "reference", without=(*MODELS, "references"), marks="contract or accuracy", arrange=foreign_onnx),
+    Case("head_untrained_on_both_sides", "a checkpoint whose head was never trained", ("accuracy: mAP",), "reference",
+         without=(*MODELS, "references"), marks="contract or accuracy", arrange=untrained_checkpoint),
 )  # fmt: skip
