@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="needs the extra 'export'")
     ("edit", "output"),
     [
         (network.half_stride, "boxes"),
-        (network.centerness_lost, "scores"),
+        (network.centerness_lost, "boxes"),
         (network.head_untrained, "boxes"),
         (partial(network.level_scale, 1.01, 4), "boxes"),
         (partial(network.score_factor, 0.999), "scores"),
