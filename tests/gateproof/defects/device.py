@@ -130,7 +130,7 @@ def _case(name: str, what: str, result: Any, *gates: str, words: str = "") -> Ca
 
 CASES = (
     _case("outputs_swapped", "labels and dets in the other order", _swapped, REFUSED, words="check the order of the outputs"),
-    _case("labels_off_by_one", "labels count from one", changed(_labels_off_by_one), ROWS, UNEXPLAINED, words="unknown label"),
+    _case("labels_off_by_one", "labels count from one", changed(_labels_off_by_one), REFUSED, words="label 8"),
     _case("score_in_padding", "an unused row has a score", changed(_score_in_padding), ROWS, words="score not above the threshold"),
     _case("box_in_padding", "an unused row has a box", changed(_box_in_padding), ROWS, words="padding with a box"),
     _case("nan_row", "the best detection of each batch has a box of NaN", changed(_nan_row), REFUSED, words="NaN or infinite values"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +33,8 @@ def edited(edit: Callable[[Any, Any], object]) -> Any:
 
         model = onnx.load(path)
         edit(model, contract)
-        other = Path(tempfile.mkdtemp()) / path.name
+        trace = os.environ.get("FCOS_DEFECT_TRACE")  # the run's folder goes away with it
+        other = Path(tempfile.mkdtemp(dir=Path(trace).parent if trace else None)) / path.name
         onnx.save(model, other)
         return (toolkit, other, output_dir, contract, *rest), named
 
