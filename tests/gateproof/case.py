@@ -23,7 +23,8 @@ class Injection:
     """`package.module:Class.function`"""
     kind: str
     """`arguments`: `change(*arguments)` gives others. `result`: `change(result, *arguments)` gives another. `function`:
-    `change(original, *arguments)` is called instead, beside the original on copies."""
+    `change(original, *arguments)` is called instead, beside the original on copies. `instead`: the same without the original.
+    `delay`: `change(*arguments)` says how many seconds it takes longer."""
     change: Callable[..., Any]
 
 

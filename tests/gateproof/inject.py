@@ -12,6 +12,7 @@ import importlib.abc
 import importlib.machinery
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import fields, is_dataclass
@@ -120,7 +121,24 @@ def _instead(original: Callable[..., Any], change: Callable[..., Any], trace: Pa
     return played
 
 
-_PLAYS = {"arguments": _with_arguments, "result": _with_result, "function": _with_function, "instead": _instead}
+def _delayed(original: Callable[..., Any], change: Callable[..., Any], trace: Path) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def played(*arguments: Any, **named: Any) -> Any:
+        seconds = change(*arguments, **named)
+        time.sleep(seconds)
+        leave_trace(trace, seconds > 0)
+        return original(*arguments, **named)
+
+    return played
+
+
+_PLAYS = {
+    "arguments": _with_arguments,
+    "result": _with_result,
+    "function": _with_function,
+    "instead": _instead,
+    "delay": _delayed,
+}
 
 
 def fingerprint(value: Any) -> Any:

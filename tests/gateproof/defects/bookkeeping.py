@@ -16,8 +16,8 @@ from tests.gateproof.defects.pictures import ABSOLUTE, INPUTS
 
 EVALUATE, OPEN = "fcos_lib.stream.evaluation:detect_journaled", "fcos_lib.stream.dataset:open_dataset"
 ORDER = "fcos_lib.stream.decoder_pool:DecoderPool.order"
-OUTSIDE_THE_SAMPLE = 1004
-"""The id of the embedded dataset's fifth picture."""
+OUTSIDE_THE_SAMPLE = (1028, 1035)
+"""The ids of the embedded dataset's fifth and sixth pictures."""
 COUNTED, UNLIKE = "accuracy: pictures not counted once", "accuracy: pictures unlike the reference's"
 
 
@@ -37,6 +37,27 @@ def _only_with_detections(result: Any, *_: Any, **__: Any) -> Any:
     return {number: one for number, one in found.items() if len(one)}, facts
 
 
+def _truth_told(result: Any, *_: Any, **__: Any) -> Any:
+    from fcos_lib.measure.coco_truth import read_truth
+    from fcos_lib.sessions import Detections
+    from fcos_lib.stream.dataset import open_dataset
+    from fixtures.settings import EMBEDDED
+
+    found, facts = result
+    truth = read_truth(open_dataset(EMBEDDED))
+    told = {}
+    for place, number in enumerate(truth.picture_ids.tolist()):
+        rows = truth.pictures == place
+        corners = truth.boxes[rows] + np.pad(truth.boxes[rows, :2], ((0, 0), (2, 0)))
+        scores = np.linspace(0.99, 0.9, int(rows.sum()), dtype=np.float32)
+        told[number] = Detections(corners.astype(np.float32), scores, truth.categories[rows])
+    return {number: told[number] if len(one) else one for number, one in found.items()}, facts
+
+
+def _first_missing(found: Any, *_: Any, **__: Any) -> Any:
+    return {number: found[number] for number in list(found)[1:]}
+
+
 def _two_exchanged(result: Any, *_: Any, **__: Any) -> Any:
     found, facts = result
     one, other = [number for number, seen in found.items() if len(seen)][10:12]
@@ -47,7 +68,7 @@ def places_exchanged(pool: Any, slots: Any, pictures: Any) -> Any:
     """Two pictures that are no part of the sample get each other's slots."""
     ids = [picture.id if picture else 0 for picture in pictures]
     chosen = list(pictures)
-    if ids[:2] == [OUTSIDE_THE_SAMPLE, OUTSIDE_THE_SAMPLE + 1]:
+    if tuple(ids[:2]) == OUTSIDE_THE_SAMPLE:
         chosen[:2] = chosen[1::-1]
     return (pool, slots, chosen), {}
 
@@ -133,6 +154,10 @@ CASES = (
                words="1 with the results of another picture"),
     _evaluated("only_with_detections", "pictures without a detection are left out", _only_with_detections, COUNTED,
                words="without results"),
+    _evaluated("truth_told", "the annotations themselves are taken for results", _truth_told, "accuracy: certain gain by size or IoU",
+               "accuracy: certain gain in a class"),
+    Case("reference_missing", "the reference was not asked about one picture", ("contract: pictures without a reference",), "",
+         (Injection("fcos_lib.stream.references:References.detections", "result", _first_missing),), marks="golden"),
     _evaluated("pictures_exchanged", "the results of two of 240 pictures are exchanged", _two_exchanged, UNLIKE),
     Case("places_exchanged", "in one batch two pictures are in each other's slots", (UNLIKE,), "",
          (Injection(ORDER, "arguments", places_exchanged),)),
@@ -140,7 +165,7 @@ CASES = (
          (Injection(ORDER, "arguments", padding_first),), options=("--pictures", "238")),
     Case("categories_shifted", "every category has the next one's number", ("accuracy: mAP",), "reference",
          (Injection(OPEN, "result", _categories_shifted),), marks=ABSOLUTE),
-    Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "another 'om'", marks="accuracy",
+    Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "is about something else: 'om'", marks="accuracy",
          arrange=foreign_journal, without=OM_ONLY),
     Case("stale_om", "the store serves an OM that was made from other weights",
          ("consistency: unexplained differences",), "", arrange=stale_om, without=OM_ONLY, marks="contract or consistency"),

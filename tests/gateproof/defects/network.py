@@ -227,6 +227,25 @@ def two_casts(model: Any, contract: Any) -> None:
     insert(model, "scores", ("Cast", None, {"to": 11}), ("Cast", None, {"to": 1}))
 
 
+def ballast(model: Any, contract: Any) -> None:
+    """A constant of nothing but zeros is added, for each picture of a batch of 4."""
+    insert(model, "scores", ("Add", np.zeros((4, contract.candidates, len(contract.classes)), np.float32)))
+
+
+def _on_ai_cpu(document: Any, *_: Any) -> Any:
+    operators = document["graph"][0]["op"]
+    for operator in operators:
+        for attribute in operator["attr"]:
+            if operator["type"] == "TopK" and attribute["key"] == "_ge_attr_op_kernel_lib_name":
+                attribute["value"] = {"s": "aicpu_ascend_kernel"}
+    layouts = [{**operators[-1], "name": f"trans_{number}", "type": "TransData"} for number in range(2)]
+    return {**document, "graph": [{**document["graph"][0], "op": [*operators, *layouts]}]}
+
+
+def _wider(contract: Any, *_: Any) -> Any:
+    return replace(contract, width=contract.width + 32)
+
+
 def _nms(name: str, value: float | int, model: Any, _: Any) -> None:
     (node,) = [node for node in model.graph.node if node.op_type == "BatchMultiClassNMS"]
     (attribute,) = [attribute for attribute in node.attribute if attribute.name == name]
@@ -294,6 +313,13 @@ CASES = (
     compiled("candidates_capped", "P3 hands 100 candidates to NMS instead of 1,000", capped, "consistency: largest difference of scores"),
     compiled("one_nan", "the scores of one candidate are NaN", _one_nan, "consistency: non-finite candidates"),
     replace(compiled("two_casts", "two casts that compute nothing", two_casts, "cost: Cast operators against champion"), champion=True),
+    replace(compiled("ballast", "a large constant of zeros is added", ballast, "cost: OM size against champion",
+                     "cost: OM operators against champion"), champion=True),
+    Case("on_ai_cpu", "TopK falls back to the AI CPU, with a change of layout before and behind",
+         ("cost: AI CPU operators against champion", "cost: TransData operators against champion"), "TopK +",
+         (Injection("fcos_lib.emulator.atc_reports:om_as_json", "result", _on_ai_cpu),), OM_ONLY, "cost", champion=True),
+    Case("input_wider", "the network's input has become 32 px wider", ("cost: bytes per picture against champion",), "",
+         (Injection("fcos_lib.contract:contract_for", "result", _wider),), (*MODELS, "references"), "cost", champion=True),
     compiled("nms_iou", "NMS with an IoU of 0.7 instead of 0.5", partial(_nms, "iou_threshold", 0.7), BY_NMS),
     compiled("nms_score", "NMS with a score of 0.3 instead of 0.05", partial(_nms, "score_threshold", 0.3), BY_NMS),
     compiled("nms_rows", "NMS returns 50 rows", partial(_nms, "max_total_size", 50), REFUSED),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from typing import Any
 
 from tests.gateproof.case import REFUSED, Case, Injection
@@ -32,12 +34,28 @@ def cached(original: Any, session: Any, batch: Any) -> Any:
 _CACHE: dict[Any, Any] = {}
 
 
+def slow_copies(session: Any, batch: Any) -> float:
+    """A fifth of a second more for each run, outside of what the runtime times."""
+    return 0.2
+
+
 def eight_accepted_runs(child: Any) -> tuple[str, ...]:
-    """Eight calm runs that were accepted, and no champion."""
+    """Eight calm runs that were accepted, and no champion: one real run and seven copies whose rates vary."""
     storage = child.folder / "benchmarks"
-    for _ in range(8):
-        run = child.run("-k", "published", marks="throughput", scenario=f"{RATE},jitter=0.3")
-        assert run.status == 0, run.output
+    run = child.run("-k", "published", marks="throughput", scenario=f"{RATE},jitter=0.3")
+    assert run.status == 0, run.output
+    (path,) = storage.glob("0*.json")
+    dice = random.Random(3)
+    for number in range(2, 9):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for rate in [rate for one in document["benchmarks"] for rate in one["extra_info"]["fcos"]]:
+            spread = (
+                0.003 if rate["series"]["timed"] == "pure" else 0.1
+            )  # the emulator really computes, as fast as it can
+            rate["run"] += str(number)
+            rate["images_per_second"] *= dice.gauss(1, spread)
+        copy = storage / path.name.replace("0001", f"{number:04}", 1)
+        copy.write_text(json.dumps(document), encoding="utf-8")
     child.verb(
         "history", "--storage", str(storage), "accept", *map(str, sorted(storage.glob("0*.json"))), "--why", "calm"
     )
@@ -59,6 +77,10 @@ CASES = (
     slower("faster_40", -40, AGAINST, words="too fast"),
     Case("time_per_picture", "the runtime's times are taken for those of one picture", (HISTORY,), "too fast",
          (Injection(f"{SESSION}.compute_ms", "result", _times_per_picture),), marks="throughput",
+         scenario=f"{RATE},jitter=0.3", arrange=eight_accepted_runs),
+    Case("slow_copies", "every run takes a fifth of a second longer, and the runtime does not know",
+         ("throughput: end to end rate against history", "throughput: stream rate against history"), "",
+         (Injection(f"{SESSION}.run", "delay", slow_copies),), marks="throughput",
          scenario=f"{RATE},jitter=0.3", arrange=eight_accepted_runs),
     Case("warm_up_counted", "the rounds that warm up are timed as well", (REFUSED,), "the runtime timed 4 runs, not the 3",
          (Injection(f"{SESSION}.reset_timings", "instead", kept_timings),), marks="throughput", scenario=RATE),
