@@ -1,23 +1,17 @@
 """Does an evaluation that is killed again and again come to the results of one that was left alone? Prints what it cost.
 
-    python -m benchmarks.resume [--kills 50] [--suite]
+    python -m benchmarks.resume [--kills 50]
 
 A process of its own evaluates the embedded 240 pictures at batch 4 with journal, feed and a stand-in session, whose results
 depend on every bit of its input. It gets kill -9 at a random moment between its start and the time that an undisturbed one
 takes, and is started again until one gets through; then all over, until there were enough kills. Exits with 1 if the
 results differ in one bit from those of `feed.detect`, which knows no journal, if a kill costs more than one batch, or if a
 process, a temporary file or a file in /dev/shm is left.
-
-`--suite` does the same to the suite (`pytest -m accuracy --npu emulated --batch-sizes 8`): ten kills, the first ones while
-it builds its artifacts, which it keeps. All verdicts of every run that gets through have to be those of an undisturbed run,
-but for the account of who ran how many pictures in which time. A run that finds a finished evaluation begins a new one,
-since green means that something ran. Temporary files that an undisturbed run does not leave are only counted here.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import subprocess
@@ -51,8 +45,6 @@ MARK = "FCOS_RESUME_BENCHMARK"
 PATIENCE = 10.0
 """Seconds in which processes that have lost the one they worked for may end."""
 AMONG, BEFORE = "after the first batch was begun", "before"
-SUITE = ("-m", "accuracy", "tests/acceptance", "--npu", "emulated", "--batch-sizes", "8")
-SUITE_KILLS = 10
 
 
 class StandIn:
@@ -222,58 +214,11 @@ def _lines(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def kill_suites(root: Path, kills: int, chance: random.Random) -> list[str]:
-    """Kill the suite until there were enough kills and a run got through; prints figures, returns what is wrong."""
-    left, wrong, count, completed = Left(root / "temporary-suite"), [], 0, 0
-
-    def starter(artifacts: Path) -> Callable[[], subprocess.Popen[bytes]]:
-        program = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            *SUITE,
-            "--artifacts",
-            str(artifacts),
-        ]
-        return lambda: subprocess.Popen(program, cwd=ROOT, env=left.environment, stdout=subprocess.DEVNULL)
-
-    _, seconds = until_killed(starter(root / "undisturbed"), 600)
-    expected, usual, killed = verdicts(root / "undisturbed"), left.temporary(), True
-    print(f"| runs of the suite, {seconds:.1f} s if left alone and nothing is built | 1 |", flush=True)
-    while count < kills or killed:
-        killed, lived = until_killed(starter(root / "disturbed"), chance.uniform(0, 1.3 * seconds))
-        count += killed
-        if not killed:
-            completed, seconds = completed + 1, lived
-            if verdicts(root / "disturbed") != expected:
-                wrong.append(f"the suite has other verdicts after {count} kills")
-    wrong += [f"process left: {found}" for found in left.processes()]
-    wrong += [f"file left: {name}" for name in left.shared()]
-    temporary = sorted(left.temporary() - usual)
-    print(f"| kills of the suite | {count} |\n| runs that got through | {completed} |")
-    print(f"| runs with other verdicts | {sum('verdicts' in one for one in wrong)} |")
-    print(f"| temporary files left | {len(temporary)} {' '.join(temporary)} |")
-    print(f"| processes and files in /dev/shm left | {sum('left:' in one for one in wrong)} |", flush=True)
-    return wrong
-
-
-def verdicts(artifacts: Path) -> list[Any]:
-    """Everything that a run of the suite measured and judged."""
-    found: list[Any] = json.loads((artifacts / "results" / "results.json").read_text())["verdicts"]
-    for verdict in found:
-        verdict["measurement"].get("details", {}).pop("evaluation", None)  # who ran how many pictures, in what time
-    return found
-
-
 def main() -> int:
     """Kill, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="at least so many that hit batches (default: 50)")
     parser.add_argument("--seed", type=int, default=5, help="of the moments (default: 5)")
-    parser.add_argument("--suite", action="store_true", help=f"then {SUITE_KILLS} kills of the suite")
     args = parser.parse_args()
     chance = random.Random(args.seed)
     print(
@@ -281,8 +226,6 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory(prefix="fcos-resume-") as folder:
         wrong = kill_evaluations(Path(folder), args.kills, chance)
-        if args.suite:
-            wrong += kill_suites(Path(folder), SUITE_KILLS, chance)
     print("\n" + ("\n".join(wrong) or "As an undisturbed run's, bit for bit; nothing left."))
     return 1 if wrong else 0
 
