@@ -20,7 +20,7 @@ HOLD = """
     from types import SimpleNamespace
     from fcos_lib.lease import lease
     with lease([SimpleNamespace(device_id=int(n)) for n in sys.argv[2:]], Path(sys.argv[1])) as held:
-        print(held.device_id, flush=True)
+        print(held.device.device_id, flush=True)
         time.sleep(60)
 """
 
@@ -53,7 +53,7 @@ def test_each_process_gets_a_device_of_its_own(holder, tmp_path):
     """The first that is free, in the order given."""
     assert [holder(3, 5).held, holder(3, 5).held] == [3, 5]
     with lease(npus(3, 5, 7), tmp_path / "locks") as held:
-        assert held.device_id == 7
+        assert held.device.device_id == 7
 
 
 def test_whoever_waits_too_long_learns_who_holds_it(holder, tmp_path):
@@ -76,14 +76,14 @@ def test_a_dead_process_holds_nothing(holder, tmp_path):
     other.wait()
     with lease(npus(0), tmp_path / "locks", timeout_s=5) as held:
         text = json.loads((tmp_path / "locks" / "npu-0.lock").read_text())
-    assert (held.device_id, text["pid"]) == (0, os.getpid())
+    assert (held.device.device_id, text["pid"]) == (0, os.getpid())
 
 
 def test_one_process_may_hold_its_device_twice(tmp_path):
     """The test and a fixture that it asked for share one, and the inner end does not give it away."""
     with lease(npus(1, 2), tmp_path / "locks") as outer:
         with lease(npus(1, 2), tmp_path / "locks", timeout_s=0.1) as inner:
-            assert inner.device_id == outer.device_id == 1
+            assert inner is outer
         script = textwrap.dedent(HOLD)
         command = [sys.executable, "-c", script, str(tmp_path / "locks"), "1", "2"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
