@@ -5,6 +5,8 @@ program. It shares a page of memory with the process that it guards, in which th
 looks there twice a second, which costs the guarded process nothing but two writes per call. When the time is over it says so
 on stderr and in a file, and sends SIGFPE, for which the guarded process has set C's own `_exit` as handler: that runs without
 Python, and its argument, the number of the signal, is 8, which is the exit status of INFRA. What does not end by that is killed.
+
+A tool that this process waits for (`atc`) is noted there as well: if this process is killed, the other ends the tool.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ from typing import Any
 LIMIT_S = 300.0
 """Of one call; the longest known one is the load of an OM of several GB, about a minute."""
 _LOOK_MS = 500
+_MOST_TEXT = 2048
 _PATIENCE_S = 5.0
 _PAGE = struct.Struct("<dI")
 """When the call under way must have returned (`time.monotonic`, one clock for all processes; 0: none is), length of what it is."""
+_GROUP = struct.Struct("<i")
+"""At the end of the page: the process group of the tool under way; 0: none is."""
 
 
 class Watchdog:
@@ -58,7 +63,7 @@ class Watchdog:
     @contextlib.contextmanager
     def guard(self, what: str) -> Iterator[None]:
         """Let this process end unless the block does in time; `what` is the call, as the subject of a sentence."""
-        text = f"{what} has not returned for {self.limit_s:g} s".encode()[: mmap.PAGESIZE - _PAGE.size]
+        text = f"{what} has not returned for {self.limit_s:g} s".encode()[:_MOST_TEXT]
         self._page[_PAGE.size : _PAGE.size + len(text)] = text
         before = _libc().signal(signal.SIGFPE, _c_exit())
         self._page[: _PAGE.size] = _PAGE.pack(time.monotonic() + self.limit_s, len(text))
@@ -67,6 +72,16 @@ class Watchdog:
         finally:
             self._page[: _PAGE.size] = _PAGE.pack(0.0, 0)
             _libc().signal(signal.SIGFPE, before)
+
+    @contextlib.contextmanager
+    def tool(self, group: int) -> Iterator[None]:
+        """Have this process group killed if this process dies within the block."""
+        place = slice(mmap.PAGESIZE - _GROUP.size, mmap.PAGESIZE)
+        before, self._page[place] = self._page[place], _GROUP.pack(group)
+        try:
+            yield
+        finally:
+            self._page[place] = before
 
     def close(self) -> None:
         """End the watching process and wait for that."""
@@ -143,6 +158,10 @@ def main(process: int, memory: int, note: str) -> None:
                 return
         _say(f"INFRA: {text}, and process {process} cannot be killed: it hangs inside the driver", note)
         return
+    (group,) = _GROUP.unpack(page[-_GROUP.size :])
+    if group > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def _say(sentence: str, note: str) -> None:
