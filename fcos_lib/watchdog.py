@@ -98,19 +98,26 @@ _watching: dict[int, Watchdog] = {}
 """This process's, by its id: a forked child has none until it needs one."""
 
 
-def watch(*, limit_s: float = LIMIT_S, note: Path | None = None) -> Watchdog:
-    """Have this process watched from now on, unless it is already; stderr is the one that it has now."""
-    if os.getpid() not in _watching:
-        if not _watching:
-            atexit.register(_end)
-            os.register_at_fork(after_in_child=_forget)
-        _watching[os.getpid()] = Watchdog(limit_s, note)
-    return _watching[os.getpid()]
+def watch(limit_s: float | None = None, note: Path | None = None) -> Watchdog:
+    """This process's watchdog, begun if there is none; with a limit a new one, whose stderr is the one of now."""
+    mine = os.getpid()
+    _mind_the_end()
+    if mine in _watching and limit_s is not None:
+        _watching.pop(mine).close()
+    if mine not in _watching:
+        _watching[mine] = Watchdog(LIMIT_S if limit_s is None else limit_s, note)
+    return _watching[mine]
 
 
 def guard(what: str) -> contextlib.AbstractContextManager[None]:
     """Let this process end unless the block does in time."""
     return watch().guard(what)
+
+
+@functools.cache
+def _mind_the_end() -> None:
+    atexit.register(_end)
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _end() -> None:

@@ -1,6 +1,7 @@
 """Artifacts that are made once for all faults of a run, and the stage on which each of them happens."""
 
 import json
+import shutil
 
 import pytest
 from filelock import FileLock
@@ -19,6 +20,8 @@ def prepared(request, run_id):
     with FileLock(folder / "lock"):
         if not stamp.is_file() or stamp.read_text(encoding="utf-8") != run_id:
             stamp.unlink(missing_ok=True)
+            for leftover in ("trace", "artifacts/journal"):
+                shutil.rmtree(folder / leftover, ignore_errors=True)
             child = Child(folder)
             for marks, *options in (GATE, ACCURACY):
                 outcome = child.run(*options, marks=marks, batch_sizes="2")

@@ -19,7 +19,8 @@ def test_a_fault_ends_as_the_table_says(fault, stage, expected, record_property)
     for words in fault.says:
         assert words in said.output, said.output
     assert "Traceback (most recent call last)" not in said.output or fault.status == 2, said.output
-    assert place.left() == []
+    left = place.left()
+    assert not left, "\n".join(left)
     if fault.check:
         fault.check(place, said)
     if fault.again == "green":

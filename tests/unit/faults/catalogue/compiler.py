@@ -72,15 +72,15 @@ def _fault(name: str, what: str, scenario: str, *says: str, status: int = 8) -> 
 
 
 FAULTS = (
-    _fault("atc_fails", "atc fails with an error code", "atc=fail:E10041", "atc failed", "E10041"),
-    _fault("atc_exit_255", "atc ends with 255 and not a word", "atc=exit255", "exit status 255"),
+    _fault("atc_fails", "atc fails with an error code", "atc=fail:E10041", "atc ended with status 255: E10041"),
+    _fault("atc_exit_255", "atc ends with 255 and not a word", "atc=exit255", "atc ended with status 255"),
     _fault("atc_killed", "atc is killed, as by the kernel when memory runs out", "atc=crash", "signal 9"),
-    _fault("atc_no_file", "atc announces success and writes no file", "atc=no_file", "atc reported success"),
+    _fault("atc_no_file", "atc announces success and writes no file", "atc=no_file", "claims success, but wrote no model.om"),
     Fault("atc_half_file", "atc announces success, and half of the OM is there", 1,
-          ("the file is truncated or no OM",), partial(_scenario, scenario="atc=half_file"), without=("om",)),
+          ("load model from data failed",), partial(_scenario, scenario="atc=half_file"), without=("om",)),
     Fault("atc_other_name", "the OM is called `<output>_linux_<arch>.om`", 0, ("1 built, 1 reused",),
           partial(_scenario, scenario="atc=arch_suffix"), after="it is found, and tested", without=("om",)),
-    Fault("atc_hangs", "atc never ends", 8, ("was killed after",), _hang, again="green",
+    Fault("atc_hangs", "atc never ends", 8, ("atc did not finish within 2 s and was killed",), _hang, again="green",
           after="no OM is kept, and nothing that atc started runs", check=_no_om, without=("om",)),
     Fault("atc_missing", "there is no atc", 8, ("atc not found",), _missing, without=("om",)),
     Fault("atc_not_executable", "atc may not be executed", 8, ("atc not found",), _not_executable, without=("om",)),
