@@ -33,6 +33,8 @@ class Fault:
     """Words of the output, to the letter; the first is shown in the table."""
     play: Callable[[Stage], Said]
     """Has it happen; what came of it."""
+    also: int | None = None
+    """Another exit status that it may have, as timing will."""
     again: str = ""
     """`green`: the same run without the fault is green; `equal`: and goes on with the same numbers."""
     after: str = ""

@@ -66,6 +66,6 @@ FAULTS = (
     Fault("terminated", "a CI job is cancelled (SIGTERM to all)", -15, (), _ended_by(signal.SIGTERM), again="equal"),
     Fault("interrupted", "Ctrl-C", 2, ("KeyboardInterrupt",), _ended_by(signal.SIGINT), again="equal"),
     Fault("interrupted_twice", "Ctrl-C, and at once another", 2, ("KeyboardInterrupt",),
-          _ended_by(signal.SIGINT, signal.SIGINT), again="equal"),
+          _ended_by(signal.SIGINT, signal.SIGINT), also=-signal.SIGINT, again="equal"),
     Fault("hung_up", "the terminal goes away (SIGHUP to all)", -1, (), _ended_by(signal.SIGHUP), again="equal"),
 )  # fmt: skip
