@@ -15,6 +15,7 @@ VERDICTS = {
     7: "NO VERDICT",
     8: "INFRA",
     -1: "killed (SIGHUP)",
+    -2: "killed (SIGINT) while pytest reports the first",
     -9: "killed (SIGKILL)",
     -15: "killed (SIGTERM)",
 }

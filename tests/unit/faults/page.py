@@ -47,8 +47,5 @@ def text() -> str:
 def _line(fault: Fault) -> str:
     says = f"`{fault.says[0]}`" if fault.says and fault.says[0] else ""
     after = "; ".join(filter(None, [fault.after, _AGAIN.get(fault.again, "")]))
-    return (
-        "| "
-        + " | ".join(cell.replace("|", "\\|") for cell in (fault.what, VERDICTS[fault.status], says, after))
-        + " |\n"
-    )
+    verdict = VERDICTS[fault.status] + (f", or {VERDICTS[fault.also]}" if fault.also else "")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (fault.what, verdict, says, after)) + " |\n"

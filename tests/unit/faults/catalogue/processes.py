@@ -51,7 +51,7 @@ def _worker_killed(stage: Stage) -> Said:
 
 
 def _decoder_killed(stage: Stage) -> Said:
-    run = stage.start(*ACCURACY, scenario=SLOW)
+    run = _evaluating(stage)
     os.kill(run.until(lambda: stage.process("stream.decoder")), signal.SIGKILL)
     return run.ended()
 
