@@ -45,7 +45,8 @@ def text() -> str:
 
 
 def _line(fault: Fault) -> str:
-    says = f"`{fault.says[0]}`" if fault.says and fault.says[0] else ""
+    words = fault.says[0] if fault.says else ""
+    says = f"`` {words} ``" if "`" in words else f"`{words}`" * bool(words)
     after = "; ".join(filter(None, [fault.after, _AGAIN.get(fault.again, "")]))
     verdict = VERDICTS[fault.status] + (f", or {VERDICTS[fault.also]}" if fault.also else "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in (fault.what, verdict, says, after)) + " |\n"

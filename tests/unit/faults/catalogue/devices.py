@@ -138,7 +138,7 @@ FAULTS = (
     Fault("device_left_behind", "a process that held the device was killed (-9)", 0,
           ("npu-0 was not given back by process",), _left_behind, after="the mark is gone once a canary was fine",
           check=_trusted),
-    Fault("om_of_another_batch_size", "an OM for batch size 2 is taken for one of 4", 1, ("batch",), _other_batch),
+    Fault("om_of_another_batch_size", "an OM for batch size 2 is taken for one of 4", 1, ("has the input 'input' float32[2, 3, 256, 427]",), _other_batch),
     Fault("wrong_byte_count", "the runtime is given fewer bytes than the OM takes", 1, ("the tensors do not fit the OM",),
           _wrong_bytes),
 )  # fmt: skip

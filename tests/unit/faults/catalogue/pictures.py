@@ -39,11 +39,11 @@ def _fault(name: str, what: str, status: int, says: str, text: str) -> Fault:
 
 
 FAULTS = (
-    _fault("picture_replaced", "a picture is replaced by one of another size during the run", 1, "5.jpg",
+    _fault("picture_replaced", "a picture is replaced by one of another size during the run", 1, "5.jpg is 32 x 32 pixels, annotated as 64 x 48",
            "judged(lambda: feed(lambda: picture(5, 32, 32)))"),
-    _fault("picture_removed", "a picture is removed during the run", 1, "5.jpg",
+    _fault("picture_removed", "a picture is removed during the run", 1, "5.jpg cannot be read (No such file or directory)",
            "judged(lambda: feed(lambda: pictures[5].path.unlink()))"),
-    _fault("picture_truncated", "a picture loses its second half during the run", 1, "5.jpg",
+    _fault("picture_truncated", "a picture loses its second half during the run", 1, "5.jpg is not a picture that OpenCV can decode",
            "judged(lambda: feed(lambda: os.truncate(pictures[5].path, 300)))"),
     _fault("picture_wide", "a picture is 10,000 pixels wide and one high", 0, "7 of 7 pictures prepared",
            "pictures.append(picture(9, 10_000, 1))\njudged(feed)"),
