@@ -4,7 +4,7 @@
 1  a gate is FAIL, or another test failed
 2, 3, 4, 5, 6  pytest's own: interrupted, internal error, usage, nothing collected, too many warnings
 7  NO VERDICT: a gate was not measured well enough, had no limit to be judged by, or did not run
-8  INFRA: the machine failed, and no gate is FAIL
+8  INFRA: the machine failed, and no gate is FAIL; or every gate is green and the results cannot be written
 """
 
 from __future__ import annotations

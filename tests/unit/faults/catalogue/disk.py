@@ -163,7 +163,7 @@ FAULTS = (
           _read_only),
     Fault("builder_killed", "a process is killed (-9) while it builds an artifact", 0, (), _builder_killed,
           after="the next one clears up and builds it"),
-    Fault("report_full", "there is no room for results.json", 0, ("details in not written",), _full_report,
+    Fault("report_full", "there is no room for results.json", 8, ("details in not written",), _full_report,
           after="the verdicts are on the terminal"),
     Fault("canary_full", "there is no room for what the canary found", 8, ("what the canary found cannot be kept",),
           _full_canary),
