@@ -38,7 +38,7 @@ _held: dict[Path, Lease] = {}
 class Lease:
     """A device that this process holds."""
 
-    def __init__(self, device: Device, path: Path, descriptor: int, run: str) -> None:
+    def __init__(self, device: Device, path: Path, descriptor: int, run: str, command: str) -> None:
         """Read what the last holder left, and write who holds it now."""
         self.device = device
         self.name = path.stem
@@ -52,7 +52,8 @@ class Lease:
         if self._left and run and left.get("run") == run:
             self.faults.append(f"{self.left_by} died while it held it")
         self._counted: weakref.WeakSet[DeviceError] = weakref.WeakSet()
-        self._write(_myself() | {"run": run})
+        self._myself = _myself() | {"run": run} | ({"command": command[:500]} if command else {})
+        self._write(self._myself)
 
     @property
     def quarantined(self) -> bool:
@@ -68,7 +69,7 @@ class Lease:
         if error not in self._counted:
             self._counted.add(error)
             self.faults.append(error.found)
-            self._write(_myself() | {"run": self._run})
+            self._write(self._myself)
 
     def give_back(self) -> None:
         """Let others have it; what nobody has made sure of stays written, as do the faults."""
@@ -108,12 +109,14 @@ def lease(
     timeout_s: float = 3600,
     say: Callable[[str], None] | None = None,
     run: str = "",
+    command: str = "",
 ) -> Iterator[Lease]:
     """Hold the first of `devices` that is free, waiting for one if none is; `say` hears once who holds them, or who died.
 
     A process that holds one of them already gets the same one. A `DeviceError` that passes through is the device's, and with
     a `run` (an id) counts against it there. `DeviceError` names the holders after `timeout_s` seconds, the devices that this
-    run has had to give up if no others are left, or says why the folder cannot be used.
+    run has had to give up if no others are left, or says why the folder cannot be used. `command` is what others read about
+    this process, by default its command line.
     """
     paths = {folder / f"npu-{device.device_id}.lock": device for device in devices}
     mine = next((path for path in paths if path in _held), None)
@@ -121,7 +124,7 @@ def lease(
         with _blamed(_held[mine]):
             yield _held[mine]
         return
-    path, one = _take_one(paths, folder, timeout_s, say, run)
+    path, one = _take_one(paths, folder, timeout_s, say, (run, command))
     _mind_forks()
     _held[path] = one
     try:
@@ -143,16 +146,21 @@ def _blamed(one: Lease) -> Iterator[None]:
 
 
 def _take_one(
-    paths: dict[Path, Device], folder: Path, timeout_s: float, say: Callable[[str], None] | None, run: str
+    paths: dict[Path, Device],
+    folder: Path,
+    timeout_s: float,
+    say: Callable[[str], None] | None,
+    who: tuple[str, str],
 ) -> tuple[Path, Lease]:
+    """`who` is the run and its command."""
     end, said = time.monotonic() + timeout_s, False
     while True:
-        given_up = {path.stem: reasons for path in paths if len(reasons := _faults(_read(path), run)) >= MOST_FAULTS}
+        given_up = {path.stem: reasons for path in paths if len(reasons := _faults(_read(path), who[0])) >= MOST_FAULTS}
         for path, device in paths.items():
             descriptor = -1 if path.stem in given_up else _open(path, folder)
             if descriptor < 0 or not _locked(descriptor):
                 continue
-            one = Lease(device, path, descriptor, run)
+            one = Lease(device, path, descriptor, *who)
             if not one.quarantined:
                 if one.left_by and say:
                     say(f"{one.name} was not given back by {one.left_by}: it may be in any state")
