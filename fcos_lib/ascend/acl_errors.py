@@ -148,6 +148,8 @@ def runtime_error(
         words += f" ({chips[2]}; this one is {chips[1]})"
     quoted = _telling_line(console, cause)
     found = f"{doing}{words} ({raised}" + f", after '{quoted}'" * bool(quoted) + ")"
+    if cause is None and isinstance(error, OSError | MemoryError):  # ours, not the runtime's
+        return DeviceError(found, "this machine has run out of something: descriptors (ulimit -n), memory or space")
     if cause is None:
         return unknown(found, unknown_advice)
     return (DeviceError if cause.device else SessionError)(found, cause.advice)

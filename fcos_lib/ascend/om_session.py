@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -24,6 +24,7 @@ from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_d
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DeviceError, SessionError
 from fcos_lib.sessions import Outputs, check_input, check_outputs
+from fcos_lib.watchdog import guard
 
 _LOG_WARNINGS = 3
 
@@ -62,7 +63,7 @@ class OmSession:
         self._session: Any = None
         self._console = Console()
         try:
-            with self._console.capture():
+            with self._calling("importing aclruntime for"):
                 runtime = _import_aclruntime()
             self.stand_in = bool(getattr(runtime, "STAND_IN", False))
             self._base_tensor = runtime.BaseTensor
@@ -118,7 +119,7 @@ class OmSession:
         session = self._own()
         check_input(batch, self.contract, self.batch, self.layout)
         try:
-            with self._console.capture():
+            with self._calling("a run of"):
                 # A BaseTensor is an address: `batch` has to outlive the call, and does.
                 feeds = [self._base_tensor(batch.ctypes.data, batch.nbytes)]
                 tensors = list(session.run(self._names, feeds))
@@ -168,7 +169,7 @@ class OmSession:
             return
         session = self._own()
         try:
-            with self._console.capture():
+            with self._calling("unloading"):
                 self._session = None
                 if hasattr(session, "free_resource"):
                     session.free_resource()
@@ -194,7 +195,7 @@ class OmSession:
 
     def _load(self, runtime: ModuleType) -> Any:
         try:
-            with self._console.capture():
+            with self._calling("loading"):
                 options = runtime.session_options()
                 options.log_level = _LOG_WARNINGS
                 session = runtime.InferenceSession(str(self.path), self.device_id, options)
@@ -211,6 +212,12 @@ class OmSession:
                 SessionError,
                 "compile the OM again with this machine's CANN, and look at the newest plog in $HOME/ascend/log",
             ) from error
+
+    @contextlib.contextmanager
+    def _calling(self, doing: str) -> Iterator[None]:
+        """Catch what a call prints, and let this process end if the call never does: nothing else of it would run."""
+        with guard(f"{doing} {self.path.name} on device {self.device_id}"), self._console.capture():
+            yield
 
     def _own(self) -> Any:
         """The open session, for the process and the thread that loaded it: the device's context is theirs."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from fcos_lib.watchdog import watch
+
 READ_LIMIT = 256 * 1024
 """Bytes of a tool's output that are looked at: the first and the last halves of this."""
 
@@ -34,7 +36,7 @@ def run_tool(
 
     The tool leads its own process group, and whatever is left of the group is killed in the end, be it after a timeout
     (`TimedOut`), another interruption or an early death of the tool: `atc` starts compiler processes that would go on
-    for minutes. `tick` hears once a second how many have passed. `OSError` if the program cannot be started.
+    for minutes. The watchdog sees to that if this process is killed. `tick` hears once a second how many have passed. `OSError` if the program cannot be started.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -47,7 +49,8 @@ def run_tool(
             start_new_session=True,
         )
     try:
-        return process.wait(timeout_s) if tick is None else _wait(process, timeout_s, tick)
+        with watch().tool(process.pid):
+            return process.wait(timeout_s) if tick is None else _wait(process, timeout_s, tick)
     except subprocess.TimeoutExpired:
         raise TimedOut from None
     finally:

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fcos_lib.emulator import acl_tensor, om, scenario
 from fcos_lib.emulator.acl_tensor import BaseTensor, Tensor, dtype, session_options, tensor_desc
 from fcos_lib.emulator.chips import server
 from fcos_lib.emulator.driver import DeviceLost, DeviceRefused, LoadedModel
-from fcos_lib.emulator.load_texts import LOST, WRONG_BATCH, load_refusal
+from fcos_lib.emulator.load_texts import LOST, NO_MEMORY, WRONG_BATCH, load_refusal
 from fcos_lib.emulator.om import TensorDesc
 from fcos_lib.emulator.pace import Pace
 from fcos_lib.emulator.scenario import Scenario
@@ -28,6 +29,12 @@ BAD_PARAMETER = "[1][ACL: invalid parameter] "
 FAILURE = "[-1][ACL: general failure] "
 _model_ids = itertools.count(1)
 _open_devices: set[int] = set()
+_executions = itertools.count()
+"""Of this process, on whatever session: what a scenario's `run=...:N` counts."""
+_LOST_MARK = "npu_smi=none"
+_FOREVER = 1e9
+_SHIFT = 8.0
+"""Pixels."""
 
 
 def say(text: str) -> None:
@@ -88,6 +95,8 @@ class Session:
         path = Path(self._path)
         try:
             header = om.read_header(path)
+            if _LOST_MARK in os.environ.get(scenario.VARIABLE, ""):
+                raise DeviceLost
             refusal = load_refusal(header, self._scenario)
             if refusal is None:
                 return LoadedModel(path, header, self._device)
@@ -134,15 +143,25 @@ class Session:
 
     def _execute(self, loaded: LoadedModel) -> list[NDArray[Any]]:
         start = time.time()
-        if self._scenario.run == "fail":
-            say("[ERROR] acl execute failed:1\n")
+        played = self._due(next(_executions))
+        if played.run in ("fail", "fail_once", "oom"):
+            say(NO_MEMORY if played.run == "oom" else "[ERROR] acl execute failed:1\n")
             raise RuntimeError(FAILURE)
+        if played.run == "lost":
+            os.environ[scenario.VARIABLE] = f"{os.environ[scenario.VARIABLE]},{_LOST_MARK}"  # for npu-smi, a child
+            raise DeviceLost
         header = loaded.header
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
-        seconds = self._pace.next_run(inputs[0].shape[0])
-        results = apply_fault(loaded.execute(inputs, outputs, seconds or 0.0), self._scenario)
+        seconds = _FOREVER if played.run == "hang" else self._pace.next_run(inputs[0].shape[0])
+        results = apply_fault(loaded.execute(inputs, outputs, seconds or 0.0), played)
         self._record(start, time.time() - start if seconds is None else seconds)
         return results
+
+    def _due(self, execution: int) -> Scenario:
+        """The scenario as it is for this execution of the process: what begins later has not begun."""
+        wanted = self._scenario
+        due = execution == 0 if wanted.run == "fail_once" else execution >= wanted.run_after
+        return wanted if due else replace(wanted, run="ok")
 
     def _record(self, start: float, seconds: float) -> None:
         """Note an execution: when it began, as `time.time` has it, and how long it took."""
@@ -259,11 +278,12 @@ class Session:
 
 
 def apply_fault(outputs: list[NDArray[Any]], played: Scenario) -> list[NDArray[Any]]:
-    """The outputs as the scenario `run=nan` or `run=short` would have them."""
-    if played.run == "nan":
-        for array in outputs:
-            if array.dtype.kind == "f" and array.ndim > 1:
-                array[:, 0] = np.nan
+    """The outputs as the scenarios `run=nan`, `inf`, `wrong` and `short` would have them."""
+    for array in outputs:
+        if played.run in ("nan", "inf") and array.dtype.kind == "f" and array.ndim > 1:
+            array[:, 0] = float(played.run)
+        if played.run == "wrong" and array.dtype.kind == "f" and array.ndim == 3 and array.shape[2] == 5:
+            array[..., :4:2] += _SHIFT * (array[..., 4:] > 0)
     if played.run == "short":
         return [np.ascontiguousarray(array[:, :-1]) if array.ndim > 1 else array[:-1] for array in outputs]
     return outputs

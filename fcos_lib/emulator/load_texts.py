@@ -1,4 +1,4 @@
-"""With which words does CANN refuse an OM, a batch size or a lost device? Exceptions say little, so the words are the cause."""
+"""With which words does CANN refuse an OM, a batch size, memory or a lost device? Exceptions say little, so the words are the cause."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ LOST = (
     "[ERROR] acl execute failed:507010\n"
 )
 """What is printed when the device is gone: the code is that of the heartbeat between host and device."""
+NO_MEMORY = (
+    "EL0004: Failed to allocate memory.\n        Possible Cause: Available memory is insufficient.\n"
+    "[ERROR] acl execute failed:207001\n"
+)
+"""What is printed when the device has no memory left."""
 _OTHER_CHIP = "Ascend910B"
 
 

@@ -24,9 +24,15 @@ om_slower=8           the OM that atc writes is another file, and its runs take 
 load=soc              a sound OM is refused as built for another chip, in the words of CANN 8
 load=soc_old          the same in the words of CANN 6
 load=opp              a sound OM is refused as built with another operator package
-run=fail              every execution fails
-run=nan               the first row of every float output is NaN
-run=short             every output lacks its last row
+run=fail[:N]          every execution fails, or every one after N that went well in the same process; N as in all that follow
+run=fail_once         the first execution of a process fails, and no other
+run=lost[:N]          the device loses its heartbeat and stays away: nothing loads any more, and npu-smi lists no card
+run=oom[:N]           the device has no memory left for an execution
+run=hang[:N]          an execution never ends, and holds the GIL all the while
+run=wrong[:N]         all boxes are 8 pixels too far to the right
+run=nan[:N]           the first row of every float output is NaN
+run=inf[:N]           the first row of every float output is infinite
+run=short[:N]         every output lacks its last row
 generation=old        aclruntime as of 2023: float times, `finalize` of the instance, nothing checked before loading
 rate=65.5             images per second: the reported compute time of a run is batch / rate, and run() takes at least that
                       long with the GIL held. Computing that takes longer is waited for and not reported. The new
@@ -40,6 +46,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -51,7 +58,7 @@ ChipName = Literal["310P3", "310", "310P3-duo", "310B4", "910A", "910B", "910B4"
 Smi = Literal["ok", "absent", "187", "172", "none", "garbage"]
 Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix", "w11001"]
 Load = Literal["ok", "soc", "soc_old", "opp"]
-Run = Literal["ok", "fail", "nan", "short"]
+Run = Literal["ok", "fail", "fail_once", "lost", "oom", "hang", "wrong", "nan", "inf", "short"]
 Generation = Literal["new", "old"]
 _RANGES = {"cards": (1, 8), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
 
@@ -71,6 +78,8 @@ class Scenario:
     """%; None: an OM like any other."""
     load: Load = "ok"
     run: Run = "ok"
+    run_after: int = 0
+    """Executions of a process that go well before `run` begins."""
     generation: Generation = "new"
     rate: float | None = None
     """Images/s; None: as fast as this machine computes."""
@@ -86,6 +95,9 @@ def parse(text: str) -> Scenario:
         key, _, value = item.partition("=")
         if key == "atc" and value.startswith("fail:"):
             value, _, chosen["atc_code"] = value.partition(":")
+        if key == "run" and re.fullmatch(r"(?!fail_once)\w+:\d{1,6}", value, re.ASCII):
+            value, _, count = value.partition(":")
+            chosen["run_after"] = int(count)
         number = _number(key, value)
         if value not in choices.get(key, ()) and number is None:
             known = [f"{name}={'|'.join(values)}" for name, values in choices.items()]

@@ -4,23 +4,29 @@
 1  a gate is FAIL, or another test failed
 2, 3, 4, 5, 6  pytest's own: interrupted, internal error, usage, nothing collected, too many warnings
 7  NO VERDICT: a gate was not measured well enough, had no limit to be judged by, or did not run
-8  INFRA: the machine failed, and no gate is FAIL
+8  INFRA: the machine failed, and no gate is FAIL; or every gate is green and the results cannot be written
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterable
 
 from fcos_lib.errors import AtcError, DeviceError, FeedError, StoreError
 from fcos_lib.judge.verdict import Outcome, Verdict
 
 NO_VERDICT, INFRA = 7, 8
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
 _MACHINE = (DeviceError, AtcError, FeedError, StoreError)
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else."""
-    return Outcome.INFRA if isinstance(error, _MACHINE) else Outcome.FAIL
+    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else.
+
+    INFRA as well for what the machine has run out of: memory, space, descriptors.
+    """
+    exhausted = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
+    return Outcome.INFRA if exhausted or isinstance(error, _MACHINE) else Outcome.FAIL
 
 
 def counted(judged: Iterable[tuple[object, Verdict]]) -> list[Outcome]:

@@ -19,7 +19,7 @@ from typing import Any
 from fcos_lib.errors import JournalError
 from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.journal_folder import enter, mark_finished, shard_path, subject_of
+from fcos_lib.stream.journal_folder import disown, enter, mark_finished, shard_path, subject_of
 from fcos_lib.stream.journal_locks import disk_errors
 from fcos_lib.stream.journal_records import PICTURE_BYTES, Plan, Record, encode_record, not_exactly_once, read_shard
 
@@ -158,6 +158,11 @@ class Journal:
         with disk_errors(f"finishing the journal {self.folder}"):
             mark_finished(self.folder, self._locks, self.run_id)
         return dict(found)
+
+    def distrust(self) -> None:
+        """Have it begun again by whoever opens it next: something is wrong with what this process found."""
+        with disk_errors(f"giving up the journal {self.folder}"):
+            disown(self.folder, self._locks)
 
     def close(self) -> None:
         """Let others claim what this process holds. Closing twice is harmless."""

@@ -124,6 +124,12 @@ def mark_finished(folder: Path, locks: Locks, run_id: str) -> None:
             _write(folder / FINISHED, {"runs": [*runs, run_id]})
 
 
+def disown(folder: Path, locks: Locks) -> None:
+    """Take the header away: without one, a journal is begun again."""
+    with locks.guard():
+        (folder / HEADER).unlink(missing_ok=True)
+
+
 def shard_path(folder: Path, shard: int) -> Path:
     """The file of one shard."""
     return folder / f"shard-{shard:05d}.jsonl"

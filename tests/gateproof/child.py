@@ -50,11 +50,9 @@ class Child:
         """One run of the acceptance suite and what it came to. Without `defect` nothing is injected; `explain` costs time."""
         results = self.artifacts / "results" / "results.json"
         results.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "tests/acceptance", "-q", "-p", "no:cacheprovider", "-m", marks]
+        command, environ = self.command(*options, marks=marks, batch_sizes=batch_sizes, scenario=scenario)
         command += [] if explain else ["--no-explain"]
-        command += ["--npu", "emulated", "--batch-sizes", batch_sizes, f"--artifacts={self.artifacts}"]
-        command += [f"--benchmark-storage={self.folder / 'benchmarks'}", *options]
-        environ = _outer_environment() | {"FCOS_EMULATOR": scenario, **(environment or {})}
+        environ |= environment or {}
         if defect:
             paths = os.pathsep.join([str(PLUG), str(ROOT)])
             environ |= {"PYTHONPATH": paths, "FCOS_DEFECT": defect, "FCOS_DEFECT_TRACE": str(self.trace)}
@@ -69,6 +67,15 @@ class Child:
             done.returncode, red, tuple(_gates(document)), tuple(sorted(self.trace.iterdir())), seconds, document,
             done.stdout + done.stderr,
         )  # fmt: skip
+
+    def command(
+        self, *options: str, marks: str = ALL, batch_sizes: str = "4", scenario: str = ""
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command line of a run, and its environment."""
+        command = [sys.executable, "-m", "pytest", "tests/acceptance", "-q", "-p", "no:cacheprovider", "-m", marks]
+        command += ["--npu", "emulated", "--batch-sizes", batch_sizes, f"--artifacts={self.artifacts}"]
+        command += [f"--benchmark-storage={self.folder / 'benchmarks'}", *options]
+        return command, _outer_environment() | {"FCOS_EMULATOR": scenario}
 
     def verb(self, *arguments: str) -> str:
         """What `python -m fcos_lib` prints for these arguments; it has to succeed."""

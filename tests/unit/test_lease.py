@@ -1,11 +1,14 @@
 """One process per NPU on the whole machine, told by name, and nothing to clean up after a death."""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +23,7 @@ HOLD = """
     from types import SimpleNamespace
     from fcos_lib.lease import lease
     with lease([SimpleNamespace(device_id=int(n)) for n in sys.argv[2:]], Path(sys.argv[1])) as held:
-        print(held.device_id, flush=True)
+        print(held.device.device_id, flush=True)
         time.sleep(60)
 """
 
@@ -53,7 +56,7 @@ def test_each_process_gets_a_device_of_its_own(holder, tmp_path):
     """The first that is free, in the order given."""
     assert [holder(3, 5).held, holder(3, 5).held] == [3, 5]
     with lease(npus(3, 5, 7), tmp_path / "locks") as held:
-        assert held.device_id == 7
+        assert held.device.device_id == 7
 
 
 def test_whoever_waits_too_long_learns_who_holds_it(holder, tmp_path):
@@ -76,14 +79,14 @@ def test_a_dead_process_holds_nothing(holder, tmp_path):
     other.wait()
     with lease(npus(0), tmp_path / "locks", timeout_s=5) as held:
         text = json.loads((tmp_path / "locks" / "npu-0.lock").read_text())
-    assert (held.device_id, text["pid"]) == (0, os.getpid())
+    assert (held.device.device_id, text["pid"]) == (0, os.getpid())
 
 
 def test_one_process_may_hold_its_device_twice(tmp_path):
     """The test and a fixture that it asked for share one, and the inner end does not give it away."""
     with lease(npus(1, 2), tmp_path / "locks") as outer:
         with lease(npus(1, 2), tmp_path / "locks", timeout_s=0.1) as inner:
-            assert inner.device_id == outer.device_id == 1
+            assert inner is outer
         script = textwrap.dedent(HOLD)
         command = [sys.executable, "-c", script, str(tmp_path / "locks"), "1", "2"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
@@ -119,3 +122,91 @@ def test_real_devices_are_locked_for_the_whole_machine(tmp_path):
     real = lock_folder(SimpleNamespace(stand_in=False), tmp_path)
     assert not real.is_relative_to(tmp_path)
     assert real.name == "fcos_lib"
+
+
+def test_who_died_holding_a_device_is_named_until_somebody_has_made_sure_of_it(holder, tmp_path):
+    """kill -9 leaves a mark; a lease that does not ask the device leaves it there, one that trusts it takes it away."""
+    other, said = holder(0), []
+    other.kill()
+    other.wait()
+    for _ in range(2):
+        with lease(npus(0), tmp_path / "locks", say=said.append) as held:
+            assert f"process {other.pid} of " in held.left_by
+    assert len(said) == 2
+    assert f"npu-0 was not given back by process {other.pid} of " in said[0]
+    with lease(npus(0), tmp_path / "locks") as held:
+        held.trust()
+    with lease(npus(0), tmp_path / "locks") as held:
+        assert held.left_by == ""
+    assert (tmp_path / "locks" / "npu-0.lock").read_bytes() == b""
+
+
+def fail(folder, run, *numbers, words="it broke"):
+    """A lease in which the device fails."""
+    with pytest.raises(DeviceError, match=words), lease(npus(*numbers), folder, run=run) as held:
+        raise DeviceError(words, f"npu-{held.device.device_id}")
+
+
+def test_a_device_that_fails_twice_is_left_alone_by_the_run(tmp_path):
+    """Others are used instead; when none is left, each is named with what it did; the next run starts anew."""
+    folder = tmp_path / "locks"
+    fail(folder, "one", 0, 1, words="first")
+    fail(folder, "one", 0, 1, words="second")
+    with lease(npus(0, 1), folder, run="one") as held:
+        assert held.device.device_id == 1
+    with lease(npus(0, 1), folder, run="two") as held:
+        assert held.device.device_id == 0, "what failed in another run counts against nobody"
+    for _ in range(2):
+        fail(folder, "one", 1, words="third")
+    for _ in range(2):
+        fail(folder, "one", 0, words="fourth")
+    waiting = lease(npus(0, 1), folder, run="one")
+    with pytest.raises(DeviceError, match=r"no NPU is left for this run.*npu-0: fourth.*npu-1: third"), waiting:
+        pass
+
+
+def test_one_error_counts_once(tmp_path):
+    """It passes through the lease of a fixture and through that of the test."""
+    with pytest.raises(DeviceError), lease(npus(0), tmp_path, run="one"), lease(npus(0), tmp_path, run="one") as held:
+        raise DeviceError("it broke")
+    assert held.faults == ["it broke"]
+
+
+def test_a_death_in_the_same_run_is_a_failure_of_the_device(holder, tmp_path):
+    """The process of a hung call is killed, so that it cannot say itself what happened."""
+    with lease(npus(0), tmp_path / "locks", run="one"):
+        text = (tmp_path / "locks" / "npu-0.lock").read_text()
+    (tmp_path / "locks" / "npu-0.lock").write_text(text)
+    with lease(npus(0), tmp_path / "locks", run="one") as held:
+        assert len(held.faults) == 1
+        assert held.faults[0].endswith("died while it held it")
+
+
+@contextlib.contextmanager
+def lease_elsewhere(folder, seconds=5):
+    """Whether another process could take the lock of NPU 0, in so many seconds."""
+    end, taken = time.monotonic() + seconds, False
+    descriptor = os.open(folder / "npu-0.lock", os.O_RDWR)
+    while not taken and time.monotonic() < end:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = True
+        time.sleep(0.01)
+    yield taken
+    os.close(descriptor)
+
+
+def test_a_forked_child_holds_nothing(tmp_path):
+    """Nor does the lock live on in it: flock's would, as long as any process has a copy of the descriptor."""
+    with lease(npus(0), tmp_path) as held:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        held.give_back()  # as death would
+        try:
+            with lease_elsewhere(tmp_path) as taken:
+                assert taken, "the child keeps the lock"
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        held._descriptor = os.open(tmp_path / "npu-0.lock", os.O_RDWR)

@@ -26,6 +26,15 @@ def test_the_error_code_of_a_failing_atc_can_be_chosen():
     assert scenario.parse("atc=fail").atc_code == "E19999"
 
 
+def test_a_fault_of_the_run_may_begin_later():
+    """`run=FAULT:N` lets N executions pass; a number that is none is refused as written."""
+    assert (scenario.parse("run=hang:3").run, scenario.parse("run=hang:3").run_after) == ("hang", 3)
+    assert scenario.parse("run=nan").run_after == 0
+    for text in ("run=nan:", "run=nan:-1", "run=nan:x", "run=fail_once:2", "run=none:2"):
+        with pytest.raises(UsageError, match=f"'{text}'"):
+            scenario.parse(text)
+
+
 def test_numbers_are_read_as_numbers():
     """The rate of a device, how many there are, and by how much an OM is slower."""
     parsed = scenario.parse("rate=65.5,jitter=0.5,om_slower=-3,cards=4")
@@ -73,6 +82,24 @@ def test_a_misspelt_scenario_is_refused(text):
 def test_every_value_is_explained():
     """The module's first lines list what each value does."""
     for field in fields(scenario.Scenario):
-        assert f"\n{field.name}=" in scenario.__doc__ or field.name == "atc_code", f"{field.name} is not documented"
-    for value in ("absent", "187", "172", "none", "garbage", "exit255", "hang", "crash", "no_file", "half_file"):
+        assert f"\n{field.name}=" in scenario.__doc__ or field.name in ("atc_code", "run_after"), (
+            f"{field.name} is not documented"
+        )
+    for value in (
+        "fail_once",
+        "lost",
+        "oom",
+        "wrong",
+        "inf",
+        "absent",
+        "187",
+        "172",
+        "none",
+        "garbage",
+        "exit255",
+        "hang",
+        "crash",
+        "no_file",
+        "half_file",
+    ):
         assert f"={value}" in scenario.__doc__, f"{value} is not documented"

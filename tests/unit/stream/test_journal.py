@@ -367,3 +367,15 @@ def test_a_failed_opening_leaves_no_lock_behind(folder):
         with suppress(JournalError):
             opened(folder, batch=7)
     assert finish(folder) == []
+
+
+def test_a_journal_that_is_distrusted_is_begun_again(folder):
+    """Something is wrong with the device that filled it: nobody goes on with that."""
+    with opened(folder) as journal:
+        work(journal, 2)
+        assert journal.recorded
+        journal.distrust()
+    with opened(folder) as journal:
+        assert journal.recorded == 0
+        work(journal)
+        assert_complete(journal.merge())

@@ -1,0 +1,144 @@
+"""What can happen on the device, and to whom it belongs?"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from tests.unit.faults.fault import Fault
+from tests.unit.faults.stage import GATE, Said, Stage
+
+HOLD = """
+from types import SimpleNamespace
+from fcos_lib.lease import lease
+npus = [SimpleNamespace(device_id=number) for number in (0, 1)]
+"""
+SESSION = """
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.contract import SHAPES
+from fcos_lib.device import use_emulator
+use_emulator(artifacts / "emulator")
+(om,) = (artifacts / "om").glob("*/model.om")
+"""
+
+
+def _scenario(stage: Stage, scenario: str, options: tuple[str, ...] = ()) -> Said:
+    return stage.suite(*GATE, *options, scenario=scenario)
+
+
+def _in_use(stage: Stage) -> Said:
+    others = [
+        stage.begin(HOLD + "with lease(npus, artifacts / 'locks'):\n    print('held', flush=True)\n    time.sleep(60)")
+        for _ in range(2)
+    ]
+    for other in others:
+        other.until(lambda other=other: "held" in other.output)
+    said = stage.program(
+        HOLD + "def wait():\n    with lease(npus, artifacts / 'locks', timeout_s=0.5): pass\njudged(wait)"
+    )
+    for other in others:
+        other.process.kill()
+        other.ended()
+    return said
+
+
+def _left_behind(stage: Stage) -> Said:
+    run = stage.start(*GATE, scenario="run=hang")
+    run.until(lambda: stage.holder() == run.pid and stage.process("emulator.processor"))
+    run.process.kill()
+    run.ended()
+    return stage.suite()
+
+
+def _ended_processor(stage: Stage) -> Said:
+    run = stage.start(*GATE, scenario="run=hang:1")
+    processor = run.until(lambda: stage.process("emulator.processor"))
+    run.until(lambda: list((stage.artifacts / "canary").glob("[!.]*")))
+    os.kill(processor, 9)
+    return run.ended()
+
+
+def _worker_hangs(stage: Stage) -> Said:
+    return stage.suite(*GATE, "-n", "1", "--run-time-limit", "2", scenario="run=hang:1")
+
+
+def _other_batch(stage: Stage) -> Said:
+    return stage.program(SESSION + "judged(lambda: OmSession(om, SHAPES, 4))")
+
+
+def _wrong_bytes(stage: Stage) -> Said:
+    feed = (
+        "import numpy as np\nfrom fcos_lib.ascend import om_session\n"
+        "om_session.check_input = lambda *_: None\n"
+        "session = OmSession(om, SHAPES, 2)\n"
+        "judged(lambda: session.run(np.zeros((1, 3, 8, 8), np.float32)))"
+    )
+    return stage.program(SESSION + feed)
+
+
+def _all_given_up(stage: Stage) -> Said:
+    return stage.suite("contract or consistency", "-k", "batch2", scenario="run=fail,cards=1")
+
+
+def _said_once(stage: Stage, said: Said) -> None:
+    messages = [entry["message"] for entry in said.document["unjudged"]]
+    assert sum("no NPU is left" in message for message in messages) == len(messages) - 2
+
+
+def _none_written(stage: Stage, said: Said) -> None:
+    assert not said.document
+
+
+def _trusted(stage: Stage, said: Said) -> None:
+    assert (stage.artifacts / "locks" / "npu-0.lock").read_bytes() == b""
+
+
+def _fault(name: str, what: str, scenario: str, *says: str, status: int = 8, **how: object) -> Fault:
+    options = how.pop("options", ())
+    return Fault(name, what, status, says, partial(_scenario, scenario=scenario, options=options), **how)  # type: ignore[arg-type]
+
+
+FAULTS = (
+    _fault("load_other_chip", "the OM is refused as built for another chip (CANN 8)", "load=soc",
+           "the OM was compiled for another chip", status=1),
+    _fault("load_other_chip_6", "the same in the words of CANN 6", "load=soc_old",
+           "the OM was compiled for another chip", status=1),
+    _fault("load_other_operators", "the OM is refused as built with other operators", "load=opp",
+           "the OM was compiled with another release of CANN's operators", status=1),
+    _fault("old_generation", "aclruntime is that of 2023", "generation=old", "artifacts: 0 built, 2 reused", status=0),
+    _fault("run_fails", "every execution fails", "run=fail", "failed on device 0 at batch size 2", again="green"),
+    _fault("run_fails_once", "the first execution fails, and no other", "run=fail_once",
+           "failed on device 0 at batch size 2", again="green"),
+    _fault("run_fails_later", "executions fail after some that went well", "run=fail:1",
+           "failed on device 0 at batch size 2", again="green"),
+    Fault("device_given_up", "a device fails twice in a run, and there is no other", 8,
+          ("no NPU is left for this run, each has failed 2 times (npu-0: model.om failed",), _all_given_up, again="green",
+          after="the gates that follow say it in one sentence, and do not touch it", check=_said_once),
+    _fault("device_vanishes", "the device loses its heartbeat while it computes", "run=lost:1",
+           "the device was lost while it computed", "lost heartbeat", again="green"),
+    _fault("device_out_of_memory", "the device has no memory left", "run=oom:1",
+           "the device has not enough free memory", "EL0004", again="green"),
+    _fault("device_computes_wrongly", "the device begins to find other boxes than before", "run=wrong:1",
+           "NPU 0 no longer computes what it computed", "20 of them are not found any more", again="green"),
+    _fault("device_turns_to_inf", "the device begins to return infinite values", "run=inf:1",
+           "NPU 0 no longer computes what it computed", again="green"),
+    _fault("nan", "the model returns NaN from the first execution on", "run=nan",
+           "NaN or infinite values", status=1),
+    _fault("inf", "the same with infinite values", "run=inf", "NaN or infinite values", status=1),
+    _fault("short_output", "every output lacks its last row", "run=short", "is int64[2, 99], expected int64[2, 100]", status=1),
+    _fault("run_hangs", "an execution never ends, and holds the GIL", "run=hang:1",
+           "INFRA: a run of model.om on device 0 has not returned for 2 s", options=("--run-time-limit", "2"), again="green",
+           after="no results.json is written: the process is ended from outside",
+           check=_none_written),
+    Fault("worker_hangs", "the same in a worker of `-n`", 8,
+          ("a run of model.om on device 0 has not returned for 2 s", "crashed while running"), _worker_hangs, again="green"),
+    Fault("device_process_killed", "the process that plays the device is killed while it computes", 8,
+          ("the device was lost while it computed",), _ended_processor, again="green"),
+    Fault("devices_in_use", "others hold all devices", 8, ("no NPU became free within 0.5 s: npu-0 by process",), _in_use),
+    Fault("device_left_behind", "a process that held the device was killed (-9)", 0,
+          ("npu-0 was not given back by process",), _left_behind, after="the mark is gone once a canary was fine",
+          check=_trusted),
+    Fault("om_of_another_batch_size", "an OM for batch size 2 is taken for one of 4", 1, ("has the input 'input' float32[2, 3, 256, 427]",), _other_batch),
+    Fault("wrong_byte_count", "the runtime is given fewer bytes than the OM takes", 1, ("the tensors do not fit the OM",),
+          _wrong_bytes),
+)  # fmt: skip

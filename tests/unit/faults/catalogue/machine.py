@@ -1,0 +1,71 @@
+"""What can be wrong with the machine before anything runs? Asked with `--npu required`, which lets nothing take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fcos_lib.emulator.install import environment, install
+from tests.unit.faults.fault import Fault
+from tests.unit.faults.stage import Said, Stage
+
+
+def _server(
+    stage: Stage, *options: str, scenario: str = "", change: Callable[[Path, dict[str, str]], object] | None = None
+) -> Said:
+    root = install(stage.folder / "server")
+    environ = environment(root)
+    if change:
+        change(root, environ)
+    return stage.suite(
+        "contract", "--npu", "required", "--collect-only", *options, scenario=scenario, environment=environ
+    )
+
+
+def _without(*names: str) -> Callable[[Path, dict[str, str]], None]:
+    def change(root: Path, environ: dict[str, str]) -> None:
+        for name in names:
+            for path in list(root.rglob(name)):
+                path.unlink()
+
+    return change
+
+
+IMPORT = """
+import sys
+sys.path.insert(0, str(folder))
+(folder / "aclruntime.py").write_text(CONTENT)
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.contract import SHAPES
+(om,) = (artifacts / "om").glob("*/model.om")
+judged(lambda: OmSession(om, SHAPES, 2))
+"""
+
+
+def _imported(stage: Stage, content: str) -> Said:
+    return stage.program(IMPORT.replace("CONTENT", repr(content)))
+
+
+def _fault(name: str, what: str, *says: str, **how: object) -> Fault:
+    return Fault(name, what, 4, says, partial(_server, **how))  # type: ignore[arg-type]
+
+
+FAULTS = (
+    _fault("npu_smi_absent", "npu-smi ends with 127: command not found", "npu-smi or a library of the driver is missing",
+           scenario="npu_smi=absent"),
+    _fault("npu_smi_missing", "there is no npu-smi at all", "npu-smi not found", change=_without("npu-smi")),
+    _fault("npu_smi_187", "the driver cannot be reached (npu-smi 187)", "the NPU driver cannot be reached (dcmi -8005)", scenario="npu_smi=187"),
+    _fault("npu_smi_172", "another container uses the device (npu-smi 172)", "the NPU is in use by another container (dcmi -8020)", scenario="npu_smi=172"),
+    _fault("npu_smi_no_card", "the driver runs, and no card is there", "npu-smi does not list any device", scenario="npu_smi=none"),
+    _fault("npu_smi_garbage", "npu-smi prints a table that no driver has", "npu-smi does not list any device", scenario="npu_smi=garbage"),
+    Fault("device_id_unknown", "`--device-id 7` on a server with two", 4, ("npu-smi does not list device 7",),
+          lambda stage: _server(stage, "--device-id", "7")),
+    _fault("no_atc_required", "there is no atc", "atc not found", change=_without("atc")),
+    _fault("no_aclruntime", "the wheel is not installed", "the Python module aclruntime not found",
+           change=_without("aclruntime.py")),
+    Fault("aclruntime_broken", "aclruntime does not find CANN's libraries", 8, ("aclruntime cannot be imported (libascendcl.so", "source set_env.sh"),
+          partial(_imported, content="raise ImportError('libascendcl.so: cannot open shared object file')")),
+    Fault("aclruntime_glibc", "aclruntime was built for a newer libstdc++", 8, ("aclruntime cannot be imported (version `GLIBCXX_3.4.29", "libstdc++ comes first"),
+          partial(_imported, content="raise ImportError(\"version `GLIBCXX_3.4.29' not found\")")),
+)  # fmt: skip

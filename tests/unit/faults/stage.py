@@ -1,0 +1,207 @@
+"""Where does a fault happen? Real processes in a folder of their own, with prepared artifacts, and what is left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fcos_lib.store import MANIFEST, sha256_of
+from tests.gateproof.child import Child, _outer_environment
+
+ROOT = Path(__file__).parents[3]
+GATE = ("contract", "-k", "every_row and batch2")
+"""The cheapest gate that needs the whole way: ONNX, OM, device."""
+ACCURACY = ("accuracy", "-k", "candidate_reaches", "--pictures", "60")
+"""The one that keeps a journal; so few pictures are NO VERDICT."""
+MARK = "STAGE_OF_A_FAULT"
+TIME_LIMIT = 100
+PRELUDE = """
+import json, os, resource, signal, sys, time
+from pathlib import Path
+from fcos_lib.errors import FcosError
+from fcos_lib.judge.status import outcome_of
+folder, artifacts, root = map(Path, sys.argv[1:])
+def judged(call):
+    try:
+        print(call(), flush=True)
+    except (Exception, KeyboardInterrupt) as error:
+        print(error, flush=True)
+        sys.exit({"INFRA": 8, "FAIL": 1}[outcome_of(error).value])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a process ended, and all that it printed."""
+
+    status: int
+    """As the shell has it, but -n for one killed by signal n."""
+    output: str
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """results.json, if one was written."""
+
+
+class Running:
+    """A process that is under way, the leader of its group."""
+
+    def __init__(self, command: list[str], environ: Mapping[str, str], log: Path, results: Path) -> None:
+        self._log, self._results = log, results
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=dict(environ), stdout=output, stderr=output, start_new_session=True
+            )
+        self.pid = self.process.pid
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def until(self, what: Callable[[], Any]) -> Any:
+        """Wait until something is so, while the process runs; what it is."""
+        end = time.monotonic() + TIME_LIMIT
+        while time.monotonic() < end:
+            if found := what():
+                return found
+            assert self.process.poll() is None, f"it ended too early:\n{self.output}"
+            time.sleep(0.01)
+        pytest.fail(f"it never came to that:\n{self.output}")
+
+    def ended(self) -> Said:
+        """Wait for its end."""
+        try:
+            status = self.process.wait(TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.process.wait()
+            pytest.fail(f"it hangs:\n{self.output}")
+        document = json.loads(self._results.read_text(encoding="utf-8")) if self._results.is_file() else {}
+        return Said(status, self.output, document)
+
+
+class Stage:
+    """One fault's folder, and its processes."""
+
+    def __init__(self, folder: Path, prepared: Path, without: Collection[str] = ()) -> None:
+        self.folder, self._child = folder, Child(folder, prepared, without)
+        self.artifacts = self._child.artifacts
+        self.artifacts.mkdir(exist_ok=True)
+        self.journal = self.artifacts / "journal" / "shapes-batch2"
+        self._mark, self._runs = uuid.uuid4().hex, 0
+        self._temporary = folder / "temporary"
+        self._temporary.mkdir()
+        self._mounts = contextlib.ExitStack()
+
+    def start(
+        self, marks: str, *options: str, scenario: str = "", environment: Mapping[str, str] | None = None
+    ) -> Running:
+        """Begin a run of the suite at batch size 2."""
+        command, environ = self._child.command(*options, marks=marks, batch_sizes="2", scenario=scenario)
+        return self._start(command, environ | dict(environment or {}))
+
+    def suite(self, *arguments: str, **how: Any) -> Said:
+        """A run of the suite, by default of the cheapest gate."""
+        return self.start(*(arguments or GATE), **how).ended()
+
+    def begin(self, text: str, scenario: str = "") -> Running:
+        """Begin a program that has this package, a folder, the artifacts and the project's root, and `judged`."""
+        command = [sys.executable, "-c", PRELUDE + text, str(self.folder), str(self.artifacts), str(ROOT)]
+        return self._start(command, _outer_environment() | {"FCOS_EMULATOR": scenario})
+
+    def program(self, text: str, scenario: str = "") -> Said:
+        """Such a program to its end; of what is `judged`, the exit status is that of the suite."""
+        return self.begin(text, scenario).ended()
+
+    def _start(self, command: list[str], environ: Mapping[str, str]) -> Running:
+        self._runs += 1
+        results = self.artifacts / "results" / "results.json"
+        results.unlink(missing_ok=True)
+        own = {MARK: self._mark, "TMPDIR": str(self._temporary), "PYTHONUNBUFFERED": "1"}
+        return Running(command, {**environ, **own}, self.folder / f"log-{self._runs}.txt", results)
+
+    def small_disk(self, place: Path, size: str = "200k", more: str = "") -> None:
+        """Mount a small disk there; skips without the right to."""
+        place.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}{more}", "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        self._mounts.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of those that this stage started and that still live, by process id."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def process(self, words: str) -> int:
+        """The first process with these words in its command line, 0 if there is none."""
+        return next((pid for pid, command in self.processes().items() if words in command), 0)
+
+    def holder(self) -> int:
+        """The process that holds NPU 0, 0 if it cannot be told."""
+        try:
+            return int(json.loads((self.artifacts / "locks" / "npu-0.lock").read_text())["pid"])
+        except (OSError, ValueError, KeyError):
+            return 0
+
+    def left(self) -> list[str]:
+        """What should not be there any more, a line each."""
+        return [*self._processes_left(), *self._locks_left(), *self._halves_left(), *self._files_left()]
+
+    def _processes_left(self) -> Iterator[str]:
+        end = time.monotonic() + 5
+        while (alive := self.processes()) and time.monotonic() < end:
+            time.sleep(0.02)
+        for pid, command in alive.items():
+            yield f"process {pid} still runs: {command[:200]}"
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _locks_left(self) -> Iterator[str]:
+        for path in self.artifacts.rglob("*.lock"):
+            for take in (fcntl.flock, fcntl.lockf):
+                with path.open("rb+") as file:
+                    try:
+                        take(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except OSError:
+                        yield f"{path.name} is locked"
+
+    def _halves_left(self) -> Iterator[str]:
+        for folder in [path for kind in ("onnx", "om", "om-json") for path in (self.artifacts / kind).glob("[!.]*")]:
+            try:
+                files = json.loads((folder / MANIFEST).read_text())["files"]
+                wrong = [name for name, one in files.items() if sha256_of(folder / name) != one["sha256"]]
+            except (OSError, ValueError) as error:
+                wrong = [str(error)]
+            yield from (f"artifact {folder.name} is not whole: {name}" for name in wrong)
+
+    def _files_left(self) -> Iterator[str]:
+        for path in self._temporary.glob("*fcos*"):
+            if not path.name.startswith("fcos-npu-smi-"):  # the lock with which those who ask npu-smi take turns
+                yield f"{path.name} is left in TMPDIR"
+        for name in ("npu", "feed", "watchdog", "console"):
+            yield from (f"/dev/shm/{path.name} is left" for path in Path("/dev/shm").glob(f"*fcos-{name}*"))
+
+    def close(self) -> None:
+        """Unmount, and end whatever still runs."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._mounts.close()
