@@ -19,7 +19,7 @@ from fcos_lib.contract import ModelContract, contract_for
 from fcos_lib.device import Device
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
-from fcos_lib.evidence.reading import printable, read_results
+from fcos_lib.evidence.reading import read_results
 from fcos_lib.explain import KINDS, MOST_PICTURES
 from fcos_lib.explain import explain as find_out
 from fcos_lib.measure.coco_truth import read_truth
@@ -29,6 +29,7 @@ from fcos_lib.store import Artifact, Store
 from fcos_lib.stream.dataset import Dataset, open_dataset
 from fcos_lib.stream.references import References
 from fcos_lib.tapped import Case
+from fcos_lib.untrusted import printable
 
 
 def explain(args: Namespace) -> int:
