@@ -6,8 +6,10 @@ not known here is read as empty.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,13 +189,29 @@ def _number(cell: str) -> float | None:
     return float(cell) if _NUMBER.fullmatch(cell) else None  # `NA` and `-` where a chip has no sensor
 
 
+def _own_folder() -> Path:
+    """A folder for locks of this user's processes, which nobody else can hold or replace by links."""
+    folder = Path(tempfile.gettempdir()) / f"fcos_lib-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise OSError(errno.EPERM, "it is somebody else's, or others can change it")
+    except OSError as error:
+        raise DeviceError(
+            f"{folder} cannot be used for locks ({error.strerror})",
+            "remove it, or set TMPDIR to a folder of your own",
+        ) from error
+    return folder
+
+
 def _query(toolkit: Toolkit, timeout: float, *arguments: str) -> str:
     if toolkit.npu_smi is None:
         raise DeviceError("npu-smi was not found on PATH or in the driver's folders", _EXIT_CAUSES[127][1])
     command = [str(toolkit.npu_smi), "info", *arguments]
     shown = " ".join(["npu-smi", *command[1:]])
     # The vendor warns against concurrent runs, and parallel test workers would make them.
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fcos-npu-smi-{os.getuid()}.lock", timeout=timeout)
+    lock = FileLock(_own_folder() / "npu-smi.lock", timeout=timeout)
     with tempfile.TemporaryDirectory(prefix="fcos-npu-smi-") as folder:
         log = Path(folder) / "output"
         try:

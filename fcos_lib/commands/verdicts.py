@@ -57,7 +57,7 @@ def read_limits(path: Path) -> dict[str, Limit]:
         raise UsageError(f"there is no limits file at {path}", f"copy {FILE} and change the copy")
     try:
         return all_limits(path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a limits file ({error})", f"start from a copy of {FILE}") from error
 
 
