@@ -77,11 +77,7 @@ class Store:
             if not self.root.is_dir():
                 self.root.mkdir(parents=True, exist_ok=True)
                 _keep_from_others(self.root)  # whatever the umask
-            if changeable_by_others(self.root):
-                raise StoreError(
-                    f"every user of this machine can change the artifact folder {self.root}, and its models are run",
-                    f"chmod o-w {shlex.quote(str(self.root))}, or pass a folder of your own with --artifacts FOLDER",
-                )
+            _refuse_open(self.root)
             probe = self.root / f".probe-{uuid4().hex}"
             probe.open("xb").close()
             probe.unlink()
@@ -98,13 +94,16 @@ class Store:
         """
         key = content_key(kind, inputs)
         final = self.root / kind / key
+        if final.parent.is_dir():
+            _refuse_open(final.parent)
         found = self._read(kind, key, final)
         if found:
             return found
         try:
             for folder in (final.parent, self.root / "locks"):
-                folder.mkdir(exist_ok=True)
-                _keep_from_others(folder)
+                if not folder.is_dir():
+                    folder.mkdir(exist_ok=True)
+                    _keep_from_others(folder)
             with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
                 found = self._read(kind, key, final)
                 return found or self._build(kind, key, inputs, final, build)
@@ -165,13 +164,22 @@ class Store:
                     return None  # nothing is read outside of the folder, whatever the manifest says
                 if path.stat().st_size != entry["size"] or sha256_of(path) != entry["sha256"]:
                     return None
-            theirs = (final.parent, final, *(final / name for name in files))
+            theirs = (final, *(final / name for name in files))
             if final.is_symlink() or any(map(changeable_by_others, theirs)):
                 return None
             hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
             return Artifact(final, kind, key, manifest["inputs"], hashes, built=False)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+
+
+def _refuse_open(folder: Path) -> None:
+    """`StoreError` for a folder in which every user may replace what is there."""
+    if changeable_by_others(folder):
+        raise StoreError(
+            f"every user of this machine can change the artifact folder {folder}, and its models are run",
+            f"chmod o-w {shlex.quote(str(folder))} if you trust what is in it, or pass another with --artifacts FOLDER",
+        )
 
 
 def _keep_from_others(path: Path) -> None:
