@@ -63,7 +63,7 @@ DATASET = {
     "bomb": (make.picture(make.declared(65535, 65535), 65535, 65535), "says that it has 65535 x 65535 pixels"),
     "bomb-below-opencvs-limit": (make.picture(make.declared(32000, 32000), 32000, 32000), "more than 134,217,728"),
     "bomb-annotated-small": (make.picture(make.declared(65535, 65535)), "more than 134,217,728"),
-    "png-bomb": (make.picture(make.png(65535, 65535), 65535, 65535), "more than 134,217,728"),
+    "png-bomb": (make.picture(make.png(65535, 65535, data=b"x"), 65535, 65535), "more than 134,217,728"),
     "many-scans": (make.picture(make.many_scans), "has 4"),
     "truncated": (make.picture(make.JPEG[:-200]), "is truncated"),
     "only-a-header": (make.picture(make.JPEG[:20]), "is not a picture"),
