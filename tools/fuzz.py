@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 CORPUS = ROOT / "tests" / "unit" / "hostile" / "corpus"
 _MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
-_FOLDER = Path(tempfile.mkdtemp(prefix="fcos-fuzz-", dir=_MEMORY))
+_OWN = tempfile.TemporaryDirectory(prefix="fcos-fuzz-", dir=_MEMORY)  # removed when Python ends
+_FOLDER = Path(_OWN.name)
 
 
 def npu_smi(data: bytes) -> None:

@@ -20,10 +20,11 @@ from filelock import FileLock, Timeout
 from fcos_lib.ascend.process import TimedOut, last_line, read_output, run_tool
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit
 from fcos_lib.errors import DeviceError
+from fcos_lib.untrusted import one_line
 
 _PAIR = r"(\d{1,9})\s*/\s*(\d{1,9})"
-_HEADER = re.compile(r"npu-smi\s+(\S{1,64})\s+Version:\s*(\S{1,64})", re.ASCII)
-_NAMED = re.compile(r"(\d{1,9})\s+(\S{1,64})", re.ASCII)
+_HEADER = re.compile(r"npu-smi\s+([!-~]{1,64})\s+Version:\s*([!-~]{1,64})", re.ASCII)
+_NAMED = re.compile(r"(\d{1,9})\s+([!-~]{1,64})", re.ASCII)
 _HEALTH = re.compile(r"(?!NA$)[A-Za-z]{2,16}", re.ASCII)
 _STATE = re.compile(rf"(\S{{1,16}})\s+(\S{{1,16}})(?:\s+{_PAIR})?", re.ASCII)
 _NUMBERED = re.compile(r"(\d{1,9})(?:\s+(\d{1,9}|-))?", re.ASCII)
@@ -115,7 +116,7 @@ def parse_processes(text: str) -> list[NpuProcess]:
         place = _NUMBERED.fullmatch(cells[0])
         numbers = [re.fullmatch(r"\d{1,9}", cell, re.ASCII) for cell in (cells[1], cells[3])]
         if place and place[2] and place[2] != "-" and all(numbers):
-            processes.append(NpuProcess(int(place[1]), int(place[2]), int(cells[1]), cells[2], int(cells[3])))
+            processes.append(NpuProcess(int(place[1]), int(place[2]), int(cells[1]), one_line(cells[2]), int(cells[3])))
     return processes
 
 

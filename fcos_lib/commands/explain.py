@@ -29,6 +29,7 @@ from fcos_lib.store import Artifact, Store
 from fcos_lib.stream.dataset import Dataset, open_dataset
 from fcos_lib.stream.references import References
 from fcos_lib.tapped import Case
+from fcos_lib.terminal import say
 from fcos_lib.untrusted import printable
 
 
@@ -63,7 +64,7 @@ def explain(args: Namespace) -> int:
         case, references.detections(pictures), judged=_judged(document, subject), layers=args.layers, say=note
     )
     records = [{**record, "subject": subject} for record in records]
-    print(f"{subject}" + ", STAND-IN: the emulator computed this, it says nothing about hardware" * device.stand_in)
+    say(f"{subject}" + ", STAND-IN: the emulator computed this, it says nothing about hardware" * device.stand_in)
     print(printable("\n".join(explained(records))))
     _suggest(records, args.results, subject)
     _keep(args.results, document, subject, records)

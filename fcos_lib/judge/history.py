@@ -181,7 +181,13 @@ def run_of(document: object, where: str, name: str = "") -> Run | None:
         return None
     if len(run_ids) > 1:
         raise _broken(where, f"its benchmarks are of different runs ({', '.join(sorted(run_ids))})")
-    return Run(run_ids.pop(), name, moment(document.get("datetime"), where), _commit(document), _once(rates, where))
+    return Run(
+        run_ids.pop(),
+        text_line(name, "name", where),
+        moment(document.get("datetime"), where),
+        _commit(document),
+        _once(rates, where),
+    )
 
 
 def read_runs(folder: Path) -> list[Run]:
