@@ -20,6 +20,7 @@ from fcos_lib.measure import Measurement
 from fcos_lib.untrusted import printable, read_plain, too_many_values, whole_number
 
 MOST_BYTES = 256 << 20
+_LONGEST_WORD = 4096
 MOST_VALUES = 16_000_000
 """Numbers, texts and the like; they take up to 2 GiB of memory. A run over all of COCO has less than a tenth."""
 _LIMIT = [field.name for field in fields(Limit)]
@@ -98,7 +99,7 @@ def again(document: Mapping[str, Any], test: str) -> str:
         options = shlex.split(document["run"].get("options", ""))
     except ValueError:
         options = []
-    return shlex.join(["pytest", printable(test), *map(printable, options)])
+    return printable(shlex.join(["pytest", *(word[:_LONGEST_WORD] for word in (test, *options))]), 100_000)
 
 
 def _refuse(text: str) -> float:

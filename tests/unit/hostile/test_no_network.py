@@ -1,0 +1,51 @@
+"""A run asks nobody: with every socket but those of this machine forbidden, and in folders with odd names, gates judge as ever."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
+
+ROOT = Path(__file__).parents[3]
+
+BLOCK = '''
+"""Python imports this before anything else: no socket of this process, or of its children, leaves the machine."""
+import os, socket, sys
+
+def refuse(event, arguments):
+    names = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg")
+    family = getattr(arguments[0], "family", None) if arguments and event in names else None
+    asked = event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "urllib.Request")
+    if asked or (event in names and family != socket.AF_UNIX):
+        with open(os.environ["FCOS_TEST_ASKED"], "a") as file:
+            file.write(f"{event} {arguments!r} {sys.argv[:3]}\\n")
+        raise PermissionError(f"the network was asked for: {event}")
+
+sys.addaudithook(refuse)
+with open(os.environ["FCOS_TEST_ASKED"] + ".loaded", "a") as file:
+    file.write("x")
+'''
+
+
+def test_gates_judge_without_a_network(suite, tmp_path):
+    """Contract and accuracy at batch size 2, the emulated atc and the decoder processes included."""
+    (tmp_path / "block").mkdir()
+    (tmp_path / "block" / "sitecustomize.py").write_text(BLOCK)
+    odd = tmp_path / "a b;'\"中文 $(touch pwned)&-"
+    shutil.copytree(EMBEDDED, odd / "data")
+    shutil.copyfile(EMBEDDED_CHECKPOINT, odd / "-x y.pth")
+    command, environ = suite(
+        "--npu=emulated", "--batch-sizes=2", "-m", "contract or accuracy", f"--dataset={odd / 'data'}", f"--checkpoint={odd / '-x y.pth'}",
+        f"--references={odd / 'references'}", f"--journal={odd / 'journal'}", "tests/acceptance", path=tmp_path / "block",
+    )  # fmt: skip
+    asked = tmp_path / "asked"
+    environ["FCOS_TEST_ASKED"] = str(asked)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    assert not asked.exists(), asked.read_text()
+    assert done.returncode == 0, done.stdout
+    assert len((tmp_path / "asked.loaded").read_text()) > 1, "nothing was forbidden"
+    assert not list(tmp_path.rglob("pwned"))
+    results = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert {entry["outcome"] for entry in results["verdicts"]} <= {"PASS", "STAND-IN"}
+    assert {entry["promise"] for entry in results["verdicts"]} == {"contract", "accuracy"}
