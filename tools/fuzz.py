@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,29 @@ def throughput(data: bytes) -> None:
             read(path)
 
 
+def picture(data: bytes) -> None:
+    """The header of a picture, before anything is decoded."""
+    from fcos_lib.stream.picture_file import size_of
+
+    with contextlib.suppress(ValueError):
+        width, height = size_of(data)
+        assert 0 <= width < 2**32 > height >= 0
+
+
+def checkpoint(data: bytes) -> None:
+    """A `.pth`, before torch may read it: as it is, and as the pickle of an archive."""
+    from fcos_lib.model.checkpoint_file import check_file
+
+    path = _FOLDER / "x.pth"
+    path.write_bytes(data)
+    with contextlib.suppress(ValueError):
+        assert check_file(path) == len(data)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", data)
+    with contextlib.suppress(ValueError):
+        check_file(path)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -209,6 +233,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         manifest,
         results,
         throughput,
+        picture,
+        checkpoint,
     )
 }
 _STORE: dict[Path, Any] = {}
