@@ -214,10 +214,11 @@ def checkpoint(data: bytes) -> None:
     path.write_bytes(data)
     with contextlib.suppress(ValueError):
         assert check_file(path) == len(data)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x/data.pkl", data)
-    with contextlib.suppress(ValueError):
-        check_file(path)
+    if len(data) % 16 == 0:  # takes ten times as long
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x/data.pkl", data)
+        with contextlib.suppress(ValueError):
+            check_file(path)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -11,7 +11,7 @@ import pickletools
 import re
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from fcos_lib.untrusted import open_plain
 
@@ -63,9 +63,29 @@ def _check_archive(file: IO[bytes], size: int) -> None:
         raise ValueError(f"its archive is damaged: {error}") from error
 
 
+class _Bounded:
+    """A file of which one pickle is read: lengths are the file's own, and memory is asked for before bytes are there."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._left = file, _MOST_PICKLE
+
+    def read(self, count: int) -> bytes:
+        """So many bytes, or those that are left; `ValueError` for more than a pickle has."""
+        self._left -= count
+        if self._left < 0:
+            raise ValueError(f"it has a pickle of more than {_MOST_PICKLE:,} bytes")
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        """A line, or its first part if that is all that is left."""
+        line = self._file.readline(self._left + 1)
+        self._left -= len(line)
+        return line
+
+
 def _check_pickle(file: IO[bytes]) -> None:
     """Read one pickle's operations, none of which is carried out."""
-    for count, (operation, argument, _) in enumerate(pickletools.genops(file), start=1):
+    for count, (operation, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(file))), start=1):
         if count > _MOST_OPERATIONS:
             raise ValueError(f"it takes more than {_MOST_OPERATIONS:,} operations to read")
         if operation.name in _BY_NAME_ON_THE_STACK:
