@@ -8,10 +8,12 @@ finds that is worth keeping belongs into tests/unit/hostile/corpus/TARGET/.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import copy
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -25,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 CORPUS = ROOT / "tests" / "unit" / "hostile" / "corpus"
 _MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
-_OWN = tempfile.TemporaryDirectory(prefix="fcos-fuzz-", dir=_MEMORY)  # removed when Python ends
-_FOLDER = Path(_OWN.name)
+_FOLDER = Path(tempfile.mkdtemp(prefix="fcos-fuzz-", dir=_MEMORY))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
 def npu_smi(data: bytes) -> None:
@@ -179,7 +181,7 @@ def results(data: bytes) -> None:
     assert all("\n" not in line for line in workflow_commands([Annotation(text, text, text) for text in texts]))
     json.dumps(difference(document, _run()).as_dict())
     summary(document).encode()
-    if len(data) % 16 == 0:  # a page takes a hundred times as long
+    if zlib.crc32(data) % 512 == 0:  # a page takes a hundred times as long
         page = render(document)
         assert not any(bad in page for bad in ("<script>alert", "\x1b"))
 
