@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
@@ -40,12 +41,27 @@ def test_gates_judge_without_a_network(suite, tmp_path):
         f"--references={odd / 'references'}", f"--journal={odd / 'journal'}", "tests/acceptance", path=tmp_path / "block",
     )  # fmt: skip
     asked = tmp_path / "asked"
-    environ["FCOS_TEST_ASKED"] = str(asked)
+    home = tmp_path / "home"
+    home.mkdir()
+    environ |= {"FCOS_TEST_ASKED": str(asked), "HOME": str(home)}
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        environ.pop(name, None)
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=600, check=False)
     assert not asked.exists(), asked.read_text()
     assert done.returncode == 0, done.stdout
     assert len((tmp_path / "asked.loaded").read_text()) > 1, "nothing was forbidden"
     assert not list(tmp_path.rglob("pwned"))
+    assert not [path for path in home.rglob("*") if path.is_file()], "something was written into the home folder"
     results = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
     assert {entry["outcome"] for entry in results["verdicts"]} <= {"PASS", "STAND-IN"}
     assert {entry["promise"] for entry in results["verdicts"]} == {"contract", "accuracy"}
+
+
+def test_onnxruntime_reports_to_nobody(tmp_path, outer_environment):
+    """Its native code would send what it counts past Python's sockets; switched off, it does not even make itself an id."""
+    environ = {**outer_environment, "HOME": str(tmp_path)}
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        environ.pop(name, None)
+    program = "from fcos_lib.sessions import OnnxSession; import onnxruntime"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environ, check=True, timeout=120)
+    assert not list(tmp_path.rglob("*"))
