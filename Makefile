@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+TOOLS := .tools
+INSTALL := install --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: accept test pages check format mutation clean
+.PHONY: accept test pages check format mutation lock audit sbom clean
 
 accept: $(READY)  ## the acceptance suite with its verdict
 	$(VENV)/bin/pytest tests/acceptance
@@ -24,18 +26,35 @@ format: $(READY)
 	$(VENV)/bin/ruff format .
 
 mutation: $(READY)  ## does some test fail for each small change of the code that judges? half an hour; docs/mutation.md
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: mutmut==3.8.1
+	$(VENV)/bin/pip $(INSTALL) mutmut==3.8.1
 	rm -rf mutants
 	$(VENV)/bin/python -m mutmut run
 	$(VENV)/bin/python -m mutmut results
 
+lock: $(READY)  ## after constraints.txt changed: hashes of every wheel, and the table of licences
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip $(INSTALL) uv==0.9.30
+	$(VENV)/bin/python tools/lock.py --uv $(TOOLS)/bin/uv
+	$(VENV)/bin/python tools/dependencies.py
+
+audit: $(READY)  ## known vulnerabilities of what is installed; needs the network
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip $(INSTALL) pip-audit==2.10.1
+	$(TOOLS)/bin/pip-audit --skip-editable --path $$(echo $(VENV)/lib/python*/site-packages)
+
+sbom: $(READY)  ## sbom.json: what is installed, as CycloneDX
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip $(INSTALL) cyclonedx-bom==7.5.0
+	$(TOOLS)/bin/cyclonedx-py environment $(VENV) --output-format JSON --output-file sbom.json
+
 clean:  ## remove artifacts and caches, keep .venv
 	rm -rf .artifacts .pytest_cache .mypy_cache .ruff_cache
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt requirements.lock headless.lock
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -e '.[export,test,dev]' -c constraints.txt
+	$(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
+	$(VENV)/bin/pip $(INSTALL) -e '.[export,test,dev]' -c constraints.txt  # torch, and this project
 	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
-	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check \
-	    --only-binary :all: --force-reinstall --no-deps opencv-python-headless -c constraints.txt
+	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip $(INSTALL) \
+	    --require-hashes --no-deps --force-reinstall -r headless.lock
 	touch $@

@@ -12,7 +12,7 @@ from fcos_lib.ascend.atc import Progress, compile_om
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import ExportError, UsageError
+from fcos_lib.errors import ExportError, FcosError, UsageError
 from fcos_lib.model.checkpoint import verify_name
 from fcos_lib.store import Artifact, Store, content_key, sha256_of, sources_key
 
@@ -63,11 +63,19 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
         from fcos_lib.model import nms
 
         try:
-            loaded = onnx.load(model)
-        except Exception as error:  # protobuf's DecodeError, or what external data raises
+            loaded = onnx.load(model, load_external_data=False)
+        except Exception as error:  # protobuf's DecodeError and more
             raise ExportError(f"{model} is not a readable ONNX ({error})", "pass another file to --onnx") from error
-        onnx.save(nms.portable(nms.trunk_of(loaded, contract), contract), folder / PORTABLE)
-        onnx.save(loaded, folder / ASCEND)
+        try:
+            onnx.save(nms.portable(nms.trunk_of(loaded, contract), contract), folder / PORTABLE)
+            onnx.save(loaded, folder / ASCEND)
+        except FcosError:
+            raise
+        except Exception as error:  # what onnx's checker and shape inference raise, and what crooked graphs cause
+            raise ExportError(
+                f"{model} is no graph that leads to {nms.NMS_OPERATOR} ({type(error).__name__}: {str(error)[:200]})",
+                "pass the ONNX that atc is given (--onnx)",
+            ) from error
 
     return store.get("onnx", inputs, build)
 

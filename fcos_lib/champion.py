@@ -23,11 +23,13 @@ from filelock import FileLock
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.store import MANIFEST, sha256_of
+from fcos_lib.untrusted import changeable_by_others, read_plain, whole_number
 
 FORMAT = 1
 KEPT = 3
 """OMs that a place keeps: the champion's and those of its last predecessors."""
 FOLDER = "champions"
+_MANIFEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def _numbers(folder: Path) -> list[int]:
 def _read(folder: Path, number: int, place: Place) -> Champion:
     own = folder / f"{number:04}"
     try:
-        content = json.loads((own / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads(read_plain(own / MANIFEST, _MANIFEST_BYTES), parse_int=whole_number)
         texts = {name: content[name] for name in ("om", "sha256", "who", "at", "why")}
         if content["format"] != FORMAT or not all(isinstance(text, str) for text in texts.values()):
             raise ValueError(f"its manifest is not of format {FORMAT}")
@@ -186,6 +188,8 @@ def _read(folder: Path, number: int, place: Place) -> Champion:
         if not isinstance(content["facts"], dict) or Path(texts["om"]).name != texts["om"]:
             raise ValueError("its manifest is not what was written")
         om = own / texts["om"]
+        if om.is_symlink() or any(map(changeable_by_others, (folder, own, om))):
+            raise ValueError(f"{om.name} is a link, or every user may change it")
         if sha256_of(om) != texts["sha256"]:
             raise ValueError(f"{om.name} is not the file that was accepted")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

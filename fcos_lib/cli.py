@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fcos_lib.contract import CONTRACTS
+from fcos_lib.errors import UsageError
 from fcos_lib.overview import Overview, versions
 from fcos_lib.terminal import report
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.verb is None:
             parser.print_help(sys.stderr)
             return USAGE
+        _check_printable(args)
         status = int(_verb(args.verb)(args))
         sys.stdout.flush()
         return status
@@ -43,6 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         report(error, debug=args.debug)
         return ERROR
+
+
+def _check_printable(args: argparse.Namespace) -> None:
+    """`UsageError` for a value that no log, report or command to be typed again can hold: with a newline, or not in UTF-8."""
+    for name, value in vars(args).items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | Path) and not str(one).isprintable():
+                raise UsageError(f"{name} is {str(one)!a}, which cannot be printed in a line", "pass another value")
 
 
 _VERBS = {

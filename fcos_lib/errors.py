@@ -16,14 +16,21 @@ FcosError
 
 from __future__ import annotations
 
+from fcos_lib.untrusted import printable
+
+LONGEST = 100_000
+"""Characters of either part; a list of all broken pictures of COCO is shorter."""
+
 
 class FcosError(Exception):
     """One problem in two parts: what was found, and what to do.
 
-    `found` is one sentence; `advice` may be empty.
+    `found` is one sentence; `advice` may be empty. Names from files are part of both: nothing in them acts on a terminal
+    or on what reads a CI job's log.
     """
 
     def __init__(self, found: str, advice: str = "") -> None:
+        found, advice = printable(found, LONGEST), printable(advice, LONGEST)
         super().__init__(f"{found}\n  → {advice}" if advice else found)
         self.found = found
         self.advice = advice

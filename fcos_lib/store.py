@@ -10,19 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock
 
 from fcos_lib.errors import StoreError
+from fcos_lib.untrusted import changeable_by_others, open_plain, read_plain, whole_number
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_MANIFEST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +59,27 @@ def sources_key(*paths: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits, read in pieces."""
+    """SHA-256 of a regular file as 64 hex digits, read in pieces; `OSError` for what is none."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
 
 
 class Store:
-    """A folder of artifacts, shared by processes."""
+    """A folder of artifacts, shared by processes. What it holds is run, so no folder is used that every user may change."""
 
     def __init__(self, root: Path) -> None:
-        """Open or create the folder; `StoreError` if it cannot be written."""
+        """Open or create the folder; `StoreError` if it cannot be written, or can be by everybody."""
         self.root = root.absolute()
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True, exist_ok=True)
+                _keep_from_others(self.root)  # whatever the umask
+            _refuse_open(self.root)
+            probe = self.root / f".probe-{uuid4().hex}"
+            probe.open("xb").close()
             probe.unlink()
         except OSError as error:
             raise StoreError(
@@ -86,12 +94,16 @@ class Store:
         """
         key = content_key(kind, inputs)
         final = self.root / kind / key
+        if final.parent.is_dir():
+            _refuse_open(final.parent)
         found = self._read(kind, key, final)
         if found:
             return found
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            (self.root / "locks").mkdir(exist_ok=True)
+            for folder in (final.parent, self.root / "locks"):
+                if not folder.is_dir():
+                    folder.mkdir(exist_ok=True)
+                    _keep_from_others(folder)
             with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
                 found = self._read(kind, key, final)
                 return found or self._build(kind, key, inputs, final, build)
@@ -106,7 +118,9 @@ class Store:
     ) -> Artifact:
         for leftover in final.parent.glob(f".{key}-*"):  # of a process that died; the lock says nobody is in there
             shutil.rmtree(leftover, ignore_errors=True)
-        if final.exists():
+        if final.is_symlink() or final.is_file():
+            final.unlink()
+        elif final.exists():
             shutil.rmtree(final)
         folder = final.parent / f".{key}-{os.getpid()}"
         folder.mkdir()
@@ -128,6 +142,8 @@ class Store:
                 "seconds": round(time.time() - started, 2),
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            for path in (folder, *folder.rglob("*")):
+                _keep_from_others(path)
             os.rename(folder, final)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -136,17 +152,37 @@ class Store:
         return Artifact(final, kind, key, inputs, hashes, built=True)
 
     def _read(self, kind: str, key: str, final: Path) -> Artifact | None:
-        """The artifact in `final` if it is complete and undamaged."""
+        """The artifact in `final` if it is complete, undamaged and nobody else's."""
         try:
-            manifest = json.loads((final / MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads(read_plain(final / MANIFEST, _MANIFEST_BYTES), parse_int=whole_number)
             files = manifest["files"]
             if manifest["format"] != FORMAT or manifest["key"] != key:
                 return None
             for name, entry in files.items():
                 path = final / name
+                if final.resolve() not in path.resolve().parents or path.is_symlink():
+                    return None  # nothing is read outside of the folder, whatever the manifest says
                 if path.stat().st_size != entry["size"] or sha256_of(path) != entry["sha256"]:
                     return None
+            theirs = (final, *(final / name for name in files))
+            if final.is_symlink() or any(map(changeable_by_others, theirs)):
+                return None
             hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
             return Artifact(final, kind, key, manifest["inputs"], hashes, built=False)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+
+
+def _refuse_open(folder: Path) -> None:
+    """`StoreError` for a folder in which every user may replace what is there."""
+    if changeable_by_others(folder):
+        raise StoreError(
+            f"every user of this machine can change the artifact folder {folder}, and its models are run",
+            f"chmod o-w {shlex.quote(str(folder))} if you trust what is in it, or pass another with --artifacts FOLDER",
+        )
+
+
+def _keep_from_others(path: Path) -> None:
+    """Take away every other user's right to change it, where it was made under an open umask."""
+    if changeable_by_others(path):
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~stat.S_IWOTH)

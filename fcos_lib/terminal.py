@@ -9,7 +9,8 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from fcos_lib.errors import FcosError
+from fcos_lib.errors import LONGEST, FcosError
+from fcos_lib.untrusted import printable
 
 _RED, _GREEN, _YELLOW, _END = "\033[1;31m", "\033[32m", "\033[33m", "\033[0m"
 _COLOURS = {"PASS": _GREEN, "FAIL": _RED, "INFRA": _RED, "STAND-IN": _YELLOW, "NO VERDICT": _YELLOW, "error:": _RED}
@@ -35,8 +36,8 @@ def coloured(text: str, stream: TextIO) -> str:
 
 
 def say(text: str) -> None:
-    """Print lines that hold verdicts."""
-    print(coloured(text, sys.stdout))
+    """Print lines that hold verdicts, and names from files, of which nothing acts on a terminal or in a log."""
+    print(coloured(printable(text, LONGEST), sys.stdout))
 
 
 def report(error: Exception, *, debug: bool) -> None:
@@ -51,7 +52,7 @@ def _two_sentences(error: Exception) -> tuple[str, str]:
     if isinstance(error, FcosError):
         return error.found, error.advice
     if isinstance(error, OSError):
-        return str(error), ""
+        return printable(str(error)), ""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name and name != _PACKAGE.name:
         return (
@@ -59,7 +60,7 @@ def _two_sentences(error: Exception) -> tuple[str, str]:
             "pip install -e '.[export]' -c constraints.txt; python -m fcos_lib doctor lists what is missing",
         )
     return (
-        f"fcos_lib itself failed: {type(error).__name__}: {error}" + _place(error),
+        printable(f"fcos_lib itself failed: {type(error).__name__}: {error}") + _place(error),
         "this is a defect: please report it with what --debug prints",
     )
 

@@ -110,10 +110,16 @@ def om_info(toolkit: Toolkit, om: Path, timeout_s: float = 300) -> dict[str, str
     with tempfile.TemporaryDirectory(prefix="fcos-om-info-") as folder:
         scratch = Path(folder)
         text = _run(arguments, scratch / LOG_NAME, timeout_s, scratch, f"again: {' '.join(arguments)}")
-    original = _INFO_COMMAND.search(text)
-    info = {name: value.strip() for name, value in _INFO_FIELD.findall(_INFO_COMMAND.sub("", text))}
+    info = parse_om_info(text)
     if not info.get("soc_version"):
         raise AtcError(f"atc says nothing about the chip that {om} was compiled for", "compile the model again")
+    return info
+
+
+def parse_om_info(text: str) -> dict[str, str]:
+    """The fields in what `atc --mode=6` prints, and the original command as `command_line`; whatever the text is."""
+    original = _INFO_COMMAND.search(text)
+    info = {name: value.strip() for name, value in _INFO_FIELD.findall(_INFO_COMMAND.sub("", text))}
     return {**info, "command_line": original[1].strip() if original else ""}
 
 

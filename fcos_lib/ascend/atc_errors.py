@@ -40,6 +40,10 @@ _ADVICE_BY_TEXT: tuple[tuple[str, str], ...] = (
         "pass the soc_version of the chip as npu-smi tells it, such as Ascend310P3; from CANN 8.5 the chip's ops package "
         "must be installed as well",
     ),
+    (
+        r"for parameter --(?:output|model|om|insert_op_conf) is invalid",
+        "atc takes paths of letters, digits, '_', '-' and '.' only: pass another folder with --artifacts FOLDER",
+    ),
     (_OPTION_LINE.pattern, "this CANN does not know the option or its value: compare with atc --help"),
     (r"^\s*E\d{5}\b.*(?:insufficient memory|out of memory)", "lower the batch size, or max_size_per_class of the NMS"),
 )

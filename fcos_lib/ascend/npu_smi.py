@@ -6,8 +6,10 @@ not known here is read as empty.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ from filelock import FileLock, Timeout
 from fcos_lib.ascend.process import TimedOut, last_line, read_output, run_tool
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit
 from fcos_lib.errors import DeviceError
+from fcos_lib.untrusted import one_line
 
 _PAIR = r"(\d{1,9})\s*/\s*(\d{1,9})"
-_HEADER = re.compile(r"npu-smi\s+(\S{1,64})\s+Version:\s*(\S{1,64})", re.ASCII)
-_NAMED = re.compile(r"(\d{1,9})\s+(\S{1,64})", re.ASCII)
+_HEADER = re.compile(r"npu-smi\s+([!-~]{1,64})\s+Version:\s*([!-~]{1,64})", re.ASCII)
+_NAMED = re.compile(r"(\d{1,9})\s+([!-~]{1,64})", re.ASCII)
 _HEALTH = re.compile(r"(?!NA$)[A-Za-z]{2,16}", re.ASCII)
 _STATE = re.compile(rf"(\S{{1,16}})\s+(\S{{1,16}})(?:\s+{_PAIR})?", re.ASCII)
 _NUMBERED = re.compile(r"(\d{1,9})(?:\s+(\d{1,9}|-))?", re.ASCII)
@@ -113,7 +116,7 @@ def parse_processes(text: str) -> list[NpuProcess]:
         place = _NUMBERED.fullmatch(cells[0])
         numbers = [re.fullmatch(r"\d{1,9}", cell, re.ASCII) for cell in (cells[1], cells[3])]
         if place and place[2] and place[2] != "-" and all(numbers):
-            processes.append(NpuProcess(int(place[1]), int(place[2]), int(cells[1]), cells[2], int(cells[3])))
+            processes.append(NpuProcess(int(place[1]), int(place[2]), int(cells[1]), one_line(cells[2]), int(cells[3])))
     return processes
 
 
@@ -187,13 +190,29 @@ def _number(cell: str) -> float | None:
     return float(cell) if _NUMBER.fullmatch(cell) else None  # `NA` and `-` where a chip has no sensor
 
 
+def _own_folder() -> Path:
+    """A folder for locks of this user's processes, which nobody else can hold or replace by links."""
+    folder = Path(tempfile.gettempdir()) / f"fcos_lib-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise OSError(errno.EPERM, "it is somebody else's, or others can change it")
+    except OSError as error:
+        raise DeviceError(
+            f"{folder} cannot be used for locks ({error.strerror})",
+            "remove it, or set TMPDIR to a folder of your own",
+        ) from error
+    return folder
+
+
 def _query(toolkit: Toolkit, timeout: float, *arguments: str) -> str:
     if toolkit.npu_smi is None:
         raise DeviceError("npu-smi was not found on PATH or in the driver's folders", _EXIT_CAUSES[127][1])
     command = [str(toolkit.npu_smi), "info", *arguments]
     shown = " ".join(["npu-smi", *command[1:]])
     # The vendor warns against concurrent runs, and parallel test workers would make them.
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fcos-npu-smi-{os.getuid()}.lock", timeout=timeout)
+    lock = FileLock(_own_folder() / "npu-smi.lock", timeout=timeout)
     with tempfile.TemporaryDirectory(prefix="fcos-npu-smi-") as folder:
         log = Path(folder) / "output"
         try:

@@ -13,6 +13,9 @@ from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.store import MANIFEST, sha256_of
+from fcos_lib.untrusted import read_plain, whole_number
+
+_MANIFEST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,10 @@ def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
     inputs = {}
     if manifest.is_file():
         try:
-            document = json.loads(manifest.read_text(encoding="utf-8"))
+            document = json.loads(read_plain(manifest, _MANIFEST_BYTES), parse_int=whole_number)
             if document["files"][om.name]["sha256"] == sha256_of(om):
-                inputs = document["inputs"]
-        except (OSError, ValueError, KeyError, TypeError):
+                inputs = dict(document["inputs"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             inputs = {}
     return OmFacts(
         path=om,

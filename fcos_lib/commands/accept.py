@@ -25,6 +25,7 @@ from fcos_lib.evidence.reading import read_results
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.cost import OM_SIZE, cost_of_dict
 from fcos_lib.store import content_key, sha256_of
+from fcos_lib.terminal import say
 
 NEEDED = ("contract", "consistency", "accuracy")
 """Promises without which nothing is known of an OM."""
@@ -225,19 +226,19 @@ def _in_office(root: Path, challenger: _Challenger) -> str:
 
 
 def _print(champion: Champion, replaced: str, facts: Mapping[str, Any]) -> None:
-    print(f"champion  {champion.place.name}, number {champion.number}")
-    print(f"  OM        {champion.om}  {champion.om.stat().st_size:,} bytes")
-    print(f"  sha256    {champion.sha256}")
-    print(f"  accepted  {champion.at} by {champion.who}" + f": {champion.why}" * bool(champion.why))
+    say(f"champion  {champion.place.name}, number {champion.number}")
+    say(f"  OM        {champion.om}  {champion.om.stat().st_size:,} bytes")
+    say(f"  sha256    {champion.sha256}")
+    say(f"  accepted  {champion.at} by {champion.who}" + f": {champion.why}" * bool(champion.why))
     if facts["spoke_against"]:
-        print(f"  despite   {'; '.join(facts['spoke_against'])}")
-        print(f"  because   {facts['despite']}")
+        say(f"  despite   {'; '.join(facts['spoke_against'])}")
+        say(f"  because   {facts['despite']}")
     cost = facts["cost"]
     size = f"{len(cost['figures'])} figures, {OM_SIZE} among them" if cost else "not measured in this run"
-    print(f"  cost      {size}")
-    print(f"  replaces  {replaced}")
+    say(f"  cost      {size}")
+    say(f"  replaces  {replaced}")
     if champion.place.stand_in:
-        print("  STAND-IN  the emulator had a part in it; hardware has other champions")
+        say("  STAND-IN  the emulator had a part in it; hardware has other champions")
 
 
 def _who() -> str:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.difference import Difference, difference
-from fcos_lib.evidence.reading import one_line, read_results
+from fcos_lib.evidence.reading import read_results
 from fcos_lib.judge.moved import Move
 from fcos_lib.judge.verdict import close_pair
 from fcos_lib.terminal import say
+from fcos_lib.untrusted import one_line
 
 _LONGEST = 48
 """Characters of a cell of provenance."""

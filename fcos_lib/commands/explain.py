@@ -19,7 +19,7 @@ from fcos_lib.contract import ModelContract, contract_for
 from fcos_lib.device import Device
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
-from fcos_lib.evidence.reading import printable, read_results
+from fcos_lib.evidence.reading import read_results
 from fcos_lib.explain import KINDS, MOST_PICTURES
 from fcos_lib.explain import explain as find_out
 from fcos_lib.measure.coco_truth import read_truth
@@ -29,6 +29,8 @@ from fcos_lib.store import Artifact, Store
 from fcos_lib.stream.dataset import Dataset, open_dataset
 from fcos_lib.stream.references import References
 from fcos_lib.tapped import Case
+from fcos_lib.terminal import say
+from fcos_lib.untrusted import printable
 
 
 def explain(args: Namespace) -> int:
@@ -62,7 +64,7 @@ def explain(args: Namespace) -> int:
         case, references.detections(pictures), judged=_judged(document, subject), layers=args.layers, say=note
     )
     records = [{**record, "subject": subject} for record in records]
-    print(f"{subject}" + ", STAND-IN: the emulator computed this, it says nothing about hardware" * device.stand_in)
+    say(f"{subject}" + ", STAND-IN: the emulator computed this, it says nothing about hardware" * device.stand_in)
     print(printable("\n".join(explained(records))))
     _suggest(records, args.results, subject)
     _keep(args.results, document, subject, records)

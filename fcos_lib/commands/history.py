@@ -109,7 +109,7 @@ def _compare(args: argparse.Namespace) -> int:
     else:
         baseline, against = _baseline(args), "the baseline"
     minutes = (datetime.now(timezone.utc) - run.at).total_seconds() / 60
-    print(f"{run.name}, measured {_time(run.at)} ({_age(minutes)} ago), against {against}")
+    say(f"{run.name}, measured {_time(run.at)} ({_age(minutes)} ago), against {against}")
     if args.max_age is not None and not -5 <= minutes <= args.max_age:  # clocks differ a little
         print(f"NO VERDICT: the run is not of the last {args.max_age} minutes; what should be judged was not stored")
         return NO_VERDICT

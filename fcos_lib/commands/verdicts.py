@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.reading import one_line, read_results, stored_verdict
+from fcos_lib.evidence.reading import read_results, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_table
 from fcos_lib.judge.limits import FILE, Limit, all_limits
 from fcos_lib.judge.status import counted, exit_status
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
 from fcos_lib.terminal import say
+from fcos_lib.untrusted import one_line
 
 
 def limits(args: Namespace) -> int:
@@ -56,7 +57,7 @@ def read_limits(path: Path) -> dict[str, Limit]:
         raise UsageError(f"there is no limits file at {path}", f"copy {FILE} and change the copy")
     try:
         return all_limits(path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a limits file ({error})", f"start from a copy of {FILE}") from error
 
 

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.reading import again, has_stand_in, printable, stored_verdict
+from fcos_lib.evidence.reading import again, has_stand_in, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_rows
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph
+from fcos_lib.untrusted import printable
 
 MOST_BYTES = 1 << 20
 """What GitHub takes as the summary of a step; it drops all of a longer one (Workflow commands, "Step isolation and limits")."""

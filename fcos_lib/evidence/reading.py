@@ -17,11 +17,13 @@ from fcos_lib.evidence.schema import first_problem, results_schema
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, Verdict
 from fcos_lib.measure import Measurement
+from fcos_lib.untrusted import printable, read_plain, too_many_values, whole_number
 
 MOST_BYTES = 256 << 20
+_LONGEST_WORD = 4096
+MOST_VALUES = 16_000_000
+"""Numbers, texts and the like; they take up to 2 GiB of memory. A run over all of COCO has less than a tenth."""
 _LIMIT = [field.name for field in fields(Limit)]
-_LONGEST_NUMBER = 100
-"""Digits; anything longer is no measurement, and would not fit a float."""
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -34,13 +36,18 @@ def read_results(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path} is not a file of at most {MOST_BYTES >> 20} MiB", advice)
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+        data = read_plain(path, MOST_BYTES)
+        if too_many_values(data, MOST_VALUES):
+            raise UsageError(f"{path} holds more than {MOST_VALUES:,} values", advice)
+        text = data.decode("utf-8")
+        document = json.loads(text, parse_constant=_refuse, parse_int=whole_number, parse_float=_finite)
         if re.search(
             r"\\u[dD][89a-fA-F]", text
         ):  # half of a surrogate pair can be written in JSON, and printed nowhere
             json.dumps(document, ensure_ascii=False).encode()
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror or error})", advice) from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({str(error)[:120]})", advice) from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
@@ -87,34 +94,17 @@ def has_stand_in(document: Mapping[str, Any]) -> bool:
     )
 
 
-def printable(text: str, longest: int = 4000) -> str:
-    """Text from a file, safe on a terminal and in a log: no control character but the end of a line, and not endless."""
-    cut = text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in cut)
-
-
-def one_line(text: str, longest: int = 400) -> str:
-    """The same in one line, which no text can end to begin another."""
-    return printable(text.replace("\n", " "), longest)
-
-
 def again(document: Mapping[str, Any], test: str) -> str:
     """The command that runs one test of a run again, with the run's options; quoted, for it will be pasted into a shell."""
     try:
         options = shlex.split(document["run"].get("options", ""))
     except ValueError:
         options = []
-    return shlex.join(["pytest", printable(test), *map(printable, options)])
+    return printable(shlex.join(["pytest", *(word[:_LONGEST_WORD] for word in (test, *options))]), 100_000)
 
 
 def _refuse(text: str) -> float:
     raise ValueError(f"{text} is not a number in JSON")
-
-
-def _whole(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(text)} digits")
-    return int(text)
 
 
 def _finite(text: str) -> float:

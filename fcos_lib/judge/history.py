@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.untrusted import read_plain, whole_number
 
 FORMAT = 1
 KEY = "fcos"
@@ -180,7 +181,13 @@ def run_of(document: object, where: str, name: str = "") -> Run | None:
         return None
     if len(run_ids) > 1:
         raise _broken(where, f"its benchmarks are of different runs ({', '.join(sorted(run_ids))})")
-    return Run(run_ids.pop(), name, moment(document.get("datetime"), where), _commit(document), _once(rates, where))
+    return Run(
+        run_ids.pop(),
+        text_line(name, "name", where),
+        moment(document.get("datetime"), where),
+        _commit(document),
+        _once(rates, where),
+    )
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -236,7 +243,7 @@ def read_json(path: Path, advice: str) -> object:
     try:
         if not path.is_file() or path.stat().st_size > FILE_LIMIT:
             raise UsageError(f"{path} is not a file of at most {FILE_LIMIT >> 20} MiB", advice)
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_plain(path, FILE_LIMIT).decode(), parse_int=whole_number)
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON ({str(error)[:120]})", advice) from error
 

@@ -92,27 +92,36 @@ def decide(promise: str, subject: str, measurement: Measurement, limit: Limit | 
 
 
 def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str:
-    """The verdict for a stranger: what, how much, where, against which limit and why that one, files, and a command."""
+    """The verdict for a stranger: what, how much, where, against which limit and why that one, files, and a command.
+
+    No text makes a line with a name of its own: it goes on below, under its own name.
+    """
     measured, limit = verdict.measurement, verdict.limit
-    lines = [f"{verdict.gate} is {verdict.outcome.value}"]
+    unit = " ".join(measured.unit.splitlines())
+    lines = [f"{' '.join(verdict.gate.splitlines())} is {verdict.outcome.value}"]
     value, bound = close_pair(measured.value, limit.bound if limit else measured.value)
-    lines.append(f"  measured  {value} {measured.unit} over {measured.n} samples")
+    lines.append(f"  measured  {value} {unit} over {measured.n} samples")
     if measured.interval:
         low, high = measured.interval
         wide = "; the limit lies inside, more samples would tell" * (verdict.outcome is Outcome.NO_VERDICT)
-        lines.append(f"  interval  {low:.4g} to {high:.4g} {measured.unit}{wide}")
+        lines.append(f"  interval  {low:.4g} to {high:.4g} {unit}{wide}")
     if limit:
         lines.append(
-            f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {limit.unit}  (limits.toml: {limit.name})"
+            f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {_below(limit.unit)}  (limits.toml: {_below(limit.name)})"
         )
-        lines.append(f"  because   {limit.source}")
+        lines.append(f"  because   {_below(limit.source)}")
     if measured.where:
-        lines.append(f"  where     {measured.where}")
+        lines.append(f"  where     {_below(measured.where)}")
     if verdict.stand_in:
         lines.append("  STAND-IN  the emulator took part; no hardware was measured")
-    lines += [f"  saved     {path}" for path in saved]
-    lines.append(f"  again     {again}")
+    lines += [f"  saved     {_below(path)}" for path in saved]
+    lines.append(f"  again     {_below(again)}")
     return "\n".join(lines)
+
+
+def _below(text: str) -> str:
+    """Further lines of a text below its first one, where the names of others are not."""
+    return f"\n{' ' * 12}".join(text.splitlines())
 
 
 def close_pair(value: float, bound: float) -> tuple[str, str]:

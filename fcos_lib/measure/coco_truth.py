@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError
-from fcos_lib.stream.dataset import Dataset
+from fcos_lib.stream.dataset import Dataset, read_annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,10 @@ class Truth:
 
 def read_truth(dataset: Dataset) -> Truth:
     """Every object of an opened dataset; `DatasetError` if one has no area or no crowd flag."""
-    annotations = json.loads(dataset.annotations.read_text(encoding="utf-8"))["annotations"]
+    document, digest = read_annotations(dataset.annotations)
+    if digest != dataset.annotations_sha256:
+        raise DatasetError(f"{dataset.annotations} changed since the dataset was opened", "leave the dataset alone")
+    annotations = document["annotations"]
     for record in annotations:
         area, crowd = record.get("area"), record.get("iscrowd")
         if isinstance(area, bool) or not isinstance(area, int | float) or not abs(area) < 1e18 or crowd not in (0, 1):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcos_lib.errors import CheckpointError
+from fcos_lib.model.checkpoint_file import check_file
 from fcos_lib.store import sha256_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
     verify_name(path)
     try:
+        size = check_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -59,9 +61,15 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         )
     weights = {}
     for key, value in state.items():
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or not isinstance(key, str):
             raise CheckpointError(
-                f"{path} holds {type(value).__name__} under '{key}', not a tensor", "pass a plain checkpoint"
+                f"{path} holds {type(value).__name__} under {key!r:.80}, not a tensor under a name",
+                "pass a plain checkpoint",
+            )
+        if value.numel() * value.element_size() > size:
+            raise CheckpointError(
+                f"{path} has {key!r:.80} of shape {tuple(value.shape)!s:.80}, for which it has too few bytes",
+                "it was not saved by training: pass a plain checkpoint",
             )
         for old, new in RENAMED.items():
             if key.startswith(old):

@@ -147,6 +147,7 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     The casts to fp16 in front of the operator are left out, so that the reference computes in float32. `ExportError` if
     there is no `BatchMultiClassNMS`, or what leads to it are not the contract's candidates.
     """
+    check_foreign(model)
     operator = _nms_of(model)
     graph = _Graph(model)
     behind = set(operator.output)
@@ -163,6 +164,34 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     trunk = with_inferred_shapes(used)
     check_trunk(trunk, contract)
     return trunk
+
+
+def check_foreign(model: onnx.ModelProto) -> None:
+    """`ExportError` for what no exported FCOS has: weights in other files, and loops, which may never end."""
+    graphs, elsewhere, loops = [model.graph], 0, set[str]()
+    while graphs:
+        graph = graphs.pop()
+        tensors = [
+            *graph.initializer,
+            *(part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices)),
+        ]
+        for node in graph.node:
+            loops |= {node.op_type} & {"Loop", "Scan"}
+            for attribute in node.attribute:
+                graphs += [attribute.g] * attribute.HasField("g") + list(attribute.graphs)
+                tensors += [attribute.t] * attribute.HasField("t") + list(attribute.tensors)
+        elsewhere += sum(
+            tensor.data_location == TensorProto.EXTERNAL or bool(tensor.external_data) for tensor in tensors
+        )
+    if elsewhere:
+        raise ExportError(
+            f"the ONNX keeps {elsewhere} of its weights in other files, which are not part of what is tested",
+            "save it as one file: onnx.save(onnx.load(FILE), NEW), which works up to 2 GiB",
+        )
+    if loops:
+        raise ExportError(
+            f"the ONNX has {' and '.join(sorted(loops))}, which an exported FCOS has not", "export it again"
+        )
 
 
 def with_candidates(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
@@ -189,6 +218,10 @@ def _nms_of(model: onnx.ModelProto) -> onnx.NodeProto:
         raise ExportError(
             f"the ONNX has {len(found)} nodes {NMS_OPERATOR}, expected 1", "pass the ONNX that atc is given (--onnx)"
         )
+    if len(found[0].input) < 2:
+        raise ExportError(
+            f"the ONNX's {NMS_OPERATOR} has no boxes and scores", "pass the ONNX that atc is given (--onnx)"
+        )
     return found[0]
 
 
@@ -198,8 +231,9 @@ def _named_candidates(graph: _Graph, operator: onnx.NodeProto, contract: ModelCo
     rows = contract.candidates
     shapes = dict(zip(contract.candidate_names, ([-1, rows, 4], [-1, rows, len(contract.classes)]), strict=True))
     for (name, shape), source in zip(shapes.items(), operator.input[:2], strict=True):
-        start = source
-        while start in made_by and made_by[start].op_type == "Cast":
+        start, seen = source, {""}
+        while start in made_by and made_by[start].op_type == "Cast" and start not in seen:
+            seen.add(start)
             start = made_by[start].input[0]
         if start != name:
             if name in made_by and "Unsqueeze" in made_by[start].op_type and made_by[start].input[0] == name:

@@ -6,6 +6,7 @@ on is checked when the folder is opened; a picture's bytes are checked when it i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -19,10 +20,15 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError
-from fcos_lib.store import sha256_of
+from fcos_lib.stream.picture_file import read_file, size_of
+from fcos_lib.untrusted import read_plain, too_many_values, whole_number
 
 ANNOTATIONS = Path("annotations") / "instances_val2017.json"
 PICTURES = "val2017"
+MOST_BYTES = 256 << 20
+MOST_VALUES = 32_000_000
+"""Numbers, texts and the like; they take up to 4 GiB of memory. COCO's val2017 has 4 million in 20 MB."""
+_LARGEST_ID = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def open_dataset(root: Path) -> Dataset:
         raise DatasetError(
             f"{annotations} does not exist ({root} holds {here})", "unpack COCO's annotations_trainval2017.zip there"
         )
-    document = _read_json(annotations)
+    document, digest = read_annotations(annotations)
     images = _records(document, "images", {"id": int, "file_name": str, "width": int, "height": int}, annotations)
     categories = _records(document, "categories", {"id": int, "name": str}, annotations)
     boxes = _records(
@@ -90,13 +96,22 @@ def open_dataset(root: Path) -> Dataset:
                 "use the unchanged COCO annotation file",
             )
         numbers = record["bbox"]
-        if len(numbers) != 4 or not all(isinstance(n, int | float) and abs(n) < 1e9 for n in numbers):
+        if len(numbers) != 4 or not all(type(n) in (int, float) and abs(n) < 1e9 for n in numbers):
             raise DatasetError(
                 f"{annotations}: annotation {record['id']} has the box {str(numbers)[:80]}, not four finite numbers",
                 "use the unchanged COCO annotation file",
             )
     folder = root / PICTURES
-    present = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    entries = list(os.scandir(folder)) if folder.is_dir() else []
+    present = {entry.name for entry in entries}
+    roots = (root.resolve(), folder.resolve())
+    named = {record["file_name"] for record in images}
+    outside = _names(entry.name for entry in entries if entry.name in named and not _within(entry, *roots))
+    if outside:
+        raise DatasetError(
+            f"in {folder}, pictures are links that lead out of it: {outside}",
+            "put the pictures themselves there, or links to files below the dataset's folder",
+        )
     absent = _names(record["file_name"] for record in images if record["file_name"] not in present)
     if absent:
         raise DatasetError(
@@ -107,7 +122,7 @@ def open_dataset(root: Path) -> Dataset:
     return Dataset(
         root=root,
         annotations=annotations,
-        annotations_sha256=sha256_of(annotations),
+        annotations_sha256=digest,
         pictures=tuple(sorted(pictures, key=lambda picture: picture.id)),
         category_ids={record["name"]: record["id"] for record in categories},
     )
@@ -116,18 +131,14 @@ def open_dataset(root: Path) -> Dataset:
 def read_picture(picture: Picture) -> NDArray[np.uint8]:
     """The picture as BGR uint8[h, w, 3], EXIF orientation applied; `DatasetError` if it is broken or not as annotated."""
     try:
-        data = picture.path.read_bytes()
+        data = read_file(picture.path)
     except OSError as error:
         raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
-    if not data:
-        raise DatasetError(f"picture {picture.path} is empty (0 bytes)", "restore the file")
-    # A truncated JPEG decodes to a picture that is grey from the break on, so look for the end of its last scan.
-    # It mostly is the end of the file; searching for the start of that scan reads nearly all of it.
-    whole = data[:2] != b"\xff\xd8" or data.endswith(b"\xff\xd9")
-    if not whole and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise DatasetError(
-            f"picture {picture.path} is truncated ({len(data)} bytes, no end marker)", "restore the file"
-        )
+    except ValueError as error:
+        raise DatasetError(f"picture {picture.path} {error}", "restore the file") from error
+    width, height = size_of(data)
+    if sorted((width, height)) != sorted((picture.width, picture.height)):  # EXIF may turn it
+        raise _other_size(picture, width, height)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -135,24 +146,40 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
     if decoded is None:
         raise DatasetError(f"picture {picture.path} is not a picture that OpenCV can decode", "restore the file")
     if decoded.shape[:2] != (picture.height, picture.width):
-        raise DatasetError(
-            f"picture {picture.path} is {decoded.shape[1]} x {decoded.shape[0]} pixels, "
-            f"annotated as {picture.width} x {picture.height}",
-            "the annotation file belongs to other pictures",
-        )
+        raise _other_size(picture, decoded.shape[1], decoded.shape[0])
     return np.asarray(decoded, dtype=np.uint8)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path) -> tuple[dict[str, Any], str]:
+    """An annotation file's JSON object and the SHA-256 of the very bytes that it was made of; `DatasetError` if it is none."""
+    advice = "fetch or unpack the annotation file again"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"{path} is not JSON ({str(error)[:120]})", "fetch or unpack the annotation file again"
-        ) from error
+        data = read_plain(path, MOST_BYTES)
+        if too_many_values(data, MOST_VALUES):
+            raise DatasetError(f"{path} holds more than {MOST_VALUES:,} values", "use the unchanged COCO file")
+        document = json.loads(data.decode("utf-8"), parse_int=whole_number)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror})", advice) from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is not JSON ({str(error)[:120]})", advice) from error
     if not isinstance(document, dict):
         raise DatasetError(f"{path} holds a {type(document).__name__}, not an object", "use a COCO 'instances' file")
-    return document
+    return document, hashlib.sha256(data).hexdigest()
+
+
+def _other_size(picture: Picture, width: int, height: int) -> DatasetError:
+    return DatasetError(
+        f"picture {picture.path} is {width} x {height} pixels, annotated as {picture.width} x {picture.height}",
+        "the annotation file belongs to other pictures",
+    )
+
+
+def _within(entry: os.DirEntry[str], *folders: Path) -> bool:
+    """Is it a file of its own, or a link that stays in one of the folders?"""
+    if not entry.is_symlink():
+        return True
+    target = Path(os.path.realpath(entry.path))
+    return any(folder in target.parents for folder in folders)
 
 
 def _records(document: dict[str, Any], key: str, fields: dict[str, type], path: Path) -> list[dict[str, Any]]:
@@ -162,10 +189,19 @@ def _records(document: dict[str, Any], key: str, fields: dict[str, type], path: 
         raise DatasetError(f"{path} has no list '{key}'", "use a COCO 'instances' file, not captions or keypoints")
     for index, record in enumerate(records):
         for field, kind in fields.items():
-            value = record.get(field) if isinstance(record, dict) else None
+            value: Any = record.get(field) if isinstance(record, dict) else None
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise DatasetError(
                     f"{path}: {key}[{index}] has no {kind.__name__} '{field}'", "use an unchanged COCO 'instances' file"
+                )
+            if isinstance(value, int) and not 0 <= value <= _LARGEST_ID:
+                raise DatasetError(f"{path}: {key}[{index}] has the {field} {value}", "use an unchanged COCO file")
+            if isinstance(value, str) and not (
+                value.isprintable() and len(value) <= 255
+            ):  # half a surrogate pair is not, either
+                raise DatasetError(
+                    f"{path}: {key}[{index}] has a {field} that cannot be printed in a line: {value[:80]!a}",
+                    "names are printable text of at most 255 characters",
                 )
         if "file_name" in fields and Path(record["file_name"]).name != record["file_name"]:
             raise DatasetError(

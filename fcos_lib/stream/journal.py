@@ -22,6 +22,7 @@ from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal_folder import disown, enter, mark_finished, shard_path, subject_of
 from fcos_lib.stream.journal_locks import disk_errors
 from fcos_lib.stream.journal_records import PICTURE_BYTES, Plan, Record, encode_record, not_exactly_once, read_shard
+from fcos_lib.untrusted import open_plain
 
 POLL = 0.2
 """Seconds between two looks at what others still hold."""
@@ -231,7 +232,7 @@ class Journal:
         limit = PICTURE_BYTES * len(self.plan.ids_of(self.plan.batches_of(shard)))
         if not path.exists():
             return [], 0, 0
-        with disk_errors(f"reading {path}"), path.open("rb") as file:
+        with disk_errors(f"reading {path}"), open_plain(path) as file:
             data = file.read(limit + 1)
         try:
             if len(data) > limit:

@@ -8,6 +8,7 @@ journal.lock       who is at work (`journal_locks.py`)
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from typing import Any
 from fcos_lib.errors import JournalError
 from fcos_lib.stream.journal_locks import Locks
 from fcos_lib.stream.journal_records import Plan, parse_json
+from fcos_lib.untrusted import read_plain
 
 FORMAT = 1
 HEADER, FINISHED = "journal.json", "finished.json"
@@ -174,13 +176,13 @@ def _start(folder: Path, subject: Mapping[str, Any], run_id: str) -> Header:
 def _read(path: Path) -> bytes | None:
     """The bytes of a small file, None if there is none."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_HEADER_BYTES + 1)
+        return read_plain(path, _HEADER_BYTES)
     except FileNotFoundError:
         return None
-    if len(data) > _HEADER_BYTES:
-        raise JournalError(f"{path} has more than {_HEADER_BYTES:,} bytes", _AGAIN)
-    return data
+    except OSError as error:
+        if error.errno in (errno.EFBIG, errno.EINVAL):
+            raise JournalError(f"{path} cannot be used: {error.strerror}", _AGAIN) from error
+        raise
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.sessions import Detections
+from fcos_lib.untrusted import whole_number
 
 SHARD_PICTURES = 64
 PICTURE_BYTES = 1 << 16
@@ -154,7 +155,7 @@ def not_exactly_once(found: Iterable[int], expected: Sequence[int]) -> str:
 def parse_json(data: bytes) -> dict[str, Any]:
     """A JSON object, without NaN or infinity; `ValueError` for anything else."""
     try:
-        content = json.loads(data, parse_constant=_refuse_constant)
+        content = json.loads(data, parse_constant=_refuse_constant, parse_int=whole_number)
     except RecursionError as error:
         raise ValueError("its JSON is nested too deeply") from error
     if not isinstance(content, dict):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import UsageError
+from fcos_lib.untrusted import open_plain
 
 FORMATS = ("bin", "npy", "txt")
 """What `--outfmt` of ais_bench writes, as the files' suffixes."""
@@ -61,7 +62,7 @@ def _from_npy(path: Path, rows: int) -> NDArray[Any]:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran_order, dtype = read_header(data, max_header_size=_NPY_HEADER_LIMIT)
-    except (ValueError, KeyError, TypeError, SyntaxError) as error:
+    except Exception as error:  # numpy parses the header as Python: SyntaxError, tokenize's own, RecursionError, ...
         raise UsageError(f"{path} is no .npy file ({str(error)[:120]})", _CUT_SHORT) from error
     payload = data.read()
     plain = tuple(size for size in shape if size != 1)  # the batch axis is kept with length 1
@@ -97,7 +98,7 @@ def _from_text(path: Path, rows: int) -> NDArray[Any]:
 def _bounded(path: Path, limit: int) -> bytes:
     """The file's bytes, one more than `limit` at most, so that a larger one is seen to be too large."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", "restore the file") from error

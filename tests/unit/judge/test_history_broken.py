@@ -278,7 +278,7 @@ def test_a_long_reason_is_cut_short(tmp_path, monkeypatch):
     """An error is a line or two, whatever the reader says."""
     (tmp_path / "x.json").write_text("{}")
 
-    def fail(text):
+    def fail(text, **_):
         raise ValueError("y" * 200)
 
     monkeypatch.setattr(history.json, "loads", fail)

@@ -1,0 +1,64 @@
+"""How is a file read that a stranger may have made, and how is its text shown? Bounded, plain files only; nothing that acts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
+"""Where GitHub's and Azure's runners look for commands in a log: `::error`, `##[error]`, `##vso[...]`."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file (or a link to one) for reading; `OSError` for pipes, devices and folders, without waiting for them."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may already do something
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    return file
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """All bytes of a regular file; `OSError` as `open_plain` has it, and if there are more than `most`."""
+    with open_plain(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return data
+
+
+def too_many_values(data: bytes, most: int) -> bool:
+    """Could this JSON hold more than `most` values? Told before parsing: each takes up to 130 bytes of memory, and one of the file."""
+    return 1 + data.count(b",") + data.count(b"[") + data.count(b"{") > most
+
+
+def whole_number(text: str) -> int:
+    """For `parse_int` of `json`: `ValueError` for more digits than any number of ours has, as Python takes quadratic time."""
+    if len(text) > 100:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def changeable_by_others(path: Path) -> bool:
+    """May every user of this machine change the file, or what is in the folder? True for a sticky folder as well."""
+    return bool(path.stat().st_mode & stat.S_IWOTH)
+
+
+def printable(text: str, longest: int = 4000) -> str:
+    """Text from a file, safe on a terminal and in a log: not endless, no control character but the end of a line, no command."""
+    cut = text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
+    if cut.isprintable() and "##" not in cut and not cut.lstrip().startswith("::"):
+        return cut
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in cut)
+    return _COMMAND.sub(lambda found: f"{found[0]} ", shown)
+
+
+def one_line(text: str, longest: int = 400) -> str:
+    """The same in one line, which no text can end to begin another."""
+    return printable(text.replace("\n", " "), longest)

@@ -1,0 +1,401 @@
+"""Files from strangers: each is one clear error or a plain value, in bounded time and memory; nothing runs, nothing else is touched."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcos_lib.contract import SHAPES
+from fcos_lib.sessions import Detections
+from fcos_lib.stream.reference_record import Record, write_record
+from tests.unit.hostile import makers as make
+
+ROOT = Path(__file__).parents[3]
+DEEP, WIDE = "[" * 200_000, "[" + "[]," * 17_000_000 + "[]]"
+SECONDS, MEGABYTES = 20, 3000
+"""Of one file, on a machine with other work; the longest take a tenth of it."""
+
+DATASET = {
+    "valid": (lambda folder: None, None),
+    "deep": (make.annotated(DEEP), "is not JSON"),
+    "deep-inside": (make.annotated('{"images": ' + "[" * 5000 + "]" * 5000 + "}"), "is not JSON"),
+    "wide": (make.annotated('{"images": ' + WIDE + "}"), "holds more than 32,000,000 values"),
+    "huge": (lambda folder: os.truncate(folder / make.ANNOTATIONS, 300 << 20), "has more than 268,435,456 bytes"),
+    "no-utf-8": (lambda folder: (folder / make.ANNOTATIONS).write_bytes(b'{"images": "\xff"}'), "is not JSON"),
+    "long-number": (make.annotated('{"images": [{"id": ' + "9" * 200_000 + "}]}"), "a number of 200000 digits"),
+    "pipe": (make.fifo(make.ANNOTATIONS), "does not exist"),
+    "picture-twice": (make.image(id=2), "duplicate image ids"),
+    "name-twice": (make.image(file_name="2.jpg"), "duplicate file names"),
+    "box-twice": (make.annotated(lambda document: document["annotations"].append(document["annotations"][0])), "duplicate annotation ids"),
+    "huge-id": (make.image(id=2**70), "has the id 1180591620717411303424"),
+    "negative-id": (make.image(id=-1), "has the id -1"),
+    "absolute": (make.image(file_name="/etc/passwd"), "which leaves the folder"),
+    "up": (make.image(file_name="../../outside/secret"), "which leaves the folder"),
+    "two-dots": (make.image(file_name=".."), "are not in"),
+    "nothing": (make.image(file_name=""), "are not in"),
+    "nul": (make.image(file_name="a\0b.jpg"), "cannot be printed in a line"),
+    "newline": (make.image(file_name="x\n::error::owned.jpg"), "cannot be printed in a line"),
+    "escape": (make.image(file_name="\x1b]0;owned\x07.jpg"), "cannot be printed in a line"),
+    "half-surrogate": (make.image(file_name="\ud800.jpg"), "cannot be printed in a line"),
+    "long-name": (make.image(file_name="x" * 5000), "cannot be printed in a line"),
+    "category-with-escape": (make.annotated(lambda document: document["categories"][0].update(name="\x1b[31m")), "cannot be printed"),
+    "chinese": (make.annotated(lambda document: document["categories"][0].update(name="红色方块")), None),
+    "nan-box": (make.box(bbox=[float("nan"), 0, 1, 1]), "not four finite numbers"),
+    "infinite-box": (make.box(bbox=[0, 0, float("inf"), 1]), "not four finite numbers"),
+    "huge-box": (make.box(bbox=[0, 0, 1e300, 1]), "not four finite numbers"),
+    "text-box": (make.box(bbox=["1", 0, 1, 1]), "not four finite numbers"),
+    "true-box": (make.box(bbox=[True, 0, 1, 1]), "not four finite numbers"),
+    "nan-area": (make.box(area=float("nan")), "has the area nan"),
+    "link-out": (make.link("OUTSIDE/secret"), "links that lead out of it: 1.jpg"),
+    "link-up": (make.link("../../outside/secret"), "links that lead out of it: 1.jpg"),
+    "link-to-device": (make.link("/dev/zero"), "links that lead out of it: 1.jpg"),
+    "link-to-nothing": (make.link("gone.jpg"), "cannot be read"),
+    "link-inside": (make.link("2.jpg"), None),
+    "picture-is-a-pipe": (make.fifo("val2017/1.jpg"), "it is not a plain file"),
+    "picture-is-a-folder": (lambda folder: ((folder / "val2017/1.jpg").unlink(), (folder / "val2017/1.jpg").mkdir()), "it is not a plain file"),
+    "empty": (make.picture(b""), "is empty"),
+    "bomb": (make.picture(make.declared(65535, 65535), 65535, 65535), "says that it has 65535 x 65535 pixels"),
+    "bomb-below-opencvs-limit": (make.picture(make.declared(32000, 32000), 32000, 32000), "more than 134,217,728"),
+    "bomb-annotated-small": (make.picture(make.declared(65535, 65535)), "more than 134,217,728"),
+    "png-bomb": (make.picture(make.png(65535, 65535, data=b"x"), 65535, 65535), "more than 134,217,728"),
+    "many-scans": (make.picture(make.many_scans), "has 4"),
+    "truncated": (make.picture(make.JPEG[:-200]), "is truncated"),
+    "only-a-header": (make.picture(make.JPEG[:20]), "is not a picture"),
+    "endless-markers": (make.picture(b"\xff\xd8" + b"\xff" * 100_000), "is not a picture"),
+    "markers-without-length": (make.picture(b"\xff\xd8" + b"\xff\xe0\0\0" * 100_000), "is not a picture"),
+    "cut-png": (make.picture(make.png()[:40]), "is not a picture that OpenCV can decode"),
+    "png-of-nothing": (make.picture(make.png(data=b"")), "is not a picture that OpenCV can decode"),
+    "html": (make.picture(b"<html>404</html>"), "is not a picture"),
+    "gif": (make.picture(b"GIF89a" + bytes(100)), "is not a picture"),
+    "tiff": (make.picture(b"II*\0" + bytes(100)), "is not a picture"),
+    "webp": (make.picture(b"RIFF\x10\0\0\0WEBPVP8 " + bytes(100)), "is not a picture"),
+    "16-bit": (make.picture(make.png(depth=16)), None),
+    "animated": (make.picture(make.animated_png()), None),
+    "cmyk": (make.picture(make.cmyk_jpeg), None),
+}  # fmt: skip
+CHECKPOINT = {
+    "code": (make.evil_checkpoint, "it names posix.system"),
+    "code-in-the-old-format": (make.evil_legacy_checkpoint, "it names posix.system"),
+    "code-in-a-pickle": (make.evil_pickle, "cannot be read as plain weights"),
+    "zip-bomb": (make.bomb_checkpoint, "is compressed, as torch never does"),
+    "bytearray": (make.raw_pickle(b"}X\x01\0\0\0acbuiltins\nbytearray\n\x8a\x06\0\0\0\0\x00\x10\x85Rs"), "it names builtins.bytearray"),
+    "huge-shape": (make.raw_pickle(make.tensor([1 << 30, 1 << 20], [0, 0])), "for which it has too few bytes"),
+    "huge-shape-with-strides": (make.raw_pickle(make.tensor([1 << 40], [1])), "cannot be read as plain weights"),
+    "negative-shape": (make.raw_pickle(make.tensor([-5], [1])), "cannot be read as plain weights"),
+    "negative-stride": (make.raw_pickle(make.tensor([5], [-1])), "cannot be read as plain weights"),
+    "number-as-a-name": (make.raw_pickle(b"}K\x01" + make.tensor([1], [1])[7:]), "not a tensor under a name"),
+    "nothing": (make.raw_pickle(b"}"), "holds no state dict"),
+    "endless-pickle": (make.raw_pickle(b"N0" * 1_500_000), "operations to read"),
+    "many-marks": (make.raw_pickle(b"(" * 1_000_000), "cannot be read as plain weights"),
+    "garbage": (lambda path: path.write_bytes(os.urandom(1000)), "cannot be read as plain weights"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read as plain weights"),
+    "torn": (lambda path: path.write_bytes((ROOT / "fixtures/shapes/fcos_shapes.pth").read_bytes()[:-5000]), "cannot be read as plain weights"),
+}  # fmt: skip
+ONNX = {
+    "external-absolute": (make.external("OUTSIDE/secret"), "keeps 1 of its weights in other files"),
+    "external-up": (make.external("../outside/secret"), "keeps 1 of its weights in other files"),
+    "external-link": (make.external("link"), "keeps 1 of its weights in other files"),
+    "foreign-operator": (make.node("Run", ["x"], ["y"], domain="evil", command="touch pwned"), "no graph that leads to|exported trunk is not"),
+    "loop": (make.ascend_onnx(make.looping), "has Loop, which an exported FCOS has not"),
+    "nested": (make.ascend_onnx(make.nested), "not a readable ONNX|no graph that leads to|exported trunk is not"),
+    "cyclic": (make.ascend_onnx(make.cyclic), "no graph that leads to|exported trunk is not"),
+    "no-inputs": (make.ascend_onnx(make.no_inputs), "has no boxes and scores"),
+    "huge-tensor": (make.node("ConstantOfShape", ["boxes_of"], ["y"]), "no graph that leads to|exported trunk is not"),
+    "garbage": (lambda path: path.write_bytes(os.urandom(1000)), "not a readable ONNX|0 nodes BatchMultiClassNMS"),
+    "empty": (lambda path: path.write_bytes(b""), "0 nodes BatchMultiClassNMS"),
+}  # fmt: skip
+
+
+def result_files(names, content=None):
+    """A result folder with these names, each with labels or dets."""
+
+    def spoil(folder):
+        folder.mkdir()
+        for number, name in enumerate(names):
+            data = content if content is not None else bytes(SHAPES.max_detections * (20 if number % 2 else 8))
+            with open(os.path.join(os.fsencode(folder), os.fsencode(name)), "wb") as file:
+                file.write(data)
+
+    return spoil
+
+
+def linked_result(folder):
+    """Results that are links to something else."""
+    result_files(["1_0.bin", "1_1.bin"])(folder)
+    (folder / "2_0.bin").symlink_to(folder.parents[1] / "outside" / "secret")
+
+
+WHOLE = [f"{picture}_{number}.bin" for picture in (1, 2, 3) for number in (0, 1)]
+RESULTS = {
+    "valid": (result_files(WHOLE), None),
+    "newline-in-a-name": (result_files([*WHOLE, "\n::error::owned_0.bin", "\n::error::owned_1.bin"]), None),
+    "escape-in-a-name": (result_files([*WHOLE, "\x1b[2J_0.bin", "\x1b[2J_1.bin"]), "belong to no picture"),
+    "command-in-a-name": (result_files([*WHOLE, "##[error]owned_0.bin", "##[error]owned_1.bin"]), "belong to no picture"),
+    "no-utf-8": (result_files([*WHOLE, b"\xff\xfe_0.bin", b"\xff\xfe_1.bin"]), "belong to no picture"),
+    "long-number": (result_files([*WHOLE, "1_" + "9" * 200 + ".bin"]), None),
+    "shell": (result_files([*WHOLE, "$(touch pwned);`id`_0.bin", "$(touch pwned);`id`_1.bin"]), "belong to no picture"),
+    "link": (linked_result, "is a link"),
+    "folder": (lambda folder: [(folder / name).mkdir(parents=True) for name in WHOLE], "has no result files"),
+    "pipe": (lambda folder: (folder.mkdir(), [os.mkfifo(folder / name) for name in WHOLE]), "has no result files"),
+    "huge": (lambda folder: (result_files(WHOLE)(folder), os.truncate(folder / "1_0.bin", 200 << 30)), "214,748,364,800 bytes"),
+    "nan": (result_files(WHOLE, np.full(500, np.nan, np.float32).tobytes()), "both have the size of dets"),
+    "object-array": (result_files([name.replace(".bin", ".npy") for name in WHOLE], b"\x93NUMPY\x01\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1, 100)}".ljust(118) + bytes(800)), "nor dets"),
+    "open-header": (result_files([name.replace(".bin", ".npy") for name in WHOLE], b"\x93NUMPY\x01\0v\0" + b"{'descr': (".ljust(118)), "is no .npy file"),
+    "huge-shape": (result_files([name.replace(".bin", ".npy") for name in WHOLE], b"\x93NUMPY\x01\0v\0" + b"{'descr': '<i8', 'fortran_order': False, 'shape': (9999999999999,)}".ljust(118)), "nor dets"),
+}  # fmt: skip
+BINS = {
+    "huge": (lambda folder: (folder.mkdir(), (folder / "1.bin").touch(), os.truncate(folder / "1.bin", 200 << 30)), "has 214,748,364,800 bytes"),
+    "link": (lambda folder: (folder.mkdir(), (folder / "1.bin").symlink_to("/dev/zero")), "is no regular file"),
+    "pipe": (lambda folder: (folder.mkdir(), os.mkfifo(folder / "1.bin")), "is no regular file"),
+    "escape": (lambda folder: (folder.mkdir(), (folder / "\x1b[2J\n::error::x.bin").write_bytes(b"")), "has 0 bytes"),
+    "long-digits": (lambda folder: (folder.mkdir(), (folder / ("9" * 250 + ".bin")).write_bytes(b"")), "has 0 bytes"),
+}  # fmt: skip
+
+
+def packed(change):
+    """A record of the reference with other members, as a zip."""
+
+    def spoil(path):
+        import zipfile
+
+        write_record(
+            path,
+            Record(
+                (8, 8),
+                Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)),
+                None,
+                "cpu",
+            ),
+        )
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        change(members)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if "bomb" in members else zipfile.ZIP_STORED) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+
+    return spoil
+
+
+RECORD = {
+    "valid": (packed(lambda members: None), None),
+    "bomb": (packed(lambda members: members.update(bomb=b"", **{"boxes.npy": bytes(64 << 20)})), "not a record"),
+    "object": (
+        packed(lambda members: members.update({"cpu.npy": members["cpu.npy"].replace(b"'|u1'", b"'|O' ")})),
+        "not a record",
+    ),
+    "link": (lambda path: path.symlink_to("/dev/zero"), "not a record"),
+    "huge": (lambda path: (path.touch(), os.truncate(path, 200 << 30)), "not a record"),
+    "garbage": (lambda path: path.write_bytes(b"PK\3\4" + os.urandom(500)), "not a record"),
+}
+
+
+def started_journal(spoil):
+    """A journal with a header, and something wrong beside it."""
+
+    def change(folder):
+        from fcos_lib.stream.dataset import Picture
+        from fcos_lib.stream.journal import Journal
+
+        with Journal(folder, [Picture(1, Path("1.jpg"), 8, 8)], 1, {"a": 1}, "run"):
+            pass
+        spoil(folder)
+
+    return change
+
+
+def shard(line):
+    """A shard with one line, its checksum right."""
+    return started_journal(lambda folder: (folder / "shard-00000.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(line), line)))  # fmt: skip
+
+
+JOURNAL = {
+    "valid": (started_journal(lambda folder: None), None),
+    "deep-header": (started_journal(lambda folder: (folder / "journal.json").write_text(DEEP)), "nested too deeply"),
+    "huge-header": (started_journal(lambda folder: os.truncate(folder / "journal.json", 200 << 30)), "has more than"),
+    "header-is-a-pipe": (started_journal(lambda folder: ((folder / "journal.json").unlink(), os.mkfifo(folder / "journal.json"))), "not a plain file"),
+    "header-is-a-device": (started_journal(lambda folder: ((folder / "journal.json").unlink(), (folder / "journal.json").symlink_to("/dev/zero"))), "not a plain file"),
+    "shard-is-a-pipe": (started_journal(lambda folder: os.mkfifo(folder / "shard-00000.jsonl")), "not a plain file"),
+    "shard-is-a-device": (started_journal(lambda folder: (folder / "shard-00000.jsonl").symlink_to("/dev/zero")), "not a plain file"),
+    "shard-is-a-link": (started_journal(lambda folder: (folder / "shard-00000.jsonl").symlink_to(folder.parent / "outside" / "secret")), None),
+    "huge-shard": (started_journal(lambda folder: ((folder / "shard-00000.jsonl").touch(), os.truncate(folder / "shard-00000.jsonl", 200 << 30))), "has more than"),
+    "deep-line": (shard(b"[" * 50_000), None),
+    "foreign-line": (shard(json.dumps({"journal": "x", "batch": 0, "pictures": [{"id": 1, "labels": [], "boxes": "", "scores": ""}]}).encode()), "results of another journal"),
+    "lock-is-a-link": (started_journal(lambda folder: ((folder / "journal.lock").unlink(), (folder / "journal.lock").symlink_to(folder.parent / "outside" / "secret"))), "failed"),
+}  # fmt: skip
+
+
+def artifact(change):
+    """A store with one artifact, changed."""
+
+    def spoil(root):
+        from fcos_lib.store import Store
+
+        made = Store(root).get("om", {"a": 1}, lambda folder: (folder / "model.om").write_bytes(b"om"))
+        change(made.path)
+
+    return spoil
+
+
+def manifest(**fields):
+    """Its manifest with other fields."""
+
+    def change(path):
+        document = json.loads((path / "manifest.json").read_text()) | fields
+        (path / "manifest.json").write_text(json.dumps(document))
+
+    return artifact(change)
+
+
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+STORE = {  # True: built again
+    "valid": (artifact(lambda path: None), False),
+    "manifest-names-a-device": (manifest(files={"/dev/zero": {"size": 0, "sha256": EMPTY}}), True),
+    "manifest-leads-out": (manifest(files={"../../../outside/secret": {"size": 6, "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}}), True),
+    "manifest-is-deep": (artifact(lambda path: (path / "manifest.json").write_text(DEEP)), True),
+    "manifest-is-a-pipe": (artifact(lambda path: ((path / "manifest.json").unlink(), os.mkfifo(path / "manifest.json"))), True),
+    "manifest-is-a-device": (artifact(lambda path: ((path / "manifest.json").unlink(), (path / "manifest.json").symlink_to("/dev/zero"))), True),
+    "manifest-is-huge": (artifact(lambda path: os.truncate(path / "manifest.json", 200 << 30)), True),
+    "om-is-a-link": (artifact(lambda path: ((path / "model.om").rename(path / "other"), (path / "model.om").symlink_to("other"))), True),
+    "om-is-a-pipe": (artifact(lambda path: ((path / "model.om").unlink(), os.mkfifo(path / "model.om"))), True),
+    "folder-is-a-link": (artifact(lambda path: (path.rename(path.parent / "x"), path.symlink_to("x"))), True),
+    "om-anybody-may-change": (artifact(lambda path: (path / "model.om").chmod(0o666)), True),
+    "folder-anybody-may-change": (artifact(lambda path: path.chmod(0o777)), True),
+    "kind-anybody-may-change": (artifact(lambda path: path.parent.chmod(0o777)), "every user of this machine can change"),
+    "root-anybody-may-change": (artifact(lambda path: path.parents[1].chmod(0o777)), "every user of this machine can change"),
+    "root-like-tmp": (artifact(lambda path: path.parents[1].chmod(0o1777)), "every user of this machine can change"),
+}  # fmt: skip
+
+
+def in_office(change):
+    """An accepted OM, changed."""
+
+    def spoil(root):
+        from fcos_lib.champion import Place, accept
+        from fcos_lib.contract import InputLayout
+        from fcos_lib.store import sha256_of
+
+        root.mkdir()
+        (root / "model.om").write_bytes(b"om")
+        place = Place("shapes", "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, False)
+        champion = accept(root, place, root / "model.om", {}, sha256=sha256_of(root / "model.om"), who="me")
+        change(champion.om.parent)
+
+    return spoil
+
+
+def manifest_text(text):
+    """Another manifest."""
+    return in_office(lambda path: (path / "manifest.json").write_text(text))
+
+
+CHAMPION = {
+    "valid": (in_office(lambda path: None), None),
+    "deep": (manifest_text(DEEP), "is damaged"),
+    "om-is-a-device": (in_office(lambda path: ((path / "model.om").unlink(), (path / "model.om").symlink_to("/dev/zero"))), "is damaged"),
+    "om-is-a-pipe": (in_office(lambda path: ((path / "model.om").unlink(), os.mkfifo(path / "model.om"))), "is damaged"),
+    "anybody-may-change": (in_office(lambda path: (path / "model.om").chmod(0o666)), "every user may change it"),
+    "another-version": (in_office(lambda path: (path / "manifest.json").write_text((path / "manifest.json").read_text().replace('"format": 1', '"format": 9'))), "is damaged"),
+}  # fmt: skip
+
+
+def text(content):
+    """A file with this text, or these bytes."""
+    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+WHOLE_RUN = (Path(__file__).parent / "corpus" / "results" / "whole.json").read_text()
+DOCUMENTS = {
+    "deep": (text(DEEP), "JSON"),
+    "wide": (
+        text('{"a": ' + WIDE[: 60 << 20].rstrip(",[]") + "]]}"),
+        "JSON|holds more than|no list|schema|format|expected",
+    ),
+    "huge": (lambda path: (path.touch(), os.truncate(path, 200 << 30)), "is not a file of at most"),
+    "long-number": (text('{"schema_version": ' + "9" * 100_000 + "}"), "digits"),
+    "nan": (text('{"schema_version": NaN}'), "JSON|benchmarks|format|version"),
+    "no-utf-8": (text(b'{"\xff": 1}'), "JSON"),
+    "pipe": (os.mkfifo, "is not a file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is not a file"),
+    "null": (text("null"), "version|benchmarks|format"),
+}
+LIMITS = {
+    "deep": (text("a = " + "[" * 50_000), "is not a limits file"),
+    "binary": (text(bytes(1000)), "is not a limits file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "no limits file"),
+}
+
+KINDS = {
+    "dataset": ("coco", DATASET),
+    "checkpoint": ("x.pth", CHECKPOINT),
+    "foreign_onnx": ("x.onnx", ONNX),
+    "result_folder": ("coco/results", RESULTS),
+    "bins": ("bins", BINS),
+    "record": ("x.npz", RECORD),
+    "journal": ("journal", JOURNAL),
+    "store": ("store", STORE),
+    "champion": ("root", CHAMPION),
+    "results": ("results.json", DOCUMENTS | {"whole": (text(WHOLE_RUN), None)}),
+    "accepted": ("accepted.json", {name: case for name, case in DOCUMENTS.items() if name not in ("pipe", "device")}),
+    "runs": ("runs/0001.json", {name: case for name, case in DOCUMENTS.items() if name not in ("pipe", "device")}),
+    "limits": ("limits.toml", LIMITS),
+}
+CASES = [(kind, name) for kind, (_, cases) in KINDS.items() for name in cases]
+
+
+def prepared(folder, kind, name):
+    """Make the file of one case; its path, and what it must come to."""
+    below, cases = KINDS[kind]
+    spoil, expected = cases[name]
+    (folder / "outside").mkdir(parents=True)
+    (folder / "outside" / "secret").write_text("secret")
+    path = folder / below
+    if below.startswith("coco"):
+        make.coco(folder / "coco")
+    path.parent.mkdir(exist_ok=True)
+    spoil(path)
+    return path, expected
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What came of every file, all read by one child process; and the folder of each."""
+    root = tmp_path_factory.mktemp("hostile")
+    folders = {case: root / "-".join(case) for case in CASES}
+    jobs = [(case[0], str(prepared(folder, *case)[0])) for case, folder in folders.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unit.hostile.child"], cwd=ROOT, input=json.dumps(jobs), capture_output=True,
+        text=True, timeout=900, check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {case: (found, folders[case]) for case, found in zip(CASES, json.loads(done.stdout), strict=True)}
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_a_hostile_file_is_refused_or_harmless(answers, case):
+    """One error of ours that says what was found, or a value; soon, within memory, and nothing else was touched."""
+    found, folder = answers[case]
+    expected = KINDS[case[0]][1][case[1]][1]
+    assert "died" not in found, f"the process that read it ended with {found['died']}"
+    assert "unexpected" not in found, found["unexpected"]
+    if isinstance(expected, bool):
+        assert found.get("value") is expected, found
+    elif expected is None:
+        assert not found["error"], found
+    else:
+        assert found["error"], f"it was taken: {found}"
+        assert re.search(expected, found["found"]), found["found"]
+        assert "\x1b" not in found["found"]
+        assert not re.search(r"^\s*::|##\[", found["found"] + found["advice"], re.M), "a command for a CI system's log"
+    assert found["seconds"] < SECONDS
+    assert found["megabytes"] < MEGABYTES
+    assert [path.name for path in (folder / "outside").iterdir()] == ["secret"], (
+        "something was run, or written elsewhere"
+    )
+    assert (folder / "outside" / "secret").read_text() == "secret"

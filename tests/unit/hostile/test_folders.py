@@ -1,0 +1,84 @@
+"""Folders that every user of a machine can reach: nothing of ours becomes changeable there, nothing of theirs is followed."""
+
+import os
+import re
+
+import pytest
+
+from fcos_lib.ascend import npu_smi
+from fcos_lib.errors import DeviceError, StoreError
+from fcos_lib.store import Store
+
+
+@pytest.fixture
+def open_umask():
+    """As some containers have it."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_an_open_umask_gives_nothing_away(tmp_path, open_umask):
+    """Neither the folders nor a file in them can be changed by others."""
+    root = tmp_path / "artifacts"
+
+    def build(folder):
+        (folder / "below").mkdir()
+        (folder / "below" / "x").write_bytes(b"x")
+
+    made = Store(root).get("om", {}, build)
+    paths = [root, made.path.parent, made.path, *made.path.rglob("*"), root / "locks"]
+    assert not [path for path in paths if path.stat().st_mode & 0o002]
+    assert not Store(root).get("om", {}, build).built
+
+
+def test_a_probe_follows_no_link(tmp_path, monkeypatch):
+    """Its name cannot be guessed, and what has it is not written to."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    root = tmp_path / "artifacts"
+    root.mkdir()
+    monkeypatch.setattr("fcos_lib.store.uuid4", lambda: type("Guessed", (), {"hex": "guessed"}))
+    (root / ".probe-guessed").symlink_to(secret)
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store(root)
+    assert secret.read_text() == "secret"
+
+
+def test_the_advice_can_be_pasted(tmp_path):
+    """The folder's name is quoted for a shell."""
+    root = tmp_path / "a b;$(touch pwned)"
+    root.mkdir()
+    root.chmod(0o777)
+    with pytest.raises(StoreError) as caught:
+        Store(root)
+    assert re.search(r"chmod o-w '.*a b;\$\(touch pwned\)'", caught.value.advice)
+
+
+def spoil_with_link(folder, elsewhere):
+    """The folder of locks leads elsewhere."""
+    folder.symlink_to(elsewhere)
+
+
+def spoil_with_file(folder, elsewhere):
+    """It is a file."""
+    folder.write_text("")
+
+
+def spoil_with_rights(folder, elsewhere):
+    """Everybody may write there."""
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+@pytest.mark.parametrize("spoil", [spoil_with_link, spoil_with_file, spoil_with_rights])
+def test_a_lock_is_kept_where_only_its_user_writes(tmp_path, monkeypatch, spoil):
+    """A folder in /tmp that somebody else prepared is refused, and nothing is written through it."""
+    monkeypatch.setattr(npu_smi.tempfile, "gettempdir", lambda: str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    spoil(tmp_path / f"fcos_lib-{os.getuid()}", elsewhere)
+    with pytest.raises(DeviceError, match="cannot be used for locks") as caught:
+        npu_smi._own_folder()
+    assert "TMPDIR" in caught.value.advice
+    assert not list(elsewhere.iterdir())

@@ -1,0 +1,309 @@
+"""Does any bytes whatever break a parser of ours? Coverage-guided fuzzing, for maintainers: `python tools/fuzz.py TARGET --runs N`.
+
+Needs atheris (`pip install atheris==3.0.0`), which nothing else here needs. A target is a function of bytes that may raise what
+its parser promises and nothing else; `tests/unit/hostile` runs every file of the corpus through it without atheris. What a run
+finds that is worth keeping belongs into tests/unit/hostile/corpus/TARGET/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import copy
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+CORPUS = ROOT / "tests" / "unit" / "hostile" / "corpus"
+_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+_FOLDER = Path(tempfile.mkdtemp(prefix="fcos-fuzz-", dir=_MEMORY))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+
+
+def npu_smi(data: bytes) -> None:
+    """The tables of npu-smi, and what a chip is called."""
+    from fcos_lib.ascend.npu_smi import parse_info, parse_processes, parse_versions, soc_version
+    from fcos_lib.errors import DeviceError
+
+    text = data.decode("utf-8", "replace")
+    parse_versions(text)
+    parse_processes(text)
+    for npu in parse_info(text):
+        with contextlib.suppress(DeviceError):
+            assert len(soc_version(npu, text)) < 160
+
+
+def atc_log(data: bytes) -> None:
+    """What atc and aclruntime print: errors, and an OM's own account of itself."""
+    from fcos_lib.ascend.acl_errors import runtime_error
+    from fcos_lib.ascend.atc import parse_om_info
+    from fcos_lib.ascend.atc_errors import diagnose
+    from fcos_lib.ascend.provenance import batch_sizes, command_options
+    from fcos_lib.errors import SessionError
+
+    status, text = (data[0] if data else 0), data[1:].decode("utf-8", "replace")
+    found, advice = diagnose(status - 128, text)
+    assert 0 < len(found) < 2000 > len(advice)
+    runtime_error("running", text, RuntimeError(text[:100]), SessionError, "try again")
+    batch_sizes(command_options(parse_om_info(text)["command_line"]))
+
+
+def version_info(data: bytes) -> None:
+    """`version.info` and its like of a driver and a toolkit."""
+    from fcos_lib.ascend.toolkit import discover
+
+    path = _FOLDER / "version.info"
+    path.write_bytes(data)
+    os.makedirs(_FOLDER / "home", exist_ok=True)
+    (_FOLDER / "home" / "version.cfg").write_bytes(data)
+    found = discover({"ASCEND_DRIVER_PATH": str(_FOLDER), "ASCEND_TOOLKIT_HOME": str(_FOLDER / "home")})
+    assert (found.driver_version + found.cann_version).isprintable()
+
+
+def compile_reports(data: bytes) -> None:
+    """What atc reports of its work: an OM as JSON, and the fusion rules."""
+    from fcos_lib.measure.compile_reports import fusions, om_operators
+
+    path = _FOLDER / "report.json"
+    path.write_bytes(data)
+    for read in (om_operators, fusions):
+        with contextlib.suppress(ValueError):
+            read(path)
+
+
+def result_file(data: bytes) -> None:
+    """One file of a result folder, in each of its formats."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.stream.result_files import FORMATS, read_result
+
+    path = _FOLDER / f"1_0.{FORMATS[data[0] % 3] if data else 'bin'}"
+    path.write_bytes(data[1:])
+    with contextlib.suppress(UsageError):
+        assert len(read_result(path, _contract())) == _contract().max_detections
+
+
+def result_folder(data: bytes) -> None:
+    """The names in a result folder: files of one valid content with these names, one per line."""
+    from fcos_lib.errors import DatasetError, UsageError
+    from fcos_lib.stream.dataset import Dataset, Picture
+    from fcos_lib.stream.result_folder import read_results
+
+    pictures = (Picture(1, Path("1.jpg"), 64, 48), Picture(2, Path("2.jpg"), 64, 48))
+    folder = _FOLDER / "results"
+    folder.mkdir(exist_ok=True)
+    written = []
+    contents = (b"\0" * _contract().max_detections * 8, b"\0" * _contract().max_detections * 20)
+    for number, name in enumerate(data.split(b"\n")[:8]):
+        name = name.replace(b"/", b"")[:100]
+        if name and name not in (b".", b"..") and b"\0" not in name:
+            written.append(os.path.join(os.fsencode(folder), name))
+            with open(written[-1], "wb") as file:
+                file.write(contents[number % 2])
+    try:
+        with contextlib.suppress(DatasetError, UsageError):
+            read_results(folder, Dataset(folder, folder, "", pictures, {}), _contract())
+    finally:
+        for path in set(written):
+            os.unlink(path)
+
+
+def journal(data: bytes) -> None:
+    """The lines of a shard, raw and with the right checksum, and the two files beside them."""
+    from fcos_lib.stream.journal_folder import parse_finished, parse_header
+    from fcos_lib.stream.journal_records import Plan, encode_record, parse_record, read_shard
+
+    payload = data.replace(b"\n", b" ")
+    checked = b"%08x %s" % (zlib.crc32(payload), payload)
+    with contextlib.suppress(ValueError):
+        encode_record(parse_record(checked))
+    for shard in (data, checked + b"\n" + data):
+        with contextlib.suppress(ValueError):
+            read_shard(shard, Plan((1, 2, 3), 2), 0, "t")
+    with contextlib.suppress(ValueError):
+        parse_header(data)
+    parse_finished(data)
+
+
+def manifest(data: bytes) -> None:
+    """The manifests of the store and of a champion."""
+    from fcos_lib.champion import Place, champion_of
+    from fcos_lib.contract import InputLayout
+    from fcos_lib.errors import StoreError
+    from fcos_lib.store import Store
+
+    root = _FOLDER / "store"
+    folder = root / "om" / "k"
+    champion = root / "champions" / "shapes-Ascend310P3-batch8" / "0001"
+    if not folder.is_dir():
+        for path in (folder, champion):
+            path.mkdir(parents=True)
+            (path / "model.om").write_bytes(b"om")
+    for path in (folder, champion):
+        (path / "manifest.json").write_bytes(data)
+    store = _STORE.setdefault(root, None) or _STORE.__setitem__(root, Store(root)) or _STORE[root]
+    found = store._read("om", "k", folder)
+    assert found is None or all((folder / name).resolve().is_relative_to(folder) for name in found.files)
+    with contextlib.suppress(StoreError):
+        champion_of(root, Place("shapes", "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, False))
+
+
+def results(data: bytes) -> None:
+    """`results.json`: the file as it is, or a valid one that the bytes spoil, and everything that shows it."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.evidence.annotations import Annotation, workflow_commands
+    from fcos_lib.evidence.difference import difference
+    from fcos_lib.evidence.markdown import summary
+    from fcos_lib.evidence.page import render
+    from fcos_lib.evidence.reading import again, read_results, stored_verdict
+    from fcos_lib.evidence.results import in_reading_order, verdict_table
+    from fcos_lib.judge.verdict import paragraph
+
+    path = _FOLDER / "results.json"
+    path.write_bytes(data if data[:1] == b"{" else json.dumps(_spoilt(_run(), data)).encode())
+    try:
+        document = read_results(path)
+    except UsageError:
+        return
+    verdicts = [stored_verdict(entry) for entry in document["verdicts"]]
+    texts = [paragraph(one, again=again(document, "t")) for one in verdicts]
+    verdict_table(in_reading_order([one.as_dict() for one in verdicts]))
+    assert all("\n" not in line for line in workflow_commands([Annotation(text, text, text) for text in texts]))
+    json.dumps(difference(document, _run()).as_dict())
+    summary(document).encode()
+    if zlib.crc32(data) % 512 == 0:  # a page takes a hundred times as long
+        page = render(document)
+        assert not any(bad in page for bad in ("<script>alert", "\x1b"))
+
+
+def throughput(data: bytes) -> None:
+    """A file of pytest-benchmark's and `accepted.json`."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.judge.accepted import read_accepted
+    from fcos_lib.judge.history import read_run
+
+    path = _FOLDER / "run.json"
+    path.write_bytes(data)
+    for read in (read_accepted, read_run):
+        with contextlib.suppress(UsageError):
+            read(path)
+
+
+def picture(data: bytes) -> None:
+    """The header of a picture, before anything is decoded."""
+    from fcos_lib.stream.picture_file import size_of
+
+    with contextlib.suppress(ValueError):
+        width, height = size_of(data)
+        assert 0 <= width < 2**32 > height >= 0
+
+
+def checkpoint(data: bytes) -> None:
+    """A `.pth`, before torch may read it: as it is, and as the pickle of an archive."""
+    from fcos_lib.model.checkpoint_file import check_file
+
+    path = _FOLDER / "x.pth"
+    path.write_bytes(data)
+    with contextlib.suppress(ValueError):
+        assert check_file(path) == len(data)
+    if len(data) % 16 == 0:  # takes ten times as long
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x/data.pkl", data)
+        with contextlib.suppress(ValueError):
+            check_file(path)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (
+        npu_smi,
+        atc_log,
+        version_info,
+        compile_reports,
+        result_file,
+        result_folder,
+        journal,
+        manifest,
+        results,
+        throughput,
+        picture,
+        checkpoint,
+    )
+}
+_STORE: dict[Path, Any] = {}
+_VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 1e308, 2**63, 1e-300, "", "nan", "\x1b[31m", "::error::x", "<script>alert(1)</script>", "a\nb", "|`*_[x](y)",
+    "\u202e", "x" * 5000, [], {}, [[]], [1], {"a": None}, "batch8", "PASS", "STAND-IN",
+)  # fmt: skip
+
+
+def _contract() -> Any:
+    from fcos_lib.contract import CONTRACTS
+
+    return CONTRACTS["shapes"]
+
+
+def _run() -> dict[str, Any]:
+    """A small valid document; the corpus has one with everything."""
+    if not _RUN:
+        _RUN.update(json.loads((CORPUS / "results" / "whole.json").read_text(encoding="utf-8")))
+    return _RUN
+
+
+_RUN: dict[str, Any] = {}
+
+
+def _spoilt(document: Any, data: bytes) -> Any:
+    """The document after changes that three bytes each describe: where twice, and what comes there."""
+    found = copy.deepcopy(document)
+    for place in range(0, min(len(data), 24) - 2, 3):
+        node: Any = found
+        steps = data[place] | data[place + 1] << 8
+        while True:
+            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+            if not keys:
+                break
+            steps, index = divmod(steps, len(keys))
+            inner = node[keys[index]]
+            if not isinstance(inner, dict | list) or not inner or (steps & 1 and steps < 4):
+                node[keys[index]] = copy.copy(_VALUES[data[place + 2] % len(_VALUES)])
+                break
+            node = inner
+    return found
+
+
+def main() -> None:
+    """Fuzz one target; the process ends with a figure or at the first input that breaks it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--found", type=Path, default=None, help="where new inputs are kept between runs")
+    args = parser.parse_args()
+    import atheris
+    import numpy  # noqa: F401 - not instrumented
+
+    atheris.enabled_hooks.add("RegEx")
+    with atheris.instrument_imports(include=["fcos_lib"]):
+        for seed in sorted((CORPUS / args.target).iterdir()):
+            TARGETS[args.target](seed.read_bytes())  # imports what the target needs
+    found = args.found or _FOLDER / "found"
+    found.mkdir(parents=True, exist_ok=True)
+    folders = [str(found), str(CORPUS / args.target)]
+    limits = [f"-runs={args.runs}", "-max_len=4096", "-timeout=10", "-rss_limit_mb=3000", "-print_final_stats=1"]
+    atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={found}/", *folders], TARGETS[args.target])
+    print(f"{args.target}: {time.strftime('%H:%M:%S')}", file=sys.stderr)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
