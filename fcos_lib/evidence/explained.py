@@ -12,7 +12,9 @@ NOT_ROUNDING = 50.0
 about a thousand times, one whose weights are 2 % off about fifty."""
 FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
 OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
-NO_ROUNDING = f"More than {NOT_ROUNDING:g} times is no rounding: look for a wrong weight, scale or kernel in this layer."
+NO_ROUNDING = (
+    f"More than {NOT_ROUNDING:g} times is no rounding: look for a wrong weight, scale or kernel in this layer."
+)
 
 
 def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:

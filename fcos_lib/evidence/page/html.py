@@ -125,22 +125,21 @@ def term(rows: Iterable[tuple[Child, Child]], kind: str = "facts") -> Markup:
     return tag("dl", [tag("div", tag("dt", name), tag("dd", text)) for name, text in rows], class_=kind)
 
 
+def scrolling(content: Markup, name: str) -> Markup:
+    """A box of its own, which scrolls sideways where the screen is narrow."""
+    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=name)
+
+
 def table(caption: str, header: Iterable[str], rows: Iterable[Markup], kind: str = "") -> Markup:
-    """A table in a box of its own, which scrolls sideways where the screen is narrow."""
-    return tag(
-        "div",
-        tag(
-            "table",
-            tag("caption", tag("span", caption)),
-            tag("thead", tag("tr", [tag("th", text, scope="col") for text in header])),
-            tag("tbody", rows),
-            class_=kind or None,
-        ),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label=caption,
+    """A table that scrolls sideways where the screen is narrow; its caption stays."""
+    content = tag(
+        "table",
+        tag("caption", tag("span", caption)),
+        tag("thead", tag("tr", [tag("th", text, scope="col") for text in header])),
+        tag("tbody", rows),
+        class_=kind or None,
     )
+    return scrolling(content, caption)
 
 
 def row(*cells: Child, head: int = 1, kind: str = "") -> Markup:
