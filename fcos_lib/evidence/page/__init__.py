@@ -134,8 +134,9 @@ def _sections(
     if "pictures" in found:
         yield "Pictures", _drawn(pictures.section, found["pictures"], jpegs)
     if "scatter" in found or "levels" in found:
-        both = (each("scatter", boxes.scatter), _levels(found.get("levels", [])))
-        yield "Scores and boxes", tag("div", [tag("div", part) for part in both if part], class_="beside")
+        levels = (_levels(found.get("levels", []), draw) for draw in (boxes.before_nms, boxes.shifts))
+        parts = [tag("div", part) for part in (each("scatter", boxes.scatter), *levels) if part]
+        yield "Scores and boxes", tag("div", parts, class_="beside")
     if "throughput" in found:
         yield "Throughput", together(each("throughput", machine.throughput))
     if "gateproof" in found:
@@ -150,11 +151,11 @@ def _sections(
         )
 
 
-def _levels(entries: list[tuple[str, Mapping[str, Any]]]) -> Markup:
+def _levels(entries: list[tuple[str, Mapping[str, Any]]], draw: Callable[..., Markup | None]) -> Markup:
+    """Each subject's levels, what several gates say of them together."""
     subjects = dict.fromkeys(subject for subject, _ in entries)
-    return _by_subject(
-        (subject, _drawn(boxes.levels, [data for name, data in entries if name == subject])) for subject in subjects
-    )
+    parts = ((subject, _drawn(draw, [data for name, data in entries if name == subject])) for subject in subjects)
+    return _by_subject((subject, part) for subject, part in parts if part)
 
 
 def _by_subject(parts: Iterable[tuple[str, Markup]]) -> Markup:
@@ -168,10 +169,10 @@ def _by_subject(parts: Iterable[tuple[str, Markup]]) -> Markup:
     )
 
 
-def _drawn(draw: Callable[..., Markup], *data: Any) -> Markup:
+def _drawn(draw: Callable[..., Markup | None], *data: Any) -> Markup:
     """What a function draws; a sentence if the data is not what it should be, for the rest of the page is worth reading."""
     try:
-        return draw(*data)
+        return draw(*data) or Markup()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         return tag(
             "p", f"This evidence cannot be read: {type(error).__name__}: {str(error)[:200]}", class_="unreadable"

@@ -7,7 +7,7 @@ from typing import Any
 
 from fcos_lib.evidence.page.blame import change_in_words, stages_in_words
 from fcos_lib.evidence.page.charts import Frame, Strip, chart, numbers
-from fcos_lib.evidence.page.html import Markup, fixed, number, plural, row, table, tag, together, value_of
+from fcos_lib.evidence.page.html import Markup, fixed, group_head, number, plural, row, table, tag, together, value_of
 
 _MISTAKES = {
     "class": "right place, wrong class",
@@ -29,7 +29,7 @@ def classes(data: Mapping[str, Any]) -> Markup:
     ]
     entries = [(title, list(data.get(key) or [])) for key, title in groups]
     strip = Strip.around_zero(
-        [value_of(one["difference"][end]) for _, group in entries for one in group for end in ("low", "high")]
+        [value_of(one["difference"][end]) for _, group in entries for one in group for end in ("low", "high")], 180
     )
     parts = []
     for title, group in entries:
@@ -37,7 +37,7 @@ def classes(data: Mapping[str, Any]) -> Markup:
             continue
         if title.startswith("By class"):
             group.sort(key=lambda one: -abs(value_of(one["difference"]["value"]) or 0.0))
-        rows = [row(title, "", "", "", "", "", kind="group")] if group else []
+        rows = [group_head(title, 6)]
         for one in group:
             change = one["difference"]
             value = value_of(change["value"]) or 0.0
@@ -60,14 +60,14 @@ def precision_recall(data: Mapping[str, Any]) -> Markup:
     recall, reference, candidate = (numbers(data[key]) for key in ("recall", "reference", "candidate"))
     difference = [after - before for before, after in zip(reference, candidate, strict=True)]
     most = max(max(map(abs, difference)), 1e-4) * 1.15
-    both, apart = Frame(520, 300, (0, 1), (0, 1)), Frame(520, 180, (0, 1), (-most, most))
+    both, apart = Frame(440, 280, (0, 1), (0, 1)), Frame(440, 170, (0, 1), (-most, most))
     place = max(range(len(recall)), key=lambda index: abs(difference[index]))
     furthest = f"Furthest apart at recall {recall[place]:g}: {number(difference[place], 2, signed=True)}."
     return tag(
         "figure",
-        chart(520, 300, "Precision over recall, reference and candidate", both.axes("recall", "precision"),
+        chart(440, 280, "Precision over recall, reference and candidate", both.axes("recall", "precision"),
               both.line(recall, reference, "reference"), both.line(recall, candidate, "candidate")),
-        chart(520, 180, f"Precision of the candidate minus that of the reference. {furthest}", apart.axes("recall", "difference", signed=True),
+        chart(440, 170, f"Precision of the candidate minus that of the reference. {furthest}", apart.axes("recall", "difference", signed=True),
               apart.line([0, 1], [0, 0], "zero"), apart.line(recall, difference, "candidate")),
         tag("figcaption", tag("strong", "Precision and recall"), f" at IoU 0.5, mean over the classes. {furthest} ", key()),
     )  # fmt: skip

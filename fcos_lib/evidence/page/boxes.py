@@ -49,18 +49,22 @@ def scatter(data: Mapping[str, Any]) -> Markup:
     )  # fmt: skip
 
 
-def levels(entries: Sequence[Mapping[str, Any]]) -> Markup:
-    """Medians with their intervals and figures before NMS, by level; what several gates say of a level is brought together."""
+_Levels = tuple[Mapping[str, Mapping[str, Any]], Sequence[str]]
+
+
+def _by_level(entries: Sequence[Mapping[str, Any]]) -> _Levels:
+    """What is known of each level, and their order; what several gates say of a level is brought together."""
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for level in entry["levels"]:
             known = found.setdefault(str(level["level"]), {})
             known.update({name: value for name, value in level.items() if value is not None})
-    order = sorted(found, key=lambda name: (name == "all levels", name))
-    return together(_medians(found, order), _before_nms(found, order))
+    return found, sorted(found, key=lambda name: (name == "all levels", name))
 
 
-def _medians(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Markup | None:
+def shifts(entries: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Medians of all pairs of a level, with their intervals."""
+    found, order = _by_level(entries)
     shown = [name for name in order if any(key in found[name] for key in _MEDIANS)]
     if not shown:
         return None
@@ -96,7 +100,9 @@ def _medians(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Ma
     )
 
 
-def _before_nms(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Markup | None:
+def before_nms(entries: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """How near the candidates of a level are: a row for each figure, a column for each level."""
+    found, order = _by_level(entries)
     shown = [name for name in order if found[name].get("candidates")]
     if not shown:
         return None

@@ -132,7 +132,15 @@ class Strip:
         x0, x1 = sorted((self.x(start), self.x(end)))
         kind = "down" if end < start else "up"
         return self._row(
-            words, tag("rect", class_=f"bar {kind}", x=round(x0, 1), y=3, width=round(max(x1 - x0, 3), 1), height=12)
+            words,
+            tag(
+                "rect",
+                class_=f"bar {kind}",
+                x=round(x0, 1),
+                y=3,
+                width=round(max(x1 - x0, 3.0 * (start != end)), 1),
+                height=12,
+            ),
         )
 
     def _row(self, words: str, *parts: Markup) -> Markup:

@@ -151,6 +151,11 @@ def row(*cells: Child, head: int = 1, kind: str = "") -> Markup:
     )
 
 
+def group_head(name: str, columns: int) -> Markup:
+    """A row that names those below it."""
+    return tag("tr", tag("th", name, scope="rowgroup", colspan=columns), class_="group")
+
+
 def outcome(word: str, kind: str = "") -> Markup:
     """A verdict as a chip: colour, word and shape."""
     return tag("span", word, class_=f"chip {slug(word)} {kind}".strip())

@@ -255,7 +255,7 @@ def _outlines(boxes: Sequence[Sequence[float]], scale: float) -> Markup | None:
 def _label(box: Sequence[float], scale: float, room: _Room, names: Sequence[Any]) -> Markup | None:
     """A box's class and score, unless they would cover other words."""
     words = f"{_name(box, names)} {box[4]:.2f}"
-    place = room.take(box[0] * scale, box[3] * scale + 5, 4.6 * len(words), 1)
+    place = room.take(box[0] * scale, box[3] * scale + 5, 5.2 * len(words), 1)
     return text(place[0], place[1] + 3, words) if place else None
 
 

@@ -7,7 +7,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fcos_lib.evidence.page.html import Markup, command, minus, outcome, plural, row, slug, table, tag, term, together
+from fcos_lib.evidence.page.html import (
+    Markup,
+    command,
+    group_head,
+    minus,
+    outcome,
+    plural,
+    row,
+    slug,
+    table,
+    tag,
+    term,
+    together,
+)
 from fcos_lib.evidence.reading import again, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_rows
 from fcos_lib.judge.verdict import Verdict, paragraph
@@ -93,7 +106,7 @@ def _list_of_tests(document: Mapping[str, Any]) -> Markup:
     return together(
         tag("p", "Tests that are not green", class_="label"),
         tag("ul", lines, class_="tests"),
-        tag("p", "Their numbers, those that say most first", class_="label"),
+        tag("p", "Their numbers, those that say most first", class_="label") if red else None,
     )
 
 
@@ -219,7 +232,7 @@ def _rows(caption: str, entries: Sequence[Mapping[str, Any]]) -> Markup:
     for gate, on, limit, measured, word in verdict_rows(entries):
         promise, _, name = gate.partition(": ")
         if promise != last:
-            rows.append(tag("tr", tag("th", promise, scope="rowgroup", colspan=5), class_="group"))
+            rows.append(group_head(promise, 5))
             last = promise
         rows.append(row(name, on, minus(measured), minus(limit), outcome(word, "small")))
     return table(caption, ("number", "on", "measured", "limit", "verdict"), rows, "verdicts")
