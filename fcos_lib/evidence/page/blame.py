@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fcos_lib.evidence.explained import NO_ROUNDING, first_layer, remedy
-from fcos_lib.evidence.page.html import Child, Markup, command, fixed, number, tag, together, value_of
+from fcos_lib.evidence.page.html import Child, Markup, command, fixed, tag, together, value_of
 from fcos_lib.evidence.reading import stored_verdict
 
 _SHARE = 0.2
@@ -64,7 +64,7 @@ def stages_in_words(data: Mapping[str, Any]) -> tuple[str, str]:
 def in_words(layer: Mapping[str, Any]) -> str:
     """`/conv1 (Conv), 516 times what fp16 explains`."""
     ratio = value_of(layer["ratio"])
-    error = f"{number(ratio, 3)} times what fp16 explains" if ratio is not None else "not finite"
+    error = f"{fixed(ratio, 0 if ratio >= 100 else 1)} times what fp16 explains" if ratio is not None else "not finite"
     return f"{layer['name']} ({layer['operator']}), {error}"
 
 
@@ -168,7 +168,7 @@ def _shown(label: str, text: str) -> Iterator[Markup]:
 
 
 def _line(what: str, text: Child, subject: str) -> Markup:
-    return tag("li", tag("strong", what), " ", text, tag("span", subject, class_="on"))
+    return tag("li", tag("strong", what), " ", text, " ", tag("span", subject, class_="on"))
 
 
 def _whole(data: Mapping[str, Any]) -> float:

@@ -44,7 +44,9 @@ class Frame:
             shown = 10.0**tick if powers else tick
             if powers and tick != int(tick):
                 continue
-            parts.append(text(_LEFT - 6, at + 4, number(shown, signed=signed and bool(tick)), "end", "dim"))
+            parts.append(
+                text(_LEFT - 6, at + 4, number(shown, 6 if powers else 4, signed=signed and bool(tick)), "end", "dim")
+            )
         middle = (self.width + _LEFT - _RIGHT) / 2
         parts.append(text(middle, self.height - 6, x_name, "middle"))
         return together(parts, text(2, 13, y_name) if y_name else None)
