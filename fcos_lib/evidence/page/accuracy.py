@@ -106,7 +106,7 @@ def ladder(data: Mapping[str, Any]) -> Markup:
         tag("p", ": ".join(stages_in_words(data)), class_="lead"),
         table(
             "Difference in mAP, stage by stage",
-            ("stage", "mAP", "95 % interval", "one after the other"),
+            ("stage", "mAP", "95 % interval", "in turn"),
             rows,
             "numbers",
         ),
