@@ -18,7 +18,7 @@ from fcos_lib.commands.shared import choose_device, device_held, note
 from fcos_lib.contract import ModelContract, contract_for
 from fcos_lib.device import Device
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.explained import explained
+from fcos_lib.evidence.explained import NO_ROUNDING, explained, first_layer, remedy
 from fcos_lib.evidence.reading import printable, read_results
 from fcos_lib.explain import KINDS, MOST_PICTURES
 from fcos_lib.explain import explain as find_out
@@ -178,13 +178,14 @@ def _judged(document: dict[str, Any], subject: str) -> float | None:
 
 
 def _suggest(records: list[dict[str, Any]], results: Path, subject: str) -> None:
-    """Say how to keep the first layer that differs in float32, in a file that atc reads."""
-    nodes: list[str] = next((one["data"]["mixed_precision"] for one in records if one["kind"] == "layers"), [])
-    if not nodes:
+    """Say how to keep the first layer that differs in float32, in a file that atc reads, unless it cannot be rounding."""
+    data = next((one["data"] for one in records if one["kind"] == "layers"), None)
+    first = first_layer(data) if data else None
+    if not data or not first or remedy(first) == NO_ROUNDING:
         return
+    nodes: list[str] = data["mixed_precision"]
     path = results.absolute().with_name(f"keep_dtype-{subject}.cfg")
     path.write_text(keep_dtype_list(nodes), encoding="utf-8")
-    print("  if rounding is to blame, this layer in float32 helps; a wrong weight or kernel stays wrong:")
     print("".join(f"    {printable(node)}\n" for node in nodes) + f"  in {path}")
     print(f"  for atc: --keep_dtype={path}; for the suite: --atc-option=--keep_dtype={path}")
 

@@ -7,12 +7,32 @@ from typing import Any
 
 _MOST = 5
 """Groups of errors, and layers around the first that differs, that are listed."""
+NOT_ROUNDING = 50.0
+"""Times the error that fp16 explains. A device may round some times worse than fp16 must; a layer whose weights are lost has
+about a thousand times, one whose weights are 2 % off 25 to 57."""
+FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
+OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
+NO_ROUNDING = (
+    f"More than {NOT_ROUNDING:g} times is no rounding: look for a wrong weight, scale or kernel in this layer."
+)
 
 
 def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines for the records that `fcos_lib.explain` made; kinds it does not make are passed over."""
     makers = {"ladder": _ladder, "error_types": _error_types, "layers": _layers}
     return [line for record in records if record["kind"] in makers for line in makers[record["kind"]](record["data"])]
+
+
+def first_layer(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first layer that differs, of evidence of the kind `layers`."""
+    return next((one for one in data["layers"] if one["name"] == data["first"]), None)
+
+
+def remedy(layer: Mapping[str, Any]) -> str:
+    """What a layer's error says of its cause: `FLOAT32_HELPS`, `OVERFLOW` or `NO_ROUNDING`."""
+    if layer["ratio"] is None:
+        return OVERFLOW
+    return NO_ROUNDING if layer["ratio"] > NOT_ROUNDING else FLOAT32_HELPS
 
 
 def _ladder(data: Mapping[str, Any]) -> list[str]:
@@ -57,10 +77,10 @@ def _count(side: Mapping[str, Any], group: str, name: str, kind: str) -> int:
 def _layers(data: Mapping[str, Any]) -> list[str]:
     names = [one["name"] for one in data["layers"]]
     pictures = ", ".join(data["pictures"])
-    if data["first"] is None:
+    first = first_layer(data)
+    if first is None:
         return [f"no layer of {len(names)} differs by more than {data['k']:g} times what fp16 explains ({pictures})"]
-    at = names.index(data["first"])
-    first = data["layers"][at]
+    at = names.index(first["name"])
     lines = [f"the first layer that differs: {first['name']} ({first['operator']}), layer {at + 1} of those looked at"]
     for one in data["layers"][max(0, at - 2) : at + _MOST - 2]:
         ratio = "not finite" if one["ratio"] is None else f"{one['ratio']:.1f} times"
@@ -68,4 +88,5 @@ def _layers(data: Mapping[str, Any]) -> list[str]:
         error = "not finite" if one["error"] is None else f"{one['error']:.5f}"
         lines.append(f"  {error:>10}  fp16 explains {expected:<11} {ratio:<10}  {one['name']}")
     lines.append(f"  limit: {data['k']:g} times; pictures: {pictures}")
+    lines.append(f"  {remedy(first)}")
     return lines

@@ -10,6 +10,7 @@ from fcos_lib.cli import main
 from fcos_lib.commands import explain as command
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import decide
@@ -133,3 +134,15 @@ def test_a_folder_that_a_file_names_is_not_made(results, tmp_path, exported, mon
     assert explain(path, "--artifacts", str(exported)) == 3
     assert not (tmp_path / "strange").exists()
     assert not (tmp_path / "stranger").exists()
+
+
+@pytest.mark.parametrize(("ratio", "helps"), [(5.0, True), (None, True), (500.0, False)])
+def test_float32_is_not_suggested_for_what_is_no_rounding(tmp_path, capsys, ratio, helps):
+    """Hundreds of times what fp16 explains are a wrong weight, scale or kernel: no list for atc is written."""
+    layer = {"name": "/conv", "operator": "Conv", "error": 0.1, "expected": 0.001, "ratio": ratio}
+    data = {"layers": [layer], "first": "/conv", "k": 4.0, "mixed_precision": ["/conv"], "pictures": ["1.jpg"]}
+    records = [{"kind": "layers", "data": data}]
+    command._suggest(records, tmp_path / "results.json", "batch2")
+    assert (tmp_path / "keep_dtype-batch2.cfg").exists() == helps
+    assert ("--keep_dtype=" in capsys.readouterr().out) == helps
+    assert ("no rounding" in "\n".join(explained(records))) != helps
