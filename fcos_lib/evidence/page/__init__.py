@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.page import accuracy, boxes, machine, pictures, verdicts
+from fcos_lib.evidence.page import accuracy, blame, boxes, machine, matrix, pictures, verdicts
 from fcos_lib.evidence.page.html import Markup, outcome, slug, tag, term, together
 from fcos_lib.evidence.reading import has_stand_in, read_results
 
@@ -100,9 +100,9 @@ def _header(document: Mapping[str, Any], found: _WHOLE_EVIDENCE, word: str, stan
         ("CANN", str(device.get("cann_version", "–"))),
         ("driver", str(device.get("driver_version") or "–")),
         ("started", str(run.get("started_at", "unknown")).replace("T", " ").replace("Z", " UTC")),
-        ("gates", f"{run.get('gates', '?')}, exit status {run.get('exit_status', 'unknown')}"),
+        ("tests", f"{run.get('gates', '?')}, exit status {run.get('exit_status', 'unknown')}"),
     ]
-    moved = _drawn(lambda: tag("ul", accuracy.moved(found.get("classes", []), found.get("ladder", []))))
+    moved = _drawn(blame.first_screen, document, found)
     shows = "classes" in found or "ladder" in found
     return together(
         tag("p", "FCOS on Ascend: acceptance", class_="eyebrow"),
@@ -121,25 +121,26 @@ def _sections(
     def each(kind: str, draw: Callable[[Mapping[str, Any]], Markup]) -> Markup:
         return _by_subject((subject, _drawn(draw, data)) for subject, data in found.get(kind, []))
 
-    if "pictures" in found:
-        yield "Pictures", _drawn(pictures.section, found["pictures"], jpegs)
     for name, kinds in (
-        ("Accuracy", (("classes", accuracy.classes), ("precision_recall", accuracy.precision_recall))),
         ("Stages", (("ladder", accuracy.ladder), ("error_types", accuracy.error_types))),
         ("Layers", (("layers", boxes.layers),)),
+        ("Accuracy", (("classes", accuracy.classes), ("precision_recall", accuracy.precision_recall))),
     ):
         if any(kind in found for kind, _ in kinds):
             yield (
                 name,
                 tag("div", (tag("div", each(kind, draw)) for kind, draw in kinds if kind in found), class_="beside"),
             )
+    if "pictures" in found:
+        yield "Pictures", _drawn(pictures.section, found["pictures"], jpegs)
     if "scatter" in found or "levels" in found:
-        both = (each("scatter", boxes.scatter), _levels(found.get("levels", [])))
-        yield "Scores and boxes", tag("div", (tag("div", part) for part in both), class_="beside")
+        levels = (_levels(found.get("levels", []), draw) for draw in (boxes.before_nms, boxes.shifts))
+        parts = [tag("div", part) for part in (each("scatter", boxes.scatter), *levels) if part]
+        yield "Scores and boxes", tag("div", parts, class_="beside")
     if "throughput" in found:
         yield "Throughput", together(each("throughput", machine.throughput))
     if "gateproof" in found:
-        yield "Proof of the gates", together(each("gateproof", verdicts.kill_matrix))
+        yield "Proof of the gates", together(each("gateproof", matrix.kill_matrix))
     yield "Environment", _drawn(machine.environment, document)
     if document["artifacts"]:
         yield "Artifacts", _drawn(machine.artifacts, document)
@@ -150,11 +151,11 @@ def _sections(
         )
 
 
-def _levels(entries: list[tuple[str, Mapping[str, Any]]]) -> Markup:
+def _levels(entries: list[tuple[str, Mapping[str, Any]]], draw: Callable[..., Markup | None]) -> Markup:
+    """Each subject's levels, what several gates say of them together."""
     subjects = dict.fromkeys(subject for subject, _ in entries)
-    return _by_subject(
-        (subject, _drawn(boxes.levels, [data for name, data in entries if name == subject])) for subject in subjects
-    )
+    parts = ((subject, _drawn(draw, [data for name, data in entries if name == subject])) for subject in subjects)
+    return _by_subject((subject, part) for subject, part in parts if part)
 
 
 def _by_subject(parts: Iterable[tuple[str, Markup]]) -> Markup:
@@ -168,10 +169,10 @@ def _by_subject(parts: Iterable[tuple[str, Markup]]) -> Markup:
     )
 
 
-def _drawn(draw: Callable[..., Markup], *data: Any) -> Markup:
+def _drawn(draw: Callable[..., Markup | None], *data: Any) -> Markup:
     """What a function draws; a sentence if the data is not what it should be, for the rest of the page is worth reading."""
     try:
-        return draw(*data)
+        return draw(*data) or Markup()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         return tag(
             "p", f"This evidence cannot be read: {type(error).__name__}: {str(error)[:200]}", class_="unreadable"

@@ -1,12 +1,13 @@
-"""What became of the mAP? By class, size, recall and kind of mistake, and which stage did it."""
+"""What became of the mAP? By class, size, recall and kind of mistake, and stage by stage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from fcos_lib.evidence.page.blame import change_in_words, stages_in_words
 from fcos_lib.evidence.page.charts import Frame, Strip, chart, numbers
-from fcos_lib.evidence.page.html import Markup, fixed, number, plural, row, table, tag, together, value_of
+from fcos_lib.evidence.page.html import Markup, fixed, group_head, number, plural, row, table, tag, together, value_of
 
 _MISTAKES = {
     "class": "right place, wrong class",
@@ -18,86 +19,38 @@ _MISTAKES = {
 }
 
 
-def moved(evidence: list[tuple[str, Mapping[str, Any]]], ladders: list[tuple[str, Mapping[str, Any]]]) -> list[Markup]:
-    """What moved most, in sentences: the whole, the class, the stage. `evidence` are subjects and data of kind `classes`."""
-    sentences = []
-    if evidence:
-        subject, data = min(evidence, key=lambda pair: _whole(pair[1]))
-        whole = data.get("all") or []
-        if whole:
-            one = whole[0]
-            sentences.append(
-                _sentence(
-                    "mAP", f"{_change(one)}: {fixed(one['reference'], 4)} became {fixed(one['candidate'], 4)}", subject
-                )
-            )
-        kinds = {"class": data.get("classes", []), "object size": data.get("sizes", [])}
-        for what, entries in kinds.items():
-            if entries:
-                worst = max(entries, key=lambda entry: abs(value_of(entry["difference"]["value"]) or 0.0))
-                chance = "chance may explain it" if _open(worst["difference"]) else "chance does not explain it"
-                sentences.append(
-                    _sentence(f"The {what} that moved most", f"{worst['name']}, {_change(worst)}; {chance}", subject)
-                )
-    for subject, data in ladders[:1]:
-        sentences.append(_sentence("The stage", str(data.get("sentence", "")), subject))
-    return sentences
-
-
-def _sentence(what: str, text: str, subject: str) -> Markup:
-    return tag("li", tag("strong", what), " ", text, tag("span", subject, class_="on"))
-
-
-def _whole(data: Mapping[str, Any]) -> float:
-    entries = data.get("all") or [{"difference": {"value": 0.0}}]
-    return value_of(entries[0]["difference"]["value"]) or 0.0
-
-
-def _change(entry: Mapping[str, Any]) -> str:
-    one = entry["difference"]
-    return f"{fixed(one['value'], 4, signed=True)} ({_between(one)})"
-
-
-def _between(one: Mapping[str, Any]) -> str:
-    return f"95 % between {fixed(one['low'], 4, signed=True)} and {fixed(one['high'], 4, signed=True)}"
-
-
-def _open(one: Mapping[str, Any]) -> bool:
-    low, high = value_of(one["low"]), value_of(one["high"])
-    return low is None or high is None or low <= 0 <= high
-
-
 def classes(data: Mapping[str, Any]) -> Markup:
-    """AP of both sides and the difference, by class, size and IoU, the largest loss first."""
+    """AP of both sides and the difference, by class, size and IoU, what moved most first."""
     groups = [
         ("all", "All classes"),
         ("sizes", "By object size"),
         ("iou", "By IoU"),
-        ("classes", "By class, the largest loss first"),
+        ("classes", "By class, what moved most first"),
     ]
     entries = [(title, list(data.get(key) or [])) for key, title in groups]
     strip = Strip.around_zero(
-        [value_of(one["difference"][end]) for _, group in entries for one in group for end in ("low", "high")]
+        [value_of(one["difference"][end]) for _, group in entries for one in group for end in ("low", "high")], 180
     )
     parts = []
     for title, group in entries:
         if not group:
             continue
         if title.startswith("By class"):
-            group.sort(key=lambda one: value_of(one["difference"]["value"]) or 0.0)
-        rows = [row(title, "", "", "", "", "", kind="group")] if group else []
+            group.sort(key=lambda one: -abs(value_of(one["difference"]["value"]) or 0.0))
+        rows = [group_head(title, 6)]
         for one in group:
             change = one["difference"]
             value = value_of(change["value"]) or 0.0
-            words = f"{one['name']}: {_change(one)}"
+            words = f"{one['name']}: {change_in_words(change)}"
             rows.append(row(
-                str(one["name"]), fixed(one["reference"], 4), fixed(one["candidate"], 4), fixed(value, 4, signed=True),
-                strip.interval(value, value_of(change["low"]), value_of(change["high"]), words), number(change.get("n")),
+                str(one["name"]), fixed(value, 4, signed=True),
+                strip.interval(value, value_of(change["low"]), value_of(change["high"]), words),
+                fixed(one["reference"], 4), fixed(one["candidate"], 4), number(change.get("n")),
             ))  # fmt: skip
         parts.append(together(rows))
     return together(
         table("Average precision (IoU 0.50 to 0.95 unless said otherwise)",
-              ("average over", "reference", "candidate", "difference", f"95 % interval, ±{number(strip.high, 2)} across", "pictures"), parts, "numbers"),
+              ("average over", "difference", f"95 %, ±{number(strip.high, 2)}", "reference", "candidate", "pictures"), parts, "numbers"),
         tag("p", "A filled dot lies off zero by more than chance explains, for this row alone.", class_="note"),
     )  # fmt: skip
 
@@ -107,14 +60,14 @@ def precision_recall(data: Mapping[str, Any]) -> Markup:
     recall, reference, candidate = (numbers(data[key]) for key in ("recall", "reference", "candidate"))
     difference = [after - before for before, after in zip(reference, candidate, strict=True)]
     most = max(max(map(abs, difference)), 1e-4) * 1.15
-    both, apart = Frame(520, 300, (0, 1), (0, 1)), Frame(520, 180, (0, 1), (-most, most))
+    both, apart = Frame(440, 280, (0, 1), (0, 1)), Frame(440, 170, (0, 1), (-most, most))
     place = max(range(len(recall)), key=lambda index: abs(difference[index]))
     furthest = f"Furthest apart at recall {recall[place]:g}: {number(difference[place], 2, signed=True)}."
     return tag(
         "figure",
-        chart(520, 300, "Precision over recall, reference and candidate", both.axes("recall", "precision"),
+        chart(440, 280, "Precision over recall, reference and candidate", both.axes("recall", "precision"),
               both.line(recall, reference, "reference"), both.line(recall, candidate, "candidate")),
-        chart(520, 180, f"Precision of the candidate minus that of the reference. {furthest}", apart.axes("recall", "difference", signed=True),
+        chart(440, 170, f"Precision of the candidate minus that of the reference. {furthest}", apart.axes("recall", "difference", signed=True),
               apart.line([0, 1], [0, 0], "zero"), apart.line(recall, difference, "candidate")),
         tag("figcaption", tag("strong", "Precision and recall"), f" at IoU 0.5, mean over the classes. {furthest} ", key()),
     )  # fmt: skip
@@ -132,26 +85,28 @@ def ladder(data: Mapping[str, Any]) -> Markup:
     for stage in stages:
         reached += value_of(stage["value"]) or 0.0
         ends.append(reached)
-    strip = Strip.around_zero([*ends, value_of(total["value"])], 320)
-    rows = [
-        row(str(stage["stage"]), strip.bar(start, end, f"{stage['stage']}: {fixed(stage['value'], 4, signed=True)}"),
-            fixed(stage["value"], 4, signed=True), f"{fixed(stage['low'], 4, signed=True)} to {fixed(stage['high'], 4, signed=True)}")
-        for stage, start, end in zip(stages, ends, ends[1:], strict=False)
-    ]  # fmt: skip
-    value = value_of(total["value"]) or 0.0
-    rows.append(row("together", strip.bar(0.0, value, f"together: {fixed(value, 4, signed=True)}"), fixed(value, 4, signed=True),
-                    f"{fixed(total['low'], 4, signed=True)} to {fixed(total['high'], 4, signed=True)}", kind="total"))  # fmt: skip
+    strip = Strip.around_zero([*ends, value_of(total["value"])], 180)
+    shown = [
+        *zip(stages, ends, ends[1:], strict=False),
+        ({**total, "stage": "together"}, 0.0, value_of(total["value"]) or 0.0),
+    ]
+    rows = []
+    for stage, start, end in shown:
+        name, value = str(stage["stage"]), fixed(stage["value"], 4, signed=True)
+        interval = f"{fixed(stage['low'], 4, signed=True)} to {fixed(stage['high'], 4, signed=True)}"
+        bar = strip.bar(start, end, f"{name}: {value}")
+        rows.append(row(name, value, interval, bar, kind="total" * (stage is shown[-1][0])))
     judged = value_of(data.get("judged"))
     notes = [
-        f"Measured on {plural(int(data.get('pictures', 0)), 'picture')}, with OMs that return their inside.",
+        f"Measured on {plural(int(data.get('pictures', 0)), 'picture')}, with OMs that also return what lies between the stages.",
         f"The gate measured {fixed(judged, 4, signed=True)} on the OM under test." if judged is not None else "",
         str(data.get("left_out", "")),
     ]
     return together(
-        tag("p", str(data.get("sentence", "")), class_="lead"),
+        tag("p", ": ".join(stages_in_words(data)), class_="lead"),
         table(
             "Difference in mAP, stage by stage",
-            ("stage", "one after the other", "mAP", "95 % interval"),
+            ("stage", "mAP", "95 % interval", "in turn"),
             rows,
             "numbers",
         ),
@@ -164,19 +119,19 @@ def error_types(data: Mapping[str, Any]) -> Markup:
     sides = {side: data[side] for side in ("reference", "candidate")}
     names = list(dict.fromkeys(str(name) for side in sides.values() for name in side))
     values = [value_of(side.get(name)) or 0.0 for side in sides.values() for name in names]
-    strip = Strip(0.0, max([*values, 1e-9]), 200)
+    strip = Strip(0.0, max([*values, 1e-9]), 120)
     rows = []
     for name in sorted(names, key=lambda name: -(value_of(sides["candidate"].get(name)) or 0.0)):
         one, other = (value_of(side.get(name)) or 0.0 for side in sides.values())
         rows.append(row(
             together(name, tag("span", _MISTAKES.get(name, ""), class_="explained")),
             together(_mistake(strip, one, "reference"), _mistake(strip, other, "candidate")),
-            fixed(one, 4), fixed(other, 4), fixed(other - one, 4, signed=True),
+            fixed(other - one, 4, signed=True), fixed(one, 4), fixed(other, 4),
         ))  # fmt: skip
     return together(
         table(
             "AP50 that each kind of mistake costs",
-            ("mistake", "cost", "reference", "candidate", "more"),
+            ("mistake", "cost", "difference", "reference", "candidate"),
             rows,
             "numbers",
         ),
@@ -188,5 +143,5 @@ def _mistake(strip: Strip, value: float, side: str) -> Markup:
     return tag(
         "svg", tag("title", f"{side} {fixed(value, 4)}"),
         tag("rect", class_=f"share {side}", x=4, y=1, width=round(max(strip.x(value) - 4, 0.5), 1), height=7),
-        viewBox="0 0 200 9", width=200, height=9, role="img", class_="strip",
+        viewBox="0 0 120 9", width=120, height=9, role="img", class_="strip",
     )  # fmt: skip

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fcos_lib.evidence.page.charts import Frame, Strip, chart, numbers
-from fcos_lib.evidence.page.html import Markup, command, number, plural, row, table, tag, together, value_of
+from fcos_lib.evidence.explained import NO_ROUNDING, first_layer, remedy
+from fcos_lib.evidence.page.blame import in_words
+from fcos_lib.evidence.page.charts import Frame, Strip, chart, numbers, text
+from fcos_lib.evidence.page.html import Markup, command, number, plural, row, scrolling, table, tag, together, value_of
 
 _FIGURES = {
     "cosine_boxes": ("cosine of boxes", 6),
@@ -47,18 +49,22 @@ def scatter(data: Mapping[str, Any]) -> Markup:
     )  # fmt: skip
 
 
-def levels(entries: Sequence[Mapping[str, Any]]) -> Markup:
-    """Medians with their intervals and figures before NMS, by level; what several gates say of a level is brought together."""
+_Levels = tuple[Mapping[str, Mapping[str, Any]], Sequence[str]]
+
+
+def _by_level(entries: Sequence[Mapping[str, Any]]) -> _Levels:
+    """What is known of each level, and their order; what several gates say of a level is brought together."""
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for level in entry["levels"]:
             known = found.setdefault(str(level["level"]), {})
             known.update({name: value for name, value in level.items() if value is not None})
-    order = sorted(found, key=lambda name: (name == "all levels", name))
-    return together(_medians(found, order), _before_nms(found, order))
+    return found, sorted(found, key=lambda name: (name == "all levels", name))
 
 
-def _medians(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Markup | None:
+def shifts(entries: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Medians of all pairs of a level, with their intervals."""
+    found, order = _by_level(entries)
     shown = [name for name in order if any(key in found[name] for key in _MEDIANS)]
     if not shown:
         return None
@@ -94,22 +100,24 @@ def _medians(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Ma
     )
 
 
-def _before_nms(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Markup | None:
+def before_nms(entries: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """How near the candidates of a level are: a row for each figure, a column for each level."""
+    found, order = _by_level(entries)
     shown = [name for name in order if found[name].get("candidates")]
     if not shown:
         return None
     rows = [
-        row(name, *(number(found[name]["candidates"].get(figure), digits) for figure, (_, digits) in _FIGURES.items()))
-        for name in shown
+        row(title, *(number(found[name]["candidates"].get(figure), digits) for name in shown))
+        for figure, (title, digits) in _FIGURES.items()
     ]
-    header = ["level", *(title for title, _ in _FIGURES.values())]
-    return table("Before NMS, the worst picture for each figure", header, rows, "numbers")
+    return table("Before NMS, the worst picture for each figure", ("figure", *shown), rows, "numbers")
 
 
 def layers(data: Mapping[str, Any]) -> Markup:
     """The error of each layer over the one that fp16 explains, in the order of the network."""
     found, most, first = list(data["layers"]), value_of(data["k"]) or 1.0, data.get("first")
     ratios = [value_of(one["ratio"]) for one in found]
+    label = None
     top = 10 ** math.ceil(math.log10(max([most * 2, *(ratio for ratio in ratios if ratio is not None)])))
     frame = Frame(960, 280, (0, max(len(found), 2)), (-1, math.log10(top)))
     bars = []
@@ -117,7 +125,10 @@ def layers(data: Mapping[str, Any]) -> Markup:
         height = top if ratio is None else max(ratio, 0.1)  # what is not finite is drawn as high as anything
         x, y = frame.x(place + 0.1), frame.y(math.log10(height))
         kind = "first" if one["name"] == first else "over" if height > most else "fine"
-        words = f"{one['name']} ({one['operator']}): {number(ratio, 3) if ratio is not None else 'not finite'}"
+        words = in_words(one)
+        if kind == "first":  # those before it are low, so there is room for its name on their side
+            left = place > len(found) / 3
+            label = text(x - 5 if left else x, y + 10 if left else 24, words, "end" if left else "start", "name")
         width = max(frame.x(place + 0.9) - x, 0.8)
         bars.append(
             tag(
@@ -135,7 +146,6 @@ def layers(data: Mapping[str, Any]) -> Markup:
     if first:
         sentence = f"{first} is the first layer whose error is more than {number(most)} times what fp16 explains."
     axes = frame.axes("layer, in the order of the network", "error over what fp16 explains", powers=True)
-    kept = [str(name) for name in data.get("mixed_precision") or []]
     rows = [
         row(
             *(str(one["name"]), str(one["operator"])),
@@ -146,13 +156,8 @@ def layers(data: Mapping[str, Any]) -> Markup:
     ]
     return together(
         tag("p", sentence, class_="lead"),
-        tag("figure", chart(960, 280, sentence, axes, bars, limit)),
-        together(
-            tag("p", "If rounding is to blame, it helps to keep these in float32:", class_="label"),
-            command("\n".join(kept)),
-        )
-        if kept
-        else None,
+        tag("figure", scrolling(chart(960, 280, sentence, axes, bars, limit, label), "Error of each layer")),
+        _remedy(data),
         tag(
             "details",
             tag("summary", f"All {plural(len(found), 'layer')}"),
@@ -161,3 +166,14 @@ def layers(data: Mapping[str, Any]) -> Markup:
         ),
         tag("p", "Looked at in: ", ", ".join(map(str, data.get("pictures", []))), class_="note"),
     )
+
+
+def _remedy(data: Mapping[str, Any]) -> Markup | None:
+    """What the first layer's error says, with its nodes if float32 may help."""
+    first, nodes = first_layer(data), [str(name) for name in data.get("mixed_precision") or []]
+    if not first:
+        return None
+    if remedy(first) == NO_ROUNDING or not nodes:
+        return tag("p", remedy(first))
+    listed = "As a file, one line each, for --keep_dtype of atc and --atc-option=--keep_dtype=FILE of the suite:"
+    return together(tag("p", remedy(first)), tag("p", listed, class_="label"), command("\n".join(nodes)))

@@ -44,7 +44,9 @@ class Frame:
             shown = 10.0**tick if powers else tick
             if powers and tick != int(tick):
                 continue
-            parts.append(text(_LEFT - 6, at + 4, number(shown, signed=signed and bool(tick)), "end", "dim"))
+            parts.append(
+                text(_LEFT - 6, at + 4, number(shown, 6 if powers else 4, signed=signed and bool(tick)), "end", "dim")
+            )
         middle = (self.width + _LEFT - _RIGHT) / 2
         parts.append(text(middle, self.height - 6, x_name, "middle"))
         return together(parts, text(2, 13, y_name) if y_name else None)
@@ -132,7 +134,15 @@ class Strip:
         x0, x1 = sorted((self.x(start), self.x(end)))
         kind = "down" if end < start else "up"
         return self._row(
-            words, tag("rect", class_=f"bar {kind}", x=round(x0, 1), y=3, width=round(max(x1 - x0, 1), 1), height=12)
+            words,
+            tag(
+                "rect",
+                class_=f"bar {kind}",
+                x=round(x0, 1),
+                y=3,
+                width=round(max(x1 - x0, 3.0 * (start != end)), 1),
+                height=12,
+            ),
         )
 
     def _row(self, words: str, *parts: Markup) -> Markup:

@@ -13,6 +13,7 @@ from fcos_lib.evidence.reading import printable
 _VOID = frozenset({"meta", "br", "input", "img"})
 _EMPTY = frozenset({"path", "rect", "line", "circle", "image", "use"})
 """SVG elements that are written without an end when they hold nothing."""
+_MINUS = re.compile(r"(?<![\w)\]./-])-(?=\.?\d)|(?<=\de)-(?=\d)")
 
 
 class Markup(str):
@@ -86,6 +87,11 @@ def fixed(value: Any, places: int, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def minus(text: str) -> str:
+    """The same words with real minus signs before numbers; hyphens in names, dates and options stay."""
+    return _MINUS.sub("−", text)
+
+
 def value_of(value: Any) -> float | None:
     """A finite number, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -104,10 +110,11 @@ def slug(text: str) -> str:
 
 
 def command(text: str) -> Markup:
-    """A command with a button that copies it; the button shows only where scripts run."""
+    """A command with a button that copies it, which shows only where scripts run; a line ends between two words only."""
+    words = [word if word.isspace() else tag("span", word) for word in re.split(r"(\s+)", text) if word]
     return tag(
         "div",
-        tag("code", text, class_="line", tabindex="0"),
+        tag("code", words, class_="line", tabindex="0"),
         tag("button", "Copy", type="button", class_="copy", aria_label="Copy the command"),
         class_="command",
     )
@@ -118,22 +125,21 @@ def term(rows: Iterable[tuple[Child, Child]], kind: str = "facts") -> Markup:
     return tag("dl", [tag("div", tag("dt", name), tag("dd", text)) for name, text in rows], class_=kind)
 
 
+def scrolling(content: Markup, name: str) -> Markup:
+    """A box of its own, which scrolls sideways where the screen is narrow."""
+    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=name)
+
+
 def table(caption: str, header: Iterable[str], rows: Iterable[Markup], kind: str = "") -> Markup:
-    """A table in a box of its own, which scrolls sideways where the screen is narrow."""
-    return tag(
-        "div",
-        tag(
-            "table",
-            tag("caption", caption),
-            tag("thead", tag("tr", [tag("th", text, scope="col") for text in header])),
-            tag("tbody", rows),
-            class_=kind or None,
-        ),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label=caption,
+    """A table that scrolls sideways where the screen is narrow; its caption stays."""
+    content = tag(
+        "table",
+        tag("caption", tag("span", caption)),
+        tag("thead", tag("tr", [tag("th", text, scope="col") for text in header])),
+        tag("tbody", rows),
+        class_=kind or None,
     )
+    return scrolling(content, caption)
 
 
 def row(*cells: Child, head: int = 1, kind: str = "") -> Markup:
@@ -145,6 +151,11 @@ def row(*cells: Child, head: int = 1, kind: str = "") -> Markup:
     )
 
 
-def outcome(word: str) -> Markup:
+def group_head(name: str, columns: int) -> Markup:
+    """A row that names those below it."""
+    return tag("tr", tag("th", name, scope="rowgroup", colspan=columns), class_="group")
+
+
+def outcome(word: str, kind: str = "") -> Markup:
     """A verdict as a chip: colour, word and shape."""
-    return tag("span", word, class_=f"chip {slug(word)}")
+    return tag("span", word, class_=f"chip {slug(word)} {kind}".strip())

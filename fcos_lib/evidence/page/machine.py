@@ -9,7 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fcos_lib.evidence.page.charts import Strip
-from fcos_lib.evidence.page.html import Markup, command, fixed, number, row, table, tag, term, together, value_of
+from fcos_lib.evidence.page.html import (
+    Markup,
+    command,
+    fixed,
+    number,
+    row,
+    scrolling,
+    table,
+    tag,
+    term,
+    together,
+    value_of,
+)
 
 _LARGEST_HISTORY = 2 << 20
 
@@ -69,9 +81,7 @@ def _history(svg: str) -> Markup:
     data = base64.b64encode(svg.encode()).decode()
     alt = "Throughput of all stored runs, a panel for each batch size"
     image = tag("img", src=Markup(f"data:image/svg+xml;base64,{data}"), alt=alt, class_="history")
-    return tag(
-        "figure", tag("div", image, class_="scroll", tabindex="0", role="region", aria_label="Throughput history")
-    )
+    return tag("figure", scrolling(image, "Throughput history"))
 
 
 def environment(document: Mapping[str, Any]) -> Markup:
@@ -118,7 +128,7 @@ def artifacts(document: Mapping[str, Any]) -> Markup:
             tag("details", tag("summary", "What it was made from"), tag("pre", json.dumps(facts, indent=1, ensure_ascii=False), tabindex="0"), class_="quiet"),
             class_="artifact",
         ))  # fmt: skip
-    return tag("div", parts, class_="artifacts")
+    return tag("div", parts, class_="artifact-list")
 
 
 def _block(title: str, content: Markup) -> Markup:

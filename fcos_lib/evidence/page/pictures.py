@@ -13,6 +13,8 @@ MOST = 20
 CLEAR = 0.3
 """Boxes with a lower score are faint: there are many, and they seldom matter."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_OPEN = 3
+"""Pictures of a subject that are shown unfolded."""
 MARKED = 6
 """Differences of one picture that are marked; further ones are boxes among others."""
 
@@ -63,7 +65,9 @@ def section(entries: Sequence[tuple[str, Mapping[str, Any]]], jpegs: Jpegs) -> M
             "summary",
             f"{subject}: {plural(len(figures), 'picture')}, {sum(map(_unexplained, (one for one, _ in worst)))} with an unexplained difference",
         )
-        parts.append(tag("details", summary, figures, class_="subject", open=place == 0))
+        more = tag("summary", f"{plural(len(figures) - _OPEN, 'more picture')}")
+        folded = tag("details", more, figures[_OPEN:], class_="quiet") if figures[_OPEN:] else None
+        parts.append(tag("details", summary, figures[:_OPEN], folded, class_="subject", open=place == 0))
     left = tag(
         "p",
         f"{plural(jpegs.left_out, 'picture')} would make this page too large, and only the boxes are drawn.",
@@ -77,7 +81,7 @@ def _toolbar() -> Markup:
         ("truth", "annotated"),
         ("reference", "reference"),
         ("candidate", "candidate"),
-        ("words", "names and causes"),
+        ("words", "names"),
         ("photo", "picture"),
     )
     switches = [
@@ -93,11 +97,13 @@ def _toolbar() -> Markup:
         tag("label", tag("input", type="radio", name="boxes", id=f"boxes-{name}", checked=name == "clear"), tag("span", title))
         for name, title in which
     ]  # fmt: skip
-    return tag(
-        "div",
-        tag("fieldset", tag("legend", "Show"), switches),
-        tag("fieldset", tag("legend", "Boxes"), choices),
-        class_="toolbar",
+    marks = [tag("span", words, class_=f"key mark-{kind}") for kind, words in (
+        ("unexplained", "a difference without a cause"), ("explained", "with a cause"), ("ghost", "what this side lacks"),
+    )]  # fmt: skip
+    shows, boxes = tag("fieldset", tag("legend", "Show"), switches), tag("fieldset", tag("legend", "Boxes"), choices)
+    return together(
+        tag("div", shows, boxes, class_="toolbar"),
+        tag("p", "Numbered as in the list beside: ", marks, class_="marks"),
     )
 
 
@@ -118,7 +124,7 @@ def _picture(place: int, one: Mapping[str, Any], names: Sequence[Any], jpegs: Jp
         for side, boxes in sides.items()
     ]  # fmt: skip
     wrong = sum(difference["cause"] == "unexplained" for difference in differences)
-    facts = f"changed by {number(one['score_loss'], 3)}; {plural(len(truth), 'object')}, {plural(len(differences), 'difference')}" + (
+    facts = f"scores that changed: {number(one['score_loss'], 3)} in all; {plural(len(truth), 'object')}, {plural(len(differences), 'difference')}" + (
         f", {wrong} unexplained" if wrong else "")  # fmt: skip
     causes = [_in_words(difference, sides, names) for difference in differences[:MARKED]]
     rest = [_in_words(difference, sides, names) for difference in differences[MARKED:]]
@@ -224,14 +230,13 @@ def _row_on(difference: Mapping[str, Any], side: str) -> int | None:
 def _marked(
     box: Sequence[float], place: int, one: Mapping[str, Any], scale: float, room: _Room, ghost: str, side: str
 ) -> Markup:
-    """A box that differs, with its number and cause beside it; dotted where this side lacks it."""
+    """A box that differs, with its number outside of its corner; dotted where this side lacks it."""
     kind = "unexplained" if one["cause"] == "unexplained" else "explained"
-    words = f"{one['kind']}: {one['cause']}"
-    x, y = room.take(box[0] * scale - 8, box[1] * scale, 26 + 6.4 * len(words), 8) or (box[0] * scale, box[1] * scale)
+    x, y = max(box[0] * scale - 12, 0), max(box[1] * scale - 4, 8)
+    x, y = room.take(x, y, 15, 8) or (x, y)
     return tag(
         "g", _outlines([box], scale),
-        tag("circle", cx=round(x + 8, 1), cy=round(y, 1), r=7.5), text(x + 8, y + 3.6, str(place + 1), "middle", "badge"),
-        text(x + 19, y + 3.6, words, kind="words"),
+        tag("circle", cx=round(x + 8, 1), cy=round(y, 1), r=7), text(x + 8, y + 3.3, str(place + 1), "middle", "badge"),
         class_=f"{side} marked {kind} {ghost}".strip(),
     )  # fmt: skip
 
@@ -248,7 +253,7 @@ def _outlines(boxes: Sequence[Sequence[float]], scale: float) -> Markup | None:
 def _label(box: Sequence[float], scale: float, room: _Room, names: Sequence[Any]) -> Markup | None:
     """A box's class and score, unless they would cover other words."""
     words = f"{_name(box, names)} {box[4]:.2f}"
-    place = room.take(box[0] * scale + 2, box[3] * scale - 6, 5.5 * len(words), 1)
+    place = room.take(box[0] * scale, box[3] * scale + 5, 5.2 * len(words), 1)
     return text(place[0], place[1] + 3, words) if place else None
 
 

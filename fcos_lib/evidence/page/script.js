@@ -32,7 +32,7 @@ function enlarge(picture) {
 }
 
 function step(by) {
-  const all = [...document.querySelectorAll("main .picture")].filter((one) => one.offsetParent);
+  const all = [...document.querySelectorAll("main .picture")];
   const next = all[all.indexOf(shown) + by];
   if (next) enlarge(next);
 }
@@ -49,6 +49,7 @@ dialog.addEventListener("keydown", (event) => {
 });
 dialog.addEventListener("close", () => {
   if (!shown) return;
+  for (let one = shown; (one = one.parentElement); ) if (one.tagName === "DETAILS") one.open = true;
   shown.scrollIntoView({ block: "nearest" });
   shown.querySelector(".enlarge").focus();
 });

@@ -90,6 +90,21 @@ def test_it_fits_every_screen(open_page, width):
     assert wide == []
 
 
+@pytest.mark.parametrize("width", [390, 1180])
+def test_words_stay_whole(open_page, width):
+    """A caption is read without scrolling its table, and a command's line ends between two words that fit on one."""
+    page = open_page(width)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    cut = page.evaluate("""() => [...document.querySelectorAll('caption')].filter((one) => {
+        const box = one.firstChild.getBoundingClientRect();
+        return box.right > innerWidth || box.width < 100;
+    }).map((one) => one.textContent)""")
+    assert cut == []
+    broken = page.evaluate("""() => [...document.querySelectorAll('.command .line span')].filter((one) =>
+        one.offsetHeight > 24 && one.offsetWidth < one.parentElement.clientWidth - 40).map((one) => one.textContent)""")
+    assert broken == []
+
+
 def test_layers_can_be_switched_off(open_page):
     """Each switch hides its own layer and no other; the choice of boxes hides faint ones, or all that agree."""
     page = open_page()
