@@ -9,7 +9,7 @@ _MOST = 5
 """Groups of errors, and layers around the first that differs, that are listed."""
 NOT_ROUNDING = 50.0
 """Times the error that fp16 explains. A device may round some times worse than fp16 must; a layer whose weights are lost has
-about a thousand times, one whose weights are 2 % off about fifty."""
+about a thousand times, one whose weights are 2 % off 25 to 57."""
 FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
 OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
 NO_ROUNDING = (

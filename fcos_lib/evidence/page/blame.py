@@ -88,8 +88,10 @@ def _moved(document: Mapping[str, Any], evidence: _Subjects) -> Iterator[Markup]
     for whole in (data.get("all") or [])[:1]:
         became = f"{fixed(whole['reference'], 4)} became {fixed(whole['candidate'], 4)}"
         gained = _whole(data) > 0 and not chance(whole["difference"]) and _is_red(document, subject)
-        warning = tag("strong", f" {_GAIN}") if gained else None
-        yield _line("mAP", together(f"{change_in_words(whole['difference'])}: {became}.", warning), subject)
+        held = [one for one in document["verdicts"] if _of(one) == (subject, "mAP difference") and one["limit"]]
+        green = held and all(stored_verdict(one).green for one in held)
+        remark: Child = tag("strong", _GAIN) if gained else "Within its limits." if green else None
+        yield _line("mAP", together(f"{change_in_words(whole['difference'])}: {became}. ", remark), subject)
     families = (
         ("class", "in a class", list(data.get("classes") or []), "classes", 0),
         ("object size", "by size or IoU", list(data.get("sizes") or []), "sizes and IoUs", len(data.get("iou") or [])),
@@ -110,7 +112,7 @@ def _certain(document: Mapping[str, Any], subject: str, gate: str, entry: Mappin
     kind = "gain" if (value_of(entry["difference"]["value"]) or 0.0) > 0 else "loss"
     for verdict in document["verdicts"]:
         measured = verdict["measurement"]
-        if (verdict["subject"], measured["name"]) == (subject, f"certain {kind} {gate}"):
+        if _of(verdict) == (subject, f"certain {kind} {gate}"):
             value = value_of(measured["value"])
             if value and str(measured.get("where", "")).startswith(f"{entry['name']}:"):
                 return f"among {among} a {kind} of at least {fixed(value, 4)} is certain"
@@ -174,6 +176,11 @@ def _line(what: str, text: Child, subject: str) -> Markup:
 def _whole(data: Mapping[str, Any]) -> float:
     entries = data.get("all") or [{"difference": {"value": 0.0}}]
     return value_of(entries[0]["difference"]["value"]) or 0.0
+
+
+def _of(verdict: Mapping[str, Any]) -> tuple[str, str]:
+    """On what a verdict is, and about which number."""
+    return str(verdict["subject"]), str(verdict["measurement"]["name"])
 
 
 def _is_red(document: Mapping[str, Any], subject: str) -> bool:

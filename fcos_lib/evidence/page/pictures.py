@@ -100,12 +100,10 @@ def _toolbar() -> Markup:
     marks = [tag("span", words, class_=f"key mark-{kind}") for kind, words in (
         ("unexplained", "a difference without a cause"), ("explained", "with a cause"), ("ghost", "what this side lacks"),
     )]  # fmt: skip
-    return tag(
-        "div",
-        tag("fieldset", tag("legend", "Show"), switches),
-        tag("fieldset", tag("legend", "Boxes"), choices),
-        tag("p", "Numbered, as in the list beside: ", marks, class_="marks"),
-        class_="toolbar",
+    shows, boxes = tag("fieldset", tag("legend", "Show"), switches), tag("fieldset", tag("legend", "Boxes"), choices)
+    return together(
+        tag("div", shows, boxes, class_="toolbar"),
+        tag("p", "Numbered as in the list beside: ", marks, class_="marks"),
     )
 
 

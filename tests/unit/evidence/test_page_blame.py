@@ -100,6 +100,7 @@ def test_a_gain_that_is_red_is_no_good_news(document, red):
     one["difference"] = {"value": 0.05, "low": 0.04, "high": 0.06, "n": 40}
     document["verdicts"] = [entry("mAP difference", 0.05, GAIN if red else LOSS)]
     assert ("A gain without a cause is a difference as well" in first_screen(document)) == red
+    assert ("Within its limits" in first_screen(document)) != red
 
 
 @pytest.mark.parametrize(
