@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 CORPUS = ROOT / "tests" / "unit" / "hostile" / "corpus"
 _MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
-_FOLDER = Path(tempfile.mkdtemp(prefix="fcos-fuzz-", dir=_MEMORY))
+_FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_MEMORY))
 atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
