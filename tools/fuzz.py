@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import copy
 import json
+import marshal
 import os
 import shutil
 import sys
@@ -267,7 +268,7 @@ _RUN: dict[str, Any] = {}
 
 def _spoilt(document: Any, data: bytes) -> Any:
     """The document after changes that three bytes each describe: where twice, and what comes there."""
-    found = copy.deepcopy(document)
+    found = marshal.loads(marshal.dumps(document))  # the fastest copy
     for place in range(0, min(len(data), 24) - 2, 3):
         node: Any = found
         steps = data[place] | data[place + 1] << 8
