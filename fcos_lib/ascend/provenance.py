@@ -115,9 +115,9 @@ def check_provenance(
 
 def batch_sizes(options: dict[str, str]) -> tuple[int, ...]:
     """The fixed batch size or the profiles, rising, that atc's options ask for; empty if they do not say."""
-    shape = re.search(r":(-?\d+),", options.get("input_shape", ""))
+    shape = re.search(r":(-?\d{1,9}),", options.get("input_shape", ""))
     if shape and shape[1] == "-1":
-        return tuple(sorted({int(size) for size in re.findall(r"\d+", options.get("dynamic_batch_size", ""))}))
+        return tuple(sorted({int(size) for size in re.findall(r"\b\d{1,9}\b", options.get("dynamic_batch_size", ""))}))
     return (int(shape[1]),) if shape and int(shape[1]) > 0 else ()
 
 

@@ -110,7 +110,9 @@ def test_a_broken_picture_is_named_at_its_batch(pictures):
 
 def test_an_unforeseen_error_names_its_picture(pictures, tmp_path):
     """Whatever goes wrong in another process is no riddle here, and it is not the detector's fault."""
-    odd = Picture(1, tmp_path / "a\0b.png", 40, 30)
+    path = tmp_path / "b.png"
+    path.write_bytes(pictures[0].path.read_bytes())
+    odd = Picture(1, path, "wide", 30)
     with (
         Feed([pictures[:1], [odd]], SHAPES, 1) as feed,
         pytest.raises(FeedError, match=r"b\.png could not be prepared"),

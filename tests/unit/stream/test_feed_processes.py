@@ -35,6 +35,14 @@ def children():
 """
 
 
+PATIENT = f"""
+import sys
+sys.path.append({str(Path(__file__).parents[3])!r})
+import fcos_lib.untrusted
+fcos_lib.untrusted.open_plain = lambda path: open(path, "rb")
+"""
+
+
 def ended(pid, seconds=5):
     """Whether a process ends in time; one that nobody has waited for yet counts as ended."""
     end = time.monotonic() + seconds
@@ -83,8 +91,11 @@ def pictures(folder):
 
 
 @pytest.fixture
-def pending(pictures):
-    """A picture whose reader waits for its bytes: a FIFO in the place of 1.jpg."""
+def pending(pictures, folder, monkeypatch):
+    """A picture whose reader waits for its bytes: a FIFO in the place of 1.jpg, which new processes take for a plain file."""
+    (folder / "patient").mkdir()
+    (folder / "patient" / "sitecustomize.py").write_text(PATIENT)
+    monkeypatch.setenv("PYTHONPATH", str(folder / "patient"))
     path = pictures[1].path
     content = path.read_bytes()
     path.unlink()
