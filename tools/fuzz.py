@@ -171,7 +171,7 @@ def results(data: bytes) -> None:
     from fcos_lib.judge.verdict import paragraph
 
     path = _FOLDER / "results.json"
-    path.write_bytes(data if data[:1] == b"{" else json.dumps(_spoilt(_run(), data)).encode())
+    path.write_bytes(data if data[:1] == b"{" else json.dumps(_spoilt(_part(data), data[1:])).encode())
     try:
         document = read_results(path)
     except UsageError:
@@ -264,6 +264,13 @@ def _run() -> dict[str, Any]:
 
 
 _RUN: dict[str, Any] = {}
+
+
+def _part(data: bytes) -> dict[str, Any]:
+    """That document with one kind of evidence, which the first byte says: three times as fast as with all of it."""
+    whole = _run()
+    kinds = whole["evidence"]
+    return {**whole, "evidence": [kinds[data[0] % len(kinds)]] if data else kinds}
 
 
 def _spoilt(document: Any, data: bytes) -> Any:
