@@ -87,7 +87,7 @@ def collectable(arguments):
         elif word not in ("--collect-only", "-q"):
             found.append(word)
     if "-m" in arguments and not any(word.startswith("tests") for word in arguments):
-        found.append("tests/acceptance")
+        found.append("tests/gateproof" if "gateproof" in arguments else "tests/acceptance")
     return found
 
 

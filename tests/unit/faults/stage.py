@@ -135,7 +135,7 @@ class Stage:
     def small_disk(self, place: Path, size: str = "200k", more: str = "") -> None:
         """Mount a small disk there; skips without the right to."""
         place.mkdir(parents=True, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}{more}", "tmpfs", str(place)]
+        command = ["mount", "-t", "tmpfs", "-o", f"mode=0700,size={size}{more}", "tmpfs", str(place)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
@@ -194,7 +194,7 @@ class Stage:
 
     def _files_left(self) -> Iterator[str]:
         for path in self._temporary.glob("*fcos*"):
-            if not path.name.startswith("fcos-npu-smi-"):  # the lock with which those who ask npu-smi take turns
+            if path.name != f"fcos_lib-{os.getuid()}":  # holds the lock with which those who ask npu-smi take turns
                 yield f"{path.name} is left in TMPDIR"
         for name in ("npu", "feed", "watchdog", "console"):
             yield from (f"/dev/shm/{path.name} is left" for path in Path("/dev/shm").glob(f"*fcos-{name}*"))
