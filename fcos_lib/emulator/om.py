@@ -26,6 +26,7 @@ MAGIC = f"FCOS-EMULATOR {STAND_IN} OM 1\n".encode()
 DYNAMIC = -1
 """The batch axis in the shapes of an OM with profiles."""
 _AGAIN = "compile the model again"
+_LONGEST_HEADER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,12 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int],
     """The header, the bytes of both graphs and their SHA-256."""
     if file.read(len(MAGIC)) != MAGIC:
         raise SessionError(f"{path} is no OM of the emulator", "run a real OM on the NPU it was compiled for")
-    line = file.readline()
+    line = file.readline(_LONGEST_HEADER)
     try:
         text = json.loads(line)
         before, after, digest = text.pop("before_bytes"), text.pop("after_bytes"), text.pop("sha256")
         return _header(text), (before, after), digest
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SessionError(f"the header of {path} is damaged", _AGAIN) from error
 
 

@@ -34,8 +34,10 @@ def test_the_header_keeps_what_recognises_a_stale_om(compile_om):
         (lambda data: b"IMOD" + data, "no OM of the emulator"),
         (lambda data: data[:60], "header"),
         (lambda data: b"", "no OM of the emulator"),
+        (lambda data: om.MAGIC + b"1\n", "header"),
+        (lambda data: om.MAGIC + b"[" * 100_000 + b"\n", "header"),
     ],
-    ids=["half", "last_byte", "other_magic", "half_header", "empty"],
+    ids=["half", "last_byte", "other_magic", "half_header", "empty", "number", "deep"],
 )
 def test_a_damaged_om_is_refused(compile_om, damage, found):
     """Whatever is wrong is said in one sentence."""
