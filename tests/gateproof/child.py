@@ -74,7 +74,8 @@ class Child:
         """The command line of a run, and its environment."""
         command = [sys.executable, "-m", "pytest", "tests/acceptance", "-q", "-p", "no:cacheprovider", "-m", marks]
         command += ["--npu", "emulated", "--batch-sizes", batch_sizes, f"--artifacts={self.artifacts}"]
-        command += [f"--benchmark-storage={self.folder / 'benchmarks'}", *options]
+        # plain: pytest imports what it rewrites by itself, past the finder that plays defects
+        command += [f"--benchmark-storage={self.folder / 'benchmarks'}", "--assert=plain", *options]
         return command, _outer_environment() | {"FCOS_EMULATOR": scenario}
 
     def verb(self, *arguments: str) -> str:
