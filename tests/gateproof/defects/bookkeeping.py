@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import REFUSED, Case, Injection
+from tests.gateproof.case import PART, REFUSED, Case, Injection
 from tests.gateproof.defects.network import COMPILE, OM_ONLY, edited, noisy
 from tests.gateproof.defects.pictures import ABSOLUTE, INPUTS
 
@@ -162,7 +162,7 @@ CASES = (
     Case("places_exchanged", "in one batch two pictures are in each other's slots", (UNLIKE,), "",
          (Injection(ORDER, "arguments", places_exchanged),)),
     Case("padding_first", "the last batch has its padding in front", (INPUTS, UNLIKE), "",
-         (Injection(ORDER, "arguments", padding_first),), options=("--pictures", "238")),
+         (Injection(ORDER, "arguments", padding_first),), options=("--pictures", "62")),
     Case("categories_shifted", "every category has the next one's number", ("accuracy: mAP",), "reference",
          (Injection(OPEN, "result", _categories_shifted),), marks=ABSOLUTE),
     Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "is about something else: 'om'", marks="accuracy",
@@ -175,7 +175,7 @@ CASES = (
          arrange=renamed_checkpoint, marks="contract"),
     Case("reference_as_candidate", "the reference is compared with itself", ("consistency: identical detections",), "",
          (Injection("fcos_lib.ascend.om_session:OmSession.run", "result", _reference_instead),
-          Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _reference_candidates_instead))),
+          Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _reference_candidates_instead)), options=PART),
 )  # fmt: skip
 WRITERS = (
     Case("stale_om_writer", "the run that leaves the OM of `stale_om` behind", injections=(

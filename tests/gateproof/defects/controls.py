@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import Case, Injection
+from tests.gateproof.case import PART, Case, Injection
 from tests.gateproof.defects.device import OUTPUTS
-from tests.gateproof.defects.network import COMPILE, OM_ONLY, PART, edited, insert
+from tests.gateproof.defects.network import COMPILE, OM_ONLY, edited, insert
 from tests.gateproof.defects.pictures import copied_dataset
 from tests.gateproof.defects.throughput import RATE
 
@@ -129,24 +129,24 @@ def _built(*kinds: str) -> Any:
 
 CASES = (
     Case("warm_store", "a run with everything kept: fp16 rounding is all that differs", champion=True),
-    Case("cold_store", "a run with nothing kept", without=("onnx", "onnx-candidates", "om", "om-json", "references"),
+    Case("cold_store", "a run with nothing kept", without=("onnx", "onnx-candidates", "om", "om-json", "references"), options=PART,
          expect=_built("onnx", "om")),
     Case("candidates_permuted", "candidates reach NMS in another order", without=OM_ONLY, options=PART,
          injections=(Injection(COMPILE, "arguments", edited(_permuted)),)),
     Case("ties_exchanged", "equal scores come in the other order", options=PART, injections=(Injection(OUTPUTS, "result", ties_exchanged),)),
     Case("labels_int32", "labels come as int32", options=PART, injections=(Injection(OUTPUTS, "result", _narrow_labels),)),
     Case("other_leftovers", "unused rows have other classes", options=PART, injections=(Injection(OUTPUTS, "result", other_leftovers),)),
-    Case("garbage_in_unused_slots", "unused slots of the last batch hold noise", options=("--pictures", "238"),
+    Case("garbage_in_unused_slots", "unused slots of the last batch hold noise", options=("--pictures", "62"),
          injections=(Injection("fcos_lib.stream.decoder:prepare", "function", stale_padding),)),
     Case("batch_1_and_64", "batch sizes 1 and 64", marks="contract or consistency", batch_sizes="1,64"),
     Case("one_thread", "one thread everywhere", options=PART,
          environment=tuple((name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"))),
-    Case("reference_less_optimised", "onnxruntime optimises the reference less", without=("references",),
+    Case("reference_less_optimised", "onnxruntime optimises the reference less", without=("references",), options=PART,
          injections=(Injection("fcos_lib.sessions:OnnxSession.run", "result", less_optimised),
          Injection("fcos_lib.sessions:OnnxSession.run_and_candidates", "result", less_optimised_candidates),)),
     Case("more_decoders", "another number of processes decodes", injections=(
         Injection("fcos_lib.stream.feed:Feed.__init__", "arguments", _five_workers),), options=PART),
-    Case("dataset_elsewhere", "the dataset in another folder", arrange=copied_dataset),
+    Case("dataset_elsewhere", "the dataset in another folder", arrange=copied_dataset, options=PART),
     Case("damaged_om", "a bit of the kept OM has flipped; it is built again", arrange=damaged_om, options=PART, expect=_built("om")),
     Case("interrupted", "an evaluation goes on where a killed run left it", arrange=interrupted, marks="accuracy", expect=was_resumed),
     Case("old_aclruntime", "aclruntime as of 2023", scenario="generation=old", options=PART),

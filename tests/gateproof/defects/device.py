@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import REFUSED, Case, Injection
-from tests.gateproof.defects.network import PART
+from tests.gateproof.case import PART, REFUSED, Case, Injection
 
 OUTPUTS = "fcos_lib.emulator.acl_session:apply_fault"
 UNEXPLAINED, ROWS = "consistency: unexplained differences", "contract: broken rows"

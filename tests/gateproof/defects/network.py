@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import MODELS, REFUSED, Case, Injection
+from tests.gateproof.case import MODELS, PART, REFUSED, Case, Injection
 
 COMPILE, TRUNK = "fcos_lib.ascend.atc:compile_om", "fcos_lib.model.export:export_trunk"
 OM_ONLY = ("om", "om-json")
-PART = ("--pictures", "64")
-"""Of the embedded 240, enough where the two sides are compared."""
 UNEXPLAINED = "consistency: unexplained differences"
 BY_NETWORK, BY_NMS = f"{UNEXPLAINED} by the network", f"{UNEXPLAINED} by NMS"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import REFUSED, Case, Injection
+from tests.gateproof.case import PART, REFUSED, Case, Injection
 
 LETTERBOX, GEOMETRY = "fcos_lib.stream.letterbox:letterbox", "fcos_lib.stream.letterbox:geometry"
 TO_PICTURE = "fcos_lib.stream.letterbox:to_picture"
@@ -153,7 +153,8 @@ def _padded_with_black(original: Any, picture: Any, contract: Any, out: Any) -> 
 
 
 def _shared(name: str, what: str, target: str, kind: str, change: Any, *gates: str, words: str = "") -> Case:
-    return Case(name, what, gates, words, (Injection(target, kind, change),), BOTH_SIDES, ABSOLUTE)
+    options = () if MAP in gates else PART  # mAP itself is judged on all pictures only
+    return Case(name, what, gates, words, (Injection(target, kind, change),), BOTH_SIDES, ABSOLUTE, options)
 
 
 CASES = (
