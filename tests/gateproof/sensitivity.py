@@ -40,7 +40,7 @@ def border_of(name: str, prepared: Path, scratch: Path, steps: int = STEPS) -> B
     """Bisect one defect; `ValueError` unless its smallest size is green and its largest red."""
     sized = SIZED[name]
     gates = tuple(_red(name, sized.largest, prepared, scratch))
-    if not gates or _red(name, sized.smallest, prepared, scratch):
+    if not gates or tuple(_red(name, sized.smallest, prepared, scratch)):
         raise ValueError(f"{name} is not green at {sized.smallest} {sized.unit} and red at {sized.largest}")
     green, red = sized.smallest, sized.largest
     for _ in range(steps):

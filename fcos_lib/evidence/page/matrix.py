@@ -23,10 +23,9 @@ def kill_matrix(data: Mapping[str, Any]) -> Markup:
         ]  # fmt: skip
         rows.append(
             row(
-                str(case["name"]),
-                str(case["what"]),
-                str(case["verdict"]),
+                together(str(case["name"]), tag("span", str(case["what"]), class_="what")),
                 *cells,
+                str(case["verdict"]),
                 kind="control" if case["control"] else "defect",
             )
         )
@@ -36,6 +35,6 @@ def kill_matrix(data: Mapping[str, Any]) -> Markup:
     ]
     return together(
         tag("p", "● is a gate that went red, ○ one that was expected to and did not."),
-        table("Defects and the gates that caught them", ("case", "what is different", "verdict", *gates), rows, "matrix"),
+        table("Defects and the gates that caught them", ("case", *gates, "verdict"), rows, "matrix"),
         tag("details", tag("summary", "What only one gate catches"), term(only), class_="quiet") if only else None,
     )  # fmt: skip
