@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    except Exception as error:
+    except Exception as error:  # whatever it is, one sentence and not a traceback; --debug adds that
         report(error, debug=args.debug)
         return ERROR
 

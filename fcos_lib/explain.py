@@ -97,7 +97,7 @@ def explain_failure(
     """
     try:
         return explain(case(), reference, judged=judged, seconds=seconds), ""
-    except Exception as error:
+    except Exception as error:  # the gate has failed already, and its reader needs that verdict
         text = error.found if isinstance(error, FcosError) else f"{type(error).__name__}: {error}"
         return [], f"the drop could not be explained: {text}"
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_S = 300.0
-"""Of one call; the longest known one is the load of an OM of several GB, about a minute."""
+"""Of one call. A decision: far beyond any run or load that anybody has reported, and short beside a night in CI."""
 _LOOK_MS = 500
 _MOST_TEXT = 2048
 _PATIENCE_S = 5.0
@@ -49,7 +49,7 @@ class Watchdog:
         try:
             os.ftruncate(memory, mmap.PAGESIZE)
             self._page = mmap.mmap(memory, mmap.PAGESIZE)
-            # As a file and without `site`: nothing but the standard library is imported, and it is there in 20 ms.
+            # As a file and without `site`: nothing but the standard library is imported, so that it is there soon.
             command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(memory), str(note or "")]
             self._process = subprocess.Popen(
                 command,

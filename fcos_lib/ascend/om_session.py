@@ -174,7 +174,7 @@ class OmSession:
                 if hasattr(session, "free_resource"):
                     session.free_resource()
                 del session
-        except Exception as error:
+        except Exception as error:  # as in `run`
             raise runtime_error(
                 f"{self.path.name} cannot be unloaded", self._console.text, error, DeviceError, "restart the process"
             ) from error

@@ -25,7 +25,7 @@ def completion(args: argparse.Namespace) -> int:
     parser = build_parser()
     parser.prog = NAME
     for action in _actions(parser):
-        if action.type is Path:
+        if action.type is Path:  # shtab reads an attribute that argparse does not declare
             action.complete = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE  # type: ignore[attr-defined]
     script = shtab.complete(parser, shell=args.shell)
     function = f'{NAME}() {{ {shlex.quote(sys.executable)} -m {NAME} "$@"; }}\n'

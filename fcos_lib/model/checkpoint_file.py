@@ -59,7 +59,7 @@ def _check_archive(file: IO[bytes], size: int) -> None:
             if len(contents) != 1 or contents[0].file_size > _MOST_PICKLE:
                 raise ValueError(f"it has {len(contents)} members data.pkl, or one of more than {_MOST_PICKLE:,} bytes")
             _check_pickle(io.BytesIO(archive.read(contents[0])))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:  # all of zipfile's
         raise ValueError(f"its archive is damaged: {error}") from error
 
 

@@ -125,7 +125,7 @@ def _delayed(original: Callable[..., Any], change: Callable[..., Any], trace: Pa
     @functools.wraps(original)
     def played(*arguments: Any, **named: Any) -> Any:
         seconds = change(*arguments, **named)
-        time.sleep(seconds)
+        time.sleep(seconds)  # this is the defect
         leave_trace(trace, seconds > 0)
         return original(*arguments, **named)
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fcos_lib.emulator import atc, scenario
+from fcos_lib.emulator import aclruntime, atc, scenario
 
 CANDIDATES, CLASSES, ROWS = 16, 3, 10
 
@@ -131,3 +131,20 @@ def compile_om(run_atc, command, tmp_path):
 def pictures():
     """A batch of two: float32[2, 3, 16, 16]."""
     return (np.random.default_rng(2).normal(size=(2, 3, 16, 16)) * 40).astype(np.float32)
+
+
+@pytest.fixture
+def load(compile_om, play):
+    """Open a session of a scenario on the compiled detector."""
+    path = compile_om()
+    sessions = []
+
+    def load(scenario="", device=0, options=None, path=path):
+        play(scenario)
+        session = aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
+        sessions.append(session)
+        return session
+
+    yield load
+    for session in sessions:
+        session.finalize()

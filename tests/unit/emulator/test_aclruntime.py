@@ -1,45 +1,14 @@
 """The runtime has the surface, the texts and the failures of both generations of aclruntime."""
 
-import itertools
 import threading
 
 import numpy as np
 import pytest
 
-from fcos_lib.emulator import acl_session, aclruntime
-from fcos_lib.emulator.scenario import current
+from fcos_lib.emulator import aclruntime
+from tests.unit.emulator.runtime import NAMES, base_tensors, on_host
 
 GENERATIONS = ["new", "old"]
-NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
-
-
-@pytest.fixture
-def load(compile_om, play):
-    """Open a session of a scenario on the compiled detector."""
-    path = compile_om()
-    sessions = []
-
-    def load(scenario="", device=0, options=None, path=path):
-        play(scenario)
-        session = aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
-        sessions.append(session)
-        return session
-
-    yield load
-    for session in sessions:
-        session.finalize()
-
-
-def base_tensors(array):
-    """The one input as the runtime takes it from a numpy array."""
-    return [aclruntime.BaseTensor(array.ctypes.data, array.nbytes)]
-
-
-def on_host(tensors):
-    """Device tensors as arrays."""
-    for tensor in tensors:
-        tensor.to_host()
-    return [np.array(tensor) for tensor in tensors]
 
 
 def test_the_module_says_that_it_is_a_stand_in():
@@ -328,19 +297,6 @@ def test_the_old_generation_runs_only_in_its_own_thread(load, pictures):
         assert len(caught) == failures, f"{generation}: {caught}"
 
 
-def test_executions_can_be_made_to_fail(load, pictures, capfd):
-    """run=fail fails, run=nan spoils the first rows, run=short loses the last ones."""
-    with pytest.raises(RuntimeError) as caught:
-        load("run=fail").run(NAMES, base_tensors(pictures))
-    assert str(caught.value) == "[-1][ACL: general failure] "
-    assert "acl execute failed:1" in capfd.readouterr().out
-    labels, dets = on_host(load("run=nan").run(NAMES, base_tensors(pictures)))
-    assert np.isnan(dets[:, 0]).all()
-    assert not np.isnan(dets[:, 1:]).any()
-    labels, dets = on_host(load("run=short").run(NAMES, base_tensors(pictures)))
-    assert (labels.shape, dets.shape) == ((2, 9), (2, 9, 5))
-
-
 def test_files_become_a_tensor(load, pictures, tmp_path):
     """Their bytes, one after the other, if they are as many as the input needs."""
     session = load()
@@ -369,47 +325,3 @@ def test_the_factory_makes_the_same_session(load, tmp_path):
     session = aclruntime.model(str(tmp_path / "out.om"))
     assert type(session) is aclruntime.InferenceSession
     session.free_resource()
-
-
-@pytest.mark.parametrize(
-    ("played", "good", "words"),
-    [
-        ("run=fail:2", 2, "[ERROR] acl execute failed:1"),
-        ("run=lost:1", 1, "reason=[lost heartbeat]"),
-        ("run=oom:1", 1, "EL0004: Failed to allocate memory."),
-    ],
-)
-def test_a_device_may_fail_later(load, pictures, capfd, monkeypatch, played, good, words):
-    """After as many executions of the process as the scenario says, in the words of the runtime."""
-    monkeypatch.setattr(acl_session, "_executions", itertools.count())
-    session = load(played)
-    for _ in range(good):
-        session.run(NAMES, base_tensors(pictures))
-    with pytest.raises(RuntimeError, match="general failure"):
-        session.run(NAMES, base_tensors(pictures))
-    assert words in capfd.readouterr().out
-
-
-def test_a_lost_device_stays_away(load, pictures, monkeypatch):
-    """Nothing loads any more, and npu-smi, a child of the process, has no card to show."""
-    monkeypatch.setattr(acl_session, "_executions", itertools.count())
-    session = load("run=lost")
-    with pytest.raises(RuntimeError):
-        session.run(NAMES, base_tensors(pictures))
-    assert current().npu_smi == "none"
-    with pytest.raises(RuntimeError, match="invalid parameter"):
-        aclruntime.InferenceSession(session._path, 0, aclruntime.session_options())
-
-
-def test_a_device_may_compute_wrongly_for_once_or_later(load, pictures, monkeypatch):
-    """One failure and no other; all boxes shifted; infinite rows."""
-    monkeypatch.setattr(acl_session, "_executions", itertools.count())
-    session = load("run=fail_once")
-    with pytest.raises(RuntimeError):
-        session.run(NAMES, base_tensors(pictures))
-    right = on_host(session.run(NAMES, base_tensors(pictures)))[1]
-    wrong = on_host(load("run=wrong:1").run(NAMES, base_tensors(pictures)))[1]
-    used = right[..., 4] > 0
-    np.testing.assert_array_equal(wrong[used][:, 0], right[used][:, 0] + 8)
-    np.testing.assert_array_equal(wrong[used][:, 1::2], right[used][:, 1::2])
-    assert np.isinf(on_host(load("run=inf").run(NAMES, base_tensors(pictures)))[1][:, 0]).all()
