@@ -26,7 +26,7 @@ from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.measure.layers import keep_dtype_list
 from fcos_lib.sessions import OnnxSession
 from fcos_lib.store import Artifact, Store
-from fcos_lib.stream.dataset import Dataset, open_dataset
+from fcos_lib.stream.dataset import open_dataset, spread
 from fcos_lib.stream.references import References
 from fcos_lib.tapped import Case
 from fcos_lib.terminal import say
@@ -49,7 +49,7 @@ def explain(args: Namespace) -> int:
     models = _models(store, contract, settings, document)
     device = choose_device(args)
     _check_device(device, document)
-    pictures = _spread(dataset, args.pictures or min(settings["pictures"] or MOST_PICTURES, MOST_PICTURES))
+    pictures = spread(dataset.pictures, args.pictures or min(settings["pictures"] or MOST_PICTURES, MOST_PICTURES))
     references = References(
         _existing(settings["references"]) or store.root / "references",
         OnnxSession(models.path / PORTABLE, contract), contract, models.files[PORTABLE],
@@ -164,11 +164,6 @@ def _options(settings: dict[str, Any], document: dict[str, Any], device: Device,
         device.soc_version, batch, precision_mode=precision, op_select_implmode=settings["op_select_implmode"],
         extra=tuple(settings["atc_option"]), aipp=settings["aipp"],
     )  # fmt: skip
-
-
-def _spread(dataset: Dataset, count: int) -> tuple[Any, ...]:
-    count = min(count, len(dataset.pictures))
-    return tuple(dataset.pictures[index * len(dataset.pictures) // count] for index in range(count))
 
 
 def _judged(document: dict[str, Any], subject: str) -> float | None:

@@ -51,12 +51,6 @@ class Ladder:
         return next((one.value for one in self.stages if one.stage == stage), 0.0)
 
     @property
-    def culprit(self) -> str:
-        """The stage that moved the mAP the most, up or down; empty if none did."""
-        most = max(self.stages, key=lambda one: abs(one.value))
-        return most.stage if most.value else ""
-
-    @property
     def sentence(self) -> str:
         """`of -0.0420: -0.0390 network, -0.0030 NMS`, the largest first."""
         whole = sum(abs(one.value) for one in self.stages)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,3 +217,9 @@ def _names(names: Iterable[str]) -> str:
     """The first few names and how many there are."""
     found = sorted(names)
     return f"{', '.join(found[:3])}{', ...' if len(found) > 3 else ''} ({len(found)} in all)" if found else ""
+
+
+def spread(pictures: Sequence[Picture], count: int) -> tuple[Picture, ...]:
+    """`count` of the pictures, or all if they are fewer, spread evenly and in order."""
+    count = min(count, len(pictures))
+    return tuple(pictures[index * len(pictures) // count] for index in range(count))
