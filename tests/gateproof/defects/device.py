@@ -123,6 +123,18 @@ def _last_slot_empty(labels: Any, dets: Any) -> None:
     dets[-1] = 0
 
 
+def _last_slot_shifted(labels: Any, dets: Any) -> None:
+    if len(dets) > 1:
+        last = dets[-1]
+        last[last[:, 4] > 0, :4] += 2
+
+
+def _batch_8_weak(labels: Any, dets: Any) -> None:
+    if len(dets) == 8:
+        dets[..., 4] *= np.float32(0.98)
+        dets[dets[..., 4] <= np.float32(0.05)] = 0  # as NMS would
+
+
 def _case(name: str, what: str, result: Any, *gates: str, words: str = "") -> Case:
     return Case(name, what, gates, words, (Injection(OUTPUTS, "result", result),), options=PART)
 
@@ -144,4 +156,9 @@ CASES = (
           "accuracy: pictures not counted once"),
     _case("last_slot_empty", "nothing is found in the last slot", changed(_last_slot_empty),
           "consistency: unmatched detections between slots", UNEXPLAINED),
+    _case("last_slot_shifted", "boxes of the last slot are two pixels off", changed(_last_slot_shifted),
+          "consistency: largest box difference between slots", UNEXPLAINED),
+    Case("batch_8_weak", "scores are 2 % too low at batch size 8 alone",
+         ("consistency: largest score difference between batch sizes", "consistency: score bias"), "",
+         (Injection(OUTPUTS, "result", changed(_batch_8_weak)),), marks="contract or consistency", options=PART, batch_sizes="4,8"),
 )  # fmt: skip
