@@ -15,7 +15,7 @@ import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -154,8 +154,7 @@ class References:
             if path not in self._sure:
                 unsure.append(picture)
         chance = random.SystemRandom()
-        audits = min(len(unsure), max(1, math.ceil(self._audit_share * len(unsure)))) if self._audit_share else 0
-        for picture, path, tensor in self._prepared(chance.sample(unsure, audits)):
+        for picture, path, tensor in self._prepared(self._chosen(unsure, found, chance)):
             self._audit(picture, path, found[picture.id], self._compute(picture, tensor, candidates))
         chance.shuffle(missing)
         for done, (picture, path, tensor) in enumerate(self._prepared(missing), start=1):
@@ -170,6 +169,18 @@ class References:
             if progress:
                 progress(done, len(missing))
         return {picture.id: found[picture.id] for picture in pictures}
+
+    def _chosen(
+        self, unsure: Sequence[Picture], found: Mapping[int, Record], chance: random.Random
+    ) -> Sequence[Picture]:
+        """Those of the pictures whose records are audited; one with detections among them, as empty ones show little."""
+        if not unsure or not self._audit_share:
+            return ()
+        chosen = chance.sample(unsure, min(len(unsure), max(1, math.ceil(self._audit_share * len(unsure)))))
+        telling = [picture for picture in unsure if len(found[picture.id].detections)]
+        if telling and not any(len(found[picture.id].detections) for picture in chosen):
+            chosen.append(chance.choice(telling))
+        return chosen
 
     def _path(self, picture: Picture) -> Path:
         try:
