@@ -12,6 +12,7 @@ process, a temporary file or a file in /dev/shm is left.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import subprocess
@@ -42,6 +43,7 @@ BATCH = 4
 SECONDS_PER_PICTURE = 0.005
 MARK = "FCOS_RESUME_BENCHMARK"
 """In the environment of everything that is started here, so that what is left of it can be found."""
+SHARED = Path("/dev/shm")
 PATIENCE = 10.0
 """Seconds in which processes that have lost the one they worked for may end."""
 AMONG, BEFORE = "after the first batch was begun", "before"
@@ -117,7 +119,7 @@ class Left:
     def __init__(self, folder: Path) -> None:
         """`folder` becomes the place for temporary files of everything that is started with `environment`."""
         folder.mkdir()
-        self._mark, self._folder, self._shared = uuid.uuid4().hex, folder, _names(Path("/dev/shm"))
+        self._mark, self._folder, self._shared = uuid.uuid4().hex, folder, _names(SHARED)
         self.environment = {**os.environ, MARK: self._mark, "TMPDIR": str(folder)}
 
     def processes(self) -> list[str]:
@@ -128,8 +130,11 @@ class Left:
         return found
 
     def shared(self) -> list[str]:
-        """New files in /dev/shm, whoever made them."""
-        return sorted(_names(Path("/dev/shm")) - self._shared)
+        """New files in /dev/shm, whoever made them, that no living process uses; those of others may be about to go."""
+        deadline = time.monotonic() + PATIENCE
+        while (new := _names(SHARED) - self._shared) and (new := new - _in_use()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return sorted(new)
 
     def temporary(self) -> set[str]:
         """What is in the folder for temporary files."""
@@ -149,6 +154,16 @@ class Left:
 
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _in_use() -> set[str]:
+    """What of /dev/shm any process has open or in its memory, or works below."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            found += [line.split(maxsplit=5)[-1] for line in (process / "maps").read_text().splitlines()]
+            found += [os.readlink(entry) for entry in (process / "fd").iterdir()]
+    return {Path(name).relative_to(SHARED).parts[0] for name in found if name.startswith(f"{SHARED}/")}
 
 
 def until_killed(start: Callable[[], subprocess.Popen[bytes]], moment: float) -> tuple[bool, float]:

@@ -74,10 +74,7 @@ class Store:
         """Open or create the folder; `StoreError` if it cannot be written, or can be by everybody."""
         self.root = root.absolute()
         try:
-            if not self.root.is_dir():
-                self.root.mkdir(parents=True, exist_ok=True)
-                _keep_from_others(self.root)  # whatever the umask
-            _refuse_open(self.root)
+            own_folder(self.root, "its models are run", "--artifacts")
             probe = self.root / f".probe-{uuid4().hex}"
             probe.open("xb").close()
             probe.unlink()
@@ -94,16 +91,12 @@ class Store:
         """
         key = content_key(kind, inputs)
         final = self.root / kind / key
-        if final.parent.is_dir():
-            _refuse_open(final.parent)
-        found = self._read(kind, key, final)
-        if found:
-            return found
         try:
             for folder in (final.parent, self.root / "locks"):
-                if not folder.is_dir():
-                    folder.mkdir(exist_ok=True)
-                    _keep_from_others(folder)
+                own_folder(folder, "its models are run", "--artifacts")
+            found = self._read(kind, key, final)
+            if found:
+                return found
             with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
                 found = self._read(kind, key, final)
                 return found or self._build(kind, key, inputs, final, build)
@@ -173,16 +166,31 @@ class Store:
             return None
 
 
-def _refuse_open(folder: Path) -> None:
-    """`StoreError` for a folder in which every user may replace what is there."""
-    if changeable_by_others(folder):
+def own_folder(folder: Path, why: str, option: str) -> None:
+    """Make the folder if it is missing; `StoreError` if it cannot be, or if every user may replace what is found there.
+
+    `why` says what that is believed for, `option` which option takes another folder.
+    """
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _keep_from_others(folder)  # whatever the umask
+        open_to_all = changeable_by_others(folder)
+    except OSError as error:
         raise StoreError(
-            f"every user of this machine can change the artifact folder {folder}, and its models are run",
-            f"chmod o-w {shlex.quote(str(folder))} if you trust what is in it, or pass another with --artifacts FOLDER",
+            f"the folder {folder} cannot be written ({error.strerror or error})",
+            f"check free space and permissions, or pass another with {option} FOLDER",
+        ) from error
+    if open_to_all:
+        raise StoreError(
+            f"every user of this machine can change {folder}, and {why}",
+            f"chmod o-w {shlex.quote(str(folder))} if you trust what is in it, or pass another with {option} FOLDER",
         )
 
 
 def _keep_from_others(path: Path) -> None:
-    """Take away every other user's right to change it, where it was made under an open umask."""
-    if changeable_by_others(path):
-        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~stat.S_IWOTH)
+    """Take away every other user's right to change it, and that of the group to a file: aclruntime loads no OM that others may change."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    refused = stat.S_IWOTH if path.is_dir() else stat.S_IWOTH | stat.S_IWGRP
+    if mode & refused:
+        path.chmod(mode & ~refused)

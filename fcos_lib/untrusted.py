@@ -50,6 +50,11 @@ def changeable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IWOTH)
 
 
+def keep_from_others() -> None:
+    """From now on this process and those it starts make nothing that every user may change, however open the umask was."""
+    os.umask(os.umask(0o077) | stat.S_IWOTH)
+
+
 def printable(text: str, longest: int = 4000) -> str:
     """Text from a file, safe on a terminal and in a log: not endless, no control character but the end of a line, no command."""
     cut = text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import JournalError
+from fcos_lib.store import own_folder
 from fcos_lib.stream.journal_locks import Locks
 from fcos_lib.stream.journal_records import Plan, parse_json
 from fcos_lib.untrusted import read_plain
@@ -92,9 +93,10 @@ def enter(
     """Join the folder's journal or start it (over); the locks, with the users' one taken, and the journal's token.
 
     A finished journal is started over, unless this run finished it or `keep_finished`. `JournalError` if it is about
-    something else, damaged, or must be started over while another run is working in it.
+    something else, damaged, or must be started over while another run is working in it, `StoreError` if every user may
+    change the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder, "results that are found there count", "--journal")
     locks = Locks(folder)
     try:
         deadline = time.monotonic() + _PATIENCE

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
+from fcos_lib.errors import StoreError
 from fcos_lib.sessions import Detections
 
 FORMAT = 1
@@ -65,15 +66,20 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name and rename it; a killed writer leaves at most a hidden `*.tmp`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file under another name and rename it; a killed writer leaves at most a hidden `*.tmp`. `StoreError` if that fails."""
     temporary = path.parent / f".{path.name}-{uuid4().hex}{_TEMPORARY}"
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror or error})",
+            "check free space and permissions, or pass another folder with --references FOLDER",
+        ) from error
 
 
 def read_record(path: Path, contract: ModelContract) -> Record | None:

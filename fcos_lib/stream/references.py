@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import AuditError, DatasetError, StoreError
+from fcos_lib.errors import AuditError, DatasetError
 from fcos_lib.sessions import Detections, OnnxSession
-from fcos_lib.store import content_key, sha256_of, sources_key
+from fcos_lib.store import content_key, own_folder, sha256_of, sources_key
 from fcos_lib.stream import dataset as dataset_module
 from fcos_lib.stream import letterbox as letterbox_module
 from fcos_lib.stream.audit import cpu_name, difference
@@ -80,7 +80,7 @@ class References:
     ) -> None:
         """`onnx_sha256` is that of the session's model; `audit_share` of the hits are computed again, at least one.
 
-        `StoreError` if the folder cannot be written.
+        `StoreError` if the folder cannot be written, or can be by everybody.
         """
         inputs = {
             "format": FORMAT,
@@ -98,8 +98,10 @@ class References:
         self._used: set[Path] = set()  # records that this run read or wrote
         self._sure: set[Path] = set()  # those that it computed itself
         self._cpu = cpu_name()
+        for folder in (self.root, self.folder):
+            own_folder(folder, "what is found there is believed", "--references")
         if not (self.folder / "manifest.json").exists():
-            self._write(self.folder / "manifest.json", json.dumps(inputs, indent=1, sort_keys=True).encode())
+            write_whole(self.folder / "manifest.json", json.dumps(inputs, indent=1, sort_keys=True).encode())
 
     @property
     def facts(self) -> ReferenceFacts:
@@ -162,7 +164,7 @@ class References:
             self._counts["hits" if record else "computed"] += 1
             if record is None:
                 record = self._compute(picture, tensor, candidates)
-                self._write(path, record)
+                write_record(path, record)
                 self._used.add(path)
                 self._sure.add(path)
             found[picture.id] = record
@@ -247,15 +249,3 @@ class References:
                 f"delete {self.folder} and run again; if that does not help, this machine or that one computes wrongly",
             )
         self._counts["audited"] += 1
-
-    def _write(self, path: Path, content: Record | bytes) -> None:
-        try:
-            if isinstance(content, Record):
-                write_record(path, content)
-            else:
-                write_whole(path, content)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written ({error.strerror or error})",
-                "check free space and permissions, or pass another folder with --artifacts FOLDER",
-            ) from error

@@ -138,7 +138,7 @@ CASES = (
     Case("other_leftovers", "unused rows have other classes", options=PART, injections=(Injection(OUTPUTS, "result", other_leftovers),)),
     Case("garbage_in_unused_slots", "unused slots of the last batch hold noise", options=("--pictures", "38"),
          injections=(Injection("fcos_lib.stream.decoder:prepare", "function", stale_padding),)),
-    Case("batch_1_and_64", "batch sizes 1 and 64", marks="contract or consistency", batch_sizes="1,64", options=PART),
+    Case("batch_1_and_64", "batch sizes 1 and 64", marks="contract or consistency", batch_sizes="1,64", options=("--pictures", "64")),
     Case("one_thread", "one thread everywhere", options=PART,
          environment=tuple((name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"))),
     Case("reference_less_optimised", "onnxruntime optimises the reference less", without=("references",), options=PART,

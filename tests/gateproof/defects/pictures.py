@@ -176,7 +176,7 @@ CASES = (
             _ideal_scale, PLACES),
     Case("exif_ignored", "the orientation in EXIF is not applied to one picture in ten", (INPUTS,), "",
          (Injection("fcos_lib.stream.dataset:read_picture", "function", _orientation_ignored),),
-         BOTH_SIDES, ABSOLUTE, arrange=turned_dataset),
+         BOTH_SIDES, ABSOLUTE, PART, arrange=turned_dataset),
     Case("bgr_rgb_with_kept_references", "channels swapped by something that the references' key does not know",
          (REFUSED,), "is not what onnxruntime computes now", (Injection(LETTERBOX, "function", _bgr_rgb),), marks="contract or consistency"),
     Case("aipp_mean_dropped", "AIPP does not subtract the mean", ("consistency: unexplained differences",), "",

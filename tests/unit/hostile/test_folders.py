@@ -8,6 +8,8 @@ import pytest
 from fcos_lib.ascend import npu_smi
 from fcos_lib.errors import DeviceError, StoreError
 from fcos_lib.store import Store
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.journal import Journal
 
 
 @pytest.fixture
@@ -29,7 +31,37 @@ def test_an_open_umask_gives_nothing_away(tmp_path, open_umask):
     made = Store(root).get("om", {}, build)
     paths = [root, made.path.parent, made.path, *made.path.rglob("*"), root / "locks"]
     assert not [path for path in paths if path.stat().st_mode & 0o002]
+    assert not [path for path in made.path.rglob("*") if path.is_file() and path.stat().st_mode & 0o020]
     assert not Store(root).get("om", {}, build).built
+
+
+def test_a_run_under_an_open_umask_gives_nothing_away(suite, run, tmp_path, request):
+    """Nor can anything else that a run leaves: results, journal, references."""
+    suite()  # the folder is there
+    request.getfixturevalue("open_umask")
+    options = ("-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "8")
+    result = run("tests/acceptance", *options)
+    assert result.returncode == 7, result.stdout + result.stderr
+    # so few pictures decide nothing, but everything ran
+    made = [tmp_path / "artifacts", *(tmp_path / "artifacts").rglob("*")]
+    assert {path.relative_to(tmp_path).parts[1] for path in made[1:]} >= {"om", "journal", "references", "results"}
+    meant = [
+        tmp_path / "artifacts" / "onnx",
+        tmp_path / "artifacts" / "locks" / "npu-0.lock",
+    ]  # the test's; every user's turn
+    wrong = [path for path in made if path.stat().st_mode & 0o002 and not any(map(path.is_relative_to, meant))]
+    assert not wrong, "every user may change these"
+
+
+def test_a_journal_that_every_user_may_change_is_refused(tmp_path):
+    """What is in it counts as measured."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    with pytest.raises(StoreError, match="every user of this machine can change") as caught:
+        Journal(folder, (Picture(1, tmp_path / "1.jpg", 8, 8),), 1, {}, "run")
+    assert "--journal" in caught.value.advice
+    assert not list(folder.iterdir())
 
 
 def test_a_probe_follows_no_link(tmp_path, monkeypatch):

@@ -356,8 +356,9 @@ def test_a_start_that_broke_off_is_begun_again(folder):
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
     """A file in its place, for instance."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(JournalError, match=r"opening the journal .* failed"):
+    with pytest.raises(StoreError, match="file cannot be written") as caught:
         opened(tmp_path / "file")
+    assert "--journal FOLDER" in caught.value.advice
 
 
 def test_a_failed_opening_leaves_no_lock_behind(folder):

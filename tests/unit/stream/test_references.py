@@ -156,6 +156,42 @@ def test_the_audit_is_chosen_anew_each_run(root, pictures):
     assert audited == set(range(5))
 
 
+def test_an_audit_looks_at_a_picture_with_detections(root, pictures):
+    """Most pictures are empty, and an empty record is right whatever the boxes of the others have become."""
+    session = Fake()
+    honest, seen = session.run, []
+
+    def run(batch):
+        outputs = honest(batch)
+        seen.append(outputs)
+        if len(seen) > 1:
+            outputs.dets[...], outputs.labels[...] = 0, 0
+        return outputs
+
+    session.run = run
+    first = opened(root, session).detections(pictures)
+    (telling,) = [number for number, found in first.items() if len(found)]
+    for _ in range(6):
+        references = opened(root)
+        audited = []
+        references._audit = lambda picture, *_: audited.append(picture.id)  # noqa: B023 - called in this round
+        references.detections(pictures)
+        assert telling in audited
+        assert len(audited) <= 2
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_folder_that_every_user_may_change_is_refused(root, pictures, mode):
+    """Results of others would be believed but for those few that are computed again."""
+    folder = opened(root).folder
+    for spoilt in (folder, root):
+        spoilt.chmod(mode)
+        with pytest.raises(StoreError, match="every user of this machine can change") as caught:
+            opened(root)
+        assert "--references" in caught.value.advice
+        spoilt.chmod(0o755)
+
+
 def test_a_stale_record_fails_the_audit(root, pictures):
     """The error counts as INFRA, names picture, record and machine, and says what to do."""
     opened(root).detections(pictures[:1])
@@ -181,7 +217,7 @@ def test_stale_candidates_fail_the_audit(root, pictures):
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     """The machine's fault, with the option that helps."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="--artifacts"):
+    with pytest.raises(StoreError, match="--references"):
         opened(tmp_path / "file")
 
 
