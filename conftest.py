@@ -10,6 +10,6 @@ pytest_plugins = [
     "fixtures.throughput",
     "fixtures.explained",
     "fixtures.verdicts",
-    "fixtures.run",
+    "fixtures.reports",
     "fixtures.gateproof",
 ]

@@ -1,0 +1,68 @@
+"""A run that does not end leaves what it had found, and no results of an earlier run that could be taken for its own."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--no-explain")
+GATE = "tests/acceptance/test_accuracy.py::test_the_candidate_reaches_the_limit[batch4]"
+
+
+@pytest.fixture
+def results(run, tmp_path):
+    """The results of a green run."""
+    result = run(*ACCURACY)
+    assert result.returncode == 0, result.stdout + result.stderr
+    path = tmp_path / "artifacts" / "results" / "results.json"
+    assert json.loads(path.read_text())["run"]["exit_status"] == 0
+    return path
+
+
+def assert_unfinished(results):
+    """What was judged is there; what was not is INFRA; no page tells of another run."""
+    document = json.loads(results.read_text())
+    assert document["run"]["exit_status"] == 8
+    assert [(verdict["subject"], verdict["outcome"]) for verdict in document["verdicts"]] == [("reference", "PASS")]
+    (entry,) = document["unjudged"]
+    assert (entry["test"], entry["outcome"]) == (GATE, "INFRA")
+    assert "did not end" in entry["message"]
+    assert not results.with_name("evidence.html").exists()
+
+
+def test_a_run_that_hangs(run, results):
+    """Its call into the device never returns; the watchdog ends it."""
+    result = run(*ACCURACY, "--run-time-limit", "2", scenario="run=hang:3")
+    assert result.returncode == 8, result.stdout + result.stderr
+    assert_unfinished(results)
+
+
+def test_a_run_that_is_killed(suite, results):
+    """Not even the watchdog has a say."""
+    command, environ = suite(*ACCURACY, scenario="run=hang:3")
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + 100
+        while "did not end" not in results.read_text() or GATE not in results.read_text():
+            assert process.poll() is None, "it ended by itself"
+            assert time.monotonic() < end, "the gate never began"
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert_unfinished(results)
+
+
+def test_workers_under_way_are_named(run, tmp_path):
+    """With `-n` the controller keeps the results, and a gate that a dead worker had begun is INFRA."""
+    result = run(*ACCURACY, "-n", "1", "--run-time-limit", "2", scenario="run=hang:3")
+    assert result.returncode == 8, result.stdout + result.stderr
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert document["run"]["exit_status"] == 8
+    assert [entry["outcome"] for entry in document["unjudged"]] == ["INFRA"]
+    assert "has not returned for 2 s" in document["unjudged"][0]["message"]
