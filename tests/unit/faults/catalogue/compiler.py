@@ -77,7 +77,7 @@ FAULTS = (
     _fault("atc_killed", "atc is killed, as by the kernel when memory runs out", "atc=crash", "signal 9"),
     _fault("atc_no_file", "atc announces success and writes no file", "atc=no_file", "claims success, but wrote no model.om"),
     Fault("atc_half_file", "atc announces success, and half of the OM is there", 1,
-          ("load model from data failed",), partial(_scenario, scenario="atc=half_file"), without=("om",)),
+          ("load model from data failed", "has it compiled again"), partial(_scenario, scenario="atc=half_file"), without=("om",)),
     Fault("atc_other_name", "the OM is called `<output>_linux_<arch>.om`", 0, ("1 built, 1 reused",),
           partial(_scenario, scenario="atc=arch_suffix"), after="it is found, and tested", without=("om",)),
     Fault("atc_hangs", "atc never ends", 8, ("atc did not finish within 2 s and was killed",), _hang, again="green",
