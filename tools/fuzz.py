@@ -299,6 +299,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--found", type=Path, default=None, help="where new inputs are kept between runs")
     args = parser.parse_args()
+    child = os.fork()
+    if child:  # atheris ends its process without Python, so another one clears up
+        sys.exit(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
     import atheris
     import numpy  # noqa: F401 - not instrumented
 
