@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from benchmarks.resume import Left
 from fcos_lib.store import MANIFEST, sha256_of
 
@@ -149,6 +151,7 @@ def kill_phase(
     phase, left, wrong = PHASES[name], Left(root / f"temporary-{name}"), []
     artifacts, (seconds, expected) = root / name, ready.undisturbed(name)
     count, modes, missed = 0, Counter[str](), 0
+    bar = tqdm(total=kills, desc=name, unit="kill", leave=False, disable=None)
     while count < kills:
         if phase.fresh or not artifacts.exists():
             shutil.rmtree(artifacts, ignore_errors=True)
@@ -167,12 +170,14 @@ def kill_phase(
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 count, modes = count + 1, modes + Counter([mode])
+                bar.update()
             wrong += [f"{name}: process left: {found}" for found in left.processes()]
             wrong += [f"{name}: {found}" for found in wrong_in(artifacts)]
             wrong += [f"{name}: /dev/shm has {found}" for found in left.shared()]
         let_through(phase, artifacts, left)
         if numbers(artifacts) != expected:
             wrong.append(f"{name}: other numbers after {count} kills")
+    bar.close()
     wrong = list(dict.fromkeys(wrong))
     say(
         f"| {name} | {seconds:.1f} | {count} ({', '.join(f'{n} {mode}' for mode, n in modes.items())}) | {missed} | {len(wrong)} |"

@@ -20,6 +20,8 @@ import time
 import uuid
 from pathlib import Path
 
+from tqdm import tqdm
+
 from benchmarks.resume import as_bytes
 from fcos_lib.artifacts import om_artifact, om_path, onnx_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
@@ -82,6 +84,7 @@ def main() -> int:
     first: dict[int, object] = {}
     seen: list[dict[str, float]] = []
     differ, ends = 0, time.monotonic() + 60 * args.minutes
+    bar = tqdm(desc=f"{args.minutes:g} minutes", unit=" evaluations", leave=False, disable=None)
     while time.monotonic() < ends:
         batch = BATCHES[len(seen) % len(BATCHES)]
         with (
@@ -92,6 +95,8 @@ def main() -> int:
         differ += first.setdefault(batch, as_bytes(found)) != as_bytes(found)
         del found
         seen.append(counts())
+        bar.update()
+    bar.close()
     shutil.rmtree(journals, ignore_errors=True)
     quarter = max(1, len(seen) // 4)
     print(
