@@ -21,7 +21,7 @@ from fcos_lib.sessions import Detections, Outputs, Session
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
-from fcos_lib.stream.letterbox import Geometry, geometry, to_picture
+from fcos_lib.stream.letterbox import Geometry, blank, geometry, to_picture
 
 BUFFERS = 3
 """Batches in memory: the one in use and two ahead."""
@@ -140,6 +140,18 @@ def batches(
     """All pictures in order, each batch loaded in this process when it is asked for, into memory of its own."""
     for group in _groups(pictures, size):
         yield load_batch(group, contract, size, layout)
+
+
+def in_batches(
+    inputs: NDArray[Any], contract: ModelContract, size: int, layout: InputLayout = InputLayout.FLOAT_NCHW
+) -> Iterator[NDArray[Any]]:
+    """Network inputs that are loaded already, in batches of `size` and in order; the last one is filled up with padding."""
+    for start in range(0, len(inputs), size):
+        batch = inputs[start : start + size]
+        if len(batch) < size:
+            batch, part = blank(contract, size, layout), batch
+            batch[: len(part)] = part
+        yield batch
 
 
 def detect(session: Session, pictures: Sequence[Picture], contract: ModelContract, size: int) -> dict[int, Detections]:

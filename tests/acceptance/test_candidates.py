@@ -6,6 +6,7 @@ import pytest
 from fcos_lib.measure.candidates import compare_candidates, measurements, non_finite
 from fcos_lib.measure.causes import explain
 from fcos_lib.measure.replay import replay
+from fcos_lib.stream.feed import in_batches
 
 pytestmark = [pytest.mark.consistency, pytest.mark.own_om]
 
@@ -22,29 +23,28 @@ def test_the_network_and_its_nms_match_the_reference(
     shows,
 ):
     """Candidates are finite and near the reference's; the reference's NMS, replayed on them, tells who is to blame."""
-    batch, tensors = candidate_before_nms.batch, candidate_sample.tensor
+    om = candidate_before_nms
     runs = [
-        candidate_before_nms.run_and_candidates(tensors[start : start + batch])
-        for start in range(0, len(tensors) // batch * batch, batch)
+        om.run_and_candidates(tensor) for tensor in in_batches(candidate_sample.tensor, contract, om.batch, om.layout)
     ]
-    boxes, scores = (np.concatenate([run[part] for run in runs]) for part in (1, 2))
-    names = [picture.path.name for picture in candidate_sample.pictures[: len(boxes)]]
+    names = [picture.path.name for picture in candidate_sample.pictures]
+    boxes, scores = (np.concatenate([run[part] for run in runs])[: len(names)] for part in (1, 2))
 
     def verdict(*measured, **files):
         judge("consistency", subject_before_nms, *measured, stand_in=device.stand_in, **files)
 
-    dets = np.concatenate([outputs.dets for outputs, _, _ in runs])
+    dets = np.concatenate([outputs.dets for outputs, _, _ in runs])[: len(names)]
     finite = candidate_limit("candidates", contract.name, "non_finite")
     verdict(
         (non_finite("candidates", {"boxes": boxes, "scores": scores}, names), finite),
         (non_finite("detections", {"dets": dets}, names), finite),
     )
-    found = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(batch)]
-    reference = reference_sample.boxes[: len(boxes)], reference_sample.scores[: len(boxes)]
+    found = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(om.batch)][: len(names)]
+    reference = reference_sample.boxes, reference_sample.scores
     levels = compare_candidates(reference, (boxes, scores), names, contract)
     replayed = replay(boxes, scores, contract)
     network = explain(
-        reference_sample.detections[: len(boxes)],
+        reference_sample.detections,
         replayed,
         names,
         contract,

@@ -5,6 +5,7 @@ import pytest
 from fcos_lib.measure.bias import bias, levels_of
 from fcos_lib.measure.causes import explain
 from fcos_lib.measure.independence import identical
+from fcos_lib.stream.feed import in_batches
 
 pytestmark = pytest.mark.consistency
 
@@ -13,17 +14,15 @@ def test_detections_match_the_reference(
     candidate, reference_sample, candidate_sample, contract, batch_size, subject, candidate_limit, device, judge, shows
 ):
     """No difference without a cause that rounding explains, few with one, and no common shift of sizes, places or scores."""
-    tensors = candidate_sample.tensor
     found = []
-    for start in range(0, len(tensors) // batch_size * batch_size, batch_size):
-        outputs = candidate.run(tensors[start : start + batch_size])
+    for tensor in in_batches(candidate_sample.tensor, contract, batch_size, candidate.layout):
+        outputs = candidate.run(tensor)
         found += [outputs.detections(slot) for slot in range(batch_size)]
-    assert found, f"the sample has {len(tensors)} pictures, fewer than one batch of {batch_size}"
-    count = len(found)
-    boxes, scores = reference_sample.boxes[:count], reference_sample.scores[:count]
-    names = [picture.path.name for picture in candidate_sample.pictures[:count]]
+    names = [picture.path.name for picture in candidate_sample.pictures]
+    found = found[: len(names)]
+    boxes, scores = reference_sample.boxes, reference_sample.scores
     comparison = explain(
-        reference_sample.detections[:count], found, names, contract, lambda place: (boxes[place], scores[place])
+        reference_sample.detections, found, names, contract, lambda place: (boxes[place], scores[place])
     )
     unexplained, explained = comparison.measurements()
     levels = levels_of(comparison.pairs, boxes, scores, contract)

@@ -12,7 +12,8 @@ from fcos_lib.judge.status import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.sessions import Outputs
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.feed import Feed, batches, detect, load_batch
+from fcos_lib.stream.feed import Feed, batches, detect, in_batches, load_batch
+from fcos_lib.stream.letterbox import blank
 
 UINT8 = InputLayout.UINT8_NHWC
 in_both_layouts = pytest.mark.parametrize("layout", list(InputLayout), ids=lambda layout: layout.name)
@@ -192,3 +193,16 @@ def test_batches_loaded_here_can_be_kept(pictures):
     np.testing.assert_array_equal(kept[0].tensor, load_batch(pictures[:2], SHAPES, 2, UINT8).tensor)
     assert len(kept[1].pictures) == 1
     assert (kept[1].tensor[1] == SHAPES.padding_bgr).all()
+
+
+@in_both_layouts
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_loaded_inputs_come_in_batches_filled_up_with_padding(layout, count):
+    """None is left out, and the rest of the last batch is what unused slots hold."""
+    inputs = blank(SHAPES, count, layout)
+    inputs[:, 0, 0, 0] = 1 + np.arange(count)
+    found = list(in_batches(inputs, SHAPES, 4, layout))
+    assert {batch.shape for batch in found} == {SHAPES.input_shape(4, layout)}
+    slots = np.concatenate(found)
+    np.testing.assert_array_equal(slots[:count], inputs)
+    np.testing.assert_array_equal(slots[count:], blank(SHAPES, len(slots), layout)[count:])
