@@ -27,7 +27,7 @@ class Sized:
 
 
 def _graph(edit: Callable[[float], object]) -> Callable[[str, float], Case]:
-    return lambda name, size: replace(network.compiled(name, "", edit(size), "any"), marks=QUICK)
+    return lambda name, size: replace(network.compiled(name, "", edit(size), "any"), marks=QUICK, options=())
 
 
 SIZED = {
