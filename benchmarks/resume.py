@@ -133,7 +133,7 @@ class Left:
         """New files in /dev/shm, whoever made them, that no living process uses; those of others may be about to go."""
         deadline = time.monotonic() + PATIENCE
         while (new := _names(SHARED) - self._shared) and (new := new - _in_use()) and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.1)  # nothing tells when a file goes
         return sorted(new)
 
     def temporary(self) -> set[str]:

@@ -16,7 +16,7 @@ from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
 from fcos_lib.overview import Overview, versions
 from fcos_lib.terminal import report
-from fcos_lib.untrusted import keep_from_others
+from fcos_lib.untrusted import close_umask
 
 FAILED, USAGE, ERROR, INTERRUPTED = 1, 2, 3, 130
 LIMITS = Path(__file__).parent / "limits.toml"
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `SystemExit` (2, or 0 for --help) comes from argparse."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    keep_from_others()
+    close_umask()
     try:
         if args.version:
             print(versions())

@@ -50,7 +50,7 @@ def changeable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IWOTH)
 
 
-def keep_from_others() -> None:
+def close_umask() -> None:
     """From now on this process and those it starts make nothing that every user may change, however open the umask was."""
     os.umask(os.umask(0o077) | stat.S_IWOTH)
 

@@ -51,7 +51,7 @@ def test_a_run_that_is_killed(suite, results):
         while "did not end" not in results.read_text() or GATE not in results.read_text():
             assert process.poll() is None, "it ended by itself"
             assert time.monotonic() < end, "the gate never began"
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks at the file
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
