@@ -1,7 +1,10 @@
 """Wiring only: which modules hold the fixtures and hooks; pytest rewrites the assertions of plugins named here."""
 
+import pytest
+
 pytest_plugins = [
     "fixtures.options",
+    "fixtures.selection",
     "fixtures.evidence",
     "fixtures.devices",
     "fixtures.datasets",
@@ -13,3 +16,15 @@ pytest_plugins = [
     "fixtures.reports",
     "fixtures.gateproof",
 ]
+
+NEEDED = (*pytest_plugins, "fcos-reports", "fcos-evidence")
+"""Plugins without which a run could be green with nothing judged."""
+
+
+def pytest_configure(config):
+    """Refuse to run without what judges and reports (exit code 4)."""
+    for name in NEEDED:
+        if config.pluginmanager.is_blocked(name):
+            raise pytest.UsageError(
+                f"-p no:{name} takes away what judges: leave it out, on the command line and in PYTEST_ADDOPTS"
+            )

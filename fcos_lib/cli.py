@@ -67,6 +67,7 @@ _VERBS = {
     "bench": "runs:bench",
     "limits": "verdicts:limits",
     "judge": "verdicts:judge",
+    "verify": "verdicts:verify",
     "accept": "accept:accept",
     "history": "history:history",
     "page": "page:page",
@@ -188,6 +189,18 @@ def build_parser() -> argparse.ArgumentParser:
         parser_of_limits.add_argument(
             "--limits", type=Path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
         )
+
+    verifying = verb("verify", "say whether a stored run is complete and green; its exit status is for scripts")
+    verifying.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")
+    verifying.add_argument(
+        "--require",
+        default="",
+        metavar="PROMISE,...",
+        help="promises of which every gate has to have judged, or all (default: those that the run required)",
+    )
+    verifying.add_argument(
+        "--npu", choices=("auto", "required"), default="auto", help="required: STAND-IN is not green (default: auto)"
+    )
 
     explaining = verb("explain", "say which stage, kind of mistake and layer lost the mAP of a stored run")
     explaining.add_argument("results", type=Path, metavar="RESULTS", help="the results.json of a run")

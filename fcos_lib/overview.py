@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 GROUPS = {
     "the model's way": ("export", "compile"),
     "a picture's way": ("preprocess", "info", "infer", "evaluate", "bench"),
-    "verdicts": ("limits", "judge", "accept", "history"),
+    "verdicts": ("limits", "judge", "verify", "accept", "history"),
     "reading a failure": ("page", "explain", "diff", "summary"),
     "this machine": ("doctor", "completion"),
 }

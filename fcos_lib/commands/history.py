@@ -124,7 +124,8 @@ def _compare(args: argparse.Namespace) -> int:
         ratio = f"{found.ratio:.3f}" if found.ratio else ""
         lines.append((found.series.label, *numbers, ratio, found.outcome.value, found.reason))
     _print_table(lines)
-    status = exit_status(0, [found.outcome for found in compared], not_run=0, other_failures=0, npu_required=False)
+    outcomes = [found.outcome for found in compared]
+    status = exit_status(0, outcomes, not_run=0, unanswered=0, other_failures=0, npu_required=False)
     print(f"\nimages/s; exit status {status}")
     return status
 

@@ -57,6 +57,8 @@ def read_results(path: Path) -> dict[str, Any]:
         )
     if version == 1:
         document = {"unjudged": [], **document, "schema_version": SCHEMA_VERSION, "evidence": []}
+    if isinstance(document, dict):
+        document.setdefault("gates", [])  # a file of an earlier release says nothing of them
     if problem := first_problem(document, results_schema()):
         raise UsageError(f"{path} is not a results.json of this suite ({problem})", advice)
     return dict(document)
@@ -78,9 +80,11 @@ def stored_verdict(entry: Mapping[str, Any]) -> Verdict:
             where=measured.get("where", ""),
             details=measured.get("details", {}),
             interval=(float(interval[0]), float(interval[1])) if interval else None,
+            gate=entry.get("key", ""),
         ),
         limit=Limit(**{key: limit[key] for key in _LIMIT if key in limit}) if limit else None,
         stand_in=entry["stand_in"],
+        lacks=entry.get("lacks", ""),
     )
 
 

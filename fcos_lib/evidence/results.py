@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fcos_lib.judge.gates import PROMISES
 from fcos_lib.judge.verdict import close_pair
 
 SCHEMA_VERSION = 2
-PROMISES = ("contract", "cost", "consistency", "accuracy", "throughput")
 
 
 def write_results(
@@ -22,11 +22,13 @@ def write_results(
     artifacts: Sequence[Mapping[str, Any]],
     verdicts: Sequence[Mapping[str, Any]],
     unjudged: Sequence[Mapping[str, Any]],
+    gates: Sequence[Mapping[str, Any]] = (),
     run: Mapping[str, Any],
     evidence: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write a run as JSON, atomically: schema version, run, environment, artifacts, verdicts and what failed without one.
 
+    `gates` says for every gate of the catalogue whether it judged, and why not. Empty in a run that did not end.
     `evidence` is what a reader needs to see why: records of kind, subject and data, drawn by `evidence.page`.
     """
     document = {
@@ -36,6 +38,7 @@ def write_results(
         "artifacts": list(artifacts),
         "verdicts": list(verdicts),
         "unjudged": list(unjudged),
+        "gates": list(gates),
         "evidence": list(evidence),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

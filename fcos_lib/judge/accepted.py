@@ -97,6 +97,8 @@ class Decision(Protocol):
         """Why, in a sentence."""
 
 
+_GATES = {"pure": "history.pure", "end to end": "history.end_to_end", "stream": "history.stream"}
+
 SeriesJudge = Callable[[float, Sequence[float]], Decision]
 """Decides from a new rate and the accepted ones (images/s, in the order of their runs): `baseline.judge_against_history`."""
 
@@ -131,7 +133,8 @@ class Comparison:
             limit = Limit("rate_against_history", bound, True, "%", "the accepted runs and their spread", derived=True)
         samples = 0 if told and self.outcome is Outcome.NO_VERDICT else 1
         name = f"{self.series.timed} rate against history"
-        return Measurement(name, change, "%", samples, self.reason, {"images_per_second": self.new}), limit
+        details = {"images_per_second": self.new}
+        return Measurement(name, change, "%", samples, self.reason, details, gate=_GATES[self.series.timed]), limit
 
 
 def compare(run: Run, baseline: Baseline, judge: SeriesJudge, *, require_baseline: bool = False) -> list[Comparison]:

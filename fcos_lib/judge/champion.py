@@ -82,6 +82,7 @@ class ChampionVerdict:
             where=" ".join(self.reasons),
             details=self._details(),
             interval=(ends[0], ends[1]) if known and self.trusted else None,
+            gate="champion.slower",
         )
 
     def _details(self) -> dict[str, Any]:

@@ -1,12 +1,19 @@
-"""Which bound holds for which measurement? Reads `limits.toml`, where every bound has a unit, a direction and a source."""
+"""Limits: reads `limits.toml`, where every bound has a unit, a direction and a source, and holds it to the catalogue of gates."""
 
 from __future__ import annotations
 
+import difflib
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from fcos_lib.contract import CONTRACTS
+from fcos_lib.errors import UsageError
+from fcos_lib.judge.gates import AT_LEAST, AT_MOST, GATES, Gate, Scope, expected_limits
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -55,26 +62,105 @@ class Limit:
 
 @cache
 def all_limits(path: Path = FILE) -> dict[str, Limit]:
-    """Every limit of the file by its dotted name, e.g. `accuracy.coco_r50.mAP`."""
-    found: dict[str, Limit] = {}
+    """Every limit of the file by its dotted name, e.g. `accuracy.coco_r50.mAP`.
 
-    def walk(prefix: str, table: dict[str, Any]) -> None:
-        if "bound" in table:
-            direction = table["direction"]
-            if direction not in ("at least", "at most"):
-                raise ValueError(f"{path}: {prefix} has the direction {direction!r}; use 'at least' or 'at most'")
-            measured = table.get("measured", {})
-            found[prefix] = Limit(
-                prefix, float(table["bound"]), direction == "at least", table["unit"], table["source"], **measured
-            )
-            return
-        for key, value in table.items():
-            walk(f"{prefix}.{key}" if prefix else key, value)
+    `UsageError` for a file that is no limits file, and for a table that is neither a limit nor a group of them.
+    """
+    advice = f"start from a copy of {FILE}"
+    if not path.is_file():
+        raise UsageError(f"there is no limits file at {path}", f"copy {FILE} and change the copy")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {limit.name: limit for limit in _limits_in("", document)}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not a limits file ({error})", advice) from error
 
-    walk("", tomllib.loads(path.read_text(encoding="utf-8")))
+
+def _limits_in(name: str, table: Mapping[str, Any]) -> list[Limit]:
+    """The limits of a table and of those in it; `ValueError` says what is wrong with one."""
+    if "bound" in table:
+        return [_limit(name, table)]
+    found: list[Limit] = []
+    for key, value in table.items():
+        inner = f"{name}.{key}" if name else key
+        if not isinstance(value, dict):
+            raise ValueError(f"{inner} belongs to no limit: [{name}] has no bound")
+        found += _limits_in(inner, value)
+    if name and not found:
+        raise ValueError(f"[{name}] has no bound")
     return found
+
+
+_TEXTS = ("direction", "unit", "source")
+_MEASURED = {"command": str, "n": int, "spread": str, "date": str}
+
+
+def _limit(name: str, table: Mapping[str, Any]) -> Limit:
+    bound, measured = table["bound"], table.get("measured", {})
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        raise ValueError(f"[{name}] has the bound {bound!r:.40}; it must be a finite number")
+    for key in _TEXTS:
+        if not isinstance(table.get(key), str) or not table[key]:
+            raise ValueError(f"[{name}] has no {key}")
+    if table["direction"] not in (AT_LEAST, AT_MOST):
+        raise ValueError(f"{name} has the direction {table['direction']!r:.40}; use '{AT_LEAST}' or '{AT_MOST}'")
+    if strange := [key for key in table if key not in ("bound", "measured", *_TEXTS)]:
+        raise ValueError(f"[{name}] has the key {strange[0]!r:.40}, which no limit has")
+    if not isinstance(measured, dict) or any(
+        not isinstance(measured.get(key), _MEASURED.get(key, ())) for key in measured
+    ):
+        raise ValueError(f"[{name}] has a 'measured' that is not {', '.join(_MEASURED)}")
+    return Limit(name, float(bound), table["direction"] == AT_LEAST, table["unit"], table["source"], **measured)
+
+
+def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path: Path = FILE) -> None:
+    """Hold limits to the catalogue; `UsageError` names the first that is unknown, of another unit or direction, or missing.
+
+    Missing is what the catalogue wants for `contract`, if the file has any limit of its own for that contract. A contract
+    without any is a new one: its gates are NO VERDICT, and name the key that they lack.
+    """
+    advice = f"mend {path}; the catalogue of gates is fcos_lib/judge/gates.py"
+    known = {name: entry for each in CONTRACTS for name, entry in expected_limits(each).items()}
+    for name, limit in limits.items():
+        entry = known.get(name) or _published_elsewhere(name)
+        if entry is None:
+            (nearest,) = difflib.get_close_matches(name, known, 1, 0.0)
+            raise UsageError(f"{path.name} has [{name}], which no gate knows; the nearest is [{nearest}]", advice)
+        if (limit.unit, limit.at_least) != (entry.unit, entry.direction == AT_LEAST):
+            direction = AT_LEAST if limit.at_least else AT_MOST
+            raise UsageError(
+                f"{path.name} has [{name}] as '{direction}' in {limit.unit}, and its gate is '{entry.direction}' in {entry.unit}",
+                advice,
+            )
+    wanted = {name for name in known if not any(part in CONTRACTS for part in name.split("."))}
+    if contract and (own := _of_contract(limits, contract)):
+        wanted |= set(own) | _of_contract(expected_limits(contract), contract)
+    if missing := sorted(wanted - limits.keys()):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UsageError(f"{path.name} lacks [{missing[0]}]{more}, so a gate would have nothing to judge by", advice)
+
+
+def _of_contract(names: Mapping[str, object], contract: str) -> set[str]:
+    return {name for name in names if contract in name.split(".")}
+
+
+def _published_elsewhere(name: str) -> Gate | None:
+    """The gate of a published figure for a chip or batch size that ModelZoo has none for: a user may have added it."""
+    family, _, rest = name.partition(".")
+    contract, _, rest = rest.partition(".")
+    chip, _, rest = rest.partition(".")
+    batch, _, end = rest.partition(".")
+    gate = GATES.get(f"published.{end}")
+    size = batch.removeprefix("batch")
+    fits = family == "throughput" and contract in CONTRACTS and chip.startswith("Ascend") and size.isdecimal()
+    return gate if fits and gate and batch == f"batch{size}" else None
 
 
 def find_limit(*names: str) -> Limit | None:
     """The limit with this dotted name, or None if nobody set one."""
     return all_limits().get(".".join(names))
+
+
+def limit_of(gate: Gate, scope: Scope, limits: Mapping[str, Limit] | None = None) -> Limit | None:
+    """The limit of a gate in this scope, or None if nobody set one."""
+    return (all_limits() if limits is None else limits).get(gate.limit_name(scope))

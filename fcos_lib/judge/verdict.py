@@ -1,4 +1,4 @@
-"""Is this measurement good enough? The only place where a number becomes a word."""
+"""Verdicts: the only place where a number becomes a word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from fcos_lib.judge.limits import Limit
+from fcos_lib.errors import FcosError
+from fcos_lib.judge.gates import Scope, gate_called
+from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.measure import Measurement
 
 
@@ -40,6 +42,8 @@ class Verdict:
     limit: Limit | None
     stand_in: bool
     """True if the emulator had any part in the measurement."""
+    lacks: str = ""
+    """The limit that the gate needs and limits.toml does not have."""
 
     @property
     def gate(self) -> str:
@@ -50,7 +54,7 @@ class Verdict:
     def green(self) -> bool:
         """May the test that asked pass? Not when a limit was set and nothing was measured against it."""
         if self.outcome is Outcome.NO_VERDICT:
-            return self.limit is None and self.measurement.n > 0
+            return self.limit is None and not self.lacks and self.measurement.n > 0
         return self.outcome in (Outcome.PASS, Outcome.STAND_IN)
 
     def sentence(self) -> str:
@@ -63,6 +67,7 @@ class Verdict:
         """JSON-ready; NaN and infinities become text, since JSON has none."""
         data = asdict(self)
         data["gate"] = self.gate
+        data["key"] = data["measurement"].pop("gate")
         data["outcome"] = self.outcome.value
         if self.measurement.interval is None:
             del data["measurement"]["interval"]
@@ -71,16 +76,39 @@ class Verdict:
         return data
 
 
-def decide(promise: str, subject: str, measurement: Measurement, limit: Limit | None, *, stand_in: bool) -> Verdict:
+def judge_gate(
+    measurement: Measurement, scope: Scope, subject: str, *, stand_in: bool, derived: Limit | None = None
+) -> Verdict:
+    """The verdict on a measurement by the gate whose key it carries; its limit is the file's for this scope, or `derived`.
+
+    NO VERDICT that names the key if limits.toml lacks it, on the emulator as well. `FcosError` if the gate is of another unit,
+    or `derived` is given to one whose limit is the file's.
+    """
+    gate = gate_called(measurement.gate)
+    if measurement.unit != gate.unit or (derived and not gate.derived):
+        raise FcosError(
+            f"the measurement '{measurement.name}' in {measurement.unit} does not fit its gate {gate.key}, which is in {gate.unit}",
+            "mend the measurement's key or the catalogue (fcos_lib/judge/gates.py)",
+        )
+    name = gate.limit_name(scope)
+    limit = all_limits().get(name) if name else derived
+    lacks = name if name and limit is None else ""
+    return decide(gate.promise, subject, measurement, limit, stand_in=stand_in, lacks=lacks)
+
+
+def decide(
+    promise: str, subject: str, measurement: Measurement, limit: Limit | None, *, stand_in: bool, lacks: str = ""
+) -> Verdict:
     """PASS or FAIL against the limit; on the emulator STAND-IN instead of PASS; NO VERDICT without samples or a limit.
 
-    A measurement with an interval is PASS or FAIL if all of the interval is; otherwise NO VERDICT.
+    A measurement with an interval is PASS or FAIL if all of the interval is; otherwise NO VERDICT. `lacks` names the limit
+    that should be there and is not.
     """
     ends = measurement.interval or (measurement.value,)
     holds = [limit.holds(value) for value in ends] if limit else []
     if measurement.n > 0 and holds and not any(holds):
         outcome = Outcome.FAIL
-    elif measurement.n > 0 and not all(holds):
+    elif lacks or (measurement.n > 0 and not all(holds)):
         outcome = Outcome.NO_VERDICT
     elif stand_in and measurement.n > 0:
         outcome = Outcome.STAND_IN
@@ -88,7 +116,7 @@ def decide(promise: str, subject: str, measurement: Measurement, limit: Limit | 
         outcome = Outcome.NO_VERDICT
     else:
         outcome = Outcome.PASS
-    return Verdict(promise, subject, outcome, measurement, limit, stand_in)
+    return Verdict(promise, subject, outcome, measurement, limit, stand_in, lacks)
 
 
 def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str:
@@ -110,6 +138,8 @@ def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str
             f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {_below(limit.unit)}  (limits.toml: {_below(limit.name)})"
         )
         lines.append(f"  because   {_below(limit.source)}")
+    elif verdict.lacks:
+        lines.append(f"  limit     limits.toml has no [{_below(verdict.lacks)}]: set it with a source (docs/limits.md)")
     if measured.where:
         lines.append(f"  where     {_below(measured.where)}")
     if verdict.stand_in:

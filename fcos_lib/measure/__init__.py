@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -22,3 +22,9 @@ class Measurement:
     """Further figures for `results.json`; JSON-ready."""
     interval: tuple[float, float] | None = None
     """Where the value may lie, if chance has a part in it. A limit inside is not decided."""
+    gate: str = ""
+    """Key of the gate that it is for, as `judge.gates` lists them; empty for a number that is part of another."""
+
+    def for_gate(self, key: str) -> Measurement:
+        """The same number for the gate with this key."""
+        return replace(self, gate=key)

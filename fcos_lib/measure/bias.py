@@ -113,10 +113,10 @@ def bias(
     level = level_of(before, contract) if levels is None else levels
     suffix = f" {what}" if what else ""
     return (
-        _worst(f"size bias{suffix}", "log ratio", size[sized], level[sized], contract),
-        _worst(f"centre x bias{suffix}", "px", centre[:, 0], level, contract),
-        _worst(f"centre y bias{suffix}", "px", centre[:, 1], level, contract),
-        _worst(f"score bias{suffix}", "score", score, level, contract),
+        _worst(f"size bias{suffix}", "log ratio", size[sized], level[sized], contract).for_gate("bias.size"),
+        _worst(f"centre x bias{suffix}", "px", centre[:, 0], level, contract).for_gate("bias.centre_x"),
+        _worst(f"centre y bias{suffix}", "px", centre[:, 1], level, contract).for_gate("bias.centre_y"),
+        _worst(f"score bias{suffix}", "score", score, level, contract).for_gate("bias.score"),
     )
 
 

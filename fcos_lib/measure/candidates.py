@@ -107,8 +107,8 @@ def _level(
     return result
 
 
-def non_finite(what: str, tensors: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> Measurement:
-    """How many values are NaN or infinite, over tensors [P, rows, columns] of the pictures `names`."""
+def non_finite(what: str, tensors: Mapping[str, NDArray[np.float32]], names: Sequence[str], gate: str) -> Measurement:
+    """How many values are NaN or infinite, over tensors [P, rows, columns] of the pictures `names`; for this gate."""
     total, where = 0, ""
     for output, array in tensors.items():
         broken = ~np.isfinite(array)
@@ -116,9 +116,8 @@ def non_finite(what: str, tensors: Mapping[str, NDArray[np.float32]], names: Seq
             picture, row, column = (int(index) for index in np.argwhere(broken)[0])
             where = f"{output} row {row} column {column} of {names[picture]}: {array[picture, row, column]}"
         total += int(broken.sum())
-    return Measurement(
-        f"non-finite {what}", float(total), "values", sum(array.size for array in tensors.values()), where
-    )
+    size = sum(array.size for array in tensors.values())
+    return Measurement(f"non-finite {what}", float(total), "values", size, where, gate=gate)
 
 
 def aligned_rows(
@@ -187,18 +186,30 @@ def measurements(levels: Sequence[LevelDifference], what: str = "") -> tuple[Mea
         relative = max(mine, key=lambda level: level.relative_distance)
         largest = max(mine, key=lambda level: level.largest)
         found += [
-            Measurement(f"cosine of {output}{suffix}", cosine.cosine, "cosine", n, cosine.level, details),
             Measurement(
-                f"relative distance of {output}{suffix}",
-                relative.relative_distance,
-                "share",
-                n,
-                relative.level,
-                details,
+                f"cosine of {output}{suffix}", cosine.cosine, "cosine", n, cosine.level, details,
+                gate=_GATES[output, "cosine"],
             ),
-            Measurement(f"largest difference of {output}{suffix}", largest.largest, unit, n, largest.where, details),
-        ]
+            Measurement(
+                f"relative distance of {output}{suffix}", relative.relative_distance, "share", n, relative.level, details,
+                gate=_GATES[output, "relative distance"],
+            ),
+            Measurement(
+                f"largest difference of {output}{suffix}", largest.largest, unit, n, largest.where, details,
+                gate=_GATES[output, "largest difference"],
+            ),
+        ]  # fmt: skip
     return tuple(found)
+
+
+_GATES = {
+    ("boxes", "cosine"): "candidates.cosine_boxes",
+    ("boxes", "relative distance"): "candidates.relative_distance_boxes",
+    ("boxes", "largest difference"): "candidates.largest_difference_boxes",
+    ("scores", "cosine"): "candidates.cosine_scores",
+    ("scores", "relative distance"): "candidates.relative_distance_scores",
+    ("scores", "largest difference"): "candidates.largest_difference_scores",
+}
 
 
 def _json_ready(value: float | str) -> float | str:

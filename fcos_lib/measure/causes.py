@@ -104,8 +104,10 @@ class Comparison:
         ordered = sorted(self.differences, key=lambda one: one.explained)
         return "".join(f"{one.text}\n" for one in ordered)
 
-    def measurements(self, what: str = "") -> tuple[Measurement, Measurement]:
-        """Number of unexplained differences and share of explained ones; n is 0 if neither side found anything."""
+    def measurements(
+        self, what: str = "", gates: tuple[str, str] = ("consistency.unexplained", "consistency.explained")
+    ) -> tuple[Measurement, Measurement]:
+        """Number of unexplained differences and share of explained ones, for two gates; n is 0 if neither side found anything."""
         suffix = f" {what}" if what else ""
         unexplained = self.unexplained
         explained = [one for one in self.differences if one.explained]
@@ -124,6 +126,7 @@ class Comparison:
                 self.compared,
                 unexplained[0].text if unexplained else "",
                 details,
+                gate=gates[0],
             ),
             Measurement(
                 f"explained differences{suffix}",
@@ -132,6 +135,7 @@ class Comparison:
                 self.compared,
                 explained[0].text if explained else "",
                 {"counts": self.counts()},
+                gate=gates[1],
             ),
         )
 

@@ -34,7 +34,9 @@ class Averages:
     """float64[K, W], AP (IoU 0.50:0.95) of each category"""
 
 
-def evaluate(dataset: Dataset, contract: ModelContract, detections: Mapping[int, Detections]) -> Measurement:
+def evaluate(
+    dataset: Dataset, contract: ModelContract, detections: Mapping[int, Detections], gate: str = "accuracy.mAP"
+) -> Measurement:
     """mAP (IoU 0.50:0.95) over the whole dataset, with all twelve numbers and AP per class in `details`.
 
     `detections` holds every picture id of the dataset exactly once, empty pictures included, boxes in picture pixels;
@@ -62,6 +64,7 @@ def evaluate(dataset: Dataset, contract: ModelContract, detections: Mapping[int,
             "annotations_sha256": truth.annotations_sha256,
             "category_ids": {name: truth.category_ids[name] for name in contract.classes},
         },
+        gate=gate,
     )
 
 

@@ -35,8 +35,15 @@ FIGURES = {
     ONNX_OPERATORS: "operators",
 }
 """Every figure and its unit."""
-COMPARED = (OM_SIZE, BYTES, OM_OPERATORS, CASTS, TRANSDATA, AI_CPU)
-"""What an OM has to pay for. The other figures explain these."""
+COMPARED = {
+    OM_SIZE: "cost.om_size",
+    BYTES: "cost.bytes_per_picture",
+    OM_OPERATORS: "cost.om_operators",
+    CASTS: "cost.casts",
+    TRANSDATA: "cost.transdata",
+    AI_CPU: "cost.ai_cpu",
+}
+"""What an OM has to pay for, with the gate of each. The other figures explain these."""
 RECIPE = {
     "cann": ("cann", "cann_version"),
     "onnx": ("onnx", "onnx_sha256"),
@@ -71,7 +78,9 @@ class Cost:
     def recorded(self) -> Measurement:
         """The OM's size with all figures in its details, for a gate that has no champion to compare with."""
         size = self.figures[OM_SIZE]
-        return Measurement(size.name, size.value, size.unit, size.n, size.where, {"cost": self.as_dict()})
+        return Measurement(
+            size.name, size.value, size.unit, size.n, size.where, {"cost": self.as_dict()}, gate="cost.recorded"
+        )
 
 
 def om_cost(
@@ -132,7 +141,7 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
     recipe = recipe_differences(challenger.recipe, champion.recipe)
     made = f"; made differently: {'; '.join(recipe)}" if recipe else "; the recipe is the same"
     found = []
-    for name in COMPARED:
+    for name, gate in COMPARED.items():
         if name not in champion.figures:
             continue
         then, now = champion.figures[name], challenger.figures.get(name)
@@ -140,7 +149,7 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
         if now is None:
             reason = challenger.absent.get(name, "nobody counted")
             where = f"the champion has {then.value:,.0f}; here unknown: {reason}{made}"
-            found.append(Measurement(title, math.nan, unit, 0, where))
+            found.append(Measurement(title, math.nan, unit, 0, where, gate=gate))
             continue
         change = now.value - then.value
         details: dict[str, Any] = {"challenger": now.value, "champion": then.value, "recipe": recipe}
@@ -154,7 +163,7 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
             details["fewer fusions"] = lost
             where += f"; fewer fusions: {_listed(lost)}"
         value = 100 * change / then.value if unit == "%" else change
-        found.append(Measurement(title, value, unit, now.n, where + made, details))
+        found.append(Measurement(title, value, unit, now.n, where + made, details, gate=gate))
     return tuple(found)
 
 

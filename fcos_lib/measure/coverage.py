@@ -42,6 +42,7 @@ def coverage(pictures: Sequence[Picture], detections: Mapping[int, Detections]) 
         len(names),
         where,
         {**{what: len(found) for what, found in problems.items()}, "empty": empty},
+        gate="accuracy.not_counted_once",
     )
 
 
@@ -67,4 +68,5 @@ def unlike(reference: Mapping[int, Detections], found: Mapping[int, Detections])
         "pictures",
         len(reference),
         where + "; ..." * (len(strange) > 3),
+        gate="accuracy.unlike_reference",
     )

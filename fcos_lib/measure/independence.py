@@ -11,4 +11,5 @@ def identical(pairs: Pairs) -> Measurement:
     one, other = pairs.reference, pairs.candidate
     same = (one.boxes == other.boxes).all(axis=1) & (one.scores == other.scores)
     where = f"{int(same.sum())} of {len(pairs)} pairs are the same in all five numbers"
-    return Measurement("identical detections", float(same.mean()) if len(pairs) else 0.0, "share", len(pairs), where)
+    share = float(same.mean()) if len(pairs) else 0.0
+    return Measurement("identical detections", share, "share", len(pairs), where, gate="consistency.identical")

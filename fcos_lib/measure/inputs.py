@@ -47,8 +47,11 @@ def network_inputs(
             "pictures",
             len(errors),
             "; ".join(wrong[:3]) + "; ..." * (len(wrong) > 3),
+            gate="inputs.wrong",
         ),
-        Measurement("largest error of a box's way back", errors.get(worst, 0.0), "px", len(errors), worst),
+        Measurement(
+            "inverse letterbox error", errors.get(worst, 0.0), "px", len(errors), worst, gate="inputs.way_back"
+        ),
     )
 
 

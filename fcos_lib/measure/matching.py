@@ -136,11 +136,16 @@ def _ordered(detections: Detections, indices: NDArray[np.int64]) -> tuple[NDArra
 
 
 def compare(
-    reference: Sequence[Detections], candidate: Sequence[Detections], names: Sequence[str], what: str = ""
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    names: Sequence[str],
+    what: str = "",
+    gates: tuple[str, str, str] = ("", "", ""),
 ) -> tuple[Measurement, Measurement, Measurement]:
     """Unmatched share, worst score difference and worst box difference over pictures in the same order.
 
-    `names` say which picture is which, `what` is added to the measurements' names. Unmatched counts detections with a score of at least `CLEAR_SCORE` on either
+    `names` say which picture is which, `what` is added to the measurements' names, and `gates` are
+    those that they are for. Unmatched counts detections with a score of at least `CLEAR_SCORE` on either
     side that have no partner, as a share of all such detections; box differences are network pixels per coordinate.
     """
     if not (len(reference) == len(candidate) == len(names)):
@@ -174,9 +179,11 @@ def compare(
     share = lost / clear if clear else 0.0
     counts = {"pictures": len(names), "pairs": pairs, "clear": clear, "unmatched": lost}
     return (
-        Measurement(f"unmatched detections{suffix}", share, "share", clear, first_lost, counts),
-        Measurement(f"largest score difference{suffix}", worst_score, "score", pairs, worst_score_at, counts),
-        Measurement(f"largest box difference{suffix}", worst_box, "px", pairs, worst_box_at, counts),
+        Measurement(f"unmatched detections{suffix}", share, "share", clear, first_lost, counts, gate=gates[0]),
+        Measurement(
+            f"largest score difference{suffix}", worst_score, "score", pairs, worst_score_at, counts, gate=gates[1]
+        ),
+        Measurement(f"largest box difference{suffix}", worst_box, "px", pairs, worst_box_at, counts, gate=gates[2]),
     )
 
 

@@ -30,6 +30,12 @@ WIDENING = 1.06
 """A bootstrap's standard deviation of AP is 3 to 5 % too small over 250 generated pictures (`docs/accuracy.md`)."""
 _Z = 1.959963984540054
 _AT_ONCE = 64
+_CERTAIN = {
+    ("loss", "size"): "paired.loss_size",
+    ("gain", "size"): "paired.gain_size",
+    ("loss", "class"): "paired.loss_class",
+    ("gain", "class"): "paired.gain_class",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +104,8 @@ class PairedDifference:
     def _named(self, names: Mapping[str, str]) -> dict[str, Interval]:
         return {own: self.numbers[name] for own, name in names.items() if name in self.numbers}
 
-    def measurement(self) -> Measurement:
-        """The difference in mAP, with everything else in `details`; n is 0 if no picture has an object."""
+    def measurement(self, gate: str = "paired.loss") -> Measurement:
+        """The difference in mAP for a gate, with everything else in `details`; n is 0 if no picture has an object."""
         worst = min(self.per_class, key=lambda name: self.per_class[name].value, default="")
         where = "no class has an object"
         if worst:
@@ -138,6 +144,7 @@ class PairedDifference:
             where=where,
             details=details,
             interval=(self.low, self.high) if self.numbers else None,
+            gate=gate,
         )
 
     def certain_changes(self) -> tuple[Measurement, ...]:
@@ -147,7 +154,8 @@ class PairedDifference:
         explain, with the intervals widened so that all of them hold at once.
         """
         found = []
-        for what, table in (("by size or IoU", self.per_size | self.per_iou), ("in a class", self.per_class)):
+        parts = (("by size or IoU", self.per_size | self.per_iou, "size"), ("in a class", self.per_class, "class"))
+        for what, table, part in parts:
             for name, direction in (("loss", -1), ("gain", 1)):
                 sizes = {one: interval.certain(direction, len(table)) for one, interval in table.items()}
                 most = max(sizes, key=lambda one: sizes[one], default="")
@@ -155,9 +163,8 @@ class PairedDifference:
                 if most and sizes[most]:
                     one = table[most]
                     where = f"{most}: {one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f}, {one.n} pictures)"
-                found.append(
-                    Measurement(f"certain {name} {what}", sizes.get(most, 0.0), "AP", self.n if most else 0, where)
-                )
+                n, gate = self.n if most else 0, _CERTAIN[name, part]
+                found.append(Measurement(f"certain {name} {what}", sizes.get(most, 0.0), "AP", n, where, gate=gate))
         return tuple(found)
 
 

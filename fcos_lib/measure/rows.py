@@ -39,5 +39,6 @@ def broken_rows(outputs: Outputs, contract: ModelContract) -> Measurement:
         where = f"slot {slot} row {row}: {', '.join(reasons)} (label {outputs.labels[slot, row]}, {outputs.dets[slot, row]})"
     counts = {name: int(mask.sum()) for name, mask in problems.items()}
     return Measurement(
-        "broken rows", float(broken.sum()), "rows", int(broken.size), where, {**counts, "used": int(used.sum())}
-    )
+        "broken rows", float(broken.sum()), "rows", int(broken.size), where, {**counts, "used": int(used.sum())},
+        gate="contract.broken_rows",
+    )  # fmt: skip

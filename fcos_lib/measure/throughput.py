@@ -28,12 +28,12 @@ class TimedSession(Protocol):
 
 def images_per_second(batch: int, compute_ms: Sequence[float]) -> Measurement:
     """ais_bench's throughput: 1000 x batch size / mean compute time (ms) of the runtime, copies and host work excluded."""
-    return _rate("throughput", batch, compute_ms, "the runtime reported no timings")
+    return _rate("throughput", batch, compute_ms, "the runtime reported no timings").for_gate("throughput.rate")
 
 
 def images_per_second_with_copies(batch: int, run_ms: Sequence[float]) -> Measurement:
     """The same from the wall time (ms) of whole calls of `run`: input and outputs copied, results checked."""
-    return _rate("throughput with copies", batch, run_ms, "nothing was run")
+    return _rate("throughput with copies", batch, run_ms, "nothing was run").for_gate("throughput.with_copies")
 
 
 def images_per_second_streamed(session: TimedSession, batches: Iterable[Batch]) -> Measurement:
@@ -48,7 +48,9 @@ def images_per_second_streamed(session: TimedSession, batches: Iterable[Batch]) 
         busy += last - started
         pictures += len(batch.pictures)
     if not pictures:
-        return Measurement("throughput of the stream", 0.0, "images/s", 0, "the stream was empty")
+        return Measurement(
+            "throughput of the stream", 0.0, "images/s", 0, "the stream was empty", gate="throughput.stream"
+        )
     share = busy / (last - first)
     return Measurement(
         "throughput of the stream",
@@ -57,6 +59,7 @@ def images_per_second_streamed(session: TimedSession, batches: Iterable[Batch]) 
         pictures,
         f"device busy {share:.1%} of the time",
         {"busy": share},
+        gate="throughput.stream",
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.roll_call import blocked
 from fcos_lib.measure.coco_metrics import evaluate
 from fcos_lib.measure.coverage import coverage, unlike
 from fcos_lib.measure.paired import paired_difference
@@ -14,40 +14,37 @@ pytestmark = pytest.mark.accuracy
 @pytest.mark.reference
 def test_the_reference_reaches_the_limit(reference_found, references, dataset, contract, judge):
     """onnxruntime on the CPU reaches the mAP that was published or recorded: checkpoint, pictures and evaluation fit."""
-    judge(
-        "accuracy",
-        "reference",
-        (evaluate(dataset, contract, reference_found()), find_limit("accuracy", contract.name, "mAP")),
-        stand_in=False,
-    )
+    measured = evaluate(dataset, contract, reference_found(), gate="accuracy.reference_mAP")
+    judge("reference", measured, stand_in=False)
 
 
 def test_the_candidate_reaches_the_limit(
-    evaluation, dataset, truth, pictures, reference_found, contract, subject, candidate_limit, device, judge, shows, why
+    evaluation, dataset, truth, pictures, reference_found, contract, subject, device, judge, shows, why
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
     found, reference = evaluation.found, reference_found()
-    counted = coverage(pictures, found), find_limit("accuracy", "not_counted_once")
-    counted[0].details["evaluation"] = evaluation.as_dict()
-    if counted[0].value:  # an average over other pictures would be another number
-        judge("accuracy", subject, counted, stand_in=device.stand_in)
+    counted = coverage(pictures, found)
+    counted.details["evaluation"] = evaluation.as_dict()
+    if counted.value:  # an average over other pictures would be another number
+        judge(subject, counted, stand_in=device.stand_in)
     shared = {number: found[number] for number in reference}
     paired = paired_difference(truth, contract, reference, shared, pictures=shared)
-    difference, changes = paired.measurement(), paired.certain_changes()
-    names = ("loss_size", "gain_size", "loss_class", "gain_class")
-    absolute = []
-    if len(pictures) == len(dataset.pictures):  # part of the pictures scores higher than all of them
-        absolute = [(evaluate(dataset, contract, found), candidate_limit("accuracy", contract.name, "mAP"))]
+    absolute, absent = [], {}
+    if len(pictures) == len(dataset.pictures):
+        absolute = [evaluate(dataset, contract, found)]
+    else:
+        part = f"{len(pictures)} of {len(dataset.pictures)} pictures score higher than all of them would"
+        absent["accuracy.mAP"] = blocked(part)
     judge(
-        "accuracy",
         subject,
         counted,
-        (unlike(reference, shared), find_limit("accuracy", "unlike_reference")),
+        unlike(reference, shared),
         *absolute,
-        (difference, candidate_limit("paired", contract.name, "loss")),
-        (difference, candidate_limit("paired", contract.name, "gain")),
-        *((one, candidate_limit("paired", contract.name, name)) for one, name in zip(changes, names, strict=True)),
+        paired.measurement("paired.loss"),
+        paired.measurement("paired.gain"),
+        *paired.certain_changes(),
         stand_in=device.stand_in,
+        absent=absent,
         evidence=shows.evaluation(shared, paired),
         why=lambda: why(subject, paired.value),
     )

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.matching import compare
 from fcos_lib.stream.letterbox import blank
 
+SLOTS = ("between_slots.unmatched", "between_slots.score", "between_slots.box")
+BATCH_SIZES = ("between_batch_sizes.unmatched", "between_batch_sizes.score", "between_batch_sizes.box")
 pytestmark = pytest.mark.consistency
 
 
@@ -19,15 +20,8 @@ def test_every_slot_finds_the_same(candidate, contract, candidate_sample, busies
     alone = candidate.run(padded).detections(0)
     found = [everywhere.detections(slot) for slot in range(batch_size)]
     names = [f"slot {slot}" for slot in range(batch_size)]
-    unmatched, score, box = compare([alone] * batch_size, found, names, "between slots")
-    judge(
-        "consistency",
-        subject,
-        (unmatched, find_limit("batch_truth", "unmatched")),
-        (score, find_limit("batch_truth", "score")),
-        (box, find_limit("batch_truth", "box")),
-        stand_in=device.stand_in,
-    )
+    measured = compare([alone] * batch_size, found, names, "between slots", SLOTS)
+    judge(subject, *measured, stand_in=device.stand_in)
 
 
 def test_every_batch_size_finds_the_same(
@@ -40,12 +34,5 @@ def test_every_batch_size_finds_the_same(
     outputs = candidate.run(tensor)
     found = [outputs.detections(slot) for slot in range(count)]
     names = [candidate_sample.pictures[slot].path.name for slot in busiest[:count]]
-    unmatched, score, box = compare(smallest_batch_detections[:count], found, names, "between batch sizes")
-    judge(
-        "consistency",
-        subject,
-        (unmatched, find_limit("batch_truth", "unmatched")),
-        (score, find_limit("batch_truth", "score")),
-        (box, find_limit("batch_truth", "box")),
-        stand_in=device.stand_in,
-    )
+    measured = compare(smallest_batch_detections[:count], found, names, "between batch sizes", BATCH_SIZES)
+    judge(subject, *measured, stand_in=device.stand_in)

@@ -17,7 +17,6 @@ def test_the_network_and_its_nms_match_the_reference(
     candidate_sample,
     contract,
     subject_before_nms,
-    candidate_limit,
     device,
     judge,
     shows,
@@ -30,14 +29,12 @@ def test_the_network_and_its_nms_match_the_reference(
     names = [picture.path.name for picture in candidate_sample.pictures]
     boxes, scores = (np.concatenate([run[part] for run in runs])[: len(names)] for part in (1, 2))
 
-    def verdict(*measured, **files):
-        judge("consistency", subject_before_nms, *measured, stand_in=device.stand_in, **files)
-
     dets = np.concatenate([outputs.dets for outputs, _, _ in runs])[: len(names)]
-    finite = candidate_limit("candidates", contract.name, "non_finite")
-    verdict(
-        (non_finite("candidates", {"boxes": boxes, "scores": scores}, names), finite),
-        (non_finite("detections", {"dets": dets}, names), finite),
+    judge(
+        subject_before_nms,
+        non_finite("candidates", {"boxes": boxes, "scores": scores}, names, "candidates.non_finite"),
+        non_finite("detections", {"dets": dets}, names, "candidates.non_finite_detections"),
+        stand_in=device.stand_in,
     )
     found = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(om.batch)][: len(names)]
     reference = reference_sample.boxes, reference_sample.scores
@@ -51,16 +48,12 @@ def test_the_network_and_its_nms_match_the_reference(
         lambda place: (reference[0][place], reference[1][place]),
     )
     post_processing = explain(replayed, found, names, contract, lambda place: (boxes[place], scores[place]))
-    unexplained, explained = (
-        candidate_limit("consistency", contract.name, name) for name in ("unexplained", "explained")
-    )
-    verdict(
-        *(
-            (one, candidate_limit("candidates", contract.name, one.name.replace(" of ", "_").replace(" ", "_")))
-            for one in measurements(levels)
-        ),
-        *zip(network.measurements("by the network"), (unexplained, explained), strict=True),
-        *zip(post_processing.measurements("by NMS"), (unexplained, explained), strict=True),
+    judge(
+        subject_before_nms,
+        *measurements(levels),
+        *network.measurements("by the network", ("network.unexplained", "network.explained")),
+        *post_processing.measurements("by NMS", ("nms.unexplained", "nms.explained")),
+        stand_in=device.stand_in,
         files={"by-network.txt": network.listing(), "by-nms.txt": post_processing.listing()},
         evidence=shows.candidates(levels),
     )

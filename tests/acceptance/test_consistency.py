@@ -11,7 +11,7 @@ pytestmark = pytest.mark.consistency
 
 
 def test_detections_match_the_reference(
-    candidate, reference_sample, candidate_sample, contract, batch_size, subject, candidate_limit, device, judge, shows
+    candidate, reference_sample, candidate_sample, contract, batch_size, subject, device, judge, shows
 ):
     """No difference without a cause that rounding explains, few with one, and no common shift of sizes, places or scores."""
     found = []
@@ -24,17 +24,13 @@ def test_detections_match_the_reference(
     comparison = explain(
         reference_sample.detections, found, names, contract, lambda place: (boxes[place], scores[place])
     )
-    unexplained, explained = comparison.measurements()
     levels = levels_of(comparison.pairs, boxes, scores, contract)
     biases = bias(comparison.pairs, contract, levels=levels)
-    limits = ("size", "centre_x", "centre_y", "score")
     judge(
-        "consistency",
         subject,
-        (unexplained, candidate_limit("consistency", contract.name, "unexplained")),
-        (explained, candidate_limit("consistency", contract.name, "explained")),
-        (identical(comparison.pairs), candidate_limit("consistency", contract.name, "identical")),
-        *((one, candidate_limit("bias", contract.name, name)) for one, name in zip(biases, limits, strict=True)),
+        *comparison.measurements(),
+        identical(comparison.pairs),
+        *biases,
         stand_in=device.stand_in,
         files={"differences.txt": comparison.listing()},
         evidence=shows.sample(found, comparison, biases),

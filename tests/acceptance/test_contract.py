@@ -2,7 +2,6 @@
 
 import pytest
 
-from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.rows import broken_rows
 from fcos_lib.stream.letterbox import blank
 
@@ -15,20 +14,10 @@ def test_every_row_is_a_detection_or_padding(candidate, contract, candidate_samp
     used = min(batch_size - 1, len(candidate_sample.tensor)) or 1  # from batch 4 on, at least one slot stays blank
     tensor[:used] = candidate_sample.tensor[:used]
     outputs = candidate.run(tensor)
-    judge(
-        "contract",
-        subject,
-        (broken_rows(outputs, contract), find_limit("contract", "broken_rows")),
-        stand_in=device.stand_in,
-    )
+    judge(subject, broken_rows(outputs, contract), stand_in=device.stand_in)
 
 
 def test_the_reference_keeps_the_same_promise(reference, contract, sample, judge):
     """onnxruntime's rows obey the same rules, or a comparison with them would mean nothing."""
     outputs = reference.run(sample.tensor[:8])
-    judge(
-        "contract",
-        "reference",
-        (broken_rows(outputs, contract), find_limit("contract", "broken_rows")),
-        stand_in=False,
-    )
+    judge("reference", broken_rows(outputs, contract).for_gate("contract.broken_reference_rows"), stand_in=False)

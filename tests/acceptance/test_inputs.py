@@ -2,7 +2,6 @@
 
 import pytest
 
-from fcos_lib.judge.limits import find_limit
 from fcos_lib.measure.inputs import network_inputs
 from fcos_lib.stream.feed import Feed
 
@@ -15,11 +14,5 @@ def test_the_network_gets_what_the_recipe_gives_it(sample_pictures, contract, la
     """The sample through the feed of every evaluation, against plain arithmetic: reference and candidate share the former."""
     groups = [sample_pictures[start : start + SIZE] for start in range(0, len(sample_pictures), SIZE)]
     with Feed(groups, contract, SIZE, layout) as feed:
-        wrong, way_back = network_inputs(feed, contract, layout)
-    judge(
-        "contract",
-        "inputs",
-        (wrong, find_limit("inputs", "wrong")),
-        (way_back, find_limit("inputs", "way_back")),
-        stand_in=False,
-    )
+        measured = network_inputs(feed, contract, layout)
+    judge("inputs", *measured, stand_in=False)

@@ -7,7 +7,8 @@ import pytest
 
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.judge.champion import champion_bounds, enough, judge_champion
-from fcos_lib.judge.limits import all_limits, find_limit
+from fcos_lib.judge.limits import all_limits
+from fcos_lib.judge.roll_call import blocked, does_not_apply
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.causes import explain
 from fcos_lib.measure.paired_rate import take_turns
@@ -21,6 +22,7 @@ from fcos_lib.stream.feed import Feed
 
 pytestmark = [pytest.mark.throughput, pytest.mark.usefixtures("alone")]
 
+HISTORY = ("history.pure", "history.end_to_end", "history.stream")
 ROUNDS, STAND_IN_ROUNDS = 20, 3  # the recipe's --loop; the emulator's speed is nobody's promise
 
 
@@ -36,8 +38,7 @@ def test_throughput_is_as_published(
     subject,
     device,
     device_facts,
-    published_limits,
-    candidate_limit,
+    nothing_published,
     throughput_run,
     rate_of,
     judge,
@@ -73,24 +74,25 @@ def test_throughput_is_as_published(
     with Feed((groups[turn % len(groups)] for turn in range(rounds)), contract, batch_size, candidate.layout) as feed:
         streamed = images_per_second_streamed(candidate, feed)
     slots = timed_batches[(rounds - 1) % len(timed_batches)][1]
-    unexplained, explained = explain(
+    while_timed = explain(
         [reference_sample.detections[slot] for slot in slots],
         [outputs.detections(slot) for slot in range(batch_size)],
         [candidate_sample.pictures[slot].path.name for slot in slots],
         contract,
         lambda place: (reference_sample.boxes[slots[place]], reference_sample.scores[slots[place]]),
-    ).measurements("while timed")
+    ).measurements("while timed", ("throughput.unexplained", "throughput.explained"))
     names = (("pure", pure), ("end to end", copies), ("stream", streamed))
     throughput_run.add(benchmark, *(rate_of(timed, measured) for timed, measured in names))
+    published = ("published.slower", "published.faster")
+    held = () if nothing_published else tuple(pure.for_gate(key) for key in published)
     judge(
-        "throughput",
         subject,
-        *((pure, limit) for limit in published_limits or [None]),
-        (copies, None),
-        (streamed, None),
-        (unexplained, candidate_limit("consistency", contract.name, "unexplained")),
-        (explained, None),
+        *(held or (pure,)),
+        copies,
+        streamed,
+        *while_timed,
         stand_in=device.stand_in,
+        absent=dict.fromkeys(published, does_not_apply(nothing_published)),
     )
 
 
@@ -117,15 +119,18 @@ def test_throughput_has_not_fallen(
             runners = [timed_runner(session, inputs) for session in (old, candidate, twin)]
             rounds = take_turns(*runners, enough(bounds), facts=device_facts)
         duel = throughput_run.against_champion[batch_size] = judge_champion(rounds, bounds).measurement()
-        measured, accepted = [(duel, bounds.slower)], 1
+        measured, accepted = [duel], 1
+        absent = dict.fromkeys(HISTORY, does_not_apply("a champion was accepted, and judges"))
     else:
         mine = [one for one in throughput_run.compare(False) if one.series.batch_size == batch_size and one.new]
         measured = [one.judged() for one in mine]
+        absent = {"champion.slower": does_not_apply("no champion was accepted")}
         accepted = sum(one.old is not None for one in mine)
         if not accepted:
             why = mine[0].reason if mine else "this run has timed nothing at this batch size"
-            measured = [(Measurement("accepted throughput", 0.0, "rates", len(mine), why), None)]
-    judge("throughput", subject, *measured, *baseline_needed(accepted), stand_in=held_device.stand_in)
+            measured = [Measurement("accepted throughput", 0.0, "rates", len(mine), why, gate="history.accepted")]
+            absent |= dict.fromkeys(HISTORY, blocked("no run was accepted: python -m fcos_lib history accept RUN"))
+    judge(subject, *measured, *baseline_needed(accepted), stand_in=held_device.stand_in, absent=absent)
 
 
 @pytest.mark.at_the_end
@@ -134,12 +139,5 @@ def test_every_accepted_series_was_measured(throughput_run, device, judge):
     compared = throughput_run.compare(False)
     lost = [one for one in compared if one.new is None]
     where = "; ".join(f"{one.series.label}: {one.reason}" for one in lost)
-    judge(
-        "throughput",
-        "all",
-        (
-            Measurement("lost series", float(len(lost)), "series", len(compared), where),
-            find_limit("throughput", "lost"),
-        ),
-        stand_in=device.stand_in,
-    )
+    measured = Measurement("lost series", float(len(lost)), "series", len(compared), where, gate="throughput.lost")
+    judge("all", measured, stand_in=device.stand_in)

@@ -1,12 +1,13 @@
 """A stored run can be judged again under other limits, and every limit shows where it comes from."""
 
 import json
+import re
 
 import pytest
 
 from fcos_lib.cli import LIMITS, main
 from fcos_lib.evidence.results import write_results
-from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.limits import FILE, find_limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
 
@@ -43,11 +44,21 @@ def test_other_limits_give_another_verdict_without_inference(results, stricter, 
     assert "1 verdicts differ" in out
 
 
-def test_a_limit_that_is_gone_is_no_verdict(results, tmp_path):
-    """Exit 7: nobody says what would be enough."""
+def test_limits_with_a_hole_judge_nothing(results, tmp_path, capsys):
+    """Exit 3 and the first limit that is missing: nobody says what would be enough."""
     empty = tmp_path / "none.toml"
     empty.write_text("", encoding="utf-8")
-    assert main(["judge", str(results), "--limits", str(empty)]) == 7
+    assert main(["judge", str(results), "--limits", str(empty)]) == 3
+    assert "none.toml lacks [accuracy.not_counted_once]" in capsys.readouterr().err
+
+
+def test_a_limit_that_is_gone_is_no_verdict(results, tmp_path, capsys):
+    """Exit 7: a whole contract's limits may be absent, and its gates say which they lack."""
+    kept = re.sub(r"\[\w+\.coco_r50\.[^\[]*", "", FILE.read_text(encoding="utf-8"))
+    path = tmp_path / "shapes.toml"
+    path.write_text(kept, encoding="utf-8")
+    assert main(["judge", str(results), "--limits", str(path)]) == 7
+    assert "NO VERDICT" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
         "contract[batch2] broken rows": "STAND-IN",
         "contract[reference] broken rows": "PASS",
         "contract[inputs] wrong network inputs": "PASS",
-        "contract[inputs] largest error of a box's way back": "PASS",
+        "contract[inputs] inverse letterbox error": "PASS",
     }
     assert document["environment"]["device"]["stand_in"] is True
     second = run(*arguments)

@@ -156,7 +156,7 @@ CASES = (
                words="without results"),
     _evaluated("truth_told", "the annotations themselves are taken for results", _truth_told, "accuracy: certain gain by size or IoU",
                "accuracy: certain gain in a class"),
-    Case("reference_missing", "the reference was not asked about one picture", ("contract: pictures without a reference",), "",
+    Case("reference_missing", "the reference was not asked about one picture", ("accuracy: pictures without a reference",), "",
          (Injection("fcos_lib.stream.references:References.detections", "result", _first_missing),), marks="golden"),
     _evaluated("pictures_exchanged", "the results of two of 240 pictures are exchanged", _two_exchanged, UNLIKE),
     Case("places_exchanged", "in one batch two pictures are in each other's slots", (UNLIKE,), "",

@@ -17,7 +17,7 @@ from tests.gateproof.case import PART, REFUSED, Case, Injection
 
 LETTERBOX, GEOMETRY = "fcos_lib.stream.letterbox:letterbox", "fcos_lib.stream.letterbox:geometry"
 TO_PICTURE = "fcos_lib.stream.letterbox:to_picture"
-INPUTS, PLACES = "contract: wrong network inputs", "contract: largest error of a box's way back"
+INPUTS, PLACES = "contract: wrong network inputs", "contract: inverse letterbox error"
 MAP = "accuracy: mAP"
 BOTH_SIDES = ("references",)
 ABSOLUTE = "contract or accuracy"

@@ -36,6 +36,8 @@ def document():
         "artifacts": [{"kind": "om", "key": "k", "built": True, "files": {"model.om": "0" * 64}, "provenance": {"batch": 8}}],
         "verdicts": [verdict],
         "unjudged": [{"test": "tests/a.py::c", "phase": "setup", "outcome": "INFRA", "message": "no disk"}],
+        "gates": [{"key": "accuracy.mAP", "promise": "accuracy", "name": "mAP", "subject": "batch8", "state": "judged",
+                   "why": "", "recorded": False}],
         "evidence": [{"kind": "scatter", "subject": "batch8", "data": {"points": [[0.5, 0.4]], "total": 1}}],
     }  # fmt: skip
     return json.loads(json.dumps(found))

@@ -42,7 +42,9 @@ def outcomes(compared):
 
 def status(compared):
     """What the shell would see."""
-    return exit_status(0, [each.outcome for each in compared], not_run=0, other_failures=0, npu_required=False)
+    return exit_status(
+        0, [each.outcome for each in compared], not_run=0, unanswered=0, other_failures=0, npu_required=False
+    )
 
 
 def test_the_same_speed_passes_and_a_slower_one_fails():

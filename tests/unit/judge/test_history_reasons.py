@@ -56,6 +56,7 @@ def test_the_gate_comes_to_the_word_of_the_comparison(outcome, new, stand_in):
         samples,
         "the reason",
         {"images_per_second": new},
+        gate="history.pure",
     )
     assert limit == Limit(
         "rate_against_history", pytest.approx(-5.0), True, "%", "the accepted runs and their spread", derived=True

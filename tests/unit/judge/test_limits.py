@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import FILE, Limit, all_limits, find_limit
 
 TWO = """
@@ -46,9 +47,9 @@ def test_a_misspelled_direction_is_refused(tmp_path):
     """`atleast` must not become `at most`; the error names file, limit and what to write."""
     path = tmp_path / "limits.toml"
     path.write_text('[a.b]\nbound = 1\ndirection = "atleast"\nunit = "x"\nsource = "y"\n')
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(UsageError) as error:
         all_limits(path)
-    assert str(error.value) == f"{path}: a.b has the direction 'atleast'; use 'at least' or 'at most'"
+    assert "a.b has the direction 'atleast'; use 'at least' or 'at most'" in error.value.found
 
 
 def test_a_limit_is_found_by_its_parts():

@@ -27,6 +27,11 @@ PASS, FAIL, NONE, STAND_IN, INFRA = (
         ([FAIL, INFRA, NONE], 1, {}, 1),
         ([], 0, {}, 7),
         ([PASS], 0, {"not_run": 1}, 7),
+        ([PASS], 0, {"unanswered": 1}, 7),
+        ([PASS, FAIL], 1, {"unanswered": 1}, 1),
+        ([PASS, INFRA], 1, {"unanswered": 1}, 8),
+        ([], 5, {"unanswered": 1}, 7),
+        ([], 4, {"unanswered": 1}, 4),
         ([PASS], 1, {"other_failures": 1}, 1),
         ([INFRA], 1, {"other_failures": 1}, 1),
         ([PASS], 2, {}, 2),
@@ -35,7 +40,7 @@ PASS, FAIL, NONE, STAND_IN, INFRA = (
 )
 def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
     """FAIL before INFRA before NO VERDICT, and nothing measured is never 0."""
-    given = {"not_run": 0, "other_failures": 0, "npu_required": False} | more
+    given = {"not_run": 0, "unanswered": 0, "other_failures": 0, "npu_required": False} | more
     assert exit_status(pytest_status, outcomes, **given) == expected
 
 

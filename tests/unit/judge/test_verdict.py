@@ -102,7 +102,7 @@ def test_the_sentence_has_the_word_the_number_and_the_bound(value, limit, stand_
 
 def test_a_verdict_is_json_with_its_gate_and_its_word():
     """As a script reads it in results.json: no interval where there is none, and the limit as it was."""
-    data = decide("accuracy", "batch8", measured(0.3551), AT_LEAST, stand_in=True).as_dict()
+    data = decide("accuracy", "batch8", measured(0.3551).for_gate("accuracy.mAP"), AT_LEAST, stand_in=True).as_dict()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data == {
         "promise": "accuracy",
@@ -117,6 +117,8 @@ def test_a_verdict_is_json_with_its_gate_and_its_word():
         },
         "stand_in": True,
         "gate": "accuracy[batch8] mAP",
+        "key": "accuracy.mAP",
+        "lacks": "",
     }  # fmt: skip
 
 

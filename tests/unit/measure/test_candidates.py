@@ -226,9 +226,9 @@ def test_non_finite_candidates_are_counted_and_placed():
     """NaN and infinity of both outputs; the first one is named."""
     boxes, scores = np.zeros((2, 5, 4), np.float32), np.zeros((2, 5, 3), np.float32)
     tensors = {"boxes": boxes, "scores": scores}
-    clean = non_finite("candidates", tensors, ["a.jpg", "b.jpg"])
+    clean = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
     assert (clean.name, clean.value, clean.n) == ("non-finite candidates", 0, 70)
     scores[1, 2, 1], boxes[1, 4, 0] = np.nan, np.inf
-    found = non_finite("candidates", tensors, ["a.jpg", "b.jpg"])
+    found = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
     assert found.value == 2
     assert found.where == "boxes row 4 column 0 of b.jpg: inf"
