@@ -52,7 +52,7 @@ def verify(args: Namespace) -> int:
     run = document["run"]
     required = {*run.get("require", ()), *parse_promises(args.require)}
     verdicts = [stored_verdict(entry) for entry in document["verdicts"]]
-    entries = [stored_entry(entry) for entry in document["gates"]]
+    entries = [stored_entry(entry) for entry in document.get("gates", ())]
     open_gates = unanswered(entries, required)
     status = _status(document, verdicts, required, npu_required=args.npu == "required")
     reasons = list(_besides(document))
@@ -88,7 +88,7 @@ def _status(
     run = document["run"]
     unjudged = [Outcome(entry["outcome"]) for entry in document["unjudged"]]
     pairs = zip((entry.get("test") for entry in document["verdicts"]), verdicts, strict=True)
-    entries = [stored_entry(entry) for entry in document["gates"]]
+    entries = [stored_entry(entry) for entry in document.get("gates", ())]
     return exit_status(
         int(run.get("pytest_status", _pytest_status(document))),
         [*counted(pairs), *unjudged],

@@ -15,6 +15,7 @@ from typing import Any
 
 from fcos_lib.evidence.reading import again, has_stand_in, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_rows
+from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph
 from fcos_lib.untrusted import printable
 
@@ -65,7 +66,9 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     if stand_in:
         yield "> [!CAUTION]\n> **STAND-IN: measured on the emulator; says nothing about hardware.**\n\n"
     if not_run := run.get("gates_not_run"):
-        yield f"> [!WARNING]\n> **NO VERDICT: {not_run} selected gates did not run.**\n\n"
+        yield f"> [!WARNING]\n> **NO VERDICT: {not_run} selected tests did not run.**\n\n"
+    if unanswered := run.get("unanswered"):
+        yield f"> [!WARNING]\n> **NO VERDICT: {unanswered} gates are missing, or were required and did not judge.**\n\n"
     if rows := verdict_rows(entries):
         yield _table(("gate", "on", "limit", "measured", "verdict"), rows)
     red = [(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True) if not verdict.green]
@@ -80,6 +83,8 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     for record in document["evidence"]:
         if record["kind"] == "ladder" and isinstance(sentence := record["data"].get("sentence"), str):
             yield f"**{escaped(record['subject'])}**: {escaped(sentence)}\n\n"
+    if roll := in_words(document.get("gates", ())):
+        yield _folded("Gates that did not judge", "".join(f"- {escaped(line)}\n" for line in roll) + "\n")
     if worst := list(_worst(verdicts)):
         yield _folded("Worst numbers", _table(("gate", "worst", "limit", "on", "where"), worst))
     yield _folded("Provenance", _code("\n".join(_provenance(document))))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.judge.gates import PROMISES
+from fcos_lib.judge.gate import PROMISES
 from fcos_lib.judge.verdict import close_pair
 
 SCHEMA_VERSION = 2

@@ -7,99 +7,10 @@ checked against this catalogue before a run (`judge.limits`), and a run is held 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 
 from fcos_lib.errors import FcosError
-
-PROMISES = ("contract", "cost", "consistency", "accuracy", "throughput")
-AT_LEAST, AT_MOST = "at least", "at most"
-
-
-class On(str, Enum):
-    """The subject of a gate."""
-
-    INPUTS = "inputs"
-    """What the network is given, whichever side it is."""
-    REFERENCE = "reference"
-    EACH_BATCH = "each batch size"
-    SMALLEST_BATCH = "smallest batch size"
-    RUN = "all"
-    """The run as a whole."""
-
-
-class Data(str, Enum):
-    """What a gate is measured on."""
-
-    SAMPLE = "up to 64 pictures, spread over those under test"
-    PAIRED = "the pictures that both sides see"
-    TESTED = "all pictures under test"
-    WHOLE = "the whole data set"
-    ONE = "one picture"
-    TIMED = "timed rounds on the sample"
-    FILES = "the OM and atc's reports"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a run's limits depend on besides the gate."""
-
-    contract: str
-    chip: str = ""
-    batch: int = 0
-    aipp: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One number and how it is held to account."""
-
-    key: str
-    """Its name in measurements, `results.json` and JUnit files."""
-    promise: str
-    """One of `PROMISES`."""
-    name: str
-    """What people read; a measurement may say more behind it."""
-    unit: str
-    direction: str
-    """`AT_LEAST`, `AT_MOST`, or empty for a number that is only recorded."""
-    on: On
-    data: Data
-    test: str
-    """The acceptance test that judges it: `test_file.py::test_name`."""
-    limit: str = ""
-    """Its limit's name in limits.toml, with `{contract}`, `{chip}` and `{batch}` where it depends on them. Empty for a number
-    that is only recorded, and for one whose bound follows from the run's own baseline or options."""
-    aipp_limit: str = ""
-    """The same with --aipp, where the differently rounded input needs another bound; empty: `limit`."""
-    unless: str = ""
-    """When it does not apply, in words; empty: it always does. A run that says so is not missing this gate."""
-    hardware_only: bool = False
-    """True if nothing that ran on the emulator is judged by it."""
-
-    @property
-    def recorded(self) -> bool:
-        """True if no limit is meant to judge it."""
-        return not self.direction
-
-    @property
-    def derived(self) -> bool:
-        """True if its bound follows from the run's own baseline or options."""
-        return bool(self.direction) and not self.limit
-
-    def limit_name(self, scope: Scope) -> str:
-        """The name of its limit in limits.toml for this scope; empty if it has none there."""
-        template = self.aipp_limit if scope.aipp and self.aipp_limit else self.limit
-        return template.format(contract=scope.contract, chip=scope.chip, batch=f"batch{scope.batch}")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A threshold of limits.toml that a judge uses beside its gate's own limit."""
-
-    name: str
-    unit: str
-    direction: str
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, On, Setting
 
 
 def _family(base: Gate, *rows: tuple[str, str, str, str]) -> tuple[Gate, ...]:
@@ -153,136 +64,142 @@ _COST = Gate(
     "test_cost.py::test_the_om_costs_no_more_than_the_champion", "cost.{name}",
 )  # fmt: skip
 
-GATES: Mapping[str, Gate] = {
-    gate.key: gate
-    for gate in (
-        _CONTRACT,
-        replace(
-            _CONTRACT, key="contract.broken_reference_rows", on=On.REFERENCE,
-            test="test_contract.py::test_the_reference_keeps_the_same_promise",
-        ),
-        Gate(
-            "contract.without_reference", "accuracy", "pictures without a reference", "pictures", AT_MOST, On.REFERENCE,
-            Data.PAIRED, "test_golden.py::test_the_reference_has_seen_the_pictures", "contract.without_reference",
-        ),
-        *_family(
-            _INPUTS,
-            ("inputs.wrong", "wrong network inputs", "pictures", AT_MOST),
-            ("inputs.way_back", "inverse letterbox error", "px", AT_MOST),
-        ),
-        *_family(
-            _DETECTIONS,
-            ("consistency.unexplained", "unexplained differences", "detections", AT_MOST),
-            ("consistency.explained", "explained differences", "share", AT_MOST),
-            ("consistency.identical", "identical detections", "share", AT_MOST),
-        ),
-        *_family(
-            replace(_DETECTIONS, limit="bias.{contract}.{name}"),
-            ("bias.size", "size bias", "log ratio", AT_MOST),
-            ("bias.centre_x", "centre x bias", "px", AT_MOST),
-            ("bias.centre_y", "centre y bias", "px", AT_MOST),
-            ("bias.score", "score bias", "score", AT_MOST),
-        ),
-        *_family(
-            _SLOTS,
-            ("between_slots.unmatched", "unmatched detections between slots", "share", AT_MOST),
-            ("between_slots.score", "largest score difference between slots", "score", AT_MOST),
-            ("between_slots.box", "largest box difference between slots", "px", AT_MOST),
-        ),
-        *_family(
-            _SIZES,
-            ("between_batch_sizes.unmatched", "unmatched detections between batch sizes", "share", AT_MOST),
-            ("between_batch_sizes.score", "largest score difference between batch sizes", "score", AT_MOST),
-            ("between_batch_sizes.box", "largest box difference between batch sizes", "px", AT_MOST),
-        ),
-        *_family(
-            _PROPOSALS,
-            ("candidates.non_finite", "non-finite candidates", "values", AT_MOST),
-            ("candidates.cosine_boxes", "cosine of boxes", "cosine", AT_LEAST),
-            ("candidates.relative_distance_boxes", "relative distance of boxes", "share", AT_MOST),
-            ("candidates.largest_difference_boxes", "largest difference of boxes", "px", AT_MOST),
-            ("candidates.cosine_scores", "cosine of scores", "cosine", AT_LEAST),
-            ("candidates.relative_distance_scores", "relative distance of scores", "share", AT_MOST),
-            ("candidates.largest_difference_scores", "largest difference of scores", "score", AT_MOST),
-        ),
-        replace(
-            _PROPOSALS, key="candidates.non_finite_detections", name="non-finite detections", unit="values",
-            direction=AT_MOST, limit="candidates.{contract}.non_finite",
-        ),
-        *_family(
-            replace(_PROPOSALS, limit="consistency.{contract}.{name}"),
-            ("network.unexplained", "unexplained differences by the network", "detections", AT_MOST),
-            ("network.explained", "explained differences by the network", "share", AT_MOST),
-            ("nms.unexplained", "unexplained differences by NMS", "detections", AT_MOST),
-            ("nms.explained", "explained differences by NMS", "share", AT_MOST),
-        ),
-        Gate(
-            "accuracy.reference_mAP", "accuracy", "mAP", "AP", AT_LEAST, On.REFERENCE, Data.WHOLE,
-            "test_accuracy.py::test_the_reference_reaches_the_limit", "accuracy.{contract}.mAP",
-            unless="part of a data set, or a large one without --reference: the reference's own mAP would be another number",
-        ),
-        replace(
-            _ACCURACY, key="accuracy.mAP", name="mAP", unit="AP", direction=AT_LEAST, data=Data.WHOLE,
-            limit="accuracy.{contract}.mAP", aipp_limit="accuracy_aipp.{contract}.mAP",
-        ),
-        *_family(
-            replace(_ACCURACY, limit="accuracy.{name}"),
-            ("accuracy.not_counted_once", "pictures not counted once", "pictures", AT_MOST),
-            ("accuracy.unlike_reference", "pictures unlike the reference's", "pictures", AT_MOST),
-        ),
-        *_family(
-            _ACCURACY,
-            ("paired.loss", "mAP difference", "AP", AT_LEAST),
-            ("paired.gain", "mAP difference", "AP", AT_MOST),
-            ("paired.loss_size", "certain loss by size or IoU", "AP", AT_MOST),
-            ("paired.gain_size", "certain gain by size or IoU", "AP", AT_MOST),
-            ("paired.loss_class", "certain loss in a class", "AP", AT_MOST),
-            ("paired.gain_class", "certain gain in a class", "AP", AT_MOST),
-        ),
-        _TIMED,
-        replace(_TIMED, key="throughput.with_copies", name="throughput with copies"),
-        replace(_TIMED, key="throughput.stream", name="throughput of the stream"),
-        replace(_TIMED, key="throughput.explained", name="explained differences while timed", unit="share"),
-        replace(
-            _TIMED, key="throughput.unexplained", name="unexplained differences while timed", unit="detections",
-            direction=AT_MOST, limit="consistency.{contract}.unexplained",
-        ),
-        *_family(
-            _PUBLISHED,
-            ("published.slower", "throughput", "images/s", AT_LEAST),
-            ("published.faster", "throughput", "images/s", AT_MOST),
-        ),
-        replace(
-            _FALLEN, key="champion.slower", name="rate against champion", unit="%", direction=AT_LEAST,
-            limit="rate_against_champion.slower", unless="no champion was accepted: accepted runs of the history judge",
-        ),
-        *_family(
-            replace(_FALLEN, unless="a champion was accepted, and judges"),
-            ("history.pure", "pure rate against history", "%", AT_LEAST),
-            ("history.end_to_end", "end to end rate against history", "%", AT_LEAST),
-            ("history.stream", "stream rate against history", "%", AT_LEAST),
-        ),
-        replace(_FALLEN, key="history.accepted", name="accepted throughput", unit="rates"),
-        replace(
-            _FALLEN, key="history.baseline", name="baseline", unit="accepted", direction=AT_LEAST,
-            unless="only with --require-baseline",
-        ),
-        Gate(
-            "throughput.lost", "throughput", "lost series", "series", AT_MOST, On.RUN, Data.TIMED,
-            "test_throughput.py::test_every_accepted_series_was_measured", "throughput.lost",
-        ),
-        *_family(
-            _COST,
-            ("cost.om_size", "OM size against champion", "%", AT_MOST),
-            ("cost.bytes_per_picture", "bytes per picture against champion", "%", AT_MOST),
-            ("cost.om_operators", "OM operators against champion", "operators", AT_MOST),
-            ("cost.casts", "Cast operators against champion", "operators", AT_MOST),
-            ("cost.transdata", "TransData operators against champion", "operators", AT_MOST),
-            ("cost.ai_cpu", "AI CPU operators against champion", "operators", AT_MOST),
-        ),
-        replace(_COST, key="cost.recorded", name="OM size", unit="B", limit=""),
-    )
-}  # fmt: skip
+
+def _catalogue(*gates: Gate) -> Mapping[str, Gate]:
+    """The gates by key; `ValueError` for a key that two of them have."""
+    by_key = {gate.key: gate for gate in gates}
+    if len(by_key) != len(gates):
+        raise ValueError("two gates of the catalogue have the same key")
+    return by_key
+
+
+GATES = _catalogue(
+    _CONTRACT,
+    replace(
+        _CONTRACT, key="contract.broken_reference_rows", on=On.REFERENCE,
+        test="test_contract.py::test_the_reference_keeps_the_same_promise",
+    ),
+    Gate(
+        "contract.without_reference", "accuracy", "pictures without a reference", "pictures", AT_MOST, On.REFERENCE,
+        Data.PAIRED, "test_golden.py::test_the_reference_has_seen_the_pictures", "contract.without_reference",
+    ),
+    *_family(
+        _INPUTS,
+        ("inputs.wrong", "wrong network inputs", "pictures", AT_MOST),
+        ("inputs.way_back", "inverse letterbox error", "px", AT_MOST),
+    ),
+    *_family(
+        _DETECTIONS,
+        ("consistency.unexplained", "unexplained differences", "detections", AT_MOST),
+        ("consistency.explained", "explained differences", "share", AT_MOST),
+        ("consistency.identical", "identical detections", "share", AT_MOST),
+    ),
+    *_family(
+        replace(_DETECTIONS, limit="bias.{contract}.{name}"),
+        ("bias.size", "size bias", "log ratio", AT_MOST),
+        ("bias.centre_x", "centre x bias", "px", AT_MOST),
+        ("bias.centre_y", "centre y bias", "px", AT_MOST),
+        ("bias.score", "score bias", "score", AT_MOST),
+    ),
+    *_family(
+        _SLOTS,
+        ("between_slots.unmatched", "unmatched detections between slots", "share", AT_MOST),
+        ("between_slots.score", "largest score difference between slots", "score", AT_MOST),
+        ("between_slots.box", "largest box difference between slots", "px", AT_MOST),
+    ),
+    *_family(
+        _SIZES,
+        ("between_batch_sizes.unmatched", "unmatched detections between batch sizes", "share", AT_MOST),
+        ("between_batch_sizes.score", "largest score difference between batch sizes", "score", AT_MOST),
+        ("between_batch_sizes.box", "largest box difference between batch sizes", "px", AT_MOST),
+    ),
+    *_family(
+        _PROPOSALS,
+        ("candidates.non_finite", "non-finite candidates", "values", AT_MOST),
+        ("candidates.cosine_boxes", "cosine of boxes", "cosine", AT_LEAST),
+        ("candidates.relative_distance_boxes", "relative distance of boxes", "share", AT_MOST),
+        ("candidates.largest_difference_boxes", "largest difference of boxes", "px", AT_MOST),
+        ("candidates.cosine_scores", "cosine of scores", "cosine", AT_LEAST),
+        ("candidates.relative_distance_scores", "relative distance of scores", "share", AT_MOST),
+        ("candidates.largest_difference_scores", "largest difference of scores", "score", AT_MOST),
+    ),
+    replace(
+        _PROPOSALS, key="candidates.non_finite_detections", name="non-finite detections", unit="values",
+        direction=AT_MOST, limit="candidates.{contract}.non_finite",
+    ),
+    *_family(
+        replace(_PROPOSALS, limit="consistency.{contract}.{name}"),
+        ("network.unexplained", "unexplained differences by the network", "detections", AT_MOST),
+        ("network.explained", "explained differences by the network", "share", AT_MOST),
+        ("nms.unexplained", "unexplained differences by NMS", "detections", AT_MOST),
+        ("nms.explained", "explained differences by NMS", "share", AT_MOST),
+    ),
+    Gate(
+        "accuracy.reference_mAP", "accuracy", "mAP", "AP", AT_LEAST, On.REFERENCE, Data.WHOLE,
+        "test_accuracy.py::test_the_reference_reaches_the_limit", "accuracy.{contract}.mAP",
+        unless="part of a data set, or a large one without --reference: the reference's own mAP would be another number",
+    ),
+    replace(
+        _ACCURACY, key="accuracy.mAP", name="mAP", unit="AP", direction=AT_LEAST, data=Data.WHOLE,
+        limit="accuracy.{contract}.mAP", aipp_limit="accuracy_aipp.{contract}.mAP",
+    ),
+    *_family(
+        replace(_ACCURACY, limit="accuracy.{name}"),
+        ("accuracy.not_counted_once", "pictures not counted once", "pictures", AT_MOST),
+        ("accuracy.unlike_reference", "pictures unlike the reference's", "pictures", AT_MOST),
+    ),
+    *_family(
+        _ACCURACY,
+        ("paired.loss", "mAP difference", "AP", AT_LEAST),
+        ("paired.gain", "mAP difference", "AP", AT_MOST),
+        ("paired.loss_size", "certain loss by size or IoU", "AP", AT_MOST),
+        ("paired.gain_size", "certain gain by size or IoU", "AP", AT_MOST),
+        ("paired.loss_class", "certain loss in a class", "AP", AT_MOST),
+        ("paired.gain_class", "certain gain in a class", "AP", AT_MOST),
+    ),
+    _TIMED,
+    replace(_TIMED, key="throughput.with_copies", name="throughput with copies"),
+    replace(_TIMED, key="throughput.stream", name="throughput of the stream"),
+    replace(_TIMED, key="throughput.explained", name="explained differences while timed", unit="share"),
+    replace(
+        _TIMED, key="throughput.unexplained", name="unexplained differences while timed", unit="detections",
+        direction=AT_MOST, limit="consistency.{contract}.unexplained",
+    ),
+    *_family(
+        _PUBLISHED,
+        ("published.slower", "throughput", "images/s", AT_LEAST),
+        ("published.faster", "throughput", "images/s", AT_MOST),
+    ),
+    replace(
+        _FALLEN, key="champion.slower", name="rate against champion", unit="%", direction=AT_LEAST,
+        limit="rate_against_champion.slower", unless="no champion was accepted: accepted runs of the history judge",
+    ),
+    *_family(
+        replace(_FALLEN, unless="a champion was accepted, and judges"),
+        ("history.pure", "pure rate against history", "%", AT_LEAST),
+        ("history.end_to_end", "end to end rate against history", "%", AT_LEAST),
+        ("history.stream", "stream rate against history", "%", AT_LEAST),
+    ),
+    replace(_FALLEN, key="history.accepted", name="accepted throughput", unit="rates"),
+    replace(
+        _FALLEN, key="history.baseline", name="baseline", unit="accepted", direction=AT_LEAST,
+        unless="only with --require-baseline",
+    ),
+    Gate(
+        "throughput.lost", "throughput", "lost series", "series", AT_MOST, On.RUN, Data.TIMED,
+        "test_throughput.py::test_every_accepted_series_was_measured", "throughput.lost",
+    ),
+    *_family(
+        _COST,
+        ("cost.om_size", "OM size against champion", "%", AT_MOST),
+        ("cost.bytes_per_picture", "bytes per picture against champion", "%", AT_MOST),
+        ("cost.om_operators", "OM operators against champion", "operators", AT_MOST),
+        ("cost.casts", "Cast operators against champion", "operators", AT_MOST),
+        ("cost.transdata", "TransData operators against champion", "operators", AT_MOST),
+        ("cost.ai_cpu", "AI CPU operators against champion", "operators", AT_MOST),
+    ),
+    replace(_COST, key="cost.recorded", name="OM size", unit="B", limit=""),
+)  # fmt: skip
 """Every gate by its key, in reading order."""
 
 SETTINGS = (

@@ -13,7 +13,8 @@ from typing import Any
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.gates import AT_LEAST, AT_MOST, GATES, Gate, Scope, expected_limits
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Gate, Scope
+from fcos_lib.judge.gates import GATES, expected_limits
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,7 +13,8 @@ from enum import Enum
 from typing import Any
 
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.gates import GATES, PROMISES, Gate, On
+from fcos_lib.judge.gate import PROMISES, Gate, On
+from fcos_lib.judge.gates import GATES
 
 
 class State(str, Enum):
@@ -82,7 +83,7 @@ def stored_entry(entry: Mapping[str, Any]) -> Entry:
     )  # fmt: skip
 
 
-def tests_of(gate: Gate, batch_subjects: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+def owed_by(gate: Gate, batch_subjects: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """(subject, test) of every answer that a gate owes; a test as `test_file.py::test_name[batch8]`.
 
     `batch_subjects` are the subjects of the batch sizes under test with their sizes, such as `{"batch8-aipp": 8}`.
@@ -109,7 +110,7 @@ def roll_call(
     """
     entries = []
     for gate in GATES.values():
-        for subject, test in tests_of(gate, batch_subjects):
+        for subject, test in owed_by(gate, batch_subjects):
             state, why = State.JUDGED, ""
             if (gate.key, subject) not in judged:
                 absence = excused.get((gate.key, subject)) or absent.get(test)

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any
 
 from fcos_lib.errors import FcosError
-from fcos_lib.judge.gates import Scope, gate_called
+from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.gates import gate_called
 from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.measure import Measurement
 

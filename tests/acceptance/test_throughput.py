@@ -130,6 +130,7 @@ def test_throughput_has_not_fallen(
             why = mine[0].reason if mine else "this run has timed nothing at this batch size"
             measured = [Measurement("accepted throughput", 0.0, "rates", len(mine), why, gate="history.accepted")]
             absent |= dict.fromkeys(HISTORY, blocked("no run was accepted: python -m fcos_lib history accept RUN"))
+    absent["history.baseline"] = does_not_apply("--require-baseline was not given")
     judge(subject, *measured, *baseline_needed(accepted), stand_in=held_device.stand_in, absent=absent)
 
 

@@ -23,6 +23,7 @@ from fcos_lib.evidence.page.html import (
 )
 from fcos_lib.evidence.reading import again, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_rows
+from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, paragraph
 
 _WORDS = {0: "PASS", 1: "FAIL", 7: "NO VERDICT", 8: "INFRA"}
@@ -53,16 +54,18 @@ def word_of(document: Mapping[str, Any], stand_in: bool) -> str:
 def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     """The run in a sentence."""
     gates, not_run = int(document["run"].get("gates", 0)), int(document["run"].get("gates_not_run", 0))
+    unanswered = int(document["run"].get("unanswered", 0))
     worst = _tests(document)
-    if not worst and not not_run and gates:
+    if not worst and not not_run and not unanswered and gates:
         all_of_them = f"All {gates:,} tests are" if gates > 1 else "The test is"
         return f"{all_of_them} green{' on the emulator' * stand_in}"
     counts = {what: sum(word == named for word in worst.values()) for named, what in _WHAT.items()}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     parts += [f"{not_run:,} did not run"] if not_run else []
+    parts += [f"{plural(unanswered, 'gate')} that should have judged did not"] if unanswered else []
     if parts and gates:
         first, _, what = parts[0].partition(" ")
-        parts[0] = f"{first} of {plural(gates, 'test')} {what}"
+        parts[0] = f"{first} of {plural(gates, 'test')} {what}" if any(counts.values()) or not_run else parts[0]
     proofs = [str(one["data"].get("sentence", "")) for one in document["evidence"] if one["kind"] == "gateproof"]
     if not gates and any(proofs):
         return proofs[0]
@@ -93,6 +96,18 @@ def section(document: Mapping[str, Any]) -> Markup:
         cards,
         tag("p", f"{left} more are in results.json.") if left else None,
         _green(document),
+        _roll(document),
+    )
+
+
+def _roll(document: Mapping[str, Any]) -> Markup | None:
+    """What did not judge, and why."""
+    lines = in_words(document.get("gates", ()))
+    if not lines:
+        return None
+    return together(
+        tag("p", "Gates that did not judge", class_="label"),
+        tag("ul", [tag("li", line) for line in lines], class_="dim"),
     )
 
 

@@ -75,7 +75,7 @@ def test_stand_in_cannot_be_overlooked():
 
 def test_gates_that_did_not_run_are_said():
     """A deselected half is no success."""
-    assert "NO VERDICT: 3 selected gates did not run" in summary(run(verdict(0.36), status=7, gates_not_run=3))
+    assert "NO VERDICT: 3 selected tests did not run" in summary(run(verdict(0.36), status=7, gates_not_run=3))
 
 
 def test_the_worst_number_of_several_sizes_is_shown_with_its_place():

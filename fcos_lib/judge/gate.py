@@ -1,0 +1,95 @@
+"""What the catalogue of gates is made of: a gate, what it is measured on, and what its limit depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+PROMISES = ("contract", "cost", "consistency", "accuracy", "throughput")
+AT_LEAST, AT_MOST = "at least", "at most"
+
+
+class On(str, Enum):
+    """The subject of a gate."""
+
+    INPUTS = "inputs"
+    """What the network is given, whichever side it is."""
+    REFERENCE = "reference"
+    EACH_BATCH = "each batch size"
+    SMALLEST_BATCH = "smallest batch size"
+    RUN = "all"
+    """The run as a whole."""
+
+
+class Data(str, Enum):
+    """What a gate is measured on."""
+
+    SAMPLE = "up to 64 pictures, spread over those under test"
+    PAIRED = "the pictures that both sides see"
+    TESTED = "all pictures under test"
+    WHOLE = "the whole data set"
+    ONE = "one picture"
+    TIMED = "timed rounds on the sample"
+    FILES = "the OM and atc's reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run's limits depend on besides the gate."""
+
+    contract: str
+    chip: str = ""
+    batch: int = 0
+    aipp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One number and how it is held to account."""
+
+    key: str
+    """Its name in measurements, `results.json` and JUnit files."""
+    promise: str
+    """One of `PROMISES`."""
+    name: str
+    """What people read; a measurement may say more behind it."""
+    unit: str
+    direction: str
+    """`AT_LEAST`, `AT_MOST`, or empty for a number that is only recorded."""
+    on: On
+    data: Data
+    test: str
+    """The acceptance test that judges it: `test_file.py::test_name`."""
+    limit: str = ""
+    """Its limit's name in limits.toml, with `{contract}`, `{chip}` and `{batch}` where it depends on them. Empty for a number
+    that is only recorded, and for one whose bound follows from the run's own baseline or options."""
+    aipp_limit: str = ""
+    """The same with --aipp, where the differently rounded input needs another bound; empty: `limit`."""
+    unless: str = ""
+    """When it does not apply, in words; empty: it always does. A run that says so is not missing this gate."""
+    hardware_only: bool = False
+    """True if nothing that ran on the emulator is judged by it."""
+
+    @property
+    def recorded(self) -> bool:
+        """True if no limit is meant to judge it."""
+        return not self.direction
+
+    @property
+    def derived(self) -> bool:
+        """True if its bound follows from the run's own baseline or options."""
+        return bool(self.direction) and not self.limit
+
+    def limit_name(self, scope: Scope) -> str:
+        """The name of its limit in limits.toml for this scope; empty if it has none there."""
+        template = self.aipp_limit if scope.aipp and self.aipp_limit else self.limit
+        return template.format(contract=scope.contract, chip=scope.chip, batch=f"batch{scope.batch}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A threshold of limits.toml that a judge uses beside its gate's own limit."""
+
+    name: str
+    unit: str
+    direction: str

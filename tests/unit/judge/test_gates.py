@@ -1,0 +1,195 @@
+"""Every gate is in the catalogue, its test is there, its limits are there, and a measurement meets its limit by key alone."""
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fcos_lib.contract import CONTRACTS
+from fcos_lib.errors import FcosError, UsageError
+from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.gates import GATES, PUBLISHED_FOR, expected_limits
+from fcos_lib.judge.limits import FILE, Limit, all_limits, check_limits
+from fcos_lib.judge.verdict import Outcome, judge_gate, paragraph
+from fcos_lib.measure import Measurement
+
+ROOT = Path(__file__).parents[3]
+SHAPES = Scope("shapes", batch=4)
+
+
+def test_every_gate_names_a_test_that_is_there():
+    """A gate whose test was renamed would be missing from every run."""
+    for gate in GATES.values():
+        file, _, name = gate.test.partition("::")
+        tree = ast.parse((ROOT / "tests" / "acceptance" / file).read_text(encoding="utf-8"))
+        names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert name in names, f"gate {gate.key} is judged by {gate.test}, which is not there"
+
+
+def test_every_key_in_the_sources_is_in_the_catalogue():
+    """A key that is spelled wrong would be found by the run that uses it; this finds it before."""
+    families = {key.partition(".")[0] for key in GATES}
+    spelled = re.compile(rf"\"((?:{'|'.join(families)})\.\w+)\"")
+    sources = [*(ROOT / "fcos_lib" / "measure").glob("*.py"), *(ROOT / "tests" / "acceptance").glob("*.py")]
+    used = {key for path in sources for key in spelled.findall(path.read_text(encoding="utf-8"))}
+    unknown = {key for key in used if key not in GATES and not key.endswith((".npz", ".onnx", ".json"))}
+    assert not unknown, f"keys that no gate has: {sorted(unknown)}"
+
+
+def test_the_limits_file_has_what_the_catalogue_wants():
+    """For each contract, and nothing else."""
+    for contract in CONTRACTS:
+        check_limits(all_limits(), contract)
+        missing = expected_limits(contract).keys() - all_limits().keys()
+        assert not missing, f"limits.toml lacks {sorted(missing)} for {contract}"
+
+
+def changed(name, **fields):
+    """The limits file with one limit changed."""
+    return all_limits() | {name: replace(all_limits()[name], **fields)}
+
+
+def without(name):
+    """The limits file without one limit."""
+    return {key: limit for key, limit in all_limits().items() if key != name}
+
+
+def renamed(name, other):
+    """The limits file with one limit under another name."""
+    return without(name) | {other: replace(all_limits()[name], name=other)}
+
+
+@pytest.mark.parametrize(
+    ("limits", "contract", "words"),
+    [
+        (renamed("bias.shapes.size", "bias.shapes.siez"), "shapes", "[bias.shapes.siez], which no gate knows; the nearest is [bias.shapes.size]"),
+        (renamed("accuracy.shapes.mAP", "accuracy.shaeps.mAP"), None, "the nearest is [accuracy.shapes.mAP]"),
+        (renamed("inputs.wrong", "inputs.wrogn"), None, "the nearest is [inputs.wrong]"),
+        (without("bias.shapes.size"), "shapes", "lacks [bias.shapes.size], so"),
+        (without("inputs.wrong"), None, "lacks [inputs.wrong]"),
+        (without("rate_against_champion.step"), None, "lacks [rate_against_champion.step]"),
+        (without("throughput.coco_r50.Ascend310P3.batch8.slower"), "coco_r50", "batch8.slower]"),
+        (changed("bias.shapes.size", at_least=True), None, "'at least' in log ratio, and its gate is 'at most'"),
+        (changed("paired.shapes.loss", unit="%"), None, "in %, and its gate is 'at least' in AP"),
+        (changed("rate_against_history.slower", at_least=False), None, "its gate is 'at least'"),
+    ],
+    ids=["typo", "contract", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped"],
+)  # fmt: skip
+def test_a_limits_file_that_does_not_fit_is_refused(limits, contract, words):
+    """Each of these let a gate pass whatever was measured."""
+    with pytest.raises(UsageError) as error:
+        check_limits(limits, contract)
+    assert words in error.value.found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("bound = inf", "must be a finite number"),
+        ("bound = nan", "must be a finite number"),
+        ("bound = true", "must be a finite number"),
+        ('bound = "0.359"', "must be a finite number"),
+        ("bond = 0.359", "belongs to no limit: [accuracy.shapes.mAP] has no bound"),
+        ("bound = 0.359\nboundd = 1", "the key 'boundd', which no limit has"),
+        ('bound = 0.359\nmeasured = { command = "x", m = 3 }', "'measured' that is not"),
+    ],
+)
+def test_a_limit_is_a_finite_number_and_nothing_else(tmp_path, text, words):
+    """A bound of infinity can not be exceeded."""
+    path = tmp_path / "limits.toml"
+    path.write_text(f'[accuracy.shapes.mAP]\n{text}\ndirection = "at least"\nunit = "AP"\nsource = "a paper"\n')
+    with pytest.raises(UsageError) as error:
+        all_limits(path)
+    assert words in error.value.found
+
+
+@pytest.mark.parametrize("key", ["direction", "unit", "source"])
+def test_a_limit_without_direction_unit_or_source_is_refused(tmp_path, key):
+    """And says which it lacks."""
+    lines = {"bound": "0.3", "direction": '"at least"', "unit": '"AP"', "source": '"a paper"'}
+    text = "".join(f"{name} = {value}\n" for name, value in lines.items() if name != key)
+    path = tmp_path / "limits.toml"
+    path.write_text(f"[accuracy.shapes.mAP]\n{text}")
+    with pytest.raises(UsageError) as error:
+        all_limits(path)
+    assert f"has no {key}" in error.value.found
+
+
+def test_a_group_without_a_limit_is_refused(tmp_path):
+    """An emptied table is a limit that somebody lost."""
+    path = tmp_path / "limits.toml"
+    path.write_text("[accuracy.shapes.mAP]\n")
+    with pytest.raises(UsageError) as error:
+        all_limits(path)
+    assert "[accuracy.shapes.mAP] has no bound" in error.value.found
+
+
+def test_a_chip_of_your_own_may_have_published_figures():
+    """For any batch size of a known contract; a misspelled one is still refused."""
+    name = "throughput.coco_r50.Ascend910B4.batch2.slower"
+    own = Limit(name, 100.0, True, "images/s", "a paper")
+    check_limits(all_limits() | {name: own}, "coco_r50")
+    for wrong in ("throughput.coco_r50.Ascend910B4.batch02x.slower", "throughput.coco.Ascend910B4.batch2.slower"):
+        with pytest.raises(UsageError):
+            check_limits(all_limits() | {wrong: replace(own, name=wrong)}, "coco_r50")
+
+
+def test_a_contract_without_limits_gets_no_verdict_that_names_the_key():
+    """On the emulator as well: within no limit is not within a limit."""
+    check_limits(all_limits(), "mine")
+    measured = Measurement("size bias", 0.001, "log ratio", 500, gate="bias.size")
+    for stand_in in (True, False):
+        verdict = judge_gate(measured, Scope("mine", batch=4), "batch4", stand_in=stand_in)
+        assert verdict.outcome is Outcome.NO_VERDICT
+        assert not verdict.green, "the test that asked has to fail"
+        assert "limits.toml has no [bias.mine.size]" in paragraph(verdict, again="pytest")
+
+
+def test_a_measurement_is_judged_by_the_limit_of_its_key():
+    """Whatever its name says."""
+    measured = Measurement("whatever", 9.9, "log ratio", 500, gate="bias.size")
+    verdict = judge_gate(measured, SHAPES, "batch4", stand_in=True)
+    assert (verdict.outcome, verdict.limit.name) == (Outcome.FAIL, "bias.shapes.size")
+    assert verdict.as_dict()["key"] == "bias.size"
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (Measurement("size bias", 0.0, "log ratio", 5), "carries the key ''"),
+        (Measurement("size bias", 0.0, "log ratio", 5, gate="bias.siez"), "carries the key 'bias.siez'"),
+        (Measurement("explained", 0.0, "share", 5, gate="consistency.unexplained"), "does not fit its gate consistency.unexplained"),
+    ],
+)  # fmt: skip
+def test_a_measurement_without_its_gate_is_refused(measured, words):
+    """Instead of being recorded and nothing else."""
+    with pytest.raises(FcosError) as error:
+        judge_gate(measured, SHAPES, "batch4", stand_in=True)
+    assert words in error.value.found
+
+
+def test_a_limit_of_the_file_cannot_be_replaced_by_a_derived_one():
+    """Only a bound that follows from the run's own baseline or options comes from elsewhere."""
+    loose = Limit("loose", 99.0, False, "log ratio", "a guess", derived=True)
+    with pytest.raises(FcosError):
+        judge_gate(
+            Measurement("x", 1.0, "log ratio", 5, gate="bias.size"), SHAPES, "batch4", stand_in=True, derived=loose
+        )
+
+
+def test_aipp_has_limits_of_its_own_where_the_catalogue_says_so():
+    """And all others are the same."""
+    gate = GATES["accuracy.mAP"]
+    assert gate.limit_name(replace(SHAPES, aipp=True)) == "accuracy_aipp.shapes.mAP"
+    assert gate.limit_name(SHAPES) == "accuracy.shapes.mAP"
+    assert GATES["bias.size"].limit_name(replace(SHAPES, aipp=True)) == "bias.shapes.size"
+
+
+def test_published_figures_have_a_limit_for_each_batch_size_of_the_recipe():
+    """By chip and batch size, in both directions."""
+    (((contract, chip), sizes),) = PUBLISHED_FOR.items()
+    for size in sizes:
+        for key in ("published.slower", "published.faster"):
+            assert GATES[key].limit_name(Scope(contract, chip, size)) in all_limits(FILE)

@@ -1,0 +1,167 @@
+"""Whatever leaves gates out, the run says so, and with --require it is not green."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COLLECT = ("--collect-only", "-q", "--npu", "emulated", "--batch-sizes", "4")
+
+
+@pytest.fixture
+def left_out(run, tmp_path, monkeypatch):
+    """Collect gates with these arguments and nothing else, and the roll call that was written."""
+
+    def call(*arguments):
+        done = run(*COLLECT, *arguments)
+        path = tmp_path / "artifacts" / "results" / "results.json"
+        return done, json.loads(path.read_text())["gates"] if path.is_file() else []
+
+    return call
+
+
+def why(gates, key):
+    """State and reason of one gate."""
+    (entry,) = [entry for entry in gates if entry["key"] == key]
+    return entry["state"], entry["why"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "state", "reason"),
+    [
+        (("-m", "contract"), "bias.size", "not selected", "by -m 'contract'"),
+        (("-k", "not consistency"), "bias.size", "not selected", "by -k 'not consistency'"),
+        (("-k", "slot or batch_size"), "accuracy.mAP", "not selected", "by -k 'slot or batch_size'"),
+        (
+            ("--deselect", "tests/acceptance/test_consistency.py"), "bias.size", "not selected",
+            "by --deselect tests/acceptance/test_consistency.py",
+        ),
+        (("--ignore", "tests/acceptance/test_consistency.py"), "bias.size", "not selected", "by --ignore"),
+        (("tests/acceptance/test_cost.py",), "bias.size", "not selected", "by the paths given: tests/acceptance/test_cost.py"),
+        (("--golden-only",), "bias.size", "not selected", "by --golden-only"),
+        (("-o", "python_files=check_*.py", "tests/acceptance"), "bias.size", "missing", None),
+        (("-o", "python_functions=check_*", "tests/acceptance"), "bias.size", "missing", None),
+    ],
+)  # fmt: skip
+def test_a_gate_that_was_left_out_is_named_with_the_reason(left_out, arguments, key, state, reason):
+    """Exit 7 with --require, and results.json says by what."""
+    done, gates = left_out(*arguments, "--require", "all")
+    assert done.returncode == 7, done.stdout + done.stderr
+    found = why(gates, key)
+    assert found[0] == state, found
+    assert reason in (None, found[1]), found
+
+
+def test_options_from_the_environment_are_named_as_such(suite, tmp_path):
+    """PYTEST_ADDOPTS of a runner changes every run on it; the recorded command has it too."""
+    command, environ = suite(*COLLECT, "--require", "accuracy")
+    environ |= {"PYTEST_ADDOPTS": "-k 'not accuracy'", "FCOS_NOTE": "two words"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stdout + done.stderr
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert why(document["gates"], "accuracy.mAP") == ("not selected", "by -k 'not accuracy' in PYTEST_ADDOPTS")
+    assert document["run"]["command"][:3] == ["env", "FCOS_EMULATOR=", "FCOS_NOTE=two words"]
+    assert "PYTEST_ADDOPTS=-k 'not accuracy'" in document["run"]["command"]
+
+
+def test_the_last_failed_alone_are_not_the_whole_suite(suite, tmp_path):
+    """`--lf` after one red test runs that one."""
+    command, environ = suite(*COLLECT, "-m", "contract or cost", "--require", "cost", "--lf")
+    command = [word for word in command if word not in ("-p", "no:cacheprovider")]
+    cache = tmp_path / "cache" / "v" / "cache"
+    cache.mkdir(parents=True)
+    failed = "tests/acceptance/test_inputs.py::test_the_network_gets_what_the_recipe_gives_it"
+    (cache / "lastfailed").write_text(json.dumps({failed: True}))
+    command += ["-o", f"cache_dir={tmp_path / 'cache'}"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stdout + done.stderr
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert why(document["gates"], "cost.om_size") == ("not selected", "by --lf")
+
+
+@pytest.mark.parametrize(
+    ("expression", "nearest"),
+    [("contract or acuracy", "accuracy"), ("acuracy", "accuracy"), ("not throughputt", "throughput")],
+)
+def test_a_typo_in_a_marker_is_exit_4_with_the_nearest(run, expression, nearest):
+    """It used to drop a promise, or select nothing."""
+    done = run("--collect-only", "-m", expression)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"the nearest is '{nearest}'" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("plugin", ["fixtures.reports", "fcos-reports", "fixtures.selection", "fixtures.verdicts"])
+def test_what_judges_cannot_be_taken_away(run, plugin):
+    """`-p no:...` is exit 4."""
+    done = run("--collect-only", "-m", "contract", "-p", f"no:{plugin}")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "takes away what judges" in done.stdout + done.stderr
+
+
+def test_an_unknown_promise_is_exit_4(run):
+    """With those that exist."""
+    done = run("--collect-only", "--require", "acuracy")
+    assert done.returncode == 4
+    assert "there is no promise 'acuracy'" in done.stderr
+
+
+def copied_checkout(folder):
+    """The checkout without its tests of itself, as copies and links."""
+    folder.mkdir(parents=True)
+    for name in ("conftest.py", "pytest.ini", "fixtures"):
+        source = ROOT / name
+        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy2(source, folder / name)
+    shutil.copytree(ROOT / "tests" / "acceptance", folder / "tests" / "acceptance")
+    (folder / "fcos_lib").symlink_to(ROOT / "fcos_lib")
+    return folder
+
+
+def in_checkout(folder, environment, *arguments):
+    """Run the suite of a copied checkout."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *COLLECT, *arguments]
+    environ = environment | {"PYTHONPATH": os.fspath(folder)}
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("asked", [(), ("--require", "contract")], ids=["plain", "required"])
+def test_a_renamed_gate_file_is_missed(tmp_path, outer_environment, asked):
+    """With or without --require: nobody left it out, and it is not there."""
+    folder = copied_checkout(tmp_path / "checkout")
+    gates = folder / "tests" / "acceptance"
+    (gates / "test_inputs.py").rename(gates / "inputs_test_old.py")
+    done = in_checkout(folder, outer_environment, *asked)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert "missing: inputs.wrong, inputs.way_back on inputs (tests/acceptance/test_inputs.py is not there" in done.stdout
+
+
+def test_without_the_whole_folder_of_gates_a_run_is_not_green(tmp_path, outer_environment):
+    """Nothing selected, nothing judged."""
+    folder = copied_checkout(tmp_path / "checkout")
+    (folder / "tests" / "acceptance").rename(folder / "tests" / "acceptence")
+    done = in_checkout(folder, outer_environment)
+    assert done.returncode == 7, done.stdout + done.stderr
+
+
+def test_the_junit_file_has_the_roll_call(left_out, tmp_path):
+    """As properties of the suite, one per gate and subject."""
+    done, _ = left_out("-m", "contract", "--require", "accuracy", f"--junit-xml={tmp_path / 'junit.xml'}")
+    assert done.returncode == 7
+    properties = {
+        entry.get("name"): entry.get("value") for entry in ET.parse(tmp_path / "junit.xml").getroot().iter("property")
+    }
+    assert properties["gate accuracy.mAP[batch4]"] == "not selected: by -m 'contract'"
+
+
+def test_workers_hand_over_what_was_left_out(run, tmp_path):
+    """Under -n the workers collect, and the controller writes."""
+    done = run("-n", "2", "-m", "cost", "--npu", "emulated", "--batch-sizes", "4", "--require", "consistency")
+    assert done.returncode == 7, done.stdout + done.stderr
+    gates = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["gates"]
+    assert why(gates, "bias.size") == ("not selected", "by -m 'cost'")
+    assert why(gates, "cost.om_size")[0] == "blocked"
