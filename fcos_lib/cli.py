@@ -199,7 +199,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="promises of which every gate has to have judged, or all (default: those that the run required)",
     )
     verifying.add_argument(
-        "--npu", choices=("auto", "required"), default="auto", help="required: STAND-IN is not green (default: auto)"
+        "--npu",
+        choices=("auto", "emulated", "required"),
+        default="auto",
+        help="required: STAND-IN is not green (default: auto)",
     )
 
     explaining = verb("explain", "say which stage, kind of mistake and layer lost the mAP of a stored run")

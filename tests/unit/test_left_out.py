@@ -137,7 +137,9 @@ def test_a_renamed_gate_file_is_missed(tmp_path, outer_environment, asked):
     (gates / "test_inputs.py").rename(gates / "inputs_test_old.py")
     done = in_checkout(folder, outer_environment, *asked)
     assert done.returncode == 7, done.stdout + done.stderr
-    assert "missing: inputs.wrong, inputs.way_back on inputs (tests/acceptance/test_inputs.py is not there" in done.stdout
+    assert (
+        "missing: inputs.wrong, inputs.way_back on inputs (tests/acceptance/test_inputs.py is not there" in done.stdout
+    )
 
 
 def test_without_the_whole_folder_of_gates_a_run_is_not_green(tmp_path, outer_environment):
@@ -165,3 +167,20 @@ def test_workers_hand_over_what_was_left_out(run, tmp_path):
     gates = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["gates"]
     assert why(gates, "bias.size") == ("not selected", "by -m 'cost'")
     assert why(gates, "cost.om_size")[0] == "blocked"
+
+
+@pytest.mark.parametrize("name", ["share", "acceptance", "gateproof", "throughput", "it's a copy"])
+def test_the_name_of_the_checkout_changes_nothing(tmp_path, outer_environment, exported, name):
+    """Markers are asked of tests, and gates are told by where they lie in the checkout."""
+    folder = copied_checkout(tmp_path / name)
+    (folder / "tests" / "unit").mkdir()
+    (folder / "tests" / "unit" / "test_no_gate.py").write_text("def test_reference():\n    '''No gate.'''\n")
+    shutil.copytree(exported / "onnx", folder / ".artifacts" / "onnx")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--npu", "emulated", "--batch-sizes", "4"]
+    command += ["-k", "the_reference_keeps or test_no_gate"]
+    environ = outer_environment | {"PYTHONPATH": os.fspath(folder)}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((folder / ".artifacts" / "results" / "results.json").read_text())
+    assert [verdict["key"] for verdict in document["verdicts"]] == ["contract.broken_reference_rows"]
+    assert document["run"]["gates"] == 1, "the test that is no gate was taken for one, or a gate for none"

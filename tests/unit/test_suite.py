@@ -230,7 +230,7 @@ def test_skipped_gates_are_no_verdict(run, tmp_path):
     )
     result = run("-m", "contract", "-p", "skipper", "--npu", "emulated", "--batch-sizes", "2", path=tmp_path)
     assert result.returncode == 7, result.stdout
-    assert "3 selected gates did not run" in result.stdout
+    assert "3 selected tests did not run" in result.stdout
 
 
 def test_junit_files_say_the_verdict(run, tmp_path):

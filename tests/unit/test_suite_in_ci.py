@@ -130,7 +130,7 @@ def test_gates_that_did_not_run_are_annotated(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     said = []
     github.show(RED | {"unjudged": [], "run": {"gates_not_run": 3}}, {}, tmp_path, said.append)
-    assert said == ["::error title=NO VERDICT::3 selected gates did not run"]
+    assert said == ["::error title=NO VERDICT::3 selected tests did not run"]
 
 
 def test_a_file_that_nobody_could_judge_breaks_nothing(tmp_path, monkeypatch):
