@@ -19,6 +19,9 @@ _OWNED = frozenset((
 _MOST_PROFILES = 100
 """Batch sizes of one OM (ATC user guide, `--dynamic_batch_size`)."""
 
+FULL_PRECISION = frozenset({"force_fp32", "must_keep_origin_dtype", "origin", "cube_fp16in_fp32out"})
+"""Precision modes, old and new, in which float32 reaches the NMS (ATC user guide)."""
+
 
 @dataclass(frozen=True, slots=True)
 class AtcOptions:
@@ -49,6 +52,12 @@ class AtcOptions:
         if self.dynamic_batches:
             return f"batch sizes {', '.join(map(str, sorted(self.dynamic_batches)))}"
         return f"batch size {self.batch}"
+
+    @property
+    def keeps_float32(self) -> bool:
+        """True if no layer before the NMS is made to return fp16."""
+        newer = [option.partition("=")[2] for option in self.extra if _name(option) == "precision_mode_v2"]
+        return (self.precision_mode or "".join(newer[-1:])) in FULL_PRECISION
 
     @property
     def layout(self) -> InputLayout:

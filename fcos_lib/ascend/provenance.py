@@ -57,7 +57,7 @@ def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
         batches=batch_sizes(options) if options.get("input_shape", "").startswith(f"{contract.input_name}:") else (),
         out_nodes=options.get("out_nodes", ""),
         onnx_sha256=str(inputs.get("onnx", "")),
-        precision_mode=options.get("precision_mode", "force_fp16"),
+        precision_mode=options.get("precision_mode") or options.get("precision_mode_v2") or "force_fp16",
         cann_version=info.get("atc_version", "unknown"),
         input_layout=InputLayout.UINT8_NHWC if options.get("insert_op_conf") else InputLayout.FLOAT_NCHW,
     )

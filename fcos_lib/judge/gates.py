@@ -24,6 +24,8 @@ def _family(base: Gate, *rows: tuple[str, str, str, str]) -> tuple[Gate, ...]:
     )  # fmt: skip
 
 
+_FLOAT32 = "an OM that keeps float32 up to its NMS may come to the same as the reference, by computing it"
+
 _CONTRACT = Gate(
     "contract.broken_rows", "contract", "broken rows", "rows", AT_MOST, On.EACH_BATCH, Data.SAMPLE,
     "test_contract.py::test_every_row_is_a_detection_or_padding", "contract.broken_rows",
@@ -93,6 +95,12 @@ GATES = _catalogue(
         ("consistency.unexplained", "unexplained differences", "detections", AT_MOST),
         ("consistency.explained", "explained differences", "share", AT_MOST),
         ("consistency.identical", "identical detections", "share", AT_MOST),
+        ("consistency.identical_pictures", "pictures of identical detections", "pictures", AT_MOST),
+    ),
+    *_family(
+        replace(_DETECTIONS, unless=_FLOAT32),
+        ("consistency.identical_boxes", "identical boxes", "share", AT_MOST),
+        ("consistency.identical_scores", "identical scores", "share", AT_MOST),
     ),
     *_family(
         replace(_DETECTIONS, limit="bias.{contract}.{name}"),
@@ -122,6 +130,11 @@ GATES = _catalogue(
         ("candidates.cosine_scores", "cosine of scores", "cosine", AT_LEAST),
         ("candidates.relative_distance_scores", "relative distance of scores", "share", AT_MOST),
         ("candidates.largest_difference_scores", "largest difference of scores", "score", AT_MOST),
+    ),
+    *_family(
+        replace(_PROPOSALS, unless=f"{_PROPOSALS.unless}; {_FLOAT32}"),
+        ("candidates.identical_boxes", "identical boxes before NMS", "share", AT_MOST),
+        ("candidates.identical_scores", "identical scores before NMS", "share", AT_MOST),
     ),
     replace(
         _PROPOSALS, key="candidates.non_finite_detections", name="non-finite detections", unit="values",

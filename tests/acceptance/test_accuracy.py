@@ -19,11 +19,11 @@ def test_the_reference_reaches_the_limit(reference_found, references, dataset, c
 
 
 def test_the_candidate_reaches_the_limit(
-    evaluation, dataset, truth, pictures, reference_found, contract, subject, device, judge, shows, why
+    evaluation, dataset, truth, pictures, references, reference_found, contract, subject, device, judge, shows, why
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
     found, reference = evaluation.found, reference_found()
-    counted = coverage(pictures, found)
+    counted = coverage(pictures, found, references.detections)
     counted.details["evaluation"] = evaluation.as_dict()
     if counted.value:  # an average over other pictures would be another number
         judge(subject, counted, stand_in=device.stand_in)

@@ -5,8 +5,10 @@ import pytest
 
 from fcos_lib.measure.candidates import compare_candidates, measurements, non_finite
 from fcos_lib.measure.causes import explain
+from fcos_lib.measure.independence import identical_proposals
 from fcos_lib.measure.replay import replay
 from fcos_lib.stream.feed import in_batches
+from fixtures.verdicts import about_copies
 
 pytestmark = [pytest.mark.consistency, pytest.mark.own_om]
 
@@ -17,6 +19,7 @@ def test_the_network_and_its_nms_match_the_reference(
     candidate_sample,
     contract,
     subject_before_nms,
+    keeps_float32,
     device,
     judge,
     shows,
@@ -48,12 +51,16 @@ def test_the_network_and_its_nms_match_the_reference(
         lambda place: (reference[0][place], reference[1][place]),
     )
     post_processing = explain(replayed, found, names, contract, lambda place: (boxes[place], scores[place]))
+    proposals = identical_proposals(reference, (boxes, scores), names, contract)
+    copies, absent = about_copies(proposals, keeps_float32)
     judge(
         subject_before_nms,
         *measurements(levels),
+        *copies,
         *network.measurements("by the network", ("network.unexplained", "network.explained")),
         *post_processing.measurements("by NMS", ("nms.unexplained", "nms.explained")),
         stand_in=device.stand_in,
+        absent=absent,
         files={"by-network.txt": network.listing(), "by-nms.txt": post_processing.listing()},
         evidence=shows.candidates(levels),
     )

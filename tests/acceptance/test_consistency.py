@@ -4,14 +4,15 @@ import pytest
 
 from fcos_lib.measure.bias import bias, levels_of
 from fcos_lib.measure.causes import explain
-from fcos_lib.measure.independence import identical
+from fcos_lib.measure.independence import identical, identical_parts
 from fcos_lib.stream.feed import in_batches
+from fixtures.verdicts import about_copies
 
 pytestmark = pytest.mark.consistency
 
 
 def test_detections_match_the_reference(
-    candidate, reference_sample, candidate_sample, contract, batch_size, subject, device, judge, shows
+    candidate, reference_sample, candidate_sample, contract, batch_size, keeps_float32, subject, device, judge, shows
 ):
     """No difference without a cause that rounding explains, few with one, and no common shift of sizes, places or scores."""
     found = []
@@ -26,12 +27,15 @@ def test_detections_match_the_reference(
     )
     levels = levels_of(comparison.pairs, boxes, scores, contract)
     biases = bias(comparison.pairs, contract, levels=levels)
+    same = identical(comparison.pairs, names, rounded=not keeps_float32)
+    copies, absent = about_copies((*same, *identical_parts(comparison.pairs, contract)), keeps_float32)
     judge(
         subject,
         *comparison.measurements(),
-        identical(comparison.pairs),
+        *copies,
         *biases,
         stand_in=device.stand_in,
+        absent=absent,
         files={"differences.txt": comparison.listing()},
         evidence=shows.sample(found, comparison, biases),
     )

@@ -92,6 +92,19 @@ def _reference_candidates_instead(outputs: Any, session: Any, batch: Any) -> Any
     return _reference_of(session).run_and_candidates(batch)
 
 
+def _rounded_once(outputs: Any, session: Any, batch: Any) -> Any:
+    return _half(_reference_of(session).run(batch))
+
+
+def _candidates_rounded_once(outputs: Any, session: Any, batch: Any) -> Any:
+    outputs, *before_nms = _reference_of(session).run_and_candidates(batch)
+    return _half(outputs), *(array.astype(np.float16).astype(np.float32) for array in before_nms)
+
+
+def _half(outputs: Any) -> Any:
+    return replace(outputs, dets=outputs.dets.astype(np.float16).astype(np.float32))
+
+
 def _reference_of(session: Any) -> Any:
     return _reference(session.path.parents[2], session.contract)
 
@@ -176,6 +189,12 @@ CASES = (
     Case("reference_as_candidate", "the reference is compared with itself", ("consistency: identical detections",), "",
          (Injection("fcos_lib.ascend.om_session:OmSession.run", "result", _reference_instead),
           Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _reference_candidates_instead)), options=PART),
+    Case("reference_rounded_once", "the reference's own results, rounded to fp16, are taken for the candidate's",
+         ("consistency: identical detections", "consistency: identical boxes before NMS",
+          "consistency: identical scores before NMS"), "rounded to fp16",
+         (Injection("fcos_lib.ascend.om_session:OmSession.run", "result", _rounded_once),
+          Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _candidates_rounded_once)),
+         options=PART, marks="consistency"),
 )  # fmt: skip
 WRITERS = (
     Case("stale_om_writer", "the run that leaves the OM of `stale_om` behind", injections=(
