@@ -78,14 +78,13 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
         time_factor=None if scenario.om_slower is None else 1 + scenario.om_slower / 100,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
-    Path("fusion_result.json").write_text(json.dumps(fusion_result(program.before, program.after), indent=4))
+    Path("fusion_result.json").write_text(json.dumps(fusion_result(*program.graphs), indent=4))
     if scenario.atc == "no_file":
         return None
     suffix = f"_linux_{platform.machine()}" if scenario.atc == "arch_suffix" else ""
     path = Path(f"{options['output']}{suffix}.om")
     path.parent.mkdir(parents=True, exist_ok=True)
-    after = program.after.SerializeToString() if program.after else b""
-    om.write(path, om.Om(header, program.before.SerializeToString(), after))
+    om.write(path, om.Om(header, *(graph.SerializeToString() if graph else b"" for graph in program.graphs)))
     if scenario.atc == "half_file":
         os.truncate(path, path.stat().st_size // 2)
     return path
@@ -94,7 +93,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
 def display(options: dict[str, str]) -> str:
     """What `--mode=6 --om=X` prints; `AtcError` if there is no such OM or it is damaged."""
     found = _read_om(options)
-    header, size = found.header, len(found.before) + len(found.after)
+    header, size = found.header, sum(map(len, found.graphs))
     return (
         "============ Display Model Info start ============\n"
         f"Original Atc command line: {header.command}\n"

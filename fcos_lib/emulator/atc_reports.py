@@ -42,7 +42,8 @@ def om_as_json(found: Om) -> dict[str, Any]:
         else _operator(f"trans_TransData_{position}", "TransData")
         for position in range(len(header.inputs))
     ]
-    operators += _operators(onnx.load_from_string(found.before))
+    for graph in filter(None, (found.each, found.before)):
+        operators += _operators(onnx.load_from_string(graph))
     if header.nms:
         operators.append(_operator(*_NMS))
     if found.after:

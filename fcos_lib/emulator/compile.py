@@ -1,7 +1,8 @@
-"""How does an ONNX become the OM's two graphs? Static shapes, the outputs that were asked for, a cut at the NMS.
+"""How does an ONNX become the OM's graphs? Static shapes, the outputs that were asked for, a cut at the NMS.
 
 `BatchMultiClassNMS` is no ONNX operator, so nothing but the NPU can run the whole graph. It is cut out: what leads to it
-is one graph, what follows from it another, and `nms` stands between them. Without the node everything is in the first.
+is one graph, what follows from it another, and `nms` stands between them. Without the node everything is in the first, of
+which `split` cuts off what can be run picture by picture.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -17,6 +17,7 @@ from fcos_lib.emulator.atc_errors import AtcError
 from fcos_lib.emulator.nms import NmsSettings
 from fcos_lib.emulator.om import DYNAMIC, TensorDesc
 from fcos_lib.emulator.precision import round_to_half
+from fcos_lib.emulator.split import run_on_zeros, split
 
 NMS_OPERATOR = "BatchMultiClassNMS"
 OPSETS = range(8, 19)
@@ -31,7 +32,8 @@ _NMS_TYPES = (TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT16, Ten
 class Program:
     """What the compiler made; the fields are those of `OmHeader`."""
 
-    before: onnx.ModelProto
+    each: onnx.ModelProto | None
+    before: onnx.ModelProto | None
     after: onnx.ModelProto | None
     inputs: tuple[TensorDesc, ...]
     outputs: tuple[TensorDesc, ...]
@@ -39,6 +41,11 @@ class Program:
     nms: NmsSettings | None
     nms_inputs: tuple[str, ...]
     nms_outputs: tuple[str, ...]
+
+    @property
+    def graphs(self) -> tuple[onnx.ModelProto | None, ...]:
+        """In the order in which they run."""
+        return self.each, self.before, self.after
 
 
 def compile_onnx(
@@ -74,8 +81,10 @@ def compile_onnx(
         after = _graph(work, later, given, [name for node in later for name in node.output if name in tensors])
     dynamic = any(DYNAMIC in shape for shape in shapes.values())
     found = {value.name: value for part in (before, after) if part for value in (*part.graph.input, *part.graph.output)}
+    parts = split(round_to_half(before) if half else before)
     return Program(
-        before=round_to_half(before) if half else before,
+        each=parts.each,
+        before=parts.rest,
         after=round_to_half(after) if half and after else after,
         inputs=tuple(_desc(value, value.name, dynamic) for value in work.graph.input),
         outputs=tuple(_desc(found[tensor], name, dynamic) for name, tensor in zip(names, tensors, strict=True)),
@@ -194,17 +203,8 @@ def _static(value: onnx.ValueInfoProto) -> bool:
 
 def _measure_shapes(model: onnx.ModelProto) -> None:
     """Set the outputs' shapes to those of a run on zeros: onnx does not follow sizes that are computed for a Resize."""
-    import onnxruntime
-
-    zeros = {
-        value.name: np.zeros(_dims(value), helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-        for value in model.graph.input
-    }
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        outputs = session.run(None, zeros)
+        outputs = run_on_zeros(model)
     except Exception as error:  # onnxruntime raises its own hierarchy, RuntimeError and ValueError
         raise AtcError("E19999") from error
     for value, array in zip(model.graph.output, outputs, strict=True):

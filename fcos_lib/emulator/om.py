@@ -1,8 +1,8 @@
-"""What is in the emulator's OM? A first line that says STAND-IN, a JSON header, and two ONNX graphs around the NMS.
+"""What is in the emulator's OM? A first line that says STAND-IN, a JSON header, and ONNX graphs before and after the NMS.
 
-    FCOS-EMULATOR STAND-IN OM 1\\n
+    FCOS-EMULATOR STAND-IN OM 2\\n
     {"soc_version": "Ascend310P3", ...}\\n
-    <graph before NMS><graph after NMS>
+    <graph for each picture><graph before NMS><graph after NMS>
 
 A real runtime refuses such a file at its first byte, and so does the emulator a real OM.
 """
@@ -10,6 +10,7 @@ A real runtime refuses such a file at its first byte, and so does the emulator a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ from fcos_lib.emulator import STAND_IN, aipp
 from fcos_lib.emulator.nms import NmsSettings
 from fcos_lib.errors import SessionError
 
-MAGIC = f"FCOS-EMULATOR {STAND_IN} OM 1\n".encode()
+MAGIC = f"FCOS-EMULATOR {STAND_IN} OM 2\n".encode()
 DYNAMIC = -1
 """The batch axis in the shapes of an OM with profiles."""
 _AGAIN = "compile the model again"
@@ -81,22 +82,29 @@ class OmHeader:
 
 @dataclass(frozen=True, slots=True)
 class Om:
-    """An OM in memory; the graphs are serialised ONNX, `after` empty if there is no NMS."""
+    """An OM in memory; the graphs are serialised ONNX, run in this order, empty if there is nothing in them."""
 
     header: OmHeader
+    each: bytes
+    """For one picture; its outputs of all pictures are inputs of the next."""
     before: bytes
     after: bytes
+    """What follows the NMS."""
+
+    @property
+    def graphs(self) -> tuple[bytes, bytes, bytes]:
+        """All of them."""
+        return self.each, self.before, self.after
 
 
 def write(path: Path, om: Om) -> None:
     """Write `om` to `path`, not atomically, as `atc` does; OSError if the folder does not allow it."""
-    payload = om.before + om.after
+    payload = b"".join(om.graphs)
     header = asdict(om.header)
     if om.header.time_factor is None:  # the file is the same as if the scenario had no such key
         del header["time_factor"]
     text = header | {
-        "before_bytes": len(om.before),
-        "after_bytes": len(om.after),
+        "graph_bytes": [len(graph) for graph in om.graphs],
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
     path.write_bytes(MAGIC + json.dumps(text).encode() + b"\n" + payload)
@@ -107,12 +115,13 @@ def read(path: Path) -> Om:
     with _opened(path) as file:
         header, sizes, digest = _read_header(file, path)
         payload = file.read()
-    before, after = sizes
-    if len(payload) != before + after:
-        raise SessionError(f"{path} is cut short: {len(payload)} of {before + after} payload bytes", _AGAIN)
+    if len(payload) != sum(sizes):
+        raise SessionError(f"{path} is cut short: {len(payload)} of {sum(sizes)} payload bytes", _AGAIN)
     if hashlib.sha256(payload).hexdigest() != digest:
         raise SessionError(f"the payload of {path} is damaged: its sha256 is not the header's", _AGAIN)
-    return Om(header, payload[:before], payload[before:])
+    ends = list(itertools.accumulate(sizes, initial=0))
+    each, before, after = (payload[start:end] for start, end in itertools.pairwise(ends))
+    return Om(header, each, before, after)
 
 
 def read_header(path: Path) -> OmHeader:
@@ -128,15 +137,16 @@ def _opened(path: Path) -> BinaryIO:
         raise SessionError(f"{path} cannot be read ({error.strerror})", _AGAIN) from error
 
 
-def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int], str]:
-    """The header, the bytes of both graphs and their SHA-256."""
+def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int, int], str]:
+    """The header, the bytes of each graph and the SHA-256 of all."""
     if file.read(len(MAGIC)) != MAGIC:
         raise SessionError(f"{path} is no OM of the emulator", "run a real OM on the NPU it was compiled for")
     line = file.readline(_LONGEST_HEADER)
     try:
         text = json.loads(line)
-        before, after, digest = text.pop("before_bytes"), text.pop("after_bytes"), text.pop("sha256")
-        return _header(text), (before, after), digest
+        each, before, after = map(int, text.pop("graph_bytes"))
+        digest = text.pop("sha256")
+        return _header(text), (each, before, after), digest
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SessionError(f"the header of {path} is damaged", _AGAIN) from error
 

@@ -118,7 +118,7 @@ def telling_edges(boxes: NDArray[np.float32], contract: ModelContract) -> Flags:
     longer = np.abs(boxes[..., 2:] - boxes[..., :2]).max(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         steps = np.spacing(np.abs(to_fp16(boxes)).astype(np.float16)).astype(np.float32)
-    telling: Flags = (longer >= TELLING_STEPS * steps) & (np.abs(boxes) >= SMALLEST) & (boxes < ends)
+    telling: Flags = np.asarray((longer >= TELLING_STEPS * steps) & (np.abs(boxes) >= SMALLEST) & (boxes < ends))
     return telling
 
 
