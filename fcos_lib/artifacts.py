@@ -15,10 +15,16 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError, FcosError, UsageError
 from fcos_lib.model.checkpoint import verify_name
 from fcos_lib.store import Artifact, Store, content_key, sha256_of, sources_key
+from fcos_lib.stream.dataset import Picture
 
 PORTABLE, ASCEND = "portable.onnx", "ascend.onnx"
 _MODEL = Path(__file__).parent / "model"
 _CHECK = Path(__file__).parent / "exported.py"
+_WITNESS = (
+    Path(__file__).parent / "witness.py",
+    Path(__file__).parent / "measure" / "inputs.py",
+    *(_MODEL / name for name in ("detector.py", "checkpoint.py", "checkpoint_file.py")),
+)
 
 
 def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Artifact:
@@ -45,6 +51,27 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
         onnx.save(nms.ascend(trunk, contract), folder / ASCEND)
 
     return store.get("onnx", inputs, build)
+
+
+def witness_artifact(store: Store, contract: ModelContract, checkpoint: Path, pictures: Sequence[Picture]) -> Artifact:
+    """What mmdet itself finds in these pictures. Needs torch and mmdet only if it is not in the store yet."""
+    inputs = {
+        "contract": contract.as_dict(),
+        "checkpoint": verify_name(checkpoint),
+        "pictures": [[picture.id, picture.width, picture.height, sha256_of(picture.path)] for picture in pictures],
+        "sources": sources_key(*_WITNESS),
+        **{
+            package: _version(package)
+            for package in ("torch", "mmdet", "mmengine", "mmcv", "mmcv-lite", "opencv-python")
+        },
+    }
+
+    def build(folder: Path) -> None:
+        from fcos_lib.witness import write_witness
+
+        write_witness(folder, contract, checkpoint, pictures)
+
+    return store.get("witness", inputs, build)
 
 
 def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) -> Artifact:

@@ -4,6 +4,7 @@ FcosError
 ├── UsageError          an option, a path or a combination that cannot work
 ├── DatasetError        the COCO folder, its annotations or a picture
 ├── CheckpointError     a `.pth` that cannot be trusted or does not fit the contract
+├── NotInstalledError   a package of an extra that this step needs
 ├── ExportError         the ONNX that came out is not the one we promised
 ├── StoreError          the artifact folder
 │   ├── JournalError    the folder of an evaluation's results
@@ -46,6 +47,10 @@ class DatasetError(FcosError):
 
 class CheckpointError(FcosError):
     """A checkpoint is missing, damaged, untrusted or of another architecture."""
+
+
+class NotInstalledError(FcosError):
+    """A package that only some steps need is missing, or does not import."""
 
 
 class ExportError(FcosError):

@@ -24,6 +24,8 @@ class Detections:
     """float32[K]"""
     labels: NDArray[np.int64]
     """int64[K], an index into the contract's classes"""
+    network: NDArray[np.float32] | None = None
+    """float32[K, 4], the same boxes in network pixels as the model gave them, if `boxes` were brought into the picture."""
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -14,7 +14,7 @@ from typing import Any
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.results import SCHEMA_VERSION
 from fcos_lib.evidence.schema import first_problem, results_schema
-from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.limits import Limit, PictureSet
 from fcos_lib.judge.verdict import Outcome, Verdict
 from fcos_lib.measure import Measurement
 from fcos_lib.untrusted import printable, read_plain, too_many_values, whole_number
@@ -24,6 +24,7 @@ _LONGEST_WORD = 4096
 MOST_VALUES = 16_000_000
 """Numbers, texts and the like; they take up to 2 GiB of memory. A run over all of COCO has less than a tenth."""
 _LIMIT = [field.name for field in fields(Limit)]
+_PICTURES = [field.name for field in fields(PictureSet)]
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -82,10 +83,17 @@ def stored_verdict(entry: Mapping[str, Any]) -> Verdict:
             interval=(float(interval[0]), float(interval[1])) if interval else None,
             gate=entry.get("key", ""),
         ),
-        limit=Limit(**{key: limit[key] for key in _LIMIT if key in limit}) if limit else None,
+        limit=_stored_limit(limit) if limit else None,
         stand_in=entry["stand_in"],
         lacks=entry.get("lacks", ""),
     )
+
+
+def _stored_limit(limit: Mapping[str, Any]) -> Limit:
+    fields_of = {key: limit[key] for key in _LIMIT if key in limit}
+    if pictures := limit.get("pictures"):
+        fields_of["pictures"] = PictureSet(**{key: pictures[key] for key in _PICTURES if key in pictures})
+    return Limit(**fields_of)
 
 
 def has_stand_in(document: Mapping[str, Any]) -> bool:

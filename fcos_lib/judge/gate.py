@@ -28,6 +28,7 @@ class Data(str, Enum):
     PAIRED = "the pictures that both sides see"
     TESTED = "all pictures under test"
     WHOLE = "the whole data set"
+    FEW = "up to 8 pictures of the sample"
     ONE = "one picture"
     TIMED = "timed rounds on the sample"
     FILES = "the OM and atc's reports"
@@ -69,6 +70,12 @@ class Gate:
     """When it does not apply, in words; empty: it always does. A run that says so is not missing this gate."""
     hardware_only: bool = False
     """True if nothing that ran on the emulator is judged by it."""
+    only_for: tuple[str, ...] = ()
+    """Contracts that have its limit, for all others it is only recorded; empty: all."""
+    not_for: tuple[str, ...] = ()
+    """Contracts that do not."""
+    instrument: str = ""
+    """For a gate of the suite's own instruments, what a broken limit means in words: the verdict is NO VERDICT, never FAIL."""
 
     @property
     def recorded(self) -> bool:
@@ -80,8 +87,14 @@ class Gate:
         """True if its bound follows from the run's own baseline or options."""
         return bool(self.direction) and not self.limit
 
+    def limits(self, contract: str) -> bool:
+        """True if limits.toml has a limit of it for this contract."""
+        return bool(self.limit) and contract not in self.not_for and (not self.only_for or contract in self.only_for)
+
     def limit_name(self, scope: Scope) -> str:
         """The name of its limit in limits.toml for this scope; empty if it has none there."""
+        if not self.limits(scope.contract):
+            return ""
         template = self.aipp_limit if scope.aipp and self.aipp_limit else self.limit
         return template.format(contract=scope.contract, chip=scope.chip, batch=f"batch{scope.batch}")
 

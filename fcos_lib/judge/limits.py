@@ -6,7 +6,7 @@ import difflib
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,25 @@ else:
     import tomli as tomllib
 
 FILE = Path(__file__).parent.parent / "limits.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSet:
+    """The pictures that a limit was published or measured for."""
+
+    name: str
+    count: int
+    first: int
+    """The lowest picture id."""
+    last: int
+    """The highest."""
+    ids_sha256: str = ""
+    """Of all ids, as `dataset.picture_set` computes it; empty: not known, and not asked for."""
+
+    def is_of(self, found: Mapping[str, Any]) -> bool:
+        """Are these the pictures that `dataset.picture_set` described?"""
+        same = all(found.get(key) == getattr(self, key) for key in ("count", "first", "last"))
+        return same and self.ids_sha256 in ("", found.get("ids_sha256"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +64,27 @@ class Limit:
     """When it was measured, YYYY-MM-DD."""
     derived: bool = False
     """True if it follows from the run's own baseline or options, so that no limits file has it."""
+    pictures: PictureSet | None = None
+    """The pictures that it is for; None: any."""
 
     def holds(self, value: float) -> bool:
         """Is the value within the bound? The bound itself is allowed, NaN never is."""
         return value >= self.bound if self.at_least else value <= self.bound
+
+    def foreign(self, details: Mapping[str, Any]) -> str:
+        """Why it is no limit for what was measured, in a sentence, from the details of a measurement; empty if it is one.
+
+        Details that do not say which pictures were measured do not show that it is.
+        """
+        found = details.get("data_set")
+        if self.pictures is None or (isinstance(found, Mapping) and self.pictures.is_of(found)):
+            return ""
+        limit = f"{self.bound:g} is a limit for {self.pictures.name}"
+        if not isinstance(found, Mapping) or not isinstance(count := found.get("count"), int):
+            return f"{limit}, and the measurement does not say which pictures it is about"
+        if count == self.pictures.count:
+            return f"{limit}; this folder holds {count:,} other pictures"
+        return f"{limit}; this folder holds {count:,} picture{'s' if count != 1 else ''}"
 
     def sentence(self) -> str:
         """`must be at least 0.359 AP`"""
@@ -105,13 +141,25 @@ def _limit(name: str, table: Mapping[str, Any]) -> Limit:
             raise ValueError(f"[{name}] has no {key}")
     if table["direction"] not in (AT_LEAST, AT_MOST):
         raise ValueError(f"{name} has the direction {table['direction']!r:.40}; use '{AT_LEAST}' or '{AT_MOST}'")
-    if strange := [key for key in table if key not in ("bound", "measured", *_TEXTS)]:
+    if strange := [key for key in table if key not in ("bound", "measured", "pictures", *_TEXTS)]:
         raise ValueError(f"[{name}] has the key {strange[0]!r:.40}, which no limit has")
     if not isinstance(measured, dict) or any(
         not isinstance(measured.get(key), _MEASURED.get(key, ())) for key in measured
     ):
         raise ValueError(f"[{name}] has a 'measured' that is not {', '.join(_MEASURED)}")
-    return Limit(name, float(bound), table["direction"] == AT_LEAST, table["unit"], table["source"], **measured)
+    return Limit(
+        name, float(bound), table["direction"] == AT_LEAST, table["unit"], table["source"], **measured,
+        pictures=_pictures(name, table["pictures"]) if "pictures" in table else None,
+    )  # fmt: skip
+
+
+def _pictures(name: str, table: Any) -> PictureSet:
+    """Which pictures a limit is for; `ValueError` for a table that does not say it."""
+    kinds = {field.name: str if field.name in ("name", "ids_sha256") else int for field in fields(PictureSet)}
+    known = isinstance(table, dict) and all(type(table.get(key, "")) is kinds.get(key) for key in table)
+    if not known or not {"name", "count", "first", "last"} <= table.keys():
+        raise ValueError(f"[{name}] has 'pictures' that are not {', '.join(kinds)}")
+    return PictureSet(**table)
 
 
 def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path: Path = FILE) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fcos_lib.errors import FcosError
 from fcos_lib.judge.gate import Scope
-from fcos_lib.judge.gates import gate_called
+from fcos_lib.judge.gates import GATES, gate_called
 from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.measure import Measurement
 
@@ -58,11 +58,25 @@ class Verdict:
             return self.limit is None and not self.lacks and self.measurement.n > 0
         return self.outcome in (Outcome.PASS, Outcome.STAND_IN)
 
+    @property
+    def says_nothing(self) -> str:
+        """Why a limit that was not held, or that was, says nothing about the model, in words; empty if it does say something."""
+        if self.limit is None or self.measurement.n == 0:
+            return ""
+        instrument = _instrument(self.measurement)
+        broken = instrument and not self.limit.holds(self.measurement.value)
+        return (
+            f"{instrument}: nothing is known about the model"
+            if broken
+            else self.limit.foreign(self.measurement.details)
+        )
+
     def sentence(self) -> str:
         """`FAIL: accuracy[batch8] mAP 0.3551 AP, must be at least 0.359 AP`"""
         value, _ = close_pair(self.measurement.value, self.limit.bound if self.limit else self.measurement.value)
         bound = f", {self.limit.sentence()}" if self.limit else ""
-        return f"{self.outcome.value}: {self.gate} {value} {self.measurement.unit}{bound}"
+        but = f" ({self.says_nothing})" if self.says_nothing else ""
+        return f"{self.outcome.value}: {self.gate} {value} {self.measurement.unit}{bound}{but}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN and infinities become text, since JSON has none."""
@@ -103,12 +117,15 @@ def decide(
     """PASS or FAIL against the limit; on the emulator STAND-IN instead of PASS; NO VERDICT without samples or a limit.
 
     A measurement with an interval is PASS or FAIL if all of the interval is; otherwise NO VERDICT. `lacks` names the limit
-    that should be there and is not.
+    that should be there and is not. NO VERDICT as well if the limit is for other pictures, and instead of FAIL for a gate of
+    the suite's own instruments.
     """
     ends = measurement.interval or (measurement.value,)
     holds = [limit.holds(value) for value in ends] if limit else []
-    if measurement.n > 0 and holds and not any(holds):
-        outcome = Outcome.FAIL
+    if measurement.n > 0 and limit and limit.foreign(measurement.details):
+        outcome = Outcome.NO_VERDICT
+    elif measurement.n > 0 and holds and not any(holds):
+        outcome = Outcome.NO_VERDICT if _instrument(measurement) else Outcome.FAIL
     elif lacks or (measurement.n > 0 and not all(holds)):
         outcome = Outcome.NO_VERDICT
     elif stand_in and measurement.n > 0:
@@ -118,6 +135,12 @@ def decide(
     else:
         outcome = Outcome.PASS
     return Verdict(promise, subject, outcome, measurement, limit, stand_in, lacks)
+
+
+def _instrument(measurement: Measurement) -> str:
+    """What it means if a number of the suite's own instruments is out of its limit; empty for a number of the model."""
+    gate = GATES.get(measurement.gate)
+    return gate.instrument if gate else ""
 
 
 def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str:
@@ -139,6 +162,8 @@ def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str
             f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {_below(limit.unit)}  (limits.toml: {_below(limit.name)})"
         )
         lines.append(f"  because   {_below(limit.source)}")
+        if verdict.says_nothing:
+            lines.append(f"  but       {_below(verdict.says_nothing)}")
     elif verdict.lacks:
         lines.append(f"  limit     limits.toml has no [{_below(verdict.lacks)}]: set it with a source (docs/limits.md)")
     if measured.where:

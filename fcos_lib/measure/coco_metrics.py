@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from fcos_lib.measure import Measurement
 from fcos_lib.measure.coco_matching import IOU_THRESHOLDS, Matches, match
 from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.sessions import Detections
-from fcos_lib.stream.dataset import Dataset
+from fcos_lib.stream.dataset import Dataset, picture_set
 
 TWELVE = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's summary in pycocotools' order; APs and ARs are small (< 32 x 32 picture pixels), m medium, l large (> 96 x 96)."""
@@ -42,30 +43,36 @@ def evaluate(
     `detections` holds every picture id of the dataset exactly once, empty pictures included, boxes in picture pixels;
     `DatasetError` if one is missing or unknown, because an average over fewer pictures is another number.
     """
-    truth = read_truth(dataset)
-    matches = match(truth, contract, detections)
-    found = averages(matches)
-    numbers = _coco_convention(found.twelve[:, 0])
-    per_class = {
-        name: float(value) for name, value in zip(truth.names, found.per_class[:, 0], strict=True) if value == value
+    matches = match(read_truth(dataset), contract, detections)
+    details = details_of(matches, dataset)
+    details |= {
+        "empty_pictures": sum(not len(found) for found in detections.values()),
+        "category_ids": {name: matches.truth.category_ids[name] for name in contract.classes},
     }
+    per_class = details["per_class"]
     worst = min(per_class, key=lambda name: per_class[name], default="")
     return Measurement(
         name="mAP",
-        value=numbers["mAP"],
+        value=details["numbers"]["mAP"],
         unit="AP",
-        n=len(truth.picture_ids),
+        n=len(matches.truth.picture_ids),
         where=f"lowest class: {worst} {per_class[worst]:.3f}" if worst else "no class has an object",
-        details={
-            "numbers": numbers,
-            "per_class": per_class,
-            "detections": matches.total,
-            "empty_pictures": sum(not len(found) for found in detections.values()),
-            "annotations_sha256": truth.annotations_sha256,
-            "category_ids": {name: truth.category_ids[name] for name in contract.classes},
-        },
+        details=details,
         gate=gate,
     )
+
+
+def details_of(matches: Matches, dataset: Dataset) -> dict[str, Any]:
+    """The twelve numbers, AP per class with an object, and which pictures of which annotation file they are about."""
+    found = averages(matches)
+    values = zip(matches.truth.names, found.per_class[:, 0], strict=True)
+    return {
+        "numbers": _coco_convention(found.twelve[:, 0]),
+        "per_class": {name: float(value) for name, value in values if value == value},
+        "detections": matches.total,
+        "annotations_sha256": dataset.annotations_sha256,
+        "data_set": picture_set(dataset),
+    }
 
 
 def twelve_numbers(matches: Matches, weights: NDArray[np.float64] | None = None) -> dict[str, float]:

@@ -118,14 +118,13 @@ def telling_edges(boxes: NDArray[np.float32], contract: ModelContract) -> Flags:
     longer = np.abs(boxes[..., 2:] - boxes[..., :2]).max(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         steps = np.spacing(np.abs(to_fp16(boxes)).astype(np.float16)).astype(np.float32)
-    telling: Flags = np.asarray((longer >= TELLING_STEPS * steps) & (np.abs(boxes) >= SMALLEST) & (boxes < ends))
+    telling: Flags = (longer >= TELLING_STEPS * steps) & (np.abs(boxes) >= SMALLEST) & (boxes < ends)
     return telling
 
 
 def _all_that_tell(same: Flags, telling: Flags) -> Flags:
     """bool[P]: rows of [P, 4] in which all telling edges are the same."""
-    rows: Flags = np.logical_or(same, np.logical_not(telling)).all(axis=1)
-    return rows
+    return np.asarray((same | ~telling).all(axis=1))
 
 
 def _edges(pairs: Pairs, how: str) -> Flags:

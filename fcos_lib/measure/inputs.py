@@ -32,7 +32,7 @@ def network_inputs(
     for batch in batches:
         for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
             name = picture.path.name
-            expected, left, top, width, height = _as_in_the_recipe(picture, contract, layout)
+            expected, left, top, width, height = recipe_input(picture, contract, layout)
             differing = int((batch.tensor[slot] != expected).sum())
             if differing:
                 wrong.append(f"{name} in {differing:,} of {expected.size:,} values")
@@ -55,7 +55,7 @@ def network_inputs(
     )
 
 
-def _as_in_the_recipe(
+def recipe_input(
     picture: Picture, contract: ModelContract, layout: InputLayout
 ) -> tuple[NDArray[Any], int, int, int, int]:
     """The network's input, and where the picture lies in it: left, top, width, height. Needs a picture that can be read."""

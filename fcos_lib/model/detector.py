@@ -1,8 +1,9 @@
-"""Which torch network does a contract describe? The only door to mmdet, mmengine and mmcv.
+"""The torch network that a contract describes: the only door to mmdet, mmengine and mmcv.
 
 `mmcv-lite` has no compiled operators, and mmdet does not import without them. A stand-in for `mmcv._ext` lets it import;
 it carries the one operator that FCOS inference calls, `nms`, and every other one raises by name. A compiled mmcv is used
-when it is there.
+when it is there. With the stand-in, the NMS behind "mmdet's own detections" is this project's: `nms_of` says which it was,
+and tests hold the stand-in to NMS's plain definition.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import CheckpointError, FcosError
+from fcos_lib.errors import CheckpointError, FcosError, NotInstalledError
 from fcos_lib.model.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _open_the_door() -> Any:
             warnings.simplefilter("ignore")
             import mmdet.models
     except ImportError as error:
-        raise FcosError(
+        raise NotInstalledError(
             f"building the network needs mmdet, and it does not import ({error})",
             "pip install -e '.[export]' -c constraints.txt, or pass a ready ONNX",
         ) from error
@@ -158,18 +159,36 @@ def head_of(
     }
 
 
-def predict(detector: torch.nn.Module, batch: torch.Tensor, contract: ModelContract) -> list[Any]:
-    """mmdet's own detections for float32[N, 3, H, W], in network pixels: per picture bboxes, scores, labels (torch)."""
+def nms_of() -> str:
+    """Whose NMS `predict` runs: mmcv's compiled one, or this project's stand-in for it."""
+    _open_the_door()
+    stand_in = isinstance(sys.modules.get("mmcv._ext"), _Ops)
+    return "fcos_lib's stand-in for mmcv's compiled operator" if stand_in else "mmcv's compiled operator"
+
+
+def predict(detector: torch.nn.Module, batch: torch.Tensor, contract: ModelContract, *, cut: bool = True) -> list[Any]:
+    """mmdet's own detections for float32[N, 3, H, W], in network pixels: per picture bboxes, scores, labels (torch).
+
+    mmdet compares the class score alone with the threshold, and takes each level's best `candidates_per_level` by it; so it
+    returns detections whose product with the centerness is below the threshold, too. With `cut` False no level is cut.
+    """
     import torch
     from mmdet.structures import DetDataSample
 
+    config = detector.bbox_head.test_cfg.copy()  # type: ignore[operator, union-attr]
+    if not cut:
+        config.nms_pre = sum(rows * columns for rows, columns in contract.level_shapes) * len(contract.classes)
+    detector.bbox_head.test_cfg, before = config, detector.bbox_head.test_cfg  # type: ignore[union-attr]
     meta = {
         "img_shape": (contract.height, contract.width),
         "ori_shape": (contract.height, contract.width),
         "scale_factor": (1.0, 1.0),
     }
     samples = [DetDataSample(metainfo=meta) for _ in range(batch.shape[0])]
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mmdet calls torch.meshgrid the old way
-        results: list[Any] = detector.predict(batch, samples, rescale=False)  # type: ignore[operator]
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # mmdet calls torch.meshgrid the old way
+            results: list[Any] = detector.predict(batch, samples, rescale=False)  # type: ignore[operator]
+    finally:
+        detector.bbox_head.test_cfg = before  # type: ignore[union-attr]
     return [result.pred_instances for result in results]

@@ -223,3 +223,18 @@ def spread(pictures: Sequence[Picture], count: int) -> tuple[Picture, ...]:
     """`count` of the pictures, or all if they are fewer, spread evenly and in order."""
     count = min(count, len(pictures))
     return tuple(pictures[index * len(pictures) // count] for index in range(count))
+
+
+def picture_set(dataset: Dataset) -> dict[str, Any]:
+    """What tells these pictures from others: how many, the first and last id, and a digest of all; JSON-ready.
+
+    The digest is SHA-256 over the ids in ascending order, in decimal, each with a line feed behind it.
+    """
+    numbers = [picture.id for picture in dataset.pictures]
+    text = "".join(f"{number}\n" for number in numbers)
+    return {
+        "count": len(numbers),
+        "first": numbers[0],
+        "last": numbers[-1],
+        "ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.sessions import Detections, Outputs, Session
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.feed import Batch, Feed, found_in
+from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.letterbox import geometry, in_picture
 
 
 class MakeFeed(Protocol):
@@ -87,12 +88,12 @@ def detect_journaled(
                 break
             with feed(journal.claims(), session.contract, size, session.layout) as batches:
                 for batch in batches:
-                    journal.append(found_in(batch, clock.run(session, batch)))
+                    journal.append(seen_in(batch, clock.run(session, batch)))
                     inferred += len(batch.pictures)
                     bar.set_postfix_str(f"device {clock.busy or 0:.0%} busy", refresh=False)
                     bar.update(journal.recorded - bar.n)
         bar.update(journal.recorded - bar.n)
-        found = journal.merge()
+        found = merged(journal, session.contract)
     facts = Facts(
         inferred=inferred,
         resumed=resumed,
@@ -102,3 +103,9 @@ def detect_journaled(
         busy=clock.busy,
     )
     return found, facts
+
+
+def merged(journal: Journal, contract: ModelContract) -> dict[int, Detections]:
+    """The detections of a complete journal by picture id, boxes in picture pixels, with the model's own beside them."""
+    places = {picture.id: geometry(picture.width, picture.height, contract) for picture in journal.pictures}
+    return {number: in_picture(seen, places[number]) for number, seen in journal.merge().items()}

@@ -21,7 +21,7 @@ from fcos_lib.sessions import Detections, Outputs, Session
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
-from fcos_lib.stream.letterbox import Geometry, blank, geometry, to_picture
+from fcos_lib.stream.letterbox import Geometry, blank, geometry, in_picture
 
 BUFFERS = 3
 """Batches in memory: the one in use and two ahead."""
@@ -167,9 +167,13 @@ def found_in(batch: Batch, outputs: Outputs) -> dict[int, Detections]:
     """Detections of a batch's pictures by picture id, boxes in picture pixels."""
     found = {}
     for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
-        seen = outputs.detections(slot)
-        found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
+        found[picture.id] = in_picture(outputs.detections(slot), place)
     return found
+
+
+def seen_in(batch: Batch, outputs: Outputs) -> dict[int, Detections]:
+    """Detections of a batch's pictures by picture id, boxes in network pixels."""
+    return {picture.id: outputs.detections(slot) for slot, picture in enumerate(batch.pictures)}
 
 
 def _groups(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:

@@ -96,6 +96,11 @@ class Journal:
         """Is every batch in the journal, as far as this process has seen?"""
         return not self._unfinished()
 
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Those that it is for, in order."""
+        return self._pictures
+
     def wait(self) -> bool:
         """Wait until there is something to do here (True) or everything is complete (False).
 
@@ -119,7 +124,7 @@ class Journal:
                     yield self._pictures[batch * self.plan.batch : (batch + 1) * self.plan.batch]
 
     def append(self, found: Mapping[int, Detections]) -> None:
-        """Record one batch: picture id to detections in picture pixels, in the batch's order.
+        """Record one batch: picture id to detections in network pixels, in the batch's order.
 
         `JournalError` if it is not the next batch of a shard claimed here, or the disk refuses; then the shard is let go,
         and who claims it next cuts away what was written of the batch.
@@ -144,7 +149,7 @@ class Journal:
             self._let_go(claim)
 
     def merge(self) -> dict[int, Detections]:
-        """Detections by picture id in the dataset's order, after proof that each picture is there once.
+        """Detections by picture id, in network pixels and in the dataset's order, after proof that each picture is there once.
 
         Then the journal is noted as finished by this run. `JournalError` names what is missing, double or foreign.
         """

@@ -65,7 +65,7 @@ class Record:
     """Of the journal that it belongs to."""
     batch: int
     found: tuple[tuple[int, Detections], ...]
-    """Picture ids in the order of the batch, each with what was found there; boxes in picture pixels."""
+    """Picture ids in the order of the batch, each with what was found there; boxes in network pixels, as the model gave them."""
 
     @property
     def picture_ids(self) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.sessions import Detections
 
 _STRIP = 96
 """Rows; their planes at 1,333 columns are what glibc's malloc still keeps for itself, and the caches hold all of them."""
@@ -152,3 +153,8 @@ def to_picture(boxes: NDArray[np.float32], place: Geometry) -> NDArray[np.float3
     limit = np.array([place.picture_width, place.picture_height] * 2, dtype=np.float32)
     clipped: NDArray[np.float32] = np.clip((boxes - offset) / scale, np.float32(0), limit)
     return clipped
+
+
+def in_picture(seen: Detections, place: Geometry) -> Detections:
+    """Detections in network pixels as detections in picture pixels, which keep the model's own boxes as `network`."""
+    return Detections(to_picture(seen.boxes, place), seen.scores, seen.labels, seen.boxes)

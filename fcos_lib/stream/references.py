@@ -33,7 +33,7 @@ from fcos_lib.stream import dataset as dataset_module
 from fcos_lib.stream import letterbox as letterbox_module
 from fcos_lib.stream.audit import cpu_name, difference
 from fcos_lib.stream.dataset import Picture, read_picture
-from fcos_lib.stream.letterbox import blank, geometry, letterbox, to_picture
+from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
 from fcos_lib.stream.reference_record import FORMAT, Record, prune_records, read_record, write_record, write_whole
 
 LIMIT_BYTES = 4 << 30
@@ -115,8 +115,7 @@ class References:
         """
         found = {}
         for number, record in self._records(pictures, False, progress).items():
-            seen, place = record.detections, geometry(*record.size, self._contract)
-            found[number] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
+            found[number] = in_picture(record.detections, geometry(*record.size, self._contract))
         return found
 
     def with_candidates(

@@ -22,7 +22,7 @@ from fcos_lib.errors import DatasetError, UsageError
 from fcos_lib.sessions import Detections
 from fcos_lib.stream.bins import pictures_by_stem
 from fcos_lib.stream.dataset import Dataset
-from fcos_lib.stream.letterbox import geometry, to_picture
+from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.result_files import FORMATS, read_result
 
 CONVENTIONS = {(0, 1): "ais_bench naming (_0, _1)", (1, 2): "the retired benchmark tool's naming (_1, _2)"}
@@ -95,8 +95,8 @@ def read_results(folder: Path, dataset: Dataset, contract: ModelContract) -> Res
         kinds.setdefault((one.ndim == 1, labels.dtype.name), first.name)
         _check_values(first if dets is one else second, labels, dets, contract)
         used = dets[:, 4] > 0
-        boxes = to_picture(dets[used, :4], geometry(picture.width, picture.height, contract))
-        detections[picture.id] = Detections(boxes, dets[used, 4], labels[used].astype(np.int64))
+        seen = Detections(dets[used, :4], dets[used, 4], labels[used].astype(np.int64))
+        detections[picture.id] = in_picture(seen, geometry(picture.width, picture.height, contract))
     if len(kinds) > 1:
         listed = " and ".join(
             f"{'labels' if labels_first else 'dets'} first with {dtype} labels (such as {name})"

@@ -2,7 +2,9 @@
 
 import pytest
 
-from fcos_lib.judge.roll_call import blocked
+from fcos_lib.judge.roll_call import blocked, does_not_apply
+from fcos_lib.measure.against_mmdet import against_mmdet
+from fcos_lib.measure.as_published import as_published
 from fcos_lib.measure.coco_metrics import evaluate
 from fcos_lib.measure.coverage import coverage, unlike
 from fcos_lib.measure.paired import paired_difference
@@ -12,29 +14,57 @@ pytestmark = pytest.mark.accuracy
 
 @pytest.mark.golden
 @pytest.mark.reference
-def test_the_reference_reaches_the_limit(reference_found, references, dataset, contract, judge):
+def test_the_reference_reaches_the_limit(reference_found, references, data, contract, readings, recorded, judge):
     """onnxruntime on the CPU reaches the mAP that was published or recorded: checkpoint, pictures and evaluation fit."""
-    measured = evaluate(dataset, contract, reference_found(), gate="accuracy.reference_mAP")
-    judge("reference", measured, stand_in=False)
+    found = reference_found()
+    measured = evaluate(data.dataset, contract, found, gate="accuracy.reference_mAP")
+    readings.read_evaluation("of the reference", measured, found)
+    judge("reference", readings.measurement("accuracy.reference_ruler"), stand_in=False)
+    most, absent = [measured.for_gate("accuracy.reference_mAP_most")], {}
+    if not recorded:
+        most, absent = (
+            [],
+            {"accuracy.reference_mAP_most": does_not_apply("no right mAP is recorded for this checkpoint")},
+        )
+    published = as_published(data.dataset, data.truth, contract, found, gate="accuracy.reference_mAP_as_published")
+    judge("reference", measured, *most, published, stand_in=False, absent=absent)
+
+
+@pytest.mark.golden
+@pytest.mark.witness
+def test_the_reference_agrees_with_mmdet(witness, references, contract, judge):
+    """onnxruntime finds what mmdet's own `predict` finds, through none of our code after the checkpoint is loaded."""
+    pictures, mmdet = witness
+    judge("reference", *against_mmdet(pictures, references.with_candidates(pictures), mmdet, contract), stand_in=False)
 
 
 def test_the_candidate_reaches_the_limit(
-    evaluation, dataset, truth, pictures, references, reference_found, contract, subject, device, judge, shows, why
+    evaluation, data, references, reference_found, contract, subject, readings, device, judge, shows, why
 ):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
-    found, reference = evaluation.found, reference_found()
+    found, reference, pictures = evaluation.found, reference_found(), data.pictures
     counted = coverage(pictures, found, references.detections)
     counted.details["evaluation"] = evaluation.as_dict()
     if counted.value:  # an average over other pictures would be another number
         judge(subject, counted, stand_in=device.stand_in)
     shared = {number: found[number] for number in reference}
-    paired = paired_difference(truth, contract, reference, shared, pictures=shared)
+    paired = paired_difference(data.truth, contract, reference, shared, pictures=shared)
     absolute, absent = [], {}
-    if len(pictures) == len(dataset.pictures):
-        absolute = [evaluate(dataset, contract, found)]
+    if len(pictures) == len(data.dataset.pictures):
+        absolute = [
+            evaluate(data.dataset, contract, found),
+            as_published(data.dataset, data.truth, contract, found),
+        ]
     else:
-        part = f"{len(pictures)} of {len(dataset.pictures)} pictures score higher than all of them would"
-        absent["accuracy.mAP"] = blocked(part)
+        part = f"{len(pictures)} of {len(data.dataset.pictures)} pictures score higher than all of them would"
+        absent = dict.fromkeys(("accuracy.mAP", "accuracy.mAP_as_published"), blocked(part))
+    if readings is None:
+        absent["accuracy.ruler"] = does_not_apply("the ruler was held to the detections of the smallest batch size")
+    else:
+        readings.read_pair(paired, reference, shared)
+        for measured in absolute[:1]:
+            readings.read_evaluation("of the candidate over all pictures", measured, found)
+        judge(subject, readings.measurement("accuracy.ruler"), stand_in=device.stand_in)
     judge(
         subject,
         counted,

@@ -11,7 +11,7 @@ import numpy as np
 from tests.gateproof.case import PART, Case, Injection
 from tests.gateproof.defects.device import OUTPUTS
 from tests.gateproof.defects.network import COMPILE, OM_ONLY, edited, insert
-from tests.gateproof.defects.pictures import copied_dataset
+from tests.gateproof.defects.pictures import copied_dataset, twins
 from tests.gateproof.defects.throughput import RATE
 
 
@@ -111,6 +111,15 @@ def dies(done: list[int]) -> Any:
     return arguments
 
 
+def has_twins(document: dict[str, Any]) -> bool:
+    """Were two pictures found to be alike?"""
+    return any(
+        len(verdict["measurement"]["details"].get("alike", ())) == 2
+        for verdict in document["verdicts"]
+        if verdict["measurement"]["name"] == "pictures not counted once"
+    )
+
+
 def was_resumed(document: dict[str, Any]) -> bool:
     """Did the evaluation find pictures in the journal?"""
     return any(
@@ -146,6 +155,8 @@ CASES = (
          Injection("fcos_lib.sessions:OnnxSession.run_and_candidates", "result", less_optimised_candidates),)),
     Case("more_decoders", "another number of processes decodes", injections=(
         Injection("fcos_lib.stream.feed:Feed.__init__", "arguments", _five_workers),), options=PART),
+    Case("twins", "a picture is there twice, and another one with other metadata", arrange=twins,
+         marks="accuracy or consistency", expect=has_twins),
     Case("dataset_elsewhere", "the dataset in another folder", arrange=copied_dataset, options=PART),
     Case("damaged_om", "a bit of the kept OM has flipped; it is built again", arrange=damaged_om, options=PART, expect=_built("om")),
     Case("interrupted", "an evaluation goes on where a killed run left it", arrange=interrupted, marks="accuracy", expect=was_resumed),

@@ -123,6 +123,26 @@ def copied_dataset(child: Any) -> tuple[str, ...]:
     return "--dataset", str(target), "--checkpoint", str(EMBEDDED_CHECKPOINT)
 
 
+def twins(child: Any) -> tuple[str, ...]:
+    """A copy of the embedded dataset with a picture twice, and another one beside it that decodes alike."""
+    options = copied_dataset(child)
+    folder = child.folder / "dataset"
+    path = folder / "annotations" / "instances_val2017.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    comment = b"\xff\xfe" + (2 + 5).to_bytes(2, "big") + b"other"
+    images, annotations = document["images"], document["annotations"]
+    for image, added in zip(images[8:10], (b"", comment), strict=True):
+        data = (folder / "val2017" / image["file_name"]).read_bytes()
+        twin = image | {"id": 10_000_000 + image["id"], "file_name": f"twin-{image['file_name']}"}
+        (folder / "val2017" / twin["file_name"]).write_bytes(data[:2] + added + data[2:])
+        images.append(twin)
+        own = [one for one in annotations if one["image_id"] == image["id"]]
+        annotations += [one | {"id": 10_000_000 + one["id"], "image_id": twin["id"]} for one in own]
+    path.unlink()
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return options
+
+
 def shuffled_annotations(child: Any) -> tuple[str, ...]:
     """The embedded dataset with annotations that belong to the picture of the same size before it."""
     options = copied_dataset(child)
