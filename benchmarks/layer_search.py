@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from fcos_lib.artifacts import PORTABLE, onnx_artifact
+from fcos_lib.artifacts import PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator.precision import round_to_half
 from fcos_lib.measure.layers import Errors, K

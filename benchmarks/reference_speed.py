@@ -26,7 +26,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from fcos_lib.artifacts import PORTABLE, onnx_artifact
+from fcos_lib.artifacts import PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import COCO_R50
 from fcos_lib.sessions import OnnxSession
 from fcos_lib.store import Store, sha256_of

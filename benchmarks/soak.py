@@ -23,7 +23,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.resume import as_bytes
-from fcos_lib.artifacts import om_artifact, om_path, onnx_artifact
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.om import om_artifact, om_path
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import SHAPES

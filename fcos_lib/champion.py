@@ -18,11 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.store import MANIFEST, sha256_of
+from fcos_lib.store import MANIFEST, locked, sha256_of
 from fcos_lib.untrusted import changeable_by_others, read_plain, whole_number
 
 FORMAT = 1
@@ -30,6 +28,8 @@ KEPT = 3
 """OMs that a place keeps: the champion's and those of its last predecessors."""
 FOLDER = "champions"
 _MANIFEST_BYTES = 64 << 20
+_WAIT_S = 600.0
+"""For another process that accepts an OM, which may be copied over a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def accept(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (root / "locks").mkdir(exist_ok=True)
-        with FileLock(root / "locks" / f"champion-{place.name}.lock"):
+        with locked(root / "locks" / f"champion-{place.name}.lock", f"accepting {place.name}", _WAIT_S):
             number = _install(folder, place, om, facts, sha256=sha256, who=who, why=why)
             _forget_oms(folder)
             return _read(folder, number, place)

@@ -11,7 +11,7 @@ FcosError
 │   └── AuditError      a stored result that is not what computing it again gives
 ├── AtcError            `atc` failed or wrote something else
 ├── SessionError        a model could not be loaded, or was given or returned a wrong tensor
-├── FeedError           a process that prepares pictures could not start, or died
+├── FeedError           a process that prepares pictures could not start, died, stands still, or lost some
 └── DeviceError         no NPU, or it failed: the machine, not the model
 """
 
@@ -66,7 +66,7 @@ class JournalError(StoreError):
 
 
 class AuditError(StoreError):
-    """A stored result is not what computing it again gives: it is stale, was mixed up, or this machine computes wrongly."""
+    """A stored result is not what computing it again gives: it was mixed up, or what its key does not know has changed."""
 
 
 class AtcError(FcosError):
@@ -78,7 +78,7 @@ class SessionError(FcosError):
 
 
 class FeedError(FcosError):
-    """A process that prepares pictures could not be started, or died: the machine, not the picture."""
+    """A process that prepares pictures could not be started, died, stands still or lost some: the machine, not the picture."""
 
 
 class DeviceError(FcosError):

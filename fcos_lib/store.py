@@ -1,7 +1,7 @@
-"""Where do artifacts live, so that each is built once, whole, for every process that asks?
+"""The store of artifacts: each is built once, whole, for every process that asks.
 
-An artifact is a folder `<root>/<kind>/<key>/` whose key is a hash of everything that its content depends on. It is built
-in a folder of its own under a lock, described by `manifest.json`, and renamed into place: it is there completely or not
+An artifact is a folder `<root>/<kind>/<key>/` whose key is a hash of everything that its content depends on: what its maker
+names, and by one rule for all of them the maker's own sources (`sources.py`). It is built in a folder of its own under a lock, described by `manifest.json`, and renamed into place: it is there completely or not
 at all. A damaged or half-deleted one is built again.
 """
 
@@ -14,15 +14,17 @@ import shlex
 import shutil
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from fcos_lib.errors import StoreError
+from fcos_lib.sources import dependencies
 from fcos_lib.untrusted import changeable_by_others, open_plain, read_plain, whole_number
 
 FORMAT = 1
@@ -50,12 +52,9 @@ def content_key(kind: str, inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def sources_key(*paths: Path) -> str:
-    """12 hex digits over source files, for keys that must change when the code that builds does."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+def key_of(folder: Path) -> str:
+    """The key of the artifact that is being built in `folder`."""
+    return folder.name.strip(".").partition("-")[0]
 
 
 def sha256_of(path: Path) -> str:
@@ -84,11 +83,15 @@ class Store:
                 "pass a folder of your own with --artifacts FOLDER",
             ) from error
 
-    def get(self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> Artifact:
+    def get(
+        self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object], *, wait_s: float = 3600
+    ) -> Artifact:
         """The artifact for these inputs; `build(folder)` fills an empty folder if it does not exist yet.
 
-        Whatever `build` raises is passed on, and nothing of its folder stays.
+        The key covers the module of `build` as well, with all that it imports. Whatever `build` raises is passed on, and
+        nothing of its folder stays. `StoreError` if another process takes longer than `wait_s` seconds to build it.
         """
+        inputs = {**inputs, **dependencies(build.__module__)}
         key = content_key(kind, inputs)
         final = self.root / kind / key
         try:
@@ -97,7 +100,7 @@ class Store:
             found = self._read(kind, key, final)
             if found:
                 return found
-            with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
+            with locked(self.root / "locks" / f"{kind}-{key}.lock", f"building {kind} {key}", wait_s):
                 found = self._read(kind, key, final)
                 return found or self._build(kind, key, inputs, final, build)
         except OSError as error:
@@ -164,6 +167,26 @@ class Store:
             return Artifact(final, kind, key, manifest["inputs"], hashes, built=False)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+
+
+@contextmanager
+def locked(lock: Path, doing: str, wait_s: float) -> Iterator[None]:
+    """Alone among the processes that use this lock file; `doing` is what for.
+
+    `StoreError` after `wait_s` seconds: who dies gives the lock back, but who stands still never does.
+    """
+    file = FileLock(lock, timeout=wait_s)
+    try:
+        file.acquire()
+    except Timeout as error:
+        raise StoreError(
+            f"another process has been {doing} for more than {wait_s:g} s",
+            f"look which process holds {lock} (fuser -v) and whether it is stopped; end it and run again",
+        ) from error
+    try:
+        yield
+    finally:
+        file.release()
 
 
 def own_folder(folder: Path, why: str, option: str) -> None:

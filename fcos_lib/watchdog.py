@@ -87,7 +87,11 @@ class Watchdog:
     def close(self) -> None:
         """End the watching process and wait for that."""
         self.forget()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:  # it is stopped: it would keep this process from ending
+            self._process.kill()
+            self._process.wait()
 
     def forget(self) -> None:
         """Let go of it, as a forked child must, which it does not watch."""

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.artifacts import PORTABLE, onnx_artifact
+from fcos_lib.artifacts import PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
 from fcos_lib.measure.coco_metrics import evaluate

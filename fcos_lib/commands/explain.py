@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.artifacts import ASCEND, PORTABLE, foreign_onnx_artifact, onnx_artifact
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.commands.shared import choose_device, device_held, note
 from fcos_lib.contract import ModelContract, contract_for

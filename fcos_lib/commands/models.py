@@ -8,7 +8,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from fcos_lib.artifacts import ASCEND, PORTABLE, onnx_artifact
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.ascend.atc import LOG_NAME, compile_om
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.atc_progress import progress_line

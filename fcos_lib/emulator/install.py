@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fcos_lib.emulator import CANN_VERSION, DRIVER_VERSION, STAND_IN
 from fcos_lib.errors import StoreError
+from fcos_lib.sources import LIBRARIES, installed
 
 _SOURCES = Path(__file__).resolve().parent
 _INTERNAL = "7.6.0.1.220"
@@ -26,10 +27,11 @@ _INTERNAL = "7.6.0.1.220"
 
 @cache
 def source_hash() -> str:
-    """Eight hexadecimal digits that change with any byte of the emulator."""
+    """Eight hexadecimal digits that change with any byte of the emulator and with the libraries that it computes with."""
     digest = hashlib.sha256()
     for path in sorted(_SOURCES.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(installed("numpy", "onnx", *LIBRARIES["onnxruntime"]).encode())  # which compute what it makes
     return digest.hexdigest()[:8]
 
 

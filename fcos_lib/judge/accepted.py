@@ -17,8 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from filelock import FileLock
-
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.judge.history import (
     FORMAT,
@@ -35,6 +33,7 @@ from fcos_lib.judge.history import (
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure import Measurement
+from fcos_lib.store import locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
         raise UsageError("a baseline needs runs and a reason", "say what changed, such as --why 'CANN 8.3'")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock"), f"accepting runs in {path}", 60):
             before = read_accepted(path)
             rates = [rate for run in runs for rate in run.rates]
             joined = [run for rate in rates for run, _ in before.holding(rate.series, rate.fingerprint)]

@@ -1,4 +1,4 @@
-"""How are the processes that decode pictures started, kept busy, watched and ended?
+"""The processes that decode pictures: how they are started, kept busy, watched and ended.
 
 By one thread and a few system calls per picture, since all this is done between two runs of a device that waits. What they
 share has no name, and they end when nobody holds the other end of their pipes: nothing stays behind, whatever happens.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,14 @@ from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import FeedError
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import ANSWER, FAILED, TAKEN, TASK, Slots, failure, task_note
+from fcos_lib.stream.picture_ids import some
 
 _LOOK_MS = 200
 """How often a wait is interrupted to see whether every process is still there."""
+PATIENCE_LOOKS = 1500
+"""Looks, five minutes of them, in which some process has to answer. The largest picture that is decoded takes seconds; the rest is
+for a disk that others use. Looks are counted instead of time, since a process that was stopped has not waited."""
+_REAP_S = 10.0
 
 
 class DecoderPool:
@@ -63,11 +68,18 @@ class DecoderPool:
         os.write(self._tasks, b"".join(TASK.pack(slot) for slot in slots))
 
     def wait(self, slots: range) -> NDArray[Any]:
-        """The tensor of these slots, as soon as they are prepared; the error of the first that could not be."""
+        """The tensor of these slots, as soon as they are prepared; the error of the first that could not be.
+
+        `FeedError` if a process died, or if none answers any more.
+        """
         self._check()
+        looks = 0
         while not self._open.keys().isdisjoint(slots):
-            if not self._read_answers(_LOOK_MS):
+            looks = 0 if self._read_answers(_LOOK_MS) else looks + 1
+            if looks:
                 self._check()
+            if looks > PATIENCE_LOOKS:
+                raise self._stuck(slots)
         for slot in slots:
             if slot in self._failed:
                 raise failure(*self._slots.note(slot))
@@ -79,7 +91,8 @@ class DecoderPool:
             for process in self._processes:
                 process.kill()
             for process in self._processes:
-                process.wait()
+                with suppress(subprocess.TimeoutExpired):  # one that hangs inside the kernel cannot be killed
+                    process.wait(_REAP_S)
         del self._slots  # the memory goes when the last batch does
 
     def _start(self) -> None:
@@ -112,6 +125,17 @@ class DecoderPool:
             if what == FAILED:
                 self._failed.add(slot)
         return True
+
+    def _stuck(self, slots: range) -> FeedError:
+        """What it comes to that these slots do not get prepared, though every process lives."""
+        missing = [self._open[slot] for slot in slots if slot in self._open]
+        held = [picture for slot in self._holds.values() if (picture := self._open.get(slot))]
+        names = ", ".join(str(picture.path) for picture in held[:3]) or "none of them has a picture"
+        return FeedError(
+            f"{len(missing)} pictures of a batch are missing ({some(picture.id for picture in missing if picture)}): no "
+            f"process that decodes pictures has answered for {PATIENCE_LOOKS * _LOOK_MS / 1000:g} s; they work on: {names}",
+            "look whether these files can be read (a network folder may hang) and whether the processes are stopped",
+        )
 
     def _check(self) -> None:
         """`FeedError` if a process has died."""

@@ -1,4 +1,4 @@
-"""How does a whole dataset get through a session when the process may die and others help? Runs what a journal lacks."""
+"""The evaluation of a whole dataset, when the process may die and others help: it runs what a journal lacks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.letterbox import geometry, in_picture
+from fcos_lib.stream.picture_ids import refuse_lost
 
 
 class MakeFeed(Protocol):
@@ -75,6 +76,7 @@ def detect_journaled(
 
     Runs what the journal lacks, waits for what other processes are running, takes over what the dead leave, and merges. The
     result is bit for bit that of one undisturbed process. `progress` names the bar, which is shown on terminals only.
+    `FeedError` if the feed ends without pictures that it was given, `JournalError` if others hold some for too long.
     """
     started, resumed, inferred, clock = time.perf_counter(), journal.recorded, 0, _Clock()
     total, size = len(journal.plan.picture_ids), journal.plan.batch
@@ -92,6 +94,7 @@ def detect_journaled(
                     inferred += len(batch.pictures)
                     bar.set_postfix_str(f"device {clock.busy or 0:.0%} busy", refresh=False)
                     bar.update(journal.recorded - bar.n)
+            refuse_lost(journal.due, ())  # they would be claimed, and lost, again and again
         bar.update(journal.recorded - bar.n)
         found = merged(journal, session.contract)
     facts = Facts(

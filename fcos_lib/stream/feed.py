@@ -1,4 +1,4 @@
-"""How do the pictures of a dataset get through a session, in order, in whole batches, without the device ever waiting?
+"""The way of a dataset's pictures through a session: in order, in whole batches, and without the device ever waiting.
 
 aclruntime's `run()` keeps the GIL until the device is done (aclruntime source), so a thread beside it gets nothing done.
 Pictures are therefore prepared by processes, two batches ahead, in memory that they share with this one (`decoder_pool`).
@@ -22,6 +22,7 @@ from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
 from fcos_lib.stream.letterbox import Geometry, blank, geometry, in_picture
+from fcos_lib.stream.picture_ids import refuse_lost
 
 BUFFERS = 3
 """Batches in memory: the one in use and two ahead."""
@@ -160,6 +161,7 @@ def detect(session: Session, pictures: Sequence[Picture], contract: ModelContrac
     with Feed(_groups(pictures, size), contract, size, session.layout) as feed:
         for batch in feed:
             found.update(found_in(batch, session.run(batch.tensor)))
+    refuse_lost([picture.id for picture in pictures], found)
     return found
 
 

@@ -1,4 +1,4 @@
-"""How does an evaluation survive kill -9, and how do several processes and hosts share one, every picture exactly once?
+"""A journal lets an evaluation survive kill -9, and several processes and hosts share one, every picture exactly once.
 
 The dataset is cut into shards of whole batches. Who holds the lock of a shard works on it and appends a line per batch to
 its file; when that process dies, the lock is free, and another goes on behind the last whole line. What is left to do is
@@ -21,11 +21,15 @@ from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal_folder import disown, enter, mark_finished, shard_path, subject_of
 from fcos_lib.stream.journal_locks import disk_errors
-from fcos_lib.stream.journal_records import PICTURE_BYTES, Plan, Record, encode_record, not_exactly_once, read_shard
+from fcos_lib.stream.journal_records import PICTURE_BYTES, Plan, Record, encode_record, read_shard
+from fcos_lib.stream.picture_ids import not_exactly_once, some
 from fcos_lib.untrusted import open_plain
 
 POLL = 0.2
 """Seconds between two looks at what others still hold."""
+PATIENCE_LOOKS = 18_000
+"""Looks, an hour of them, in which others have to record something. A decision: the longest known call into a device's library
+takes a minute. Looks are counted instead of time, since a process that was stopped has not waited."""
 SYNC_SHARE = 0.02
 """Of the time may go into waiting for the disk; a shard's last line is always waited for.
 
@@ -104,13 +108,39 @@ class Journal:
     def wait(self) -> bool:
         """Wait until there is something to do here (True) or everything is complete (False).
 
-        Who holds a shard does not wait: two that wait for each other's would do so forever.
+        Who holds a shard does not wait: two that wait for each other's would do so forever. `JournalError` says which
+        pictures others hold without recording any of them.
         """
+        recorded, looks = -1, 0
         while unfinished := self._unfinished():
             if self._claims or any(self._claim(shard) for shard in unfinished):
                 return True
+            recorded, before = self._bytes_of(unfinished), recorded
+            looks = looks + 1 if recorded == before else 0
+            if looks > PATIENCE_LOOKS:
+                self._refuse_to_wait(unfinished)
             time.sleep(POLL)
         return False
+
+    def _refuse_to_wait(self, unfinished: Sequence[int]) -> None:
+        """`JournalError` about the pictures that others hold, unless they have recorded them by now."""
+        missing: list[int] = []
+        for shard in unfinished:
+            self._known[shard] = self._survey(shard)
+            missing += self.plan.ids_of(self.plan.batches_of(shard)[self._known[shard] :])
+        if missing:
+            raise JournalError(
+                f"{len(missing)} pictures are missing in {self.folder} ({some(missing)}): other processes hold them, and "
+                f"have recorded nothing for {PATIENCE_LOOKS * POLL:g} s",
+                "look for a process of this evaluation that hangs or is stopped, on every host that shares the folder; "
+                "end it and run again: what is in the journal is kept",
+            )
+
+    @property
+    def due(self) -> tuple[int, ...]:
+        """Pictures that this process has claimed and has yet to record."""
+        batches = (range(claim.following, self.plan.batches_of(claim.shard).stop) for claim in self._claims.values())
+        return tuple(picture_id for part in batches for picture_id in self.plan.ids_of(part))
 
     def claims(self) -> Iterator[tuple[Picture, ...]]:
         """The pictures of every batch that nobody has done or is doing; a shard is claimed when its first is asked for.
@@ -134,7 +164,10 @@ class Journal:
             if ids == self._ids(claim.following):
                 break
         else:
-            raise JournalError(f"pictures {_some(ids)} are no batch that is due in {self.folder}")
+            raise JournalError(
+                f"pictures {some(ids)} are no batch that is due in {self.folder}: {some(self.due) or 'none'} are",
+                "run again: what is in the journal is kept",
+            )
         try:
             line = encode_record(Record(self._token, claim.following, tuple(found.items())))
             self._write(claim, line)
@@ -187,6 +220,11 @@ class Journal:
 
     def _unfinished(self) -> list[int]:
         return [shard for shard, known in enumerate(self._known) if known < len(self.plan.batches_of(shard))]
+
+    def _bytes_of(self, shards: Sequence[int]) -> int:
+        """What is written in these shards, by whomever."""
+        paths = (shard_path(self.folder, shard) for shard in shards)
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     def _ids(self, batch: int) -> tuple[int, ...]:
         return self.plan.ids_of(range(batch, batch + 1))
@@ -267,7 +305,3 @@ class Journal:
                 os.close(claim.file)
         finally:
             self._locks.give_back_shard(claim.shard)
-
-
-def _some(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, ids[:3])) + ", ..." * (len(ids) > 3)

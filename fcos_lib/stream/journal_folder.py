@@ -1,4 +1,4 @@
-"""Whose journal is in this folder, who is working in it, and must it be started over?
+"""The folder of a journal: what it is about, who is working in it, and when it is started over.
 
 journal.json       what is evaluated: fingerprint, pictures, batch size; written once, when the journal is started
 shard-00000.jsonl  results, a line per batch (`journal_records.py`)
@@ -55,9 +55,15 @@ def parse_header(data: bytes) -> Header:
     token, subject, started_by = content.get("token"), content.get("subject"), content.get("started_by")
     if not isinstance(token, str) or not isinstance(subject, dict) or not isinstance(started_by, str):
         raise ValueError("it lacks its token, subject or run id")
-    if not token.startswith(f"{_digest(subject)}-"):
+    if not token.startswith(f"{digest_of(subject)}-"):
         raise ValueError("its token does not belong to its subject")
     return Header(token, subject, started_by)
+
+
+def finished_by(folder: Path) -> tuple[str, ...] | None:
+    """The runs that saw the folder's journal complete; None if none did."""
+    data = _read(folder / FINISHED)
+    return None if data is None else parse_finished(data)
 
 
 def parse_finished(data: bytes) -> tuple[str, ...]:
@@ -92,9 +98,9 @@ def enter(
 ) -> tuple[Locks, str]:
     """Join the folder's journal or start it (over); the locks, with the users' one taken, and the journal's token.
 
-    A finished journal is started over, unless this run finished it or `keep_finished`. `JournalError` if it is about
-    something else, damaged, or must be started over while another run is working in it, `StoreError` if every user may
-    change the folder.
+    A finished journal is started over, whatever it is about, unless this run finished it or `keep_finished`.
+    `JournalError` if one that counts is about something else or damaged, or if one must be started over while another run
+    is working in it, `StoreError` if every user may change the folder.
     """
     own_folder(folder, "results that are found there count", "--journal")
     locks = Locks(folder)
@@ -122,8 +128,7 @@ def enter(
 def mark_finished(folder: Path, locks: Locks, run_id: str) -> None:
     """Note that this run saw the journal complete."""
     with locks.guard():
-        data = _read(folder / FINISHED)
-        runs = parse_finished(data) if data is not None else ()
+        runs = finished_by(folder) or ()
         if run_id not in runs:
             _write(folder / FINISHED, {"runs": [*runs, run_id]})
 
@@ -143,9 +148,11 @@ def _joinable(
     folder: Path, subject: Mapping[str, Any], run_id: str, *, fresh: bool, keep_finished: bool
 ) -> Header | None:
     """The header of the journal that is there and shall be used, None if one must be started."""
-    data = _read(folder / HEADER)
+    data, runs = _read(folder / HEADER), finished_by(folder)
     if data is None:
         return None
+    if runs is not None and not keep_finished and run_id not in runs:
+        return None  # it has served its run, so that nothing is lost, whatever it was about
     try:
         header = parse_header(data)
     except ValueError as error:
@@ -157,19 +164,21 @@ def _joinable(
     differs = difference(header.subject, subject)
     if differs:
         raise JournalError(f"the journal in {folder} is about something else: {differs}", _AGAIN)
-    finished = _read(folder / FINISHED)
-    if finished is None or keep_finished or run_id in parse_finished(finished):
-        return header
-    return None
+    return header
 
 
-def _start(folder: Path, subject: Mapping[str, Any], run_id: str) -> Header:
-    """Remove what an earlier journal left and begin; broken off anywhere, it is begun again, as there is no header."""
+def clear(folder: Path) -> None:
+    """Remove a journal, its header first: without one, whatever is left is no journal. Only for who uses it alone."""
     (folder / HEADER).unlink(missing_ok=True)
     for entry in list(os.scandir(folder)):
         if entry.name == FINISHED or _SHARD.fullmatch(entry.name):
             os.unlink(entry.path)
-    header = Header(f"{_digest(subject)}-{uuid.uuid4().hex[:16]}", subject, run_id)
+
+
+def _start(folder: Path, subject: Mapping[str, Any], run_id: str) -> Header:
+    """Remove what an earlier journal left and begin; broken off anywhere, it is begun again, as there is no header."""
+    clear(folder)
+    header = Header(f"{digest_of(subject)}-{uuid.uuid4().hex[:16]}", subject, run_id)
     content = {"format": FORMAT, "token": header.token, "started_by": run_id, "subject": subject}
     _write(folder / HEADER, content | {"started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
     return header
@@ -198,7 +207,8 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def _digest(subject: Mapping[str, Any]) -> str:
+def digest_of(subject: Mapping[str, Any]) -> str:
+    """16 hex digits that differ if subjects do."""
     return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:16]
 
 

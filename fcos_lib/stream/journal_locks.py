@@ -1,4 +1,4 @@
-"""Who may write what in a journal's folder now, so that the death of a process is all it takes to let others go on?
+"""The locks of a journal's folder: the death of a process is all it takes to let others go on.
 
 POSIX record locks (fcntl) on one file, one byte each. The system gives them back when a process dies, however it dies;
 they work over NFS; and unlike those of flock (and so of filelock) they do not live on in forked children of a dead process.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from fcos_lib.errors import JournalError
 
 LOCK = "journal.lock"
 _GUARD, _USERS, _SHARDS = 0, 1, 2
+GUARD_LOOKS, LOOK_S = 15_000, 0.02
+"""How often, and after how many seconds each time, it is looked whether the guard is free. Five minutes: opening a journal and
+waiting for its last user take seconds. Looks are counted instead of time, since a process that was stopped has not waited."""
 
 _open_here: set[tuple[int, int]] = set()
 """Lock files that this process has open: record locks do not keep a process from itself, and any close gives them up."""
@@ -35,11 +39,10 @@ class Locks:
         self._identity = _identity(os.fstat(self._file))
         _open_here.add(self._identity)
 
-    def _take(self, byte: int, *, shared: bool = False, wait: bool = False) -> bool:
-        """Take one lock, or change it from exclusive to shared; False if another process has it and `wait` is off."""
-        kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    def _take(self, byte: int, *, shared: bool = False) -> bool:
+        """Take one lock, or change it from exclusive to shared; False if another process has it."""
         try:
-            fcntl.lockf(self._file, kind, 1, byte)
+            fcntl.lockf(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, 1, byte)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 return False
@@ -51,8 +54,17 @@ class Locks:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Alone among those who open, start over or finish."""
-        self._take(_GUARD, wait=True)
+        """Alone among those who open, start over or finish; `JournalError` if another one does not come to an end."""
+        for _ in range(GUARD_LOOKS):
+            if self._take(_GUARD):
+                break
+            time.sleep(LOOK_S)
+        else:
+            raise JournalError(
+                f"another process has been opening or finishing a journal in {self._path.parent} for "
+                f"{GUARD_LOOKS * LOOK_S:g} s",
+                f"look which process holds {self._path} (fuser -v) and whether it is stopped; end it and run again",
+            )
         try:
             yield
         finally:

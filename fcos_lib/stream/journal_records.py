@@ -1,4 +1,4 @@
-"""How is one batch of results written as one line, and which lines of a file that broke off can be trusted?
+"""One batch of results as one line, and the lines that can be trusted of a file that broke off.
 
 A line is `crc32 of the rest as 8 hex digits, space, JSON, newline`. Boxes and scores are little-endian float32 in base64,
 so that they come back bit for bit. Everything here is pure: bytes in, records out, `ValueError` with a reason for the rest.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.sessions import Detections
+from fcos_lib.stream.picture_ids import not_exactly_once
 from fcos_lib.untrusted import whole_number
 
 SHARD_PICTURES = 64
@@ -140,18 +139,6 @@ def read_shard(data: bytes, plan: Plan, shard: int, token: str) -> tuple[list[Re
     return records, whole
 
 
-def not_exactly_once(found: Iterable[int], expected: Sequence[int]) -> str:
-    """How `found` picture ids differ from each expected one once; an empty string if they do not, whatever the order."""
-    counted, wanted = Counter(found), set(expected)
-    problems = {
-        "missing": wanted - counted.keys(),
-        "more than once": {picture_id for picture_id, times in counted.items() if times > 1},
-        "foreign": counted.keys() - wanted,
-    }
-    listed = [f"{what}: {_some(ids)}" for what, ids in problems.items() if ids]
-    return f"pictures {'; '.join(listed)}" if listed else ""
-
-
 def parse_json(data: bytes) -> dict[str, Any]:
     """A JSON object, without NaN or infinity; `ValueError` for anything else."""
     try:
@@ -198,8 +185,3 @@ def _floats(text: str, name: str) -> NDArray[np.float32]:
 
 def _as_text(numbers: NDArray[np.float32]) -> str:
     return base64.b64encode(numbers.astype("<f4").tobytes()).decode("ascii")
-
-
-def _some(ids: Iterable[int]) -> str:
-    found = sorted(ids)
-    return ", ".join(map(str, found[:5])) + f", ... ({len(found)} in all)" * (len(found) > 5)

@@ -1,4 +1,4 @@
-"""Has the reference seen this picture before? Then its result is on disk, and onnxruntime need not compute it again.
+"""The reference's results, each computed once: what it found in a picture is on disk, and need not be computed again.
 
     <root>/<model key>/manifest.json                   what the key was made from
     <root>/<model key>/<first two digits>/<SHA-256 of the picture's file>.npz
@@ -10,6 +10,7 @@ every run, chosen anew each time; that also tells what the key does not cover.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -21,19 +22,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import AuditError, DatasetError
 from fcos_lib.sessions import Detections, OnnxSession
-from fcos_lib.store import content_key, own_folder, sha256_of, sources_key
-from fcos_lib.stream import dataset as dataset_module
-from fcos_lib.stream import letterbox as letterbox_module
+from fcos_lib.sources import dependencies
+from fcos_lib.store import content_key, own_folder, sha256_of
 from fcos_lib.stream.audit import cpu_name, difference
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
+from fcos_lib.stream.picture_ids import refuse_lost
 from fcos_lib.stream.reference_record import FORMAT, Record, prune_records, read_record, write_record, write_whole
 
 LIMIT_BYTES = 4 << 30
@@ -87,8 +87,7 @@ class References:
             "contract": contract.as_dict(),
             "onnx": onnx_sha256,
             "numerics": session.numerics,
-            "preprocessing": sources_key(Path(dataset_module.__file__), Path(letterbox_module.__file__)),
-            "opencv": cv2.__version__,
+            **dependencies(__name__),
         }
         self.root = root.absolute()
         self.folder = self.root / content_key("reference", inputs)
@@ -169,6 +168,7 @@ class References:
             found[picture.id] = record
             if progress:
                 progress(done, len(missing))
+        refuse_lost((picture.id for picture in pictures), found)
         return {picture.id: found[picture.id] for picture in pictures}
 
     def _chosen(
@@ -184,12 +184,7 @@ class References:
         return chosen
 
     def _path(self, picture: Picture) -> Path:
-        try:
-            digest = sha256_of(picture.path)
-        except OSError as error:
-            raise DatasetError(
-                f"picture {picture.path} cannot be read ({error.strerror})", "restore the file"
-            ) from error
+        digest = file_digest(picture)
         return self.folder / digest[:2] / f"{digest}.npz"
 
     def _stored(self, path: Path, picture: Picture, candidates: bool) -> Record | None:
@@ -245,6 +240,21 @@ class References:
             raise AuditError(
                 f"the stored reference of picture {picture.path} is not what onnxruntime computes now: {message} "
                 f"(record {path}, computed on {stored.cpu}; this is {self._cpu})",
-                f"delete {self.folder} and run again; if that does not help, this machine or that one computes wrongly",
+                "something has changed that the key does not know, such as a file inside of an installed library: delete "
+                f"{self.folder} and run again; if it happens again, compare what the two machines compute",
             )
         self._counts["audited"] += 1
+
+
+def digest_of_files(pictures: Sequence[Picture]) -> str:
+    """20 hex digits over the names and contents of the pictures' files, the same on every host that has the same; errors as below."""
+    lines = "".join(f"{picture.path.name} {file_digest(picture)}\n" for picture in pictures)
+    return hashlib.sha256(lines.encode()).hexdigest()[:20]
+
+
+def file_digest(picture: Picture) -> str:
+    """SHA-256 of a picture's file, 64 hex digits; `DatasetError` if it cannot be read."""
+    try:
+        return sha256_of(picture.path)
+    except OSError as error:
+        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error

@@ -15,4 +15,8 @@ def test_the_network_gets_what_the_recipe_gives_it(sample_pictures, contract, la
     groups = [sample_pictures[start : start + SIZE] for start in range(0, len(sample_pictures), SIZE)]
     with Feed(groups, contract, SIZE, layout) as feed:
         measured = network_inputs(feed, contract, layout)
+    came = measured[0].n
+    assert came == len(sample_pictures), (
+        f"the feed ended after {came} of the {len(sample_pictures)} pictures of the sample"
+    )
     judge("inputs", *measured, stand_in=False)

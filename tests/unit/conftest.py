@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.artifacts import onnx_artifact
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.store import Store
 from fixtures.options import EMBEDDED_CHECKPOINT

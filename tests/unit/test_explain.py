@@ -10,7 +10,8 @@ import pytest
 from onnx import numpy_helper
 
 from fcos_lib import explain as explaining
-from fcos_lib.artifacts import ASCEND, PORTABLE, onnx_artifact
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.ascend import atc
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.contract import SHAPES
@@ -125,7 +126,7 @@ def test_the_broken_stage_gets_the_difference(case, reference, stage, change):
 def test_a_mean_that_is_dropped_is_preprocessing(case, reference, monkeypatch):
     """What AIPP makes of a picture on the device is part of what the network is given, not of the network."""
     real = atc.aipp_config
-    for place in ("fcos_lib.ascend.atc.aipp_config", "fcos_lib.artifacts.aipp_config"):
+    for place in ("fcos_lib.ascend.atc.aipp_config", "fcos_lib.artifacts.om.aipp_config"):
         monkeypatch.setattr(place, lambda contract: real(replace(contract, mean_bgr=(0.0, 0.0, 0.0))))
     case = replace(case, options=replace(case.options, aipp=True))
     records = explain(case, reference)

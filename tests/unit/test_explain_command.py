@@ -5,7 +5,9 @@ import json
 import onnx
 import pytest
 
-from fcos_lib.artifacts import ASCEND, foreign_onnx_artifact, onnx_artifact
+from fcos_lib.artifacts import ASCEND
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.cli import main
 from fcos_lib.commands import explain as command
 from fcos_lib.contract import SHAPES

@@ -5,7 +5,9 @@ import resource
 import numpy as np
 import pytest
 
-from fcos_lib.artifacts import ASCEND, PORTABLE, om_artifact, om_path, onnx_artifact
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.om import om_artifact, om_path
 from fcos_lib.ascend.atc import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import COCO_R50

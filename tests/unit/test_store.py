@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fcos_lib.errors import StoreError
+from fcos_lib.sources import dependencies
 from fcos_lib.store import Store, content_key
 
 
@@ -76,7 +77,7 @@ def test_the_manifest_says_what_it_was_made_from(tmp_path):
     """Inputs and hashes are there for whoever asks later."""
     artifact = Store(tmp_path).get("thing", {"checkpoint": "abc"}, write("abc"))
     manifest = json.loads((artifact.path / "manifest.json").read_text())
-    assert manifest["inputs"] == {"checkpoint": "abc"}
+    assert manifest["inputs"] == {"checkpoint": "abc", **dependencies(__name__)}
     assert manifest["files"]["content.txt"]["sha256"] == artifact.files["content.txt"]
 
 
@@ -124,3 +125,30 @@ def test_a_file_in_place_of_the_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         Store(tmp_path / "file")
+
+
+def test_a_change_of_the_code_that_builds_is_another_artifact(tmp_path, monkeypatch):
+    """A warm store must not serve what an earlier version of the maker made, whatever the maker says that it depends on."""
+    store, build = Store(tmp_path), write("abc")
+    build.__module__ = "fcos_lib.artifacts.om"
+    first = store.get("thing", {"checkpoint": "abc"}, build)
+    assert first.provenance["sources"] == dependencies("fcos_lib.artifacts.om")["sources"]
+    assert not store.get("thing", {"checkpoint": "abc"}, build).built
+    monkeypatch.setattr("fcos_lib.store.dependencies", lambda module: {"sources": f"changed {module}"})
+    assert store.get("thing", {"checkpoint": "abc"}, build).built, "what other code made is served"
+
+
+def test_a_builder_that_does_not_come_to_an_end_is_an_error_for_those_who_wait(tmp_path):
+    """It lives, so it never gives the lock back: who waits says what for, and how long, instead of waiting for ever."""
+    store, waiting = Store(tmp_path), []
+
+    def build(folder):
+        with ThreadPoolExecutor(1) as other:
+            waiting.append(other.submit(store.get, "thing", {}, build, wait_s=0.3).exception())
+        write("abc")(folder)
+
+    store.get("thing", {}, build)
+    assert isinstance(waiting[0], StoreError), waiting
+    assert "another process has been building thing" in waiting[0].found
+    assert "for more than 0.3 s" in waiting[0].found
+    assert "fuser" in waiting[0].advice

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from fcos_lib.artifacts import ASCEND, om_artifact
+from fcos_lib.artifacts import ASCEND
+from fcos_lib.artifacts.om import om_artifact
 from fcos_lib.ascend.aipp import aipp_config
 from fcos_lib.ascend.atc import AtcOptions, command, compile_om
 from fcos_lib.ascend.toolkit import Toolkit
@@ -94,3 +95,15 @@ def test_an_om_with_aipp_is_another_artifact(contract, tmp_path, toolkit, onnx):
     assert "mean_chn_0: 102" in with_aipp.provenance["aipp"]
     assert without.provenance["input_layout"] == "float32 NCHW"
     assert without.provenance["aipp"] is None
+
+
+def test_a_file_that_an_option_names_is_part_of_the_key(contract, tmp_path, toolkit, onnx):
+    """atc reads it: with another content it makes another OM, under the same name."""
+    store, models = Store(tmp_path / "store"), Artifact(tmp_path, "onnx", "k", {}, {ASCEND: "hash"}, built=True)
+    switches, keys = tmp_path / "fusion.cfg", []
+    options = replace(FLOAT, extra=(f"--fusion_switch_file={switches}", "--optypelist_for_implmode=Sigmoid"))
+    for text in ("a", "b", "a"):
+        switches.write_text(text)
+        keys.append(om_artifact(store, models, contract, toolkit, options).key)
+    assert keys[0] != keys[1], "the OM of another file is served"
+    assert keys[0] == keys[2]

@@ -99,7 +99,7 @@ class Stage:
         self.folder, self._child = folder, Child(folder, prepared, without)
         self.artifacts = self._child.artifacts
         self.artifacts.mkdir(exist_ok=True)
-        self.journal = self.artifacts / "journal" / "shapes-batch2"
+        self.journals = self.artifacts / "journal"
         self._mark, self._runs = uuid.uuid4().hex, 0
         self._temporary = folder / "temporary"
         self._temporary.mkdir()

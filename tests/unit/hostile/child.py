@@ -19,7 +19,8 @@ import onnx
 import onnxruntime
 import torch
 
-from fcos_lib.artifacts import PORTABLE, foreign_onnx_artifact
+from fcos_lib.artifacts import PORTABLE
+from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.champion import Place, champion_of
 from fcos_lib.commands.verdicts import read_limits
 from fcos_lib.contract import SHAPES, InputLayout

@@ -5,7 +5,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from fcos_lib.artifacts import PORTABLE, onnx_artifact
+from fcos_lib.artifacts import PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.decoding import decode
 from fcos_lib.measure.replay import replay

@@ -7,7 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from fcos_lib.artifacts import ASCEND, PORTABLE, onnx_artifact
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
 from fcos_lib.model.export import head_names

@@ -3,17 +3,20 @@
 import io
 import os
 import random
+import re
 import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
+from fcos_lib.errors import FeedError, JournalError
 from fcos_lib.sessions import Detections
-from fcos_lib.stream import journal_records
+from fcos_lib.stream import decoder_pool, journal_records
 from fcos_lib.stream.evaluation import detect_journaled
-from fcos_lib.stream.feed import batches
+from fcos_lib.stream.feed import Feed, batches
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.letterbox import to_picture
 from tests.unit.stream.journal_worker import (
@@ -180,6 +183,71 @@ def test_the_work_of_others_is_counted_as_theirs(tmp_path, pictures, undisturbed
     assert as_bytes(found) == undisturbed
     assert facts.inferred + facts.resumed + facts.by_others == 60
     assert min(facts.inferred, facts.resumed, facts.by_others) > 0
+
+
+def losing(wanted):
+    """A feed that drops those of its batches that `wanted` does not want, of which it knows the number."""
+
+    @contextmanager
+    def feed(groups, contract, size, layout):
+        with plain_feed(groups, contract, size, layout) as ready:
+            yield (batch for number, batch in enumerate(ready) if wanted(number))
+
+    return feed
+
+
+@contextmanager
+def within(seconds):
+    """Fail instead of waiting for what never comes."""
+
+    def give_up(*_):
+        pytest.fail(f"it still waits after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "error", "said"),
+    [
+        (58, lambda number: number != 19, FeedError, "ended without 1 of the pictures that it was given: {58}$"),
+        (60, lambda number: number != 19, FeedError, "ended without 3 of the pictures that it was given: {58}, {59}, {60}$"),
+        (60, lambda number: number < 2, FeedError, r"ended without 54 of the pictures .*: {7}, {8}, {9}, {10}, {11}, \.\.\. \(54 in all\)"),
+        (60, lambda number: False, FeedError, r"ended without 60 of the pictures .*: {1}, {2}, {3}, {4}, {5}, \.\.\."),
+        (60, lambda number: number != 5, JournalError, "pictures {19}, {20}, {21} are no batch that is due .*: {16}, {17}, {18}"),
+    ],
+    ids=["the last, which is not full", "the last", "all but two", "all", "one in the middle"],
+)  # fmt: skip
+def test_batches_that_a_feed_loses_are_missed(tmp_path, pictures, count, wanted, error, said):
+    """An evaluation that waited for them would never end: it says how many are missing and which."""
+    ids = {number: picture.id for number, picture in enumerate(pictures, start=1)}
+    expected = re.sub(r"\{(\d+)\}", lambda found: str(ids[int(found[1])]), said)
+    with within(20), journal_in(tmp_path, pictures[:count]) as journal, pytest.raises(error) as missed:
+        detect_journaled(FakeSession(), journal, feed=losing(wanted))
+    assert re.search(expected, missed.value.found), missed.value.found
+    with journal_in(tmp_path, pictures[:count]) as journal:
+        found, _ = detect_journaled(FakeSession(), journal, feed=plain_feed)
+    assert len(found) == count, "what was recorded before is lost"
+
+
+def test_a_process_that_decodes_and_stands_still_is_named_with_its_pictures(pictures, monkeypatch):
+    """It lives, so its death tells nothing: after a while without any answer the feed says what is missing."""
+    monkeypatch.setattr(decoder_pool, "PATIENCE_LOOKS", 3)
+    with within(30), Feed([pictures[:2], pictures[2:4]], TINY, 2, workers=1) as feed:
+        batches_of_it = iter(feed)
+        next(batches_of_it)
+        (process,) = feed._decoders._processes
+        os.kill(process.pid, signal.SIGSTOP)
+        feed._decoders.order(range(4, 6), pictures[4:6])
+        with pytest.raises(FeedError, match="2 pictures of a batch are missing") as missed:
+            feed._decoders.wait(range(4, 6))
+    assert f"({pictures[4].id}, {pictures[5].id})" in missed.value.found
+    assert "has answered for 0.6 s" in missed.value.found
 
 
 def test_busy_is_the_share_of_time_inside_the_session(tmp_path, pictures):

@@ -12,7 +12,8 @@ import pytest
 
 from fcos_lib.errors import JournalError, StoreError
 from fcos_lib.sessions import Detections
-from fcos_lib.stream import journal_folder, journal_records
+from fcos_lib.stream import journal as journal_module
+from fcos_lib.stream import journal_folder, journal_locks, journal_records
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_records import Record, encode_record
@@ -153,6 +154,67 @@ def test_results_of_something_else_are_refused(folder, change, said):
     assert len(finish(folder)) == 8
 
 
+@pytest.mark.parametrize("change", [{"fingerprint": {"om": "ffff"}}, {"batch": 4}, {"pictures": PICTURES[:-1]}])
+def test_a_journal_that_another_run_finished_is_in_nobodys_way(folder, change):
+    """It has served its run: one about something else begins there, instead of being refused for a finished one's sake."""
+    finish(folder, run_id="yesterday")
+    with opened(folder, run_id="today", **change) as journal:
+        assert journal.recorded == 0
+        work(journal)
+        assert len(journal.merge()) == len(change.get("pictures", PICTURES))
+
+
+def test_a_shared_journal_about_something_else_is_refused_though_it_is_finished(folder):
+    """A host that comes later needs what is there; the error says what differs."""
+    finish(folder, run_id="host1")
+    with pytest.raises(JournalError, match="'om'"):
+        opened(folder, run_id="host2", keep_finished=True, fingerprint={"om": "ffff"})
+
+
+def test_others_that_record_nothing_are_not_waited_for_for_ever(folder, tmp_path, monkeypatch, others):
+    """A process that stands still keeps its shard for as long as it lives: who waits says which pictures are missing."""
+    monkeypatch.setattr(journal_module, "PATIENCE_LOOKS", 3)
+    (start, wait), pictures, log = others, pictures_of_the_set(12), tmp_path / "log"
+    pid = start(folder, log=log, seconds=0.05, count=12)
+    until(lambda: runs_in(log) >= 2)
+    os.kill(pid, signal.SIGSTOP)
+    with opened(folder, pictures) as journal:
+        left = 12 - journal.recorded
+        with pytest.raises(
+            JournalError, match=rf"{left} pictures are missing .* recorded nothing for 0\.6 s"
+        ) as refused:
+            journal.wait()
+    assert str(pictures[-1].id) in refused.value.found or "in all" in refused.value.found
+    os.kill(pid, signal.SIGCONT)
+    assert wait(pid) == 0
+
+
+def test_a_process_that_stands_still_while_it_opens_is_not_waited_for_for_ever(folder, monkeypatch):
+    """The guard is held for moments; who does not get it says which file to look at."""
+    monkeypatch.setattr(journal_locks, "GUARD_LOOKS", 10)
+    with opened(folder):
+        pass
+    ready, hold = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            journal_locks._open_here.clear()
+            with journal_locks.Locks(folder).guard():
+                os.write(ready[1], b"x")
+                os.read(hold[0], 1)
+        os._exit(0)
+    try:
+        os.read(ready[0], 1)
+        with pytest.raises(JournalError, match=r"has been opening or finishing a journal in .* for 0\.2 s") as refused:
+            opened(folder)
+        assert "journal.lock" in refused.value.advice
+    finally:
+        os.write(hold[1], b"x")
+        os.waitpid(child, 0)
+        for end in (*ready, *hold):
+            os.close(end)
+
+
 def test_fresh_starts_over_once_per_run(folder):
     """The first worker of a run removes what was there; the second joins it; what does not belong to us stays."""
     finish(folder)
@@ -274,7 +336,7 @@ def test_only_the_batch_that_is_due_is_taken(folder):
         groups = journal.claims()
         first, second = next(groups), next(groups)
         for wrong in (second, first[:2], PICTURES[-3:]):
-            with pytest.raises(JournalError, match="no batch that is due"):
+            with pytest.raises(JournalError, match=r"no batch that is due in .*: 100, 101, 102, .* are"):
                 journal.append({picture.id: seen_in(picture.id) for picture in wrong})
         journal.append({picture.id: seen_in(picture.id) for picture in first})
         assert journal.recorded == 3

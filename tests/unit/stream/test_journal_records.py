@@ -13,11 +13,11 @@ from fcos_lib.stream.journal_records import (
     Plan,
     Record,
     encode_record,
-    not_exactly_once,
     parse_record,
     read_lines,
     read_shard,
 )
+from fcos_lib.stream.picture_ids import not_exactly_once
 
 
 def detections(rows, seed=0):

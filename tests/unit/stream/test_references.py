@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fcos_lib.errors import AuditError, DatasetError, StoreError
+from fcos_lib.errors import AuditError, DatasetError, FeedError, StoreError
 from fcos_lib.judge.status import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import references as module
 from fcos_lib.stream.letterbox import geometry, to_picture
+from fcos_lib.stream.references import References, digest_of_files
 from tests.unit.stream.references_worker import HEIGHT, TINY, WIDTH, Fake, assert_equal, child, draw, opened, records
 
 
@@ -64,7 +65,7 @@ def test_progress_counts_what_is_computed(root, pictures):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_the_key_covers_model_contract_runtime_and_opencv(root, monkeypatch):
+def test_the_key_covers_model_contract_and_runtime(root):
     """What a result depends on decides where it is kept."""
     other_runtime = Fake()
     other_runtime.numerics = {"runtime": "fake 2"}
@@ -74,19 +75,25 @@ def test_the_key_covers_model_contract_runtime_and_opencv(root, monkeypatch):
         opened(root, contract=replace(TINY, score_threshold=0.06)).folder,
         opened(root, other_runtime).folder,
     ]
-    monkeypatch.setattr(cv2, "__version__", "0")
-    folders.append(opened(root).folder)
-    assert len(set(folders)) == 5
-    assert opened(root).folder == folders[-1], "nothing changed, and the key did"
+    assert len(set(folders)) == 4
+    assert opened(root).folder == folders[0], "nothing changed, and the key did"
 
 
-def test_the_key_covers_the_preprocessing(root, monkeypatch):
-    """Decoding and letterbox are part of it as source code."""
-    sources = []
+def test_the_key_covers_the_code_behind_the_references(root, monkeypatch):
+    """Decoding, letterbox, session: what the module imports is in the key by the one rule for all keys (`test_sources.py`)."""
+    makers = []
     before = opened(root).folder
-    monkeypatch.setattr(module, "sources_key", lambda *paths: sources.extend(path.name for path in paths) or "other")
-    assert opened(root).folder != before
-    assert sorted(sources) == ["dataset.py", "letterbox.py"]
+    monkeypatch.setattr(module, "dependencies", lambda *names: makers.extend(names) or {"sources": "other"})
+    assert opened(root).folder != before, "results of other code are found"
+    assert makers == ["fcos_lib.stream.references"]
+
+
+def test_a_picture_that_gets_lost_on_the_way_is_named(root, pictures, monkeypatch):
+    """The one who prepares pictures drops the last two: that is the feed's fault, and said with their ids."""
+    prepared = References._prepared
+    monkeypatch.setattr(References, "_prepared", lambda self, missing: list(prepared(self, missing))[:-2])
+    with pytest.raises(FeedError, match=r"ended without 2 of the pictures that it was given: \d, \d"):
+        opened(root).detections(pictures)
 
 
 def test_another_picture_under_the_same_name_is_another_record(root, pictures):
@@ -230,3 +237,19 @@ def test_two_processes_agree_and_share_the_work(root, tmp_path):
     computed = [int(lines[0]) for lines in results]
     assert 20 <= sum(computed) <= 30, f"{computed} computed, 20 at best"
     assert len(records(root)) == 20
+
+
+def test_a_picture_with_another_content_is_noticed_whatever_its_size(pictures):
+    """An evaluation that was interrupted is not gone on with then; where the files lie does not count."""
+    before = digest_of_files(pictures)
+    path = pictures[3].path
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    assert digest_of_files(pictures) != before
+    content[-20] ^= 1
+    path.write_bytes(content)
+    moved = path.parent.rename(path.parent.with_name("moved"))
+    assert digest_of_files([replace(picture, path=moved / picture.path.name) for picture in pictures]) == before
+    with pytest.raises(DatasetError, match="cannot be read"):
+        digest_of_files(pictures)

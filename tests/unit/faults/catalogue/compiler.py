@@ -9,7 +9,8 @@ from tests.unit.faults.fault import Fault
 from tests.unit.faults.stage import GATE, Said, Stage
 
 COMPILE = """
-from fcos_lib.artifacts import om_artifact, onnx_artifact
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.om import om_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.contract import SHAPES
 from fcos_lib.device import use_emulator

@@ -17,7 +17,7 @@ SLOW = "rate=20"
 def _evaluating(stage: Stage, *options: str) -> Running:
     """A run that has some of its pictures in the journal."""
     run = stage.start(*ACCURACY, *options, scenario=SLOW)
-    run.until(lambda: any(path.stat().st_size for path in stage.journal.glob("shard*")))
+    run.until(lambda: any(path.stat().st_size for path in stage.journals.glob("shapes-batch2-*/shard*")))
     return run
 
 

@@ -1,0 +1,53 @@
+"""ONNX that are made from another ONNX: of a file that was exported elsewhere, and with what reaches NMS as further outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import ExportError, FcosError, UsageError
+from fcos_lib.store import Artifact, Store, sha256_of
+
+
+def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) -> Artifact:
+    """An ONNX that was exported elsewhere: unchanged for `atc`, and a portable ending made from its trunk."""
+    if not model.is_file():
+        raise UsageError(f"there is no ONNX at {model}", "pass --onnx FILE.onnx")
+    inputs = {"contract": contract.as_dict(), "onnx": sha256_of(model)}
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import nms
+
+        try:
+            loaded = onnx.load(model, load_external_data=False)
+        except Exception as error:  # protobuf's DecodeError and more
+            raise ExportError(f"{model} is not a readable ONNX ({error})", "pass another file to --onnx") from error
+        try:
+            onnx.save(nms.portable(nms.trunk_of(loaded, contract), contract), folder / PORTABLE)
+            onnx.save(loaded, folder / ASCEND)
+        except FcosError:
+            raise
+        except Exception as error:  # what onnx's checker and shape inference raise, and what crooked graphs cause
+            raise ExportError(
+                f"{model} is no graph that leads to {nms.NMS_OPERATOR} ({type(error).__name__}: {str(error)[:200]})",
+                "pass the ONNX that atc is given (--onnx)",
+            ) from error
+
+    return store.get("onnx", inputs, build)
+
+
+def candidates_onnx_artifact(store: Store, onnx_models: Artifact, contract: ModelContract) -> Artifact:
+    """The same ONNX for `atc` with two more outputs: what reaches NMS."""
+    inputs = {"contract": contract.as_dict(), "onnx": onnx_models.files[ASCEND]}
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import nms
+
+        onnx.save(nms.with_candidates(onnx.load(onnx_models.path / ASCEND), contract), folder / ASCEND)
+
+    return store.get("onnx-candidates", inputs, build)
