@@ -1,100 +1,108 @@
-"""Is the challenger slower than the champion, by more than matters? Or was this run no way to find out?
+"""The challenger against the champion: whether its rate is lower by more than matters, and whether more of its rounds are slow.
 
-FAIL and PASS need the whole interval on one side of the floor. Everything else is NO VERDICT: the floor lies inside the
-interval, the champion differs from itself, the device was not the same before and after, or the gain is too good to be true.
+FAIL and PASS need the whole interval on one side of the limit, over all rounds and over the last third of them. Everything else
+is NO VERDICT: the limit lies inside the interval, or the run itself cannot be trusted (`judge.rate_trust`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fcos_lib.errors import UsageError
-from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, quiet, shown, unbelievable, unsteady
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.paired_rate import (
-    ERROR,
-    LOOKS,
-    ORDER,
-    SIDES,
-    DeviceFacts,
+from fcos_lib.measure.paired_rate import SIDES, PairedRounds, Plan, Rounds
+from fcos_lib.measure.rate_ratio import (
     LogRatio,
-    PairedRounds,
-    compare,
+    SlowShare,
+    against_champion,
     largest_step,
+    late,
+    slow_share,
+    twin_against_champion,
 )
+
+__all__ = ["ERROR", "ChampionBounds", "ChampionVerdict", "champion_bounds", "enough", "judge_champion"]
+
+ERROR = 0.01
+"""How often a limit may be taken for lost that is kept, over all looks of a comparison; and as often the other way."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChampionBounds:
-    """What a comparison is judged by."""
+class Finding:
+    """What one gate comes to."""
 
-    slower: Limit
-    """The floor: at least this change of the rate, in %; negative. The champion against itself must stay within it."""
-    faster: Limit
-    """At most this change, in %; more is not believed."""
-    step: Limit
-    """At most this jump of the champion's own time, in %."""
-    clock: Limit
-    """At most this change of the clock, in %, up or down."""
-    temperature: Limit
-    """At most this change, in °C, up or down."""
+    outcome: Outcome
+    """PASS, FAIL or NO VERDICT."""
+    reason: str
+    """A sentence."""
 
-    @property
-    def floor(self) -> float:
-        """`slower` as a log ratio."""
-        return math.log1p(self.slower.bound / 100)
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Rounds so far, with every interval that is judged."""
+
+    change: LogRatio
+    """Challenger against champion, all rounds."""
+    late: LogRatio | None
+    """The same for the last third of the rounds, if they are many."""
+    noise: LogRatio
+    """Twin against champion: nothing but noise."""
+    slow: SlowShare
 
 
 @dataclass(frozen=True, slots=True)
 class ChampionVerdict:
     """What a comparison came to."""
 
-    outcome: Outcome
-    """PASS, FAIL or NO VERDICT."""
-    reasons: tuple[str, ...]
-    """Sentences; at least one."""
-    change: LogRatio
-    """Challenger against champion."""
-    noise: LogRatio
-    """Twin against champion: nothing but noise."""
-    n: int
-    """Rounds, of all three sides."""
-    trusted: bool
-    """False if something was wrong with the run itself, so that its number must not be judged."""
+    rate: Finding
+    slow: Finding
+    doubts: tuple[str, ...]
+    """Why its numbers must not be judged, a sentence each."""
+    judged: LogRatio
+    """Challenger against champion, over the rounds that decided: all, or the last third."""
+    compared: Comparison
     rounds: PairedRounds
 
-    def measurement(self) -> Measurement:
-        """For `decide` against the bound `slower`, which then comes to this outcome; n is 0 if the run cannot be trusted."""
-        value, *ends = self.change.percent()
-        known = all(map(math.isfinite, ends))
-        return Measurement(
-            name="rate against champion",
-            value=value,
-            unit="%",
-            n=self.n if self.trusted else 0,
-            where=" ".join(self.reasons),
-            details=self._details(),
-            interval=(ends[0], ends[1]) if known and self.trusted else None,
-            gate="champion.slower",
-        )
+    @property
+    def outcome(self) -> Outcome:
+        """Of both gates together."""
+        return min((self.rate.outcome, self.slow.outcome), key=(Outcome.FAIL, Outcome.NO_VERDICT, Outcome.PASS).index)
+
+    def measurements(self) -> tuple[Measurement, Measurement]:
+        """For the gates of the rate and of slow rounds, which then come to these outcomes; n is 0 if the run cannot be trusted."""
+        value, *ends = self.judged.percent()
+        share, n = self.compared.slow, 0 if self.doubts else self.rounds.compute_ms.size
+        return (
+            Measurement(
+                "rate against champion", value, "%", n, self.rate.reason, self._details(), _interval(n, *ends),
+                gate="champion.slower",
+            ),
+            Measurement(
+                "slow rounds against champion", share.value, "%", n, self.slow.reason,
+                {"slow": list(share.slow), "rounds": list(share.rounds)}, _interval(n, share.low, share.high),
+                gate="champion.slow_rounds",
+            ),
+        )  # fmt: skip
 
     def _details(self) -> dict[str, Any]:
-        run = self.rounds
+        run, compared = self.rounds, self.compared
         return {
-            "outcome": self.outcome.value,
-            "reasons": list(self.reasons),
-            "log_ratio": _finite(self.change),
-            "champion_against_itself": _finite(self.noise),
+            "outcome": self.rate.outcome.value,
+            "reasons": list(self.doubts) or [self.rate.reason],
+            "log_ratio": _finite(compared.change),
+            "log_ratio_late": _finite(compared.late) if compared.late else None,
+            "champion_against_itself": _finite(compared.noise),
             "error_each_side": ERROR,
-            "looks": list(LOOKS),
-            "order": [SIDES[side] for side in ORDER],
+            "looks": list(run.plan.looks),
+            "sides": list(SIDES),
+            "seed": run.seed,
+            "orders": ["".join(map(str, order)) for order in run.orders],
             "compute_ms": np.round(run.compute_ms, 5).tolist(),
             "largest_step_percent": 100 * math.expm1(largest_step(run.compute_ms)),
             "before": asdict(run.before),
@@ -103,115 +111,83 @@ class ChampionVerdict:
         }
 
 
-def champion_bounds(limits: Mapping[str, Limit]) -> ChampionBounds:
-    """The bounds among `all_limits()`; `UsageError` if one is not there."""
-    found = {}
-    for name in ("slower", "faster", "step", "clock", "temperature"):
-        limit = limits.get(f"rate_against_champion.{name}")
-        if limit is None:
-            raise UsageError(f"limits.toml has no [rate_against_champion.{name}]", "start from a copy of the original")
-        found[name] = limit
-    return ChampionBounds(**found)
-
-
 def judge_champion(run: PairedRounds, bounds: ChampionBounds) -> ChampionVerdict:
     """What the rounds come to, if no more are taken."""
-    change, noise = compare(run.compute_ms, "challenger"), compare(run.compute_ms, "twin")
-    trouble = [
-        *_moved(run.before, run.after, bounds),
-        *_unsteady(run.compute_ms, noise, bounds),
-        *_unresolved(run, noise, bounds),
-        *_unbelievable(change, bounds),
-    ]
-    if trouble:
-        outcome, reasons = Outcome.NO_VERDICT, trouble
-    else:
-        outcome, reason = _against_the_floor(change, bounds)
-        reasons = [reason]
-    return ChampionVerdict(outcome, tuple(reasons), change, noise, run.compute_ms.size, not trouble, run)
+    compared = _compare(run.compute_ms, bounds, run.plan)
+    doubted = tuple(doubts(run, compared.change, compared.noise, bounds))
+    judged, rate = _rate(compared, bounds)
+    slow = _slow(compared.slow, bounds)
+    if doubted:
+        judged = compared.change
+        rate = Finding(Outcome.NO_VERDICT, " ".join(doubted))
+        slow = Finding(Outcome.NO_VERDICT, "The rounds cannot be judged, as the rate against the champion says.")
+    return ChampionVerdict(rate, slow, doubted, judged, compared, run)
 
 
-def enough(bounds: ChampionBounds) -> Callable[[NDArray[np.float64]], bool]:
-    """Asked of the rounds so far, float64[blocks, 9]: is it decided, or can no further round mend it?"""
+def enough(bounds: ChampionBounds, plan: Plan) -> Callable[[Rounds], bool]:
+    """Asked of the rounds so far: is it decided, or can no further round mend it?"""
 
-    def asked(compute_ms: NDArray[np.float64]) -> bool:
-        change, noise = compare(compute_ms, "challenger"), compare(compute_ms, "twin")
-        if any(_unsteady(compute_ms, noise, bounds)):
+    def asked(compute_ms: Rounds) -> bool:
+        compared = _compare(compute_ms, bounds, plan)
+        if unsteady(compute_ms, compared.noise, bounds):
             return True
-        return _within(noise, bounds) and not change.low < bounds.floor <= change.high
+        if not quiet(compared.noise, bounds):
+            return False
+        if unbelievable(compared.change, bounds):
+            return True
+        outcomes = {_rate(compared, bounds)[1].outcome, _slow(compared.slow, bounds).outcome}
+        return Outcome.FAIL in outcomes or outcomes == {Outcome.PASS}
 
     return asked
 
 
-def _against_the_floor(change: LogRatio, bounds: ChampionBounds) -> tuple[Outcome, str]:
-    shown, floor = _shown(change), f"{-bounds.slower.bound:g} %"
-    if change.high < bounds.floor:
-        return Outcome.FAIL, f"The challenger's rate is {shown}, which is slower by more than {floor}."
-    if change.low < bounds.floor:
-        return Outcome.NO_VERDICT, f"The challenger's rate is {shown}, which leaves open whether it is {floor} slower."
-    return Outcome.PASS, f"The challenger's rate is {shown}, which is not slower by more than {floor}."
+def _compare(compute_ms: Rounds, bounds: ChampionBounds, plan: Plan) -> Comparison:
+    """Each look gets an equal part of the error, and at each the two rates, of all rounds and of the last ones, get half of that."""
+    error = ERROR / len(plan.looks)
+    last = late(compute_ms)
+    slow = slow_share(compute_ms, bounds.slow_round.bound, error)
+    return Comparison(
+        against_champion(compute_ms, error / 2),
+        None if last is None else against_champion(last, error / 2),
+        twin_against_champion(compute_ms, error),
+        slow if plan.unseen else slow.as_seen(),
+    )
 
 
-def _moved(before: DeviceFacts, after: DeviceFacts, bounds: ChampionBounds) -> list[str]:
-    reasons = []
-    clocks, degrees = (before.clock_mhz, after.clock_mhz), (before.temperature_c, after.temperature_c)
-    if _changed(*clocks, bounds.clock, relative=True):
-        reasons.append(f"The clock was {clocks[0]:g} MHz before the rounds and {clocks[1]:g} MHz after.")
-    if _changed(*degrees, bounds.temperature, relative=False):
-        reasons.append(f"The device was at {degrees[0]:g} °C before the rounds and {degrees[1]:g} °C after.")
-    if before.processes is not None and after.processes is not None and set(before.processes) != set(after.processes):
-        names = [", ".join(sorted(facts.processes or ())) or "none" for facts in (before, after)]
-        reasons.append(f"Other processes on the device changed: {names[0]} before, {names[1]} after.")
-    return reasons
+def _rate(compared: Comparison, bounds: ChampionBounds) -> tuple[LogRatio, Finding]:
+    """The rate over the rounds that decide, all or the last third, and what it comes to: the worse of both."""
+    floor, percent = bounds.floor, f"{-bounds.slower.bound:g} %"
+    spans = [(compared.change, "The challenger's rate is")]
+    if compared.late:
+        spans.append((compared.late, "In the last third of the rounds the challenger's rate is"))
+    for change, what in spans:
+        if change.high < floor:
+            return change, Finding(Outcome.FAIL, f"{what} {shown(change)}, which is slower by more than {percent}.")
+    for change, what in spans:
+        if change.low < floor:
+            reason = f"{what} {shown(change)}, which leaves open whether it is {percent} slower."
+            return change, Finding(Outcome.NO_VERDICT, reason)
+    reason = f"The challenger's rate is {shown(compared.change)}, which is not slower by more than {percent}."
+    return compared.change, Finding(Outcome.PASS, reason)
 
 
-def _changed(before: float | None, after: float | None, limit: Limit, *, relative: bool) -> bool:
-    """More than the limit allows; what is unknown did not change."""
-    if before is None or after is None:
-        return False
-    return not limit.holds(abs(after - before) * (100 / before if relative and before else 1))
+def _slow(share: SlowShare, bounds: ChampionBounds) -> Finding:
+    """What the slow rounds come to."""
+    limit = bounds.slow_rounds
+    seen = (
+        f"{share.slow[0]} of {share.rounds[0]} rounds of the challenger and {share.slow[1]} of {share.rounds[1]} of the champion "
+        f"took over {bounds.slow_round.bound:g} % longer than usual: {share.value:+.2f} % ({share.low:+.2f} to {share.high:+.2f} %)"
+    )
+    if not limit.holds(share.low):
+        return Finding(Outcome.FAIL, f"{seen}, which is more than {limit.bound:g} % beyond the champion's.")
+    if not limit.holds(share.high):
+        return Finding(Outcome.NO_VERDICT, f"{seen}, which leaves open whether {limit.bound:g} % more are slow.")
+    return Finding(Outcome.PASS, f"{seen}, which is not more than {limit.bound:g} % beyond the champion's.")
 
 
-def _unsteady(compute_ms: NDArray[np.float64], noise: LogRatio, bounds: ChampionBounds) -> list[str]:
-    """What no further round can mend."""
-    reasons = []
-    step = 100 * math.expm1(largest_step(compute_ms))
-    if not bounds.step.holds(step):
-        reasons.append(
-            f"The champion's own time jumped by {step:.1f} % during the run: its clock was switched, or something came and went."
-        )
-    if noise.low > -bounds.floor or noise.high < bounds.floor:
-        reasons.append(f"The champion's rate against itself is {_shown(noise)}, so its second place is not equal.")
-    return reasons
-
-
-def _unresolved(run: PairedRounds, noise: LogRatio, bounds: ChampionBounds) -> list[str]:
-    if len(run.compute_ms) < LOOKS[0]:
-        return [f"Only {len(run.compute_ms)} blocks of rounds were run before the time was up; {LOOKS[0]} are needed."]
-    if _within(noise, bounds) or noise.low > -bounds.floor or noise.high < bounds.floor:
-        return []
-    return [
-        f"The champion's rate against itself is {_shown(noise)}, which is too noisy to see {-bounds.slower.bound:g} %."
-    ]
-
-
-def _unbelievable(change: LogRatio, bounds: ChampionBounds) -> list[str]:
-    if bounds.faster.holds(change.percent()[1]) or not math.isfinite(change.low):
-        return []
-    return [
-        f"The challenger's rate is {_shown(change)}, too fast by more than {bounds.faster.bound:g} % to be believed: check "
-        "that it does the same work, and accept it as champion if it does."
-    ]
-
-
-def _within(noise: LogRatio, bounds: ChampionBounds) -> bool:
-    return bounds.floor <= noise.low and noise.high <= -bounds.floor
-
-
-def _shown(ratio: LogRatio) -> str:
-    """`-1.53 % (-1.81 to -1.24 %)`"""
-    value, low, high = ratio.percent()
-    return f"{value:+.2f} % ({low:+.2f} to {high:+.2f} %)"
+def _interval(n: int, low: float, high: float) -> tuple[float, float] | None:
+    """For a measurement of `n` rounds; None if they are not to be judged, or say nothing."""
+    return (low, high) if n and math.isfinite(low) and math.isfinite(high) else None
 
 
 def _finite(ratio: LogRatio) -> dict[str, float | None]:

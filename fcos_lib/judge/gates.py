@@ -217,6 +217,16 @@ GATES = _catalogue(
         direction=AT_MOST, limit="consistency.{contract}.unexplained",
     ),
     *_family(
+        replace(_TIMED, limit="throughput.{name}"),
+        ("throughput.unaccounted", "pictures of a rate not counted", "pictures", AT_MOST),
+        ("throughput.busy_most", "compute time in the calls' time", "%", AT_MOST),
+    ),
+    replace(
+        _TIMED, key="throughput.busy_least", name="compute time in the calls' time", unit="%", direction=AT_LEAST,
+        limit="throughput.busy_least", hardware_only=True,
+        unless="the emulator may compute for longer than the rate it plays",
+    ),
+    *_family(
         _PUBLISHED,
         ("published.slower", "throughput", "images/s", AT_LEAST),
         ("published.faster", "throughput", "images/s", AT_MOST),
@@ -224,6 +234,10 @@ GATES = _catalogue(
     replace(
         _FALLEN, key="champion.slower", name="rate against champion", unit="%", direction=AT_LEAST,
         limit="rate_against_champion.slower", unless="no champion was accepted: accepted runs of the history judge",
+    ),
+    replace(
+        _FALLEN, key="champion.slow_rounds", name="slow rounds against champion", unit="%", direction=AT_MOST,
+        limit="rate_against_champion.slow_rounds", unless="no champion was accepted: nothing to compare with",
     ),
     *_family(
         replace(_FALLEN, unless="a champion was accepted, and judges"),
@@ -255,6 +269,7 @@ GATES = _catalogue(
 
 SETTINGS = (
     Setting("rate_against_champion.faster", "%", AT_MOST),
+    Setting("rate_against_champion.slow_round", "%", AT_LEAST),
     Setting("rate_against_champion.step", "%", AT_MOST),
     Setting("rate_against_champion.clock", "%", AT_MOST),
     Setting("rate_against_champion.temperature", "°C", AT_MOST),

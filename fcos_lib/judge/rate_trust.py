@@ -1,0 +1,126 @@
+"""Trust in the rounds of a comparison: what was wrong with the run itself, so that its numbers must not be judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fcos_lib.errors import UsageError
+from fcos_lib.judge.limits import Limit
+from fcos_lib.measure.paired_rate import DeviceFacts, PairedRounds, Rounds
+from fcos_lib.measure.rate_ratio import LogRatio, largest_step
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionBounds:
+    """What a comparison is judged by."""
+
+    slower: Limit
+    """The floor: at least this change of the rate, in %; negative. The champion against itself must stay within it."""
+    faster: Limit
+    """At most this change, in %; more is not believed."""
+    slow_rounds: Limit
+    """At most so many more slow rounds than the champion has, in % of rounds."""
+    slow_round: Limit
+    """A round is slow that takes at least so much longer than the champion's usual one, in %."""
+    step: Limit
+    """At most this jump of the champion's own time, in %."""
+    clock: Limit
+    """At most this change of the clock, in %, up or down."""
+    temperature: Limit
+    """At most this change, in °C, up or down."""
+
+    @property
+    def floor(self) -> float:
+        """`slower` as a log ratio."""
+        return math.log1p(self.slower.bound / 100)
+
+
+def champion_bounds(limits: Mapping[str, Limit]) -> ChampionBounds:
+    """The bounds among `all_limits()`; `UsageError` if one is not there."""
+    found = {}
+    for name in ("slower", "faster", "slow_rounds", "slow_round", "step", "clock", "temperature"):
+        limit = limits.get(f"rate_against_champion.{name}")
+        if limit is None:
+            raise UsageError(f"limits.toml has no [rate_against_champion.{name}]", "start from a copy of the original")
+        found[name] = limit
+    return ChampionBounds(**found)
+
+
+def doubts(run: PairedRounds, change: LogRatio, noise: LogRatio, bounds: ChampionBounds) -> list[str]:
+    """Why the rounds must not be judged, a sentence each; empty if they may.
+
+    `change` is the challenger against the champion, `noise` the twin.
+    """
+    return [
+        *_moved(run.before, run.after, bounds),
+        *unsteady(run.compute_ms, noise, bounds),
+        *_unresolved(run, noise, bounds),
+        *unbelievable(change, bounds),
+    ]
+
+
+def unsteady(compute_ms: Rounds, noise: LogRatio, bounds: ChampionBounds) -> list[str]:
+    """What no further round can mend, a sentence each."""
+    reasons = []
+    step = 100 * math.expm1(largest_step(compute_ms))
+    if not bounds.step.holds(step):
+        reasons.append(
+            f"The champion's own time jumped by {step:.1f} % during the run: its clock was switched, or something came and went."
+        )
+    if noise.low > -bounds.floor or noise.high < bounds.floor:
+        reasons.append(f"The champion's rate against itself is {shown(noise)}, so its second place is not equal.")
+    return reasons
+
+
+def unbelievable(change: LogRatio, bounds: ChampionBounds) -> list[str]:
+    """A sentence if the challenger is too fast to be believed."""
+    if bounds.faster.holds(change.percent()[1]) or not math.isfinite(change.low):
+        return []
+    return [
+        f"The challenger's rate is {shown(change)}, too fast by more than {bounds.faster.bound:g} % to be believed: check "
+        "that it does the same work, and accept it as champion if it does."
+    ]
+
+
+def quiet(noise: LogRatio, bounds: ChampionBounds) -> bool:
+    """True if the champion against itself is within the floor, up and down."""
+    return bounds.floor <= noise.low and noise.high <= -bounds.floor
+
+
+def shown(ratio: LogRatio) -> str:
+    """`-1.53 % (-1.81 to -1.24 %)`"""
+    value, low, high = ratio.percent()
+    return f"{value:+.2f} % ({low:+.2f} to {high:+.2f} %)"
+
+
+def _moved(before: DeviceFacts, after: DeviceFacts, bounds: ChampionBounds) -> list[str]:
+    reasons = []
+    clocks, degrees = (before.clock_mhz, after.clock_mhz), (before.temperature_c, after.temperature_c)
+    if _changed(*clocks, bounds.clock, relative=True):
+        reasons.append(f"The clock was {clocks[0]:g} MHz before the rounds and {clocks[1]:g} MHz after.")
+    if _changed(*degrees, bounds.temperature, relative=False):
+        reasons.append(f"The device was at {degrees[0]:g} °C before the rounds and {degrees[1]:g} °C after.")
+    if before.processes is not None and after.processes is not None and set(before.processes) != set(after.processes):
+        names = [", ".join(sorted(facts.processes or ())) or "none" for facts in (before, after)]
+        reasons.append(f"Other processes on the device changed: {names[0]} before, {names[1]} after.")
+    return reasons
+
+
+def _changed(before: float | None, after: float | None, limit: Limit, *, relative: bool) -> bool:
+    """More than the limit allows; what is unknown did not change."""
+    if before is None or after is None:
+        return False
+    return not limit.holds(abs(after - before) * (100 / before if relative and before else 1))
+
+
+def _unresolved(run: PairedRounds, noise: LogRatio, bounds: ChampionBounds) -> list[str]:
+    blocks, least = len(run.compute_ms), run.plan.looks[0]
+    if blocks < least:
+        return [f"Only {blocks} blocks of rounds were run before the time was up; {least} are needed."]
+    if quiet(noise, bounds) or noise.low > -bounds.floor or noise.high < bounds.floor:
+        return []
+    return [
+        f"The champion's rate against itself is {shown(noise)}, which is too noisy to see {-bounds.slower.bound:g} %."
+    ]
