@@ -1,4 +1,4 @@
-"""`evaluate`: what mAP do the files of a result folder amount to, and is that enough?"""
+"""`evaluate`: the mAP that the files of a result folder amount to, and whether that is enough."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from argparse import Namespace
 from pathlib import Path
 
 from fcos_lib.commands.shared import dataset_contract
-from fcos_lib.judge.limits import find_limit
-from fcos_lib.judge.verdict import Outcome, decide, paragraph
+from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.verdict import Outcome, Verdict, judge_gate, paragraph
+from fcos_lib.measure.as_published import as_published
 from fcos_lib.measure.coco_metrics import evaluate as coco_metrics
+from fcos_lib.measure.coco_truth import read_truth
+from fcos_lib.measure.ruler import Readings, Ruler
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.inference import summary_path
 from fcos_lib.stream.result_folder import read_results
@@ -20,7 +23,7 @@ _SUMMARY_LIMIT = 64 << 20
 
 
 def evaluate(args: Namespace) -> int:
-    """Print COCO's twelve numbers and the verdict; 1 if the mAP is below its limit."""
+    """Print COCO's twelve numbers, mAP as published, and the verdicts; 1 unless every limit is held, NO VERDICT included."""
     dataset = open_dataset(args.dataset)
     contract = dataset_contract(args, dataset)
     results = read_results(args.results, dataset, contract)
@@ -28,16 +31,25 @@ def evaluate(args: Namespace) -> int:
     print(f"results   {args.results}: {results.sentence()}")
     print(f"computed  {origin}")
     measured = coco_metrics(dataset, contract, results.detections)
+    published = as_published(dataset, read_truth(dataset), contract, results.detections)
     numbers = measured.details["numbers"]
     for names in (list(numbers)[:6], list(numbers)[6:]):
         print("  ".join(f"{name:>5} {numbers[name]:6.3f}" for name in names))
-    limit = find_limit("accuracy", contract.name, "mAP")
-    verdict = decide("accuracy", args.results.resolve().name, measured, limit, stand_in=stand_in is True)
+    print(f"mAP as published, by the recipe's arithmetic: {published.value:.4f} ({published.where})")
+    readings = Readings(Ruler(dataset.annotations, contract))
+    readings.read_evaluation("of the results", measured, results.detections)
+    verdicts: list[Verdict] = []
+    for each in (readings.measurement("accuracy.ruler"), measured, published):
+        if all(verdict.green for verdict in verdicts):  # nothing is judged by a ruler that is off
+            subject = args.results.resolve().name
+            verdicts.append(judge_gate(each, Scope(contract.name), subject, stand_in=stand_in is True))
     again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
-    say(paragraph(verdict, again=shlex.join(again)))
-    if verdict.outcome is Outcome.PASS and stand_in is None:
+    judged = [verdict for verdict in verdicts if verdict.limit or verdict.lacks]
+    for verdict in judged:
+        say(paragraph(verdict, again=shlex.join(again)))
+    if any(verdict.outcome is Outcome.PASS for verdict in judged[1:]) and stand_in is None:  # the ruler needs no NPU
         print("  counts    only if an NPU computed these files, which they do not say")
-    return 0 if verdict.green else 1
+    return 0 if judged and all(verdict.green for verdict in judged) else 1
 
 
 def _origin(folder: Path) -> tuple[bool | None, str]:

@@ -17,9 +17,12 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.cli import main
 from fcos_lib.contract import SHAPES
 from fcos_lib.device import use_emulator
+from fcos_lib.measure import coco_matching, coco_metrics
+from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.store import sha256_of
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import detect
+from fcos_lib.stream.letterbox import geometry
 from fcos_lib.stream.result_folder import read_results
 from fixtures.options import EMBEDDED, EMBEDDED_CHECKPOINT
 
@@ -155,9 +158,49 @@ def test_evaluate_prints_twelve_numbers_the_limit_and_where_they_come_from(made)
     assert "5 pictures, ais_bench naming (_0, _1), labels first, labels int64, .bin" in out
     assert "computed  by the emulator, says result_summary.json: STAND-IN" in out
     assert len(re.findall(r"\b(?:mAP|A[PR]\w+) +-?\d\.\d{3}\b", out)) == 12, out
-    assert re.search(r"accuracy\[result\] mAP is (STAND-IN|FAIL)", out)
+    assert "accuracy[result] mAP is NO VERDICT" in out
     assert "limits.toml: accuracy.shapes.mAP" in out
+    assert "0.661 is a limit for shapes; this folder holds 5 pictures" in out
+    assert re.search(r"mAP as published, by the recipe's arithmetic: 0\.\d{4} ", out)
+    assert re.search(
+        r"accuracy\[result\] distance from pycocotools is STAND-IN\n  measured  \d[.e\d-]* AP over [12]\d samples", out
+    )
     assert "PASS" not in out
+
+
+def test_evaluate_judges_nothing_by_a_ruler_that_is_off(made, run, monkeypatch):
+    """IoU thresholds only to 0.90 raised the mAP of the embedded set from 0.668 to 0.739, and `evaluate` called it PASS."""
+    for module in (coco_matching, coco_metrics):
+        monkeypatch.setattr(module, "IOU_THRESHOLDS", np.linspace(0.5, 0.9, 9))
+    result = run("evaluate", "--results", made.root / "result", "--dataset", made.coco)
+    assert result.status == 1
+    assert "accuracy[result] distance from pycocotools is NO VERDICT" in result.out
+    assert "but       the ruler is off: nothing is known about the model" in result.out
+    assert "accuracy[result] mAP is" not in result.out, "it was judged all the same"
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_evaluate_judges_the_whole_data_set(run, tmp_path, right):
+    """All 240 pictures are those of the limit: the truth as results is PASS, if an NPU made the files, and nothing is FAIL."""
+    dataset, folder = open_dataset(EMBEDDED), tmp_path / "result"
+    truth = read_truth(dataset)
+    label = {kind: index for index, kind in enumerate(truth.label_categories(SHAPES).tolist())}
+    folder.mkdir()
+    for position, picture in enumerate(dataset.pictures):
+        rows = np.flatnonzero((truth.pictures == position) & ~truth.crowd) if right else []
+        place = geometry(picture.width, picture.height, SHAPES)
+        boxes = truth.boxes[rows] + np.pad(truth.boxes[rows, :2], ((0, 0), (2, 0)))
+        labels, dets = np.zeros(100, np.int64), np.zeros((100, 5), np.float32)
+        labels[: len(rows)] = [label[kind] for kind in truth.categories[rows].tolist()]
+        dets[: len(rows), :4] = boxes * ([place.scale_x, place.scale_y] * 2) + ([place.left, place.top] * 2)
+        dets[: len(rows), 4] = 0.9
+        labels.tofile(folder / f"{picture.path.stem}_0.bin")
+        dets.tofile(folder / f"{picture.path.stem}_1.bin")
+    result = run("evaluate", "--results", folder, "--dataset", EMBEDDED)
+    assert result.status == (0 if right else 1)
+    assert f"accuracy[result] mAP is {'PASS' if right else 'FAIL'}" in result.out
+    assert ("counts    only if an NPU computed these files" in result.out) is right
+    assert "a limit for shapes" not in result.out
 
 
 def test_files_of_an_unknown_device_are_judged_with_that_said(made, run, tmp_path):
@@ -169,7 +212,8 @@ def test_files_of_an_unknown_device_are_judged_with_that_said(made, run, tmp_pat
     result = run("evaluate", "--results", tmp_path / "result", "--dataset", made.coco)
     assert result.status == 1
     assert "by an unknown device: the files do not say, and no summary is beside the folder" in result.out
-    assert "accuracy[result] mAP is FAIL" in result.out
+    assert "accuracy[result] mAP is NO VERDICT" in result.out
+    assert "counts" not in result.out, "nothing is PASS"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +233,7 @@ def test_the_summary_beside_the_results_says_who_computed_them(made, run, tmp_pa
     result = run("evaluate", "--results", tmp_path / "result", "--dataset", made.coco)
     assert words in result.out
     unsure = "only if an NPU computed these files" in result.out
-    assert unsure is ("is PASS" in result.out and "unknown" in words)
+    assert unsure is ("mAP is PASS" in result.out and "unknown" in words)
 
 
 def test_bench_prints_ais_benchs_lines(made):

@@ -17,6 +17,7 @@ from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
+from fcos_lib.stream.dataset import open_dataset, picture_set
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, prose
 
@@ -142,7 +143,8 @@ def checkout(tmp_path, exported, monkeypatch):
     for name in ("fcos_lib/limits.toml", "my_limits.toml"):
         shutil.copy(LIMITS, tmp_path / name)
     shutil.copytree(exported, tmp_path / ".artifacts")
-    measured = Measurement("mAP", 0.67, "AP", 240)
+    pictures = {"data_set": picture_set(open_dataset(EMBEDDED))}
+    measured = Measurement("mAP", 0.67, "AP", 240, details=pictures)
     verdict = decide("accuracy", "batch8", measured, find_limit("accuracy", "shapes", "mAP"), stand_in=True)
     entry = {"test": "tests/acceptance/test_accuracy.py::test_x[batch8]", **verdict.as_dict()}
     for name in (".artifacts/results/results.json", "results.json", "before/results.json", "after/results.json"):
