@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures.throughput",
     "fixtures.explained",
     "fixtures.verdicts",
+    "fixtures.causes",
     "fixtures.reports",
     "fixtures.gateproof",
 ]

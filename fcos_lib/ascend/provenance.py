@@ -132,6 +132,7 @@ def command_options(command: str) -> dict[str, str]:
         "out_nodes",
         "soc_version",
         "precision_mode",
+        "precision_mode_v2",
         "model",
         "insert_op_conf",
         "dynamic_batch_size",

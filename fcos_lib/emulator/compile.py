@@ -14,10 +14,11 @@ import onnx
 from onnx import TensorProto, helper
 
 from fcos_lib.emulator.atc_errors import AtcError
+from fcos_lib.emulator.graphs import dims, is_static, measure_shapes, part
 from fcos_lib.emulator.nms import NmsSettings
 from fcos_lib.emulator.om import DYNAMIC, TensorDesc
 from fcos_lib.emulator.precision import round_to_half
-from fcos_lib.emulator.split import run_on_zeros, split
+from fcos_lib.emulator.split import split
 
 NMS_OPERATOR = "BatchMultiClassNMS"
 OPSETS = range(8, 19)
@@ -177,39 +178,22 @@ def _graph(
     """A model of these nodes with inferred types and shapes of its outputs; E19999 if they do not fit together."""
     used = {name for node in nodes for name in node.input}
     made = {name for node in nodes for name in node.output}
-    graph = helper.make_graph(
-        nodes,
-        model.graph.name or "graph",
-        [value for value in inputs if value.name in used or value.name in outputs],
-        [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs) if name in made],
-        [tensor for tensor in model.graph.initializer if tensor.name in used],
+    given = [value for value in inputs if value.name in used or value.name in outputs]
+    inner = part(
+        model, nodes, given, [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs) if name in made]
     )
-    part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=min(model.ir_version, 10))
     try:
-        inferred = onnx.shape_inference.infer_shapes(part, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(inner, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise AtcError("E19999") from error
     del inferred.graph.value_info[:]
-    fixed = all(map(_static, inferred.graph.input)) and _SIZES_FROM_VALUES.isdisjoint(node.op_type for node in nodes)
-    if fixed and not all(map(_static, inferred.graph.output)):
-        _measure_shapes(inferred)
+    fixed = all(map(is_static, inferred.graph.input)) and _SIZES_FROM_VALUES.isdisjoint(node.op_type for node in nodes)
+    if fixed and not all(map(is_static, inferred.graph.output)):  # onnx does not follow every size that is computed
+        try:
+            measure_shapes(inferred)
+        except Exception as error:  # onnxruntime raises its own hierarchy, RuntimeError and ValueError
+            raise AtcError("E19999") from error
     return inferred
-
-
-def _static(value: onnx.ValueInfoProto) -> bool:
-    tensor = value.type.tensor_type
-    return tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim)
-
-
-def _measure_shapes(model: onnx.ModelProto) -> None:
-    """Set the outputs' shapes to those of a run on zeros: onnx does not follow sizes that are computed for a Resize."""
-    try:
-        outputs = run_on_zeros(model)
-    except Exception as error:  # onnxruntime raises its own hierarchy, RuntimeError and ValueError
-        raise AtcError("E19999") from error
-    for value, array in zip(model.graph.output, outputs, strict=True):
-        if not _static(value):
-            value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, array.shape))
 
 
 def _nms_values(node: onnx.NodeProto, batch: onnx.TensorShapeProto.Dimension) -> list[onnx.ValueInfoProto]:
@@ -235,13 +219,9 @@ def _settings(node: onnx.NodeProto) -> NmsSettings:
         raise AtcError("E19999") from error
 
 
-def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(dim.dim_value or DYNAMIC for dim in value.type.tensor_type.shape.dim)
-
-
 def _desc(value: onnx.ValueInfoProto, name: str, dynamic: bool) -> TensorDesc:
     dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
-    shape = _dims(value)
+    shape = dims(value)
     if dynamic and (shape[:1] != (DYNAMIC,) or DYNAMIC in shape[1:]):
         raise AtcError("E10055", f"the stand-in leaves only the batch size open, {name} has shape {shape}")
     if not dynamic and DYNAMIC in shape:

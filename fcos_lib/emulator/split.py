@@ -7,14 +7,12 @@ make of one and of two pictures. Where it does not follow, as at a Reshape, the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import helper
+
+from fcos_lib.emulator.graphs import dims, is_static, part, with_batch
 
 _WINDOWS = frozenset({"AveragePool", "BatchNormalization", "Conv", "MaxPool"})
 """Read pictures first, then constants."""
@@ -43,20 +41,24 @@ def split(model: onnx.ModelProto) -> Split:
     if not any(node.op_type == "Conv" for node in parts.each):  # nothing that would take long
         return Split(None, model)
     read = {name for node in parts.rest for name in node.input} | {value.name for value in graph.output}
-    inputs = [_with_batch(value, 1) for value in graph.input]
+    inputs = [with_batch(value, 1) for value in _read_by(parts.each, graph.input)]
     tensors = [name for node in parts.each for name in node.output if name in parts.pictures]
-    made = read.intersection(tensors)
-    found = _shapes_of_one(_part(model, parts.each, inputs, [onnx.ValueInfoProto(name=name) for name in tensors]))
+    found = _shapes_of_one(part(model, parts.each, inputs, []), tensors)
     if found is None:
         return Split(None, model)
-    shapes = [value for value in found if value.name in made]
-    each = _part(model, parts.each, inputs, shapes)
+    made = [name for name in tensors if name in read]
+    each = part(model, parts.each, inputs, [found[name] for name in made])
     if not parts.rest:
         return Split(each, None)
     batch = graph.input[0].type.tensor_type.shape.dim[0]
-    whole = [_with_batch(value, batch.dim_value or batch.dim_param) for value in shapes]
-    rest = _part(model, parts.rest, [*graph.input, *whole], [value for value in graph.output if value.name not in made])
-    return Split(each, rest)
+    whole = [with_batch(value, batch.dim_value or batch.dim_param) for value in each.graph.output]
+    inputs = _read_by(parts.rest, [*graph.input, *whole])
+    return Split(each, part(model, parts.rest, inputs, [value for value in graph.output if value.name not in made]))
+
+
+def _read_by(nodes: list[onnx.NodeProto], values: Iterable[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
+    read = {name for node in nodes for name in node.input}
+    return [value for value in values if value.name in read]
 
 
 class _Parts:
@@ -108,63 +110,19 @@ def _with_shared(kind: str, kinds: list[str], graph: onnx.GraphProto, wanted: se
     return chosen[::-1]
 
 
-def _part(
-    model: onnx.ModelProto,
-    nodes: list[onnx.NodeProto],
-    inputs: Sequence[onnx.ValueInfoProto],
-    outputs: Sequence[onnx.ValueInfoProto],
-) -> onnx.ModelProto:
-    """A model of some of the nodes, with the inputs and initialisers that they read."""
-    read = {name for node in nodes for name in node.input}
-    graph = helper.make_graph(
-        nodes,
-        model.graph.name,
-        [value for value in inputs if value.name in read],
-        outputs,
-        [tensor for tensor in model.graph.initializer if tensor.name in read],
-    )
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+def _shapes_of_one(each: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.ValueInfoProto] | None:
+    """These tensors with types and shapes for one picture; None unless two pictures give twice as much of the same shape."""
+    one, two = (_inferred(each, batch) for batch in (1, 2))
+    for name in tensors:
+        if name not in one or name not in two or not is_static(one[name]):
+            return None
+        first, *others = dims(one[name])
+        if first != 1 or dims(two[name]) != (2, *others):
+            return None
+    return one
 
 
-def _shapes_of_one(each: onnx.ModelProto) -> list[onnx.ValueInfoProto] | None:
-    """The outputs for one picture; None unless two pictures give twice as many of the same shape."""
-    try:
-        one, two = (run_on_zeros(_with_inputs(each, batch)) for batch in (1, 2))
-    except (
-        Exception
-    ):  # onnxruntime raises its own hierarchy, RuntimeError and ValueError: it may need its own batch size
-        return None
-    if any((len(half), both.shape) != (1, (2, *half.shape[1:])) for half, both in zip(one, two, strict=True)):
-        return None
-    return [
-        helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-        for value, array in zip(each.graph.output, one, strict=True)
-    ]
-
-
-def run_on_zeros(model: onnx.ModelProto) -> list[NDArray[Any]]:
-    """The outputs of `model`, whose inputs have fixed shapes, for zeros; whatever onnxruntime raises if it cannot run."""
-    import onnxruntime
-
-    zeros = {
-        value.name: np.zeros(_dims(value), helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-        for value in model.graph.input
-    }
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, zeros))
-
-
-def _with_inputs(each: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    inputs = [_with_batch(value, batch) for value in each.graph.input]
-    return _part(each, list(each.graph.node), inputs, list(each.graph.output))
-
-
-def _with_batch(value: onnx.ValueInfoProto, batch: int | str) -> onnx.ValueInfoProto:
-    kind, shape = value.type.tensor_type.elem_type, _dims(value)
-    return helper.make_tensor_value_info(value.name, kind, [batch, *shape[1:]])
-
-
-def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+def _inferred(each: onnx.ModelProto, batch: int) -> dict[str, onnx.ValueInfoProto]:
+    model = part(each, list(each.graph.node), [with_batch(value, batch) for value in each.graph.input], [])
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    return {value.name: value for value in (*graph.value_info, *graph.output)}

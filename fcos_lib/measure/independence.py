@@ -26,7 +26,7 @@ are what rounding the reference's once would give, of those with 64 to 128 steps
 TELLING_EDGES = 2
 """Of a proposal's box, for the box to count."""
 FEWEST = 30
-"""Proposals of a picture, a level, or a level of a picture, below which chance would decide about it."""
+"""Detections in all, or proposals of a picture, a level, or a level of a picture, below which chance would decide."""
 FEWEST_PAIRS = 5
 """Detections of a picture below which chance would decide about it."""
 
@@ -36,10 +36,11 @@ Flags = NDArray[np.bool_]
 def identical(pairs: Pairs, names: Sequence[str], *, rounded: bool = True) -> tuple[Measurement, Measurement]:
     """The share of pairs whose box and score are the reference's, and the number of pictures in which those of all pairs are.
 
-    Pictures by their index in `names`; one with fewer than `FEWEST_PAIRS` pairs is never counted. With `rounded` False only
-    numbers as they are count: a device that keeps float32 up to its NMS may well come to what one rounding gives.
+    Pictures by their index in `names`; one with fewer than `FEWEST_PAIRS` pairs is never counted. With `rounded` False, or fewer
+    than `FEWEST` pairs, only numbers as they are count: a device that keeps float32 up to its NMS may well come to what
+    one rounding gives, and so may few detections by chance.
     """
-    hows = tuple(ROUNDINGS) if rounded else (AS_THEY_ARE,)
+    hows = tuple(ROUNDINGS) if rounded and len(pairs) >= FEWEST else (AS_THEY_ARE,)
     copied: dict[str, Flags] = {}
     for how in hows:
         copied[how] = np.logical_and(_edges(pairs, how).all(axis=1), _scores(pairs, how))
@@ -65,16 +66,19 @@ def identical(pairs: Pairs, names: Sequence[str], *, rounded: bool = True) -> tu
 def identical_parts(pairs: Pairs, contract: ModelContract) -> tuple[Measurement, Measurement]:
     """The share of pairs whose box is the reference's, and of those whose score is, as they are or rounded once.
 
-    Of boxes, in network pixels, only the telling edges count, and boxes without any are left out.
+    Of boxes, in network pixels, only the telling edges count, and boxes without any are left out. n is 0 for fewer than
+    `FEWEST` of either.
     """
     telling = telling_edges(pairs.reference.boxes, contract)
     some = telling.any(axis=1)
     boxes = {how: _all_that_tell(_edges(pairs, how), telling)[some] for how in ROUNDINGS}
     scores = {how: _scores(pairs, how) for how in ROUNDINGS}
     parts = []
-    for what, copied, n in (("boxes", boxes, int(some.sum())), ("scores", scores, len(pairs))):
+    for what, copied in (("boxes", boxes), ("scores", scores)):
         share, how = _most(copied)
-        where = f"{round(share * n)} of {n} {what} are the reference's, {how}"
+        count = len(copied[how])
+        where = f"{round(share * count)} of {count} {what} are the reference's, {how}"
+        n = count if count >= FEWEST else 0
         parts.append(Measurement(f"identical {what}", share, "share", n, where, gate=f"consistency.identical_{what}"))
     return parts[0], parts[1]
 

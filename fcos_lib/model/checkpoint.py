@@ -38,22 +38,26 @@ def verify_name(path: Path) -> str:
     return digest
 
 
+def check_checkpoint(path: Path) -> int:
+    """The file's size, after everything that can be told of a checkpoint without torch; `CheckpointError` says what is wrong."""
+    verify_name(path)
+    try:
+        return check_file(path)
+    except Exception as error:  # pickletools raises whatever crooked bytes lead to
+        raise _not_plain(path, error) from error
+
+
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """The state dict of a checkpoint with today's key names; `CheckpointError` for anything that is not plain weights."""
     import torch
 
-    verify_name(path)
+    size = check_checkpoint(path)
     try:
-        size = check_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ValueError, ... for bad files
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path} cannot be read as plain weights ({first[:200]})",
-            "it is truncated, not a checkpoint, or holds objects that would run code; nothing in it was run",
-        ) from error
+        raise _not_plain(path, error) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise CheckpointError(
@@ -76,3 +80,11 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
                 key = new + key.removeprefix(old)
         weights[key] = value
     return weights
+
+
+def _not_plain(path: Path, error: Exception) -> CheckpointError:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return CheckpointError(
+        f"{path} cannot be read as plain weights ({first[:200]})",
+        "it is truncated, not a checkpoint, or holds objects that would run code; nothing in it was run",
+    )

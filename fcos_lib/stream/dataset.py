@@ -51,6 +51,8 @@ class Dataset:
     pictures: tuple[Picture, ...]
     category_ids: dict[str, int]
     """Category id by name."""
+    objects: int = 0
+    """How many are annotated, crowds included."""
 
     def label_ids(self, contract: ModelContract) -> tuple[int, ...]:
         """Category id of each label of the contract, in label order."""
@@ -125,6 +127,7 @@ def open_dataset(root: Path) -> Dataset:
         annotations_sha256=digest,
         pictures=tuple(sorted(pictures, key=lambda picture: picture.id)),
         category_ids={record["name"]: record["id"] for record in categories},
+        objects=len(boxes),
     )
 
 

@@ -51,3 +51,19 @@ def test_what_cannot_be_compiled_is_refused(options, words):
     """In one sentence, before atc runs for minutes."""
     with pytest.raises(UsageError, match=words):
         check_options(AtcOptions(CHIP, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "keeps"),
+    [
+        ({}, False),
+        ({"precision_mode": "must_keep_origin_dtype"}, True),
+        ({"precision_mode": "allow_mix_precision"}, False),
+        ({"precision_mode": "", "extra": ("--log=debug", "--precision_mode_v2=origin")}, True),
+        ({"precision_mode": "", "extra": ("--precision_mode_v2=fp16",)}, False),
+        ({"precision_mode": ""}, False),
+    ],
+)
+def test_an_om_keeps_float32_if_either_precision_option_says_so(options, keeps):
+    """Such an OM may come to what the reference does, and is no copy of it."""
+    assert AtcOptions(CHIP, 1, **options).keeps_float32 is keeps

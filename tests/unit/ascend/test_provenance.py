@@ -97,3 +97,12 @@ def test_one_om_serves_all_of_its_profiles(script, contract, tmp_path):
     (tmp_path / "four.om").write_text(COMMAND)
     with pytest.raises(UsageError, match="are both for batch size 4"):
         find_oms(toolkit, tmp_path, contract)
+
+
+@pytest.mark.parametrize(
+    ("added", "mode"),
+    [("", "force_fp16"), (" --precision_mode=force_fp32", "force_fp32"), (" --precision_mode_v2=origin", "origin")],
+)
+def test_the_precision_mode_is_that_of_either_option(facts, added, mode):
+    """An OM that keeps float32 was once reported as fp16 if the newer option had asked for it."""
+    assert facts(COMMAND + added).precision_mode == mode

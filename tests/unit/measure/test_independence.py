@@ -7,6 +7,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.roll_call import State
 from fcos_lib.judge.verdict import Outcome, judge_gate
 from fcos_lib.measure.independence import (
     FEWEST_PAIRS,
@@ -18,6 +19,7 @@ from fcos_lib.measure.independence import (
 from fcos_lib.measure.matching import Pairs
 from fcos_lib.measure.roundings import ROUNDINGS, to_fp16
 from fcos_lib.sessions import Detections
+from fixtures.verdicts import about_copies
 
 CONTRACT = replace(SHAPES, height=128, width=256)
 """Levels of 512, 128, 32, 8 and 2 points."""
@@ -202,3 +204,27 @@ def test_without_pairs_nothing_was_measured():
     nothing = Pairs(np.zeros(0, np.int64), *[pairs_of(*proposals(), 0)] * 2)
     measured = (*identical(nothing, NAMES), *identical_parts(nothing, CONTRACT))
     assert [(each.value, each.n) for each in measured] == [(0.0, 0)] * 4
+
+
+def test_few_detections_are_compared_as_they_are():
+    """Of three detections all may agree by chance after a rounding, and never to the last bit."""
+    few = np.zeros(3, np.int64)
+    side, once = pairs_of(*proposals(), 3), pairs_of(*rounded("rounded by the NMS operator", *proposals()), 3)
+    pairs = Pairs(few, side, once)
+    assert [each.value for each in identical(pairs, NAMES)] == [0, 0]
+    assert [each.n for each in identical_parts(pairs, CONTRACT)] == [0, 0]
+    assert identical(Pairs(few, side, side), NAMES)[0].value == 1
+
+
+def test_what_cannot_be_judged_is_said_and_never_green():
+    """Too few detections block a gate; a float32 OM excuses those whose limits were measured on fp16, and no other."""
+    side = pairs_of(*proposals(), 3)
+    pairs = Pairs(np.zeros(3, np.int64), side, side)
+    measured = (*identical(pairs, NAMES), *identical_parts(pairs, CONTRACT))
+    kept, absent = about_copies(measured, False)
+    assert [each.gate for each in kept] == ["consistency.identical"]
+    assert {absence.state for absence in absent.values()} == {State.BLOCKED}
+    full = Pairs(np.zeros(40, np.int64), *[pairs_of(*proposals(), 40)] * 2)
+    kept, absent = about_copies((*identical(full, NAMES), *identical_parts(full, CONTRACT)), True)
+    assert [each.gate for each in kept] == ["consistency.identical", "consistency.identical_pictures"]
+    assert {absence.state for absence in absent.values()} == {State.DOES_NOT_APPLY}
