@@ -13,7 +13,7 @@ from typing import Any
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Gate, Scope
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, Scope
 from fcos_lib.judge.gates import GATES, expected_limits
 
 if sys.version_info >= (3, 11):
@@ -180,6 +180,15 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path:
             raise UsageError(
                 f"{path.name} has [{name}] as '{direction}' in {limit.unit}, and its gate is '{entry.direction}' in {entry.unit}",
                 advice,
+            )
+        if (
+            isinstance(entry, Gate)
+            and entry.data is Data.WHOLE
+            and entry.unit == "AP"
+            and not (entry.instrument or limit.pictures)
+        ):
+            raise UsageError(
+                f"{path.name} does not say for which pictures [{name}] is a limit", f"{advice}; see docs/limits.md"
             )
     wanted = {name for name in known if not any(part in CONTRACTS for part in name.split("."))}
     if contract and (own := _of_contract(limits, contract)):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.coco_matching import match
-from fcos_lib.measure.coco_metrics import details_of
+from fcos_lib.measure.coco_metrics import details_of, lowest_class
 from fcos_lib.measure.coco_truth import Truth
 from fcos_lib.measure.worst import to_network
 from fcos_lib.sessions import Detections
@@ -53,7 +53,8 @@ def as_published(
         value=details["numbers"]["mAP"],
         unit="AP",
         n=len(counted),
-        where=f"{len(dataset.pictures) - len(counted)} pictures without an annotation are left out, as in the recipe",
+        where=f"{lowest_class(details['per_class'])}; {len(dataset.pictures) - len(counted)} pictures without an annotation are "
+        "left out, as in the recipe",
         details=details,
         gate=gate,
     )

@@ -49,17 +49,21 @@ def evaluate(
         "empty_pictures": sum(not len(found) for found in detections.values()),
         "category_ids": {name: matches.truth.category_ids[name] for name in contract.classes},
     }
-    per_class = details["per_class"]
-    worst = min(per_class, key=lambda name: per_class[name], default="")
     return Measurement(
         name="mAP",
         value=details["numbers"]["mAP"],
         unit="AP",
         n=len(matches.truth.picture_ids),
-        where=f"lowest class: {worst} {per_class[worst]:.3f}" if worst else "no class has an object",
+        where=lowest_class(details["per_class"]),
         details=details,
         gate=gate,
     )
+
+
+def lowest_class(per_class: Mapping[str, float]) -> str:
+    """The class to look at first, in words."""
+    worst = min(per_class, key=lambda name: per_class[name], default="")
+    return f"lowest class: {worst} {per_class[worst]:.3f}" if worst else "no class has an object"
 
 
 def details_of(matches: Matches, dataset: Dataset) -> dict[str, Any]:

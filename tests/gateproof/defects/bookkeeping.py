@@ -14,6 +14,7 @@ from tests.gateproof.case import PART, REFUSED, Case, Injection
 from tests.gateproof.defects.network import COMPILE, OM_ONLY, edited, noisy
 from tests.gateproof.defects.pictures import ABSOLUTE, INPUTS
 
+RULER = "accuracy: distance from pycocotools"
 EVALUATE, OPEN = "fcos_lib.stream.evaluation:detect_journaled", "fcos_lib.stream.dataset:open_dataset"
 ORDER = "fcos_lib.stream.decoder_pool:DecoderPool.order"
 OUTSIDE_THE_SAMPLE = (1028, 1035)
@@ -77,6 +78,22 @@ def padding_first(pool: Any, slots: Any, pictures: Any) -> Any:
     """The last batch begins with its unused slots."""
     ordered = sorted(pictures, key=lambda picture: picture is not None)
     return (pool, slots, ordered), {}
+
+
+def _up_to_090(original: Any, *arguments: Any) -> Any:
+    """Also where the numbers are averaged; from the first call on, as a changed constant would be."""
+    from fcos_lib.measure import coco_matching, coco_metrics
+
+    for module in (coco_matching, coco_metrics):
+        module.IOU_THRESHOLDS = np.linspace(0.5, 0.9, 9)
+    return original(*arguments)
+
+
+def _ten_detections(original: Any, *arguments: Any) -> Any:
+    from fcos_lib.measure import coco_matching
+
+    coco_matching.MAX_DETECTIONS = 10
+    return original(*arguments)
 
 
 def _categories_shifted(dataset: Any, *_: Any) -> Any:
@@ -176,7 +193,11 @@ CASES = (
          (Injection(ORDER, "arguments", places_exchanged),)),
     Case("padding_first", "the last batch has its padding in front", (INPUTS, UNLIKE), "",
          (Injection(ORDER, "arguments", padding_first),), options=("--pictures", "38")),
-    Case("categories_shifted", "every category has the next one's number", ("accuracy: mAP",), "reference",
+    Case("iou_up_to_090", "the IoU thresholds end at 0.90, for both sides", (RULER,), "here and 0.66",
+         (Injection("fcos_lib.measure.coco_matching:match", "function", _up_to_090),), marks="accuracy"),
+    Case("ten_detections", "only ten detections of a picture and class count, for both sides", (RULER,), "by pycocotools",
+         (Injection("fcos_lib.measure.coco_matching:match", "function", _ten_detections),), marks="accuracy"),
+    Case("categories_shifted", "every category has the next one's number", (RULER,), "reference",
          (Injection(OPEN, "result", _categories_shifted),), marks=ABSOLUTE),
     Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "is about something else: 'om'", marks="accuracy",
          arrange=foreign_journal, without=OM_ONLY),

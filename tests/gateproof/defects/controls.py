@@ -112,9 +112,9 @@ def dies(done: list[int]) -> Any:
 
 
 def has_twins(document: dict[str, Any]) -> bool:
-    """Were two pictures found to be alike?"""
+    """Were most of the 30 pairs found to be alike? Some pictures have no detections."""
     return any(
-        len(verdict["measurement"]["details"].get("alike", ())) == 2
+        len(verdict["measurement"]["details"].get("alike", ())) > 20
         for verdict in document["verdicts"]
         if verdict["measurement"]["name"] == "pictures not counted once"
     )
@@ -155,7 +155,7 @@ CASES = (
          Injection("fcos_lib.sessions:OnnxSession.run_and_candidates", "result", less_optimised_candidates),)),
     Case("more_decoders", "another number of processes decodes", injections=(
         Injection("fcos_lib.stream.feed:Feed.__init__", "arguments", _five_workers),), options=PART),
-    Case("twins", "a picture is there twice, and another one with other metadata", arrange=twins,
+    Case("twins", "each picture is there twice, every other one with other metadata", arrange=twins,
          marks="accuracy or consistency", expect=has_twins),
     Case("dataset_elsewhere", "the dataset in another folder", arrange=copied_dataset, options=PART),
     Case("damaged_om", "a bit of the kept OM has flipped; it is built again", arrange=damaged_om, options=PART, expect=_built("om")),

@@ -74,8 +74,9 @@ def renamed(name, other):
         (changed("bias.shapes.size", at_least=True), None, "'at least' in log ratio, and its gate is 'at most'"),
         (changed("paired.shapes.loss", unit="%"), None, "in %, and its gate is 'at least' in AP"),
         (changed("rate_against_history.slower", at_least=False), None, "its gate is 'at least'"),
+        (changed("accuracy.shapes.mAP", pictures=None), None, "does not say for which pictures [accuracy.shapes.mAP] is a limit"),
     ],
-    ids=["typo", "contract", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped"],
+    ids=["typo", "contract", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],
 )  # fmt: skip
 def test_a_limits_file_that_does_not_fit_is_refused(limits, contract, words):
     """Each of these let a gate pass whatever was measured."""

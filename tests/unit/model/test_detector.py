@@ -28,6 +28,39 @@ def test_nms_keeps_the_best_and_drops_above_the_threshold_strictly():
     assert _nms(boxes, scores, 0.5, 0).tolist() == [3, 0, 1]
 
 
+def plain_nms(boxes, scores, iou_threshold, offset):
+    """NMS as it is defined, in Python's own numbers: take the best that is left, drop what overlaps it by more."""
+
+    def overlap(one, other):
+        width = min(one[2], other[2]) - max(one[0], other[0]) + offset
+        height = min(one[3], other[3]) - max(one[1], other[1]) + offset
+        inter = max(width, 0) * max(height, 0)
+        areas = [(box[2] - box[0] + offset) * (box[3] - box[1] + offset) for box in (one, other)]
+        union = sum(areas) - inter
+        return inter / union if union else float("nan")
+
+    left, kept = sorted(range(len(boxes)), key=lambda index: -scores[index]), []
+    while left:
+        best, *left = left
+        kept.append(best)
+        left = [index for index in left if not overlap(boxes[best], boxes[index]) > iou_threshold]
+    return kept
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("seed", range(6))
+def test_nms_is_its_plain_definition(seed, threshold, offset):
+    """On whole pixels, where IoUs meet the threshold exactly and scores are equal: what mmdet's own detections rest on here."""
+    random = torch.Generator().manual_seed(seed)
+    corners = torch.randint(0, 24, (150, 2), generator=random)
+    boxes = torch.cat([corners, corners + torch.randint(1, 13, (150, 2), generator=random)], 1).float()
+    scores = torch.randint(1, 40, (150,), generator=random) / 40
+    found = _nms(boxes, scores, threshold, offset).tolist()
+    assert found == plain_nms(boxes.tolist(), scores.tolist(), threshold, offset)
+    assert 10 < len(found) < 150
+
+
 def test_nms_of_nothing_is_nothing():
     """No boxes, no failure."""
     assert _nms(torch.zeros(0, 4), torch.zeros(0), 0.5, 0).numel() == 0
