@@ -101,19 +101,26 @@ def use_emulator(folder: Path, device_ids: Sequence[int] = ()) -> tuple[Device, 
 def hardware_or_why_not(npu: str, device_ids: Sequence[int] = ()) -> tuple[tuple[Device, ...], str]:
     """The NPUs that `--npu auto`, `required` or `emulated` means, or none and why the emulator has to do.
 
-    `DeviceError` if they are required and missing.
+    `DeviceError` if they are required and missing, or if there are NPUs and not those with these ids.
     """
     if npu == "emulated":
         return (), "asked for with --npu emulated"
     try:
         devices = find_devices(device_ids)
     except DeviceError as error:
-        if npu == "required":
+        if npu == "required" or (device_ids and _has_others()):
             raise
         return (), error.found
     if npu == "required" and devices[0].stand_in:
         raise DeviceError("the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN")
     return devices, ""
+
+
+def _has_others() -> bool:
+    try:
+        return bool(find_devices())
+    except DeviceError:
+        return False
 
 
 def target_or_why_not(npu: str, soc_version: str) -> tuple[tuple[Device, ...], str]:

@@ -1,15 +1,13 @@
-"""What is made from a checkpoint: its ONNX, held against mmdet's own layers, with both endings; and what mmdet itself finds."""
+"""The ONNX of a checkpoint: exported, held against mmdet's own layers, and given both endings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.contract import ModelContract
 from fcos_lib.model.checkpoint import verify_name
-from fcos_lib.store import Artifact, Store, sha256_of
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.store import Artifact, Store
 
 
 def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Artifact:
@@ -29,19 +27,3 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
         onnx.save(nms.ascend(trunk, contract), folder / ASCEND)
 
     return store.get("onnx", inputs, build)
-
-
-def witness_artifact(store: Store, contract: ModelContract, checkpoint: Path, pictures: Sequence[Picture]) -> Artifact:
-    """What mmdet itself finds in these pictures. Needs torch and mmdet only if it is not in the store yet."""
-    inputs = {
-        "contract": contract.as_dict(),
-        "checkpoint": verify_name(checkpoint),
-        "pictures": [[picture.id, picture.width, picture.height, sha256_of(picture.path)] for picture in pictures],
-    }
-
-    def build(folder: Path) -> None:
-        from fcos_lib.witness import write_witness
-
-        write_witness(folder, contract, checkpoint, pictures)
-
-    return store.get("witness", inputs, build)

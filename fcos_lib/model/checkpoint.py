@@ -27,7 +27,9 @@ _HASHED_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
 def verify_name(path: Path) -> str:
     """The file's SHA-256, after checking it against the prefix in an OpenMMLab name such as `x-a7cac5ff.pth`."""
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist", "pass --checkpoint FILE.pth")
+        raise CheckpointError(
+            f"checkpoint {path} {'is no file' if path.exists() else 'does not exist'}", "pass --checkpoint FILE.pth"
+        )
     digest = sha256_of(path)
     named = _HASHED_NAME.search(path.name)
     if named and not digest.startswith(named[1]):

@@ -9,9 +9,13 @@ and tests hold the stand-in to NMS's plain definition.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import tempfile
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -60,15 +64,31 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset
     return torch.stack(kept) if kept else order
 
 
+@contextmanager
+def _own_caches() -> Iterator[None]:
+    """Have what mmdet imports and FCOS never uses, matplotlib and YAPF, write their caches where they are thrown away."""
+    names = ("MPLCONFIGDIR", "XDG_CACHE_HOME")
+    before = {name: os.environ.get(name) for name in names}
+    with tempfile.TemporaryDirectory(prefix="fcos_lib-") as folder:
+        os.environ |= dict.fromkeys(names, folder)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+
 def _open_the_door() -> Any:
     """Import mmdet, after registering the stand-in for compiled operators where mmcv has none; returns `mmdet.models`."""
     try:
-        if "mmcv._ext" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:
-            ops = _Ops("mmcv._ext")
-            ops.nms = _nms  # type: ignore[attr-defined]
-            sys.modules["mmcv._ext"] = ops
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _own_caches():
             warnings.simplefilter("ignore")
+            if "mmcv._ext" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:  # imports mmcv
+                ops = _Ops("mmcv._ext")
+                ops.nms = _nms  # type: ignore[attr-defined]
+                sys.modules["mmcv._ext"] = ops
             import mmdet.models
     except ImportError as error:
         raise NotInstalledError(

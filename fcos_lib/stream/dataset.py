@@ -63,7 +63,8 @@ def open_dataset(root: Path) -> Dataset:
     """Read and check a COCO folder; `DatasetError` says what is missing or wrong and nothing is written."""
     if not root.is_dir():
         raise DatasetError(
-            f"dataset folder {root} does not exist", "pass --dataset FOLDER with annotations/ and val2017/"
+            f"dataset folder {root} {'is no folder' if root.exists() else 'does not exist'}",
+            "pass --dataset FOLDER with annotations/ and val2017/",
         )
     annotations = root / ANNOTATIONS
     if not annotations.is_file():

@@ -60,8 +60,11 @@ def _is_over(folder: Path, run_id: str) -> bool:
     runs = finished_by(folder)
     if runs is not None:
         return run_id not in runs
-    times = [entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder)]
-    return max(times, default=0.0) < time.time() - KEPT_S
+    latest = 0.0
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # who works in there has just renamed it
+            latest = max(latest, entry.stat(follow_symlinks=False).st_mtime)
+    return latest < time.time() - KEPT_S
 
 
 def _remove(folder: Path) -> None:

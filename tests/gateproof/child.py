@@ -63,6 +63,8 @@ class Child:
         seconds = time.monotonic() - started
         document = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
         red = red_gates(document)
+        if done.returncode == 4 and not document:  # a slip of an option is refused before there are results to keep
+            red = {REFUSED: done.stderr.strip()}
         return Outcome(
             done.returncode, red, tuple(_gates(document)), tuple(sorted(self.trace.iterdir())), seconds, document,
             done.stdout + done.stderr,

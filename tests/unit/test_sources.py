@@ -24,6 +24,10 @@ KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [
         *ONNX, "artifacts.from_checkpoint", "exported", "measure.__init__", "measure.bands", "measure.candidates",
         "measure.decoding", "model.checkpoint", "model.checkpoint_file", "model.detector"]),
+    "mmdet's detections": (("fcos_lib.artifacts.from_mmdet",), [
+        *STREAM, "artifacts.__init__", "artifacts.from_mmdet", "measure.__init__", "measure.inputs", "model.__init__",
+        "model.checkpoint", "model.checkpoint_file", "model.detector", "stream.decoder", "stream.decoder_pool", "stream.feed",
+        "witness"]),
     "ONNX of an ONNX": (("fcos_lib.artifacts.from_onnx",), [*ONNX, "artifacts.from_onnx"]),
     "ONNX with taps": (("fcos_lib.artifacts.with_taps",), [*ONNX, "artifacts.with_taps", "model.taps"]),
     "OM": (("fcos_lib.artifacts.om",), [

@@ -28,7 +28,8 @@ def assert_unfinished(results):
     """What was judged is there; what was not is INFRA; no page tells of another run."""
     document = json.loads(results.read_text())
     assert document["run"]["exit_status"] == 8
-    assert [(verdict["subject"], verdict["outcome"]) for verdict in document["verdicts"]] == [("reference", "PASS")]
+    judged = [verdict for verdict in document["verdicts"] if verdict["limit"]]
+    assert {(verdict["subject"], verdict["outcome"]) for verdict in judged} == {("reference", "PASS")}
     (entry,) = document["unjudged"]
     assert (entry["test"], entry["outcome"]) == (GATE, "INFRA")
     assert "did not end" in entry["message"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fcos_lib import witness
-from fcos_lib.artifacts.from_checkpoint import witness_artifact
+from fcos_lib.artifacts.from_mmdet import witness_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import NotInstalledError, StoreError
 from fcos_lib.model import detector

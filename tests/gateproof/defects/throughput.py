@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 from tests.gateproof.case import REFUSED, Case, Injection
@@ -11,6 +12,7 @@ from tests.gateproof.defects.device import OUTPUTS, run_before
 
 RATE = "rate=500"
 AGAINST, HISTORY = "throughput: rate against champion", "throughput: pure rate against history"
+SLOW, COUNTED = "throughput: slow rounds against champion", "throughput: pictures of a rate not counted"
 SESSION = "fcos_lib.ascend.om_session:OmSession"
 
 
@@ -32,6 +34,22 @@ def cached(original: Any, session: Any, batch: Any) -> Any:
 
 
 _CACHE: dict[Any, Any] = {}
+
+
+def stutters(result: Any, session: Any) -> Any:
+    """Every fourth run of the new OM is reported with twice its time."""
+    if "champions" in session.path.parts:
+        return result
+    _RUNS[id(session)] = _RUNS.get(id(session), 0) + 1
+    return [2 * value for value in result] if _RUNS[id(session)] % 4 == 0 else result
+
+
+_RUNS: dict[int, int] = {}
+
+
+def another_batch_size(batch: int, compute_ms: Any) -> Any:
+    """The formula of the rate is given a picture too many."""
+    return batch + 1, compute_ms
 
 
 def slow_copies(session: Any, batch: Any) -> float:
@@ -75,6 +93,13 @@ CASES = (
     slower("slower_3", 3, AGAINST),
     slower("slower_8", 8, AGAINST),
     slower("faster_40", -40, AGAINST, words="too fast"),
+    replace(
+        slower("stutters", 0, SLOW), what="every fourth round of the new OM takes twice as long",
+        injections=(Injection(f"{SESSION}.compute_ms", "result", stutters),),
+    ),
+    Case("batch_plus_one", "the rate is computed with a picture too many per batch", (COUNTED,), "15 claimed",
+         (Injection("fcos_lib.measure.throughput:images_per_second", "arguments", another_batch_size),), marks="throughput",
+         scenario=RATE),
     Case("time_per_picture", "the runtime's times are taken for those of one picture", (HISTORY,), "too fast",
          (Injection(f"{SESSION}.compute_ms", "result", _times_per_picture),), marks="throughput",
          scenario=f"{RATE},jitter=0.3", arrange=eight_accepted_runs),

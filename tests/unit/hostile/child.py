@@ -22,13 +22,13 @@ import torch
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.champion import Place, champion_of
-from fcos_lib.commands.verdicts import read_limits
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.errors import FcosError
 from fcos_lib.evidence.page import render
 from fcos_lib.evidence.reading import read_results
 from fcos_lib.judge.accepted import read_accepted
 from fcos_lib.judge.history import read_runs
+from fcos_lib.judge.limits import all_limits
 from fcos_lib.measure.coco_truth import read_truth
 from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.sessions import OnnxSession
@@ -117,7 +117,7 @@ def runs(path):
 
 def limits(path):
     """A file of limits."""
-    return len(read_limits(path))
+    return len(all_limits(path))
 
 
 READERS = {reader.__name__: reader for reader in (

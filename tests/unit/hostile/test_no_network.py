@@ -53,7 +53,8 @@ def test_gates_judge_without_a_network(suite, tmp_path):
     assert not list(tmp_path.rglob("pwned"))
     assert not [path for path in home.rglob("*") if path.is_file()], "something was written into the home folder"
     results = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
-    assert {entry["outcome"] for entry in results["verdicts"]} <= {"PASS", "STAND-IN"}
+    outcomes = {entry["outcome"] for entry in results["verdicts"] if entry["limit"]}
+    assert outcomes <= {"PASS", "STAND-IN"}, f"not green without a network: {outcomes}"
     assert {entry["promise"] for entry in results["verdicts"]} == {"contract", "accuracy"}
 
 

@@ -1,6 +1,5 @@
 """Options with blanks, quotes, semicolons, dashes and Chinese characters mean what they say; what no line can hold is refused."""
 
-import argparse
 import os
 import shlex
 import subprocess
@@ -12,9 +11,9 @@ import pytest
 
 from fcos_lib.cli import main
 from fcos_lib.evidence.reading import again
-from fixtures import options
 from fixtures.options import settings as chosen_settings
 from fixtures.settings import EMBEDDED
+from tests.unit.parsed import parsed
 
 ROOT = Path(__file__).parents[3]
 ODD = {
@@ -25,32 +24,10 @@ ODD = {
 UNPRINTABLE = {"newline": "a\nb", "escape": "a\x1b[31m", "not-utf-8": os.fsdecode(b"a\xff"), "direction": "a\u202eb"}
 
 
-class _Group:
-    """Takes pytest's options for argparse's."""
-
-    def __init__(self, parser):
-        self.addoption = parser.add_argument
-        self.getgroup = lambda *_: self
-
-
 @pytest.fixture
 def parse():
-    """The suite's own options, parsed from words; their names as pytest's configuration has them."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    options.pytest_addoption(_Group(parser))
-
-    class Config:
-        """As much of pytest's as the settings ask for."""
-
-        rootpath = ROOT
-
-        def __init__(self, words):
-            self.found, self.stash = parser.parse_args(words), pytest.Stash()
-
-        def getoption(self, name):
-            return getattr(self.found, name.removeprefix("--").replace("-", "_"))
-
-    return lambda words: chosen_settings(Config(words))
+    """The suite's own options, parsed from words."""
+    return lambda words: chosen_settings(parsed(words))
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)

@@ -12,7 +12,7 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import UsageError
 from fcos_lib.judge import champion
 from fcos_lib.judge.champion import ERROR, enough, judge_champion
-from fcos_lib.judge.gates import Scope
+from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds
 from fcos_lib.judge.verdict import Outcome, judge_gate

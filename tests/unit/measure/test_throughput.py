@@ -9,7 +9,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import SessionError
-from fcos_lib.judge.gates import Scope
+from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.verdict import Outcome, judge_gate
 from fcos_lib.measure.throughput import (
     Call,

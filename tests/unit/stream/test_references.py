@@ -208,7 +208,7 @@ def test_a_stale_record_fails_the_audit(root, pictures):
     assert outcome_of(caught.value) is Outcome.INFRA
     for part in (str(pictures[0].path), str(records(root)[0]), "7 of 7 stored detections", "computed on "):
         assert part in caught.value.found
-    assert caught.value.advice.startswith(f"delete {opened(root).folder}")
+    assert f"delete {opened(root).folder}" in caught.value.advice
 
 
 def test_stale_candidates_fail_the_audit(root, pictures):

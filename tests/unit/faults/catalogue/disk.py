@@ -159,7 +159,7 @@ FAULTS = (
           _full_store, after="nothing of the artifact is left", check=_no_thing),
     Fault("store_quota", "a file may not become so large", 8, ("File too large", "check free space"), _quota,
           after="nothing of the artifact is left", check=_no_thing),
-    Fault("store_read_only", "the artifact folder cannot be written", 8, ("Read-only file system",),
+    Fault("store_read_only", "the artifact folder cannot be written", 4, ("Read-only file system",),
           _read_only),
     Fault("builder_killed", "a process is killed (-9) while it builds an artifact", 0, (), _builder_killed,
           after="the next one clears up and builds it"),

@@ -1,0 +1,134 @@
+"""The folder of the checkout: its name changes no run, and a run does without writing there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.places import writable
+
+ROOT = Path(__file__).parents[2]
+INPUTS = ("tests/acceptance/test_inputs.py", "--npu", "emulated")
+"""Two gates that need neither a model nor an NPU."""
+UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-sys_admin", "--inh-caps=-all")
+"""Root without its right to write where modes forbid it; for everybody else there is nothing to take away."""
+
+
+@pytest.fixture
+def checkout():
+    """Copies what a run needs into a folder."""
+
+    def copy(folder):
+        for name in ("fcos_lib", "fixtures", "tests/acceptance", "tests/gateproof"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "tests" / "unit").mkdir()
+        for name in ("conftest.py", "pytest.ini"):
+            shutil.copy(ROOT / name, folder / name)
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def run_in(outer_environment, tmp_path):
+    """Run pytest in a checkout, with that checkout's own code; caches of the user are the test's own."""
+
+    def run(folder, *arguments, before=(), **environment):
+        own = {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(tmp_path / "caches")}
+        return subprocess.run(
+            [*before, sys.executable, "-m", "pytest", *map(str, arguments)], cwd=folder, env=outer_environment | own | environment,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["share", "acceptance", "gateproof", "it's a slow unit"])
+def test_a_folder_that_is_called_like_a_marker_changes_no_run(checkout, run_in, tmp_path, name):
+    """Gates are told by their ids, markers asked of the test: in `share` no gate was counted, in `acceptance` every test was one."""
+    folder = checkout(tmp_path / name)
+    broken = folder / "tests" / "unit" / "test_broken.py"
+    broken.write_text("def test_that_is_no_gate():\n    raise AssertionError('no gate')\n")
+    done = run_in(folder, *INPUTS, broken, "-m", "not slow and not throughput")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "contract: wrong network inputs" in done.stdout, f"the gates are not counted in {name}:\n{done.stdout}"
+    assert "test_that_is_no_gate failed before it could judge" not in done.stdout, "a unit test is taken for a gate"
+    listed = run_in(folder, folder / "tests", "--collect-only", "-q", "-k", "gateproof or share").stdout
+    assert "tests/gateproof/" not in listed, f"the gate proof is collected in {name} though nobody asked for it"
+    assert "tests/acceptance/test_inputs.py" not in listed, "-k matches the name of the checkout's folder"
+
+
+def test_a_checkout_whose_path_no_om_loads_from_writes_elsewhere(checkout, run_in, tmp_path):
+    """aclruntime refuses blanks and quotes in the path of an OM: it said so after half a minute, gate by gate."""
+    done = run_in(checkout(tmp_path / "it's mine"), *INPUTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no OM loads from below" in done.stdout
+    assert not (tmp_path / "it's mine" / ".artifacts").exists()
+    assert len(list((tmp_path / "caches" / "fcos_lib").glob("*/artifacts/results/results.json"))) == 1
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
+def test_a_checkout_that_cannot_be_written_runs_and_says_where(checkout, run_in, tmp_path, workers):
+    """Once, in the header. There were 80 warnings of pytest's cache, no table and exit status 1."""
+    folder = checkout(tmp_path / "checkout")
+    _take_away(folder)
+    done = run_in(folder, *INPUTS, *workers, before=_unprivileged(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (own,) = (tmp_path / "caches" / "fcos_lib").iterdir()
+    said = [line for line in done.stdout.splitlines() if "cannot be written" in line]
+    assert said == [
+        f"fcos: {folder} cannot be written; artifacts, pytest's cache, the history of throughput are below {own}"
+    ]
+    assert "Warning" not in done.stdout + done.stderr
+    assert "verdicts" in done.stdout
+    assert json.loads((own / "artifacts" / "results" / "results.json").read_text())["run"]["exit_status"] == 0
+    assert (own / "cache" / "v" / "cache").is_dir(), "pytest's cache is not where the header says"
+
+
+def test_a_checkout_that_cannot_be_written_without_any_home_runs_in_the_folder_for_temporary_files(checkout, run_in, tmp_path):  # fmt: skip
+    """That of this user alone; one that somebody else can change is not taken."""
+    folder = checkout(tmp_path / "checkout")
+    _take_away(folder)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    places = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", "TMPDIR": str(temporary)}
+    done = run_in(folder, *INPUTS, before=_unprivileged(folder), **places)
+    assert done.returncode == 0, done.stdout + done.stderr
+    own = temporary / f"fcos_lib-{os.getuid()}"
+    assert own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)
+    refused = run_in(folder, *INPUTS, before=_unprivileged(folder), **places)
+    assert refused.returncode == 4, refused.stdout + refused.stderr
+    assert "nor can any other place: pass --artifacts FOLDER" in refused.stderr
+
+
+def test_a_named_folder_that_cannot_be_written_is_refused_at_once(run_in, tmp_path):
+    """Nothing is written where nobody asked for it: exit status 4 and one sentence."""
+    named = tmp_path / "named"
+    named.mkdir(mode=0o555)
+    done = run_in(ROOT, *INPUTS, "-p", "no:cacheprovider", f"--artifacts={named}", before=_unprivileged(named))
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"ERROR: the artifact folder {named} cannot be written (Permission denied): pass a folder" in done.stderr
+    assert "collected" not in done.stdout
+
+
+def _take_away(folder):
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+
+
+def _unprivileged(folder):
+    """What makes the modes of the folder count for the process; skips where nothing does."""
+    if not writable(folder):
+        return ()
+    probe = f"import os, sys; sys.exit(os.access({str(folder)!r}, os.W_OK))"
+    if (
+        shutil.which("setpriv") is None
+        or subprocess.run([*UNPRIVILEGED, sys.executable, "-c", probe], check=False).returncode
+    ):
+        pytest.skip("this user may write everywhere, and setpriv cannot take that right away")
+    return UNPRIVILEGED

@@ -1,0 +1,241 @@
+"""A slip of an option is one sentence before any work: each of these failed gate by gate, after half a minute, or not at all."""
+
+import json
+import os
+import shutil
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from fcos_lib import device
+from fcos_lib.errors import DeviceError
+from fixtures.checks import OPENED, check_before_work, gates_will_run
+from fixtures.options import settings as chosen_settings
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
+from tests.unit.parsed import ROOT, parsed
+
+ANNOTATIONS = "annotations/instances_val2017.json"
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """The sentence with which these words are refused; fails if they are not, or in more than a second."""
+
+    def check(*words):
+        config = parsed(
+            [f"--artifacts={tmp_path / 'artifacts'}", f"--benchmark-storage={tmp_path / 'history'}", *words]
+        )
+        started = time.monotonic()
+        with pytest.raises(pytest.UsageError) as caught:
+            check_before_work(config, chosen_settings(config))
+        assert time.monotonic() - started < 1, "a check before any work takes longer than a second"
+        (sentence,) = str(caught.value).splitlines()
+        return sentence
+
+    return check
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """A file, a folder, and the path of neither."""
+    (tmp_path / "file").write_bytes(b"neither zip nor pickle")
+    (tmp_path / "folder").mkdir()
+    return {
+        "FILE": tmp_path / "file",
+        "FOLDER": tmp_path / "folder",
+        "NONE": tmp_path / "none",
+        "EMBEDDED": EMBEDDED_CHECKPOINT,
+    }
+
+
+@pytest.fixture
+def with_data(tmp_path):
+    """The words for a copy of the embedded data set whose annotations were changed; its pictures are links."""
+
+    def make(change):
+        folder = tmp_path / "coco"
+        shutil.copytree(EMBEDDED, folder, copy_function=os.link)
+        document = json.loads((folder / ANNOTATIONS).read_text())
+        change(document, folder)
+        (folder / ANNOTATIONS).unlink()
+        (folder / ANNOTATIONS).write_text(json.dumps(document))
+        return f"--dataset={folder}", f"--checkpoint={EMBEDDED_CHECKPOINT}"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--dataset=@NONE", "--checkpoint=@EMBEDDED"], "dataset folder @NONE does not exist: pass --dataset FOLDER"),
+        (["--dataset=@FILE", "--checkpoint=@EMBEDDED"], "dataset folder @FILE is no folder: pass --dataset FOLDER"),
+        (["--dataset=@FOLDER", "--checkpoint=@EMBEDDED"], f"@FOLDER/{ANNOTATIONS} does not exist (@FOLDER holds nothing)"),
+        (["--checkpoint=@NONE"], "checkpoint @NONE does not exist: pass --checkpoint FILE.pth"),
+        (["--checkpoint=@FOLDER"], "checkpoint @FOLDER is no file: pass --checkpoint FILE.pth"),
+        (["--checkpoint=@FILE"], "@FILE cannot be read as plain weights"),
+        (["--artifacts=@FILE"], "the folder @FILE cannot be written (File exists)"),
+        (["--artifacts=@FILE/below"], "the folder @FILE/below cannot be written (Not a directory)"),
+        (["--artifacts=@FOLDER/产物"], "--artifacts @FOLDER/产物 has characters in its path for which aclruntime loads no OM"),
+        (["--artifacts=@FOLDER/a b"], "--artifacts @FOLDER/a b has characters"),
+        (["--pictures=241"], f"--pictures 241 is more than the 240 of {EMBEDDED}: pass a smaller number"),
+        (["--onnx=@NONE"], "--onnx @NONE cannot be read (No such file or directory): pass an ONNX"),
+        (["--onnx=@FOLDER"], "--onnx @FOLDER cannot be read (it is not a plain file)"),
+        (["--om=@NONE"], "--om @NONE does not exist: pass --om FOLDER with an OM for each batch size"),
+        (["--om=@FILE"], "--om @FILE is no folder"),
+        (["--om=@FOLDER"], "there is no .om in @FOLDER"),
+        (["--journal=@FILE"], "the folder @FILE cannot be written (File exists)"),
+        (["--references=@FILE"], "the folder @FILE cannot be written (File exists)"),
+        (["--baseline=@NONE"], "--baseline @NONE cannot be read (No such file or directory): pass the accepted.json"),
+        (["--baseline=@FOLDER"], "--baseline @FOLDER cannot be read (it is not a plain file)"),
+        (["--baseline=@FILE"], "@FILE cannot be read as JSON"),
+        (["--benchmark-storage=@FILE"], "--benchmark-storage: @FILE cannot be made a folder"),
+        (["--benchmark-storage=file://@FILE/below"], "--benchmark-storage: @FILE/below cannot be made a folder"),
+        (["--benchmark-storage=elasticsearch+http://x"], "--benchmark-storage elasticsearch+http://x is no folder"),
+        (["--onnx=@FILE", "--checkpoint=@NONE"], "checkpoint @NONE does not exist"),
+        (["--atc-option=--fusion_switch_file=@NONE"], "--atc-option=--fusion_switch_file=@NONE names no file: pass its whole path"),
+        (["--atc-option=--keep-dtype=keep.cfg"], "--atc-option=--keep-dtype=keep.cfg names no file"),
+        (["--junit-xml=@FOLDER"], "--junit-xml @FOLDER is a folder: pass the path of a file"),
+        (["--junit-xml=@FILE/junit.xml"], "--junit-xml: @FILE cannot be made a folder"),
+    ],
+    ids=lambda value: "_".join(value).replace("/", "_") if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_path_that_is_missing_or_of_the_wrong_kind(refused, paths, words, sentence):
+    """One sentence that names the option or the path, and what to pass."""
+    for name, path in paths.items():
+        words = [word.replace(f"@{name}", str(path)) for word in words]
+        sentence = sentence.replace(f"@{name}", str(path))
+    said = refused(*words)
+    assert said.startswith(sentence), said
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda document, _: document["annotations"].clear(), "has no annotated object in its 240 pictures: mAP needs objects"),
+        (lambda document, _: document.pop("annotations"), "has no list 'annotations': use a COCO 'instances' file"),
+        (lambda document, _: document["categories"][0].update(name="yacht"), "no model contract fits the dataset's 8 categories"),
+        (lambda _, folder: next((folder / "val2017").iterdir()).unlink(), "names pictures that are not in"),
+        (lambda _, folder: shutil.rmtree(folder / "val2017"), "(240 in all): unpack COCO's val2017.zip there"),
+        (lambda document, _: document["annotations"][0].update(image_id=7), "refers to an image or category that the file does not list"),
+    ],
+    ids=["no_objects", "no_annotations", "unknown_category", "picture_missing", "no_pictures", "other_images"],
+)  # fmt: skip
+def test_a_data_set_that_nothing_can_be_judged_on(refused, with_data, change, sentence):
+    """Whatever its annotations can tell, without a look at its pictures."""
+    said = refused(*with_data(change))
+    assert sentence in said, said
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words", "have"),
+    [({"batch": 2}, "1,2,4", "2"), ({"batch": 0, "dynamic_batches": [2, 8]}, "1,4", "2,8")],
+    ids=["fixed", "profiles"],
+)
+def test_batch_sizes_that_none_of_the_oms_has(refused, paths, inputs, words, have):
+    """Told from the manifest beside an OM that was compiled here; atc is not asked."""
+    (paths["FOLDER"] / "model.om").write_bytes(b"om")
+    (paths["FOLDER"] / "manifest.json").write_text(json.dumps({"files": {"model.om": {}}, "inputs": inputs}))
+    said = refused(f"--om={paths['FOLDER']}", f"--batch-sizes={words}")
+    missing = ", ".join(size for size in words.split(",") if size not in have)
+    assert said.startswith(f"{paths['FOLDER']} has OMs for batch sizes {have}, none for {missing}: "), said
+    assert said.endswith(f"or pass --batch-sizes {have}")
+
+
+def test_an_om_that_nothing_is_known_of_is_asked_later(paths, tmp_path):
+    """Only atc can say what it serves: it may be the size that the others have not."""
+    (paths["FOLDER"] / "model.om").write_bytes(b"om")
+    config = parsed(
+        [f"--artifacts={tmp_path / 'artifacts'}", f"--om={paths['FOLDER']}", f"--benchmark-storage={tmp_path}"]
+    )
+    check_before_work(config, chosen_settings(config))
+    assert len(config.stash[OPENED].pictures) == 240
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--artifacts", "--dataset", "--checkpoint", "--onnx", "--om", "--journal", "--references", "--baseline"],
+)
+def test_an_empty_path_is_of_a_variable_that_nobody_set(capsys, option):
+    """`--artifacts "$ARTIFACTS"` would have written into the current folder."""
+    for words, sentence in (
+        ([f"{option}="], "an empty text is not a path"),
+        ([f"{option}=~nobody-of-this-name/x"], "no such user"),
+    ):
+        with pytest.raises(SystemExit):
+            parsed(words)
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_of_its_user(monkeypatch, tmp_path):
+    """A shell leaves it alone behind a `=`; there was a folder of that name afterwards."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parsed(["--artifacts=~/kept"]).getoption("--artifacts") == tmp_path / "kept"
+
+
+@pytest.mark.parametrize("option", ["--journal", "--benchmark-storage"])
+def test_a_folder_that_is_written_later_has_to_be_writable_now(refused, paths, monkeypatch, option):
+    """After an hour of evaluation is too late to hear of it."""
+    monkeypatch.setattr("fixtures.places.os.access", lambda path, _: path != paths["FOLDER"])
+    assert refused(f"{option}={paths['FOLDER']}").startswith(f"{option}: {paths['FOLDER']} cannot be written")
+
+
+def test_a_folder_of_results_that_everybody_may_change_is_refused(refused, paths):
+    """What is found there counts, so it is somebody's."""
+    paths["FOLDER"].chmod(0o777)
+    for option in ("--artifacts", "--journal", "--references"):
+        assert refused(f"{option}={paths['FOLDER']}").startswith(
+            f"every user of this machine can change {paths['FOLDER']}"
+        )
+
+
+@pytest.mark.parametrize("npu", ["auto", "required"])
+def test_an_npu_that_is_not_there_is_not_emulated(monkeypatch, npu):
+    """With others at hand, `--device-id 9` ran on the emulator and ended with 0."""
+
+    def find(ids=()):
+        if ids:
+            raise DeviceError("npu-smi does not list device 9; it lists 0 (310P3)", "pass another --device-id")
+        return (SimpleNamespace(stand_in=False),)
+
+    monkeypatch.setattr(device, "find_devices", find)
+    with pytest.raises(DeviceError, match="does not list device 9"):
+        device.hardware_or_why_not(npu, (9,))
+    monkeypatch.setattr(device, "find_devices", lambda ids=(): find((9,)))
+    assert device.hardware_or_why_not("auto", (9,))[0] == (), "without any NPU the emulator has to do"
+
+
+@pytest.mark.parametrize(
+    ("args", "words", "expected"),
+    [
+        (["tests"], [], True),
+        ([ROOT / "tests" / "acceptance" / "test_cost.py::test_x[a::b]"], [], True),
+        (["tests/unit/../acceptance"], [], True),
+        (["."], [], True),
+        (["tests/unit"], [], False),
+        (["tests/unit", "tests/gateproof"], [], False),
+        (["tests/unit", "tests/acceptance"], [], True),
+        (["tests"], ["--collect-only"], False),
+    ],
+)
+def test_nothing_is_read_unless_gates_will_run(args, words, expected):
+    """`pytest tests/unit` reads no data set, however wrong it is."""
+    assert gates_will_run(parsed(words, args=args)) is expected
+
+
+def test_the_sentence_is_all_that_a_run_says(run, tmp_path):
+    """Exit status 4, with two workers as well, and nothing is collected or written."""
+    for workers in ((), ("-n", "2")):
+        result = run(
+            "tests/acceptance", "-m", "accuracy", f"--checkpoint={tmp_path / 'none.pth'}", *workers, ready=False
+        )
+        assert result.returncode == 4, result.stdout + result.stderr
+        said = f"ERROR: checkpoint {tmp_path / 'none.pth'} does not exist: pass --checkpoint FILE.pth"
+        assert result.stderr.strip() == said, result.stderr
+        assert not result.stdout.strip(), result.stdout
+
+
+def test_a_run_of_unit_tests_takes_any_data_set(run, tmp_path):
+    """What is not going to be read need not be there."""
+    result = run("tests/unit/test_contract.py", "-q", f"--dataset={tmp_path / 'none'}", "--checkpoint=none.pth")
+    assert result.returncode == 0, result.stdout + result.stderr
