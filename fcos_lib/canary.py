@@ -23,7 +23,8 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import DeviceError, SessionError, StoreError
 from fcos_lib.lease import Lease
-from fcos_lib.store import content_key
+from fcos_lib.sources import dependencies
+from fcos_lib.store import content_key, sha256_of
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import load_batch
 
@@ -53,6 +54,7 @@ class Canary:
         """`folder` keeps what is known; `run` is the same for all workers of a run."""
         self._folder, self._run = folder, run
         self._pictures = tuple(pictures[:PICTURES])
+        self._code = dependencies(__name__)  # what other code found is no evidence against a device
         self._loaded: dict[InputLayout, NDArray[Any]] = {}
 
     def ask(self, session: OmSession, held: Lease, om_sha256: str) -> None:
@@ -99,10 +101,10 @@ class Canary:
         return Known(self._run, session.device_id, now, refused, tuple(rows))
 
     def _key(self, session: OmSession, om_sha256: str) -> str:
-        pictures = [[picture.path.name, picture.path.stat().st_size] for picture in self._pictures]
+        pictures = [[picture.path.name, sha256_of(picture.path)] for picture in self._pictures]
         contract = session.contract.as_dict()
         about = {"om": om_sha256, "batch": session.batch, "contract": contract, "pictures": pictures}
-        return content_key("canary", about)
+        return content_key("canary", {**about, **self._code})
 
     def _write(self, path: Path, found: Known) -> None:
         partial = path.with_name(f".{path.name}-{os.getpid()}")

@@ -112,3 +112,20 @@ def test_a_record_that_cannot_be_read_is_made_anew_and_one_that_cannot_be_writte
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be kept in"):
         ask(Device([0.9]), folder=tmp_path / "file")
+
+
+def test_other_code_is_not_taken_for_a_broken_device(ask, monkeypatch):
+    """Guards a device whose last holder died: what a changed letterbox or session finds there differs, and that is not its fault."""
+    ask(Device([0.9, 0.8]))
+    monkeypatch.setattr(canary_module, "dependencies", lambda *_: {"sources": "changed"}, raising=False)
+    ask(Device([0.7]), run="two", left_by="somebody")
+    with pytest.raises(DeviceError, match="no longer computes"):
+        ask(Device([0.6]), run="three", left_by="somebody")
+
+
+def test_another_picture_of_the_same_name_and_size_is_not_taken_for_a_broken_device(ask, tmp_path):
+    """A picture that is exchanged for one with as many bytes is another picture."""
+    (tmp_path / "a.jpg").write_bytes(b"one")
+    ask(Device([0.9, 0.8]))
+    (tmp_path / "a.jpg").write_bytes(b"two")
+    ask(Device([0.7]), run="two", left_by="somebody")

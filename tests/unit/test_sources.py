@@ -39,6 +39,10 @@ KINDS = {
         *STREAM, "stream.decoder", "stream.decoder_pool", "stream.evaluation", "stream.feed", "stream.journal",
         "stream.journal_folder", "stream.journal_locks", "stream.journal_records", "ascend.__init__", "ascend.acl_errors",
         "ascend.console", "ascend.om_session", "ascend.om_tensors", "watchdog"]),
+    "canary": (("fcos_lib.canary",), [
+        *STREAM, "canary", "device", "lease", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
+        "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.console", "ascend.npu_smi", "ascend.om_session",
+        "ascend.om_tensors", "ascend.process", "ascend.toolkit", "watchdog"]),
 }  # fmt: skip
 """What is kept between runs: the modules that make it, and those that can change what they make besides `ALWAYS`."""
 
