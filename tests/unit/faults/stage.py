@@ -26,6 +26,8 @@ GATE = ("contract", "-k", "every_row and batch2")
 """The cheapest gate that needs the whole way: ONNX, OM, device."""
 ACCURACY = ("accuracy", "-k", "candidate_reaches", "--pictures", "60")
 """The one that keeps a journal; so few pictures are NO VERDICT."""
+SLOW = "rate=20"
+"""A device on which the sixty pictures take three seconds: enough to hit them. A journal belongs to what the emulator plays."""
 MARK = "STAGE_OF_A_FAULT"
 TIME_LIMIT = 100
 PRELUDE = """

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.faults.conftest import numbers
 from tests.unit.faults.page import PAGE, all_faults, text
-from tests.unit.faults.stage import ACCURACY, GATE
+from tests.unit.faults.stage import ACCURACY, GATE, SLOW
 
 FAULTS = all_faults()
 
@@ -26,7 +26,7 @@ def test_a_fault_ends_as_the_table_says(fault, stage, expected, record_property)
     if fault.again == "green":
         assert (again := place.suite(*GATE)).status == 0, again.output
     if fault.again == "equal":
-        again = place.suite(*ACCURACY)
+        again = place.suite(*ACCURACY, scenario=SLOW)
         assert numbers(again.document) == expected, again.output
         (counted,) = [each for each in again.document["verdicts"] if each["key"] == "accuracy.not_counted_once"]
         assert counted["measurement"]["details"]["evaluation"]["resumed"] > 0, again.output

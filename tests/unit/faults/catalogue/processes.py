@@ -8,10 +8,7 @@ import time
 from collections.abc import Callable
 
 from tests.unit.faults.fault import Fault
-from tests.unit.faults.stage import ACCURACY, Running, Said, Stage
-
-SLOW = "rate=20"
-"""Three seconds for the sixty pictures: enough to hit them."""
+from tests.unit.faults.stage import ACCURACY, SLOW, Running, Said, Stage
 
 
 def _evaluating(stage: Stage, *options: str) -> Running:
