@@ -28,7 +28,7 @@ from fcos_lib.store import content_key, sha256_of
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import load_batch
 
-PICTURES = 4
+PICTURES = 2
 """They fill the slots of a batch over and over."""
 
 _Row = tuple[float, ...]

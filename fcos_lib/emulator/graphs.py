@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 from fcos_lib.emulator.om import DYNAMIC
@@ -49,6 +51,13 @@ def measure_shapes(model: onnx.ModelProto) -> None:
 
     Raises whatever onnxruntime does if it cannot run.
     """
+    for value, array in zip(model.graph.output, run_on_zeros(model), strict=True):
+        if not is_static(value):
+            value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, array.shape))
+
+
+def run_on_zeros(model: onnx.ModelProto) -> list[NDArray[Any]]:
+    """The outputs for inputs of zeros, which have static shapes; raises whatever onnxruntime does if it cannot run."""
     import onnxruntime
 
     zeros = {
@@ -58,6 +67,4 @@ def measure_shapes(model: onnx.ModelProto) -> None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    for value, array in zip(model.graph.output, session.run(None, zeros), strict=True):
-        if not is_static(value):
-            value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, array.shape))
+    return list(session.run(None, zeros))

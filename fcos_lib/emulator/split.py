@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
+from onnx import numpy_helper
 
-from fcos_lib.emulator.graphs import dims, is_static, part, with_batch
+from fcos_lib.emulator.graphs import dims, is_static, part, run_on_zeros, with_batch
 
 _WINDOWS = frozenset({"AveragePool", "BatchNormalization", "Conv", "MaxPool"})
 """Read pictures first, then constants."""
@@ -112,7 +113,12 @@ def _with_shared(kind: str, kinds: list[str], graph: onnx.GraphProto, wanted: se
 
 def _shapes_of_one(each: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.ValueInfoProto] | None:
     """These tensors with types and shapes for one picture; None unless two pictures give twice as much of the same shape."""
-    one, two = (_inferred(each, batch) for batch in (1, 2))
+    try:
+        one, two = (_inferred(each, batch) for batch in (1, 2))
+    except (
+        Exception
+    ):  # onnxruntime raises its own hierarchy; the graph may need the batch size that it was compiled for
+        return None
     for name in tensors:
         if name not in one or name not in two or not is_static(one[name]):
             return None
@@ -123,6 +129,19 @@ def _shapes_of_one(each: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.
 
 
 def _inferred(each: onnx.ModelProto, batch: int) -> dict[str, onnx.ValueInfoProto]:
-    model = part(each, list(each.graph.node), [with_batch(value, batch) for value in each.graph.input], [])
+    """What onnx infers for a batch, after the sizes that the graph computes for a Resize have been computed."""
+    inputs = [with_batch(value, batch) for value in each.graph.input]
+    made = {name for node in each.graph.node for name in node.output}
+    resizes = [node for node in each.graph.node if node.op_type in _RESIZES]
+    sizes = sorted({name for node in resizes for name in node.input[1:] if name in made})
+    if sizes:
+        outputs = [onnx.ValueInfoProto(name=name) for name in sizes]
+        typed = onnx.shape_inference.infer_shapes(part(each, list(each.graph.node), inputs, outputs))
+        fixed = [numpy_helper.from_array(value, name) for name, value in zip(sizes, run_on_zeros(typed), strict=True)]
+        nodes = [node for node in each.graph.node if not set(sizes).intersection(node.output)]
+        model = part(each, nodes, inputs, [])
+        model.graph.initializer.extend(fixed)
+    else:
+        model = part(each, list(each.graph.node), inputs, [])
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {value.name: value for value in (*graph.value_info, *graph.output)}

@@ -11,6 +11,8 @@ REFUSED = "refused before it could judge"
 """Stands for a gate that failed with an error of its own, in front of any measurement."""
 ALL = "not throughput"
 """The marker expression of most runs: every gate but those that need time."""
+QUICK = "contract or consistency"
+"""Those that compare the two sides picture by picture."""
 PART = ("--pictures", "40")
 """Of the embedded 240: enough where the two sides are compared."""
 MODELS = ("onnx", "onnx-candidates", "om", "om-json")

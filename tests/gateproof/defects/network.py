@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import MODELS, PART, REFUSED, Case, Injection
+from tests.gateproof.case import ALL, MODELS, PART, QUICK, REFUSED, Case, Injection
 
 COMPILE, TRUNK = "fcos_lib.ascend.atc:compile_om", "fcos_lib.model.export:export_trunk"
 OM_ONLY = ("om", "om-json")
@@ -277,7 +277,8 @@ def _nms(name: str, value: float | int, model: Any, _: Any) -> None:
 
 def compiled(name: str, what: str, edit: Any, *gates: str, words: str = "") -> Case:
     """A case in which atc compiles another graph than the reference runs."""
-    return Case(name, what, gates, words, (Injection(COMPILE, "arguments", edited(edit)),), OM_ONLY, options=PART)
+    marks = QUICK if all(gate.startswith(("consistency", "contract")) for gate in gates) else ALL
+    return Case(name, what, gates, words, (Injection(COMPILE, "arguments", edited(edit)),), OM_ONLY, marks, PART)
 
 
 def exported(name: str, what: str, edit: Any) -> Case:

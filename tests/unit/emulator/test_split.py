@@ -1,13 +1,20 @@
 """What runs picture by picture gives the bits of the whole batch, and nothing that may mix pictures runs that way."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fcos_lib.artifacts import ASCEND
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.contract import SHAPES
 from fcos_lib.emulator import device
+from fcos_lib.emulator.compile import compile_onnx
 from fcos_lib.emulator.device import Model
 from fcos_lib.emulator.split import split
+from fcos_lib.store import Store
+from fixtures.settings import EMBEDDED_CHECKPOINT
 
 BATCH = 3
 node = helper.make_node
@@ -120,6 +127,17 @@ ALIKE = {
         node("Shape", ["a"], ["shape"]),
         node("Resize", ["half", "", "", "shape"], ["b"], "middle", mode="nearest"),
     ),
+    "resized to a size that is put together, as a feature pyramid does": network(
+        node("MaxPool", ["a"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Shape", ["half"], ["shape of half"]),
+        node("Slice", ["shape of half", "zero", "two"], ["batch and channels"]),
+        node("Shape", ["a"], ["shape"]),
+        node("Gather", ["shape", "rows"], ["height"], axis=0),
+        node("Gather", ["shape", "columns"], ["width"], axis=0),
+        node("Concat", ["batch and channels", "height", "width"], ["sizes"], axis=0),
+        node("Resize", ["half", "", "", "sizes"], ["b"], "middle", mode="nearest"),
+        constants=[constant("zero", [0]), constant("two", [2]), constant("rows", [2]), constant("columns", [3])],
+    ),
 }
 
 
@@ -130,6 +148,15 @@ def test_what_treats_each_picture_by_itself_is_cut_off(model, several):
     assert {"first", "middle", "last"} <= names(parts.each)
     assert parts.rest is None, f"left for the whole batch: {names(parts.rest)}"
     np.testing.assert_array_equal(run_split(parts, several), run(model, {"x": several})["y"])
+
+
+def test_the_embedded_network_is_cut_behind_its_last_convolution(exported):
+    """All that takes long goes picture by picture; that half of the time is lost otherwise shows nowhere else."""
+    models = onnx_artifact(Store(exported), SHAPES, EMBEDDED_CHECKPOINT)
+    program = compile_onnx(onnx.load(models.path / ASCEND), {SHAPES.input_name: SHAPES.input_shape(2)}, [], half=True)
+    assert program.each, "no part of the network runs picture by picture"
+    late = [node.name for node in program.before.graph.node if node.op_type in ("Conv", "Resize")]
+    assert not late, f"these run on the whole batch: {late[:5]}"
 
 
 def test_a_tensor_that_both_parts_need_is_handed_over():
