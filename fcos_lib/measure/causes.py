@@ -258,6 +258,8 @@ class _Picture:
     def _was_candidate(self, column: int, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
         """Did the reference hand this detection of the candidate to NMS?"""
         candidate = self.sides[CANDIDATE]
+        if not 0 <= candidate.labels[column] < scores.shape[1]:  # no class at all
+            return False
         same = scores[self._near(column, boxes), candidate.labels[column]]
         return bool((np.abs(same - candidate.scores[column]) <= score_band(same)).any())
 

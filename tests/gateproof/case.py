@@ -13,8 +13,12 @@ ALL = "not throughput"
 """The marker expression of most runs: every gate but those that need time."""
 QUICK = "contract or consistency"
 """Those that compare the two sides picture by picture."""
-PART = ("--pictures", "40")
+PART = ("--pictures", "24")
 """Of the embedded 240: enough where the two sides are compared."""
+MORE = ("--pictures", "40")
+"""Where a defect shows in few pictures."""
+SIDES = ("consistency", "contract", REFUSED)
+"""What the names of such gates begin with."""
 MODELS = ("onnx", "onnx-candidates", "om", "om-json")
 """Folders of the prepared artifacts that depend on the network."""
 
@@ -78,6 +82,11 @@ class Outcome:
     seconds: float
     document: dict[str, Any]
     output: str
+
+
+def marks_for(gates: tuple[str, ...]) -> str:
+    """The tests that a case with these gates needs: an evaluation of all pictures is half of a run's time."""
+    return QUICK if all(gate.startswith(SIDES) for gate in gates) else ALL
 
 
 def verdict_on(case: Case, outcome: Outcome, changed: bool) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gateproof.case import ALL, MODELS, PART, QUICK, REFUSED, Case, Injection
+from tests.gateproof.case import MODELS, MORE, PART, REFUSED, Case, Injection, marks_for
 
 COMPILE, TRUNK = "fcos_lib.ascend.atc:compile_om", "fcos_lib.model.export:export_trunk"
 OM_ONLY = ("om", "om-json")
@@ -277,8 +277,8 @@ def _nms(name: str, value: float | int, model: Any, _: Any) -> None:
 
 def compiled(name: str, what: str, edit: Any, *gates: str, words: str = "") -> Case:
     """A case in which atc compiles another graph than the reference runs."""
-    marks = QUICK if all(gate.startswith(("consistency", "contract")) for gate in gates) else ALL
-    return Case(name, what, gates, words, (Injection(COMPILE, "arguments", edited(edit)),), OM_ONLY, marks, PART)
+    injections = (Injection(COMPILE, "arguments", edited(edit)),)
+    return Case(name, what, gates, words, injections, OM_ONLY, marks_for(gates), PART)
 
 
 def exported(name: str, what: str, edit: Any) -> Case:
@@ -334,7 +334,8 @@ CASES = (
     compiled("class_weakened", "the bias of one class is lower by 4", _class_weakened, "accuracy: certain loss in a class", BY_NETWORK),
     compiled("layer_lost", "the weights of one convolution are 0", _layer_lost, BY_NETWORK),
     compiled("fp16_overflow", "one layer is beyond fp16's range", overflow, "consistency: non-finite candidates"),
-    compiled("candidates_capped", "P3 hands 100 candidates to NMS instead of 1,000", capped, "consistency: largest difference of scores"),
+    replace(compiled("candidates_capped", "P3 hands 100 candidates to NMS instead of 1,000", capped,
+                     "consistency: largest difference of scores"), options=MORE),
     compiled("one_nan", "the scores of one candidate are NaN", _one_nan, "consistency: non-finite candidates"),
     replace(compiled("two_casts", "two casts that compute nothing", two_casts, "cost: Cast operators against champion"), champion=True),
     replace(compiled("ballast", "a large constant of zeros is added", ballast, "cost: OM size against champion",
@@ -355,7 +356,7 @@ CASES = (
          (Injection(TRUNK, "result", edited_trunk(_centerness_twice)),
           Injection("fcos_lib.measure.decoding:decode", "function", _checked_twice)), (*MODELS, "references"), "accuracy", PART),
     Case("onnx_from_elsewhere", "an ONNX that was exported elsewhere has its points on the corners of their cells",
-         ("accuracy: mAP",), "reference", without=(*MODELS, "references"), marks="contract or accuracy", arrange=foreign_onnx),
+         ("accuracy: mAP",), "reference", without=(*MODELS, "references"), marks="reference", arrange=foreign_onnx),
     Case("head_untrained_on_both_sides", "a checkpoint whose head was never trained", ("accuracy: mAP",), "reference",
-         without=(*MODELS, "references"), marks="contract or accuracy", arrange=untrained_checkpoint),
+         without=(*MODELS, "references"), marks="reference", arrange=untrained_checkpoint),
 )  # fmt: skip

@@ -206,10 +206,10 @@ CASES = (
          (REFUSED,), "is not what onnxruntime computes now", (Injection(LETTERBOX, "function", _bgr_rgb),), marks="contract or consistency"),
     Case("aipp_mean_dropped", "AIPP does not subtract the mean", ("consistency: unexplained differences",), "",
          (Injection("fcos_lib.ascend.aipp:aipp_config", "result", _no_mean),),
-         marks="contract or consistency", options=("--aipp",)),
+         marks="contract or consistency", options=("--aipp", *PART)),
     Case("aipp_padding_black", "pictures for AIPP are padded with black", (INPUTS, "consistency: unexplained differences"), "",
          (Injection("fcos_lib.stream.letterbox:letterbox_uint8", "function", _padded_with_black),),
-         marks="contract or consistency", options=("--aipp",)),
+         marks="contract or consistency", options=("--aipp", *PART)),
     Case("annotations_of_others", "annotations that belong to other pictures of the same size", (MAP,), "", marks=ABSOLUTE,
          arrange=shuffled_annotations),
 )  # fmt: skip

@@ -299,3 +299,11 @@ def test_lists_of_different_length_are_refused():
     """A missing picture would shift all others."""
     with pytest.raises(ValueError, match="2 reference and 1 candidate"):
         explain([ONE, ONE], [ONE], ["a", "b"], COCO_R50)
+
+
+def test_a_label_beyond_the_classes_is_an_unexplained_difference():
+    """Labels that count from one ended in an IndexError as soon as proposals were looked at."""
+    foreign = detections((100, 100, 200, 200, 0.8, len(COCO_R50.classes)))
+    proposals = foreign.boxes, np.full((1, len(COCO_R50.classes)), 0.8, np.float32)
+    causes = {cause for _, cause in found(ONE, foreign, proposals)}
+    assert causes == {Cause.UNEXPLAINED}, f"a label that is no class is said to be {causes}"
