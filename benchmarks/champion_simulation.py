@@ -26,7 +26,7 @@ from fcos_lib.judge.baseline import judge_against_history
 from fcos_lib.judge.champion import ChampionBounds, champion_bounds, enough, judge_champion
 from fcos_lib.judge.limits import FILE, all_limits
 from fcos_lib.judge.verdict import Outcome
-from fcos_lib.measure.paired_rate import HARDWARE, SIDES, Runner, take_turns
+from fcos_lib.measure.throughput.paired_rate import HARDWARE, SIDES, Runner, take_turns
 
 CHANGES = (-2.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 8.0)
 """By how many percent the challenger's rate is lower, in every round."""

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.generated import contract_of, draw_dataset, draw_detections, rounded
-from fcos_lib.measure.coco_matching import match
-from fcos_lib.measure.coco_metrics import TWELVE, twelve_numbers
-from fcos_lib.measure.coco_truth import read_truth
-from fcos_lib.measure.paired import paired_difference
-from fcos_lib.sessions import Detections
+from fcos_lib.measure.coco.matching import match
+from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
+from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.measure.throughput.paired import paired_difference
 from fcos_lib.stream.dataset import Dataset
+from fcos_lib.stream.sessions import Detections
 
 
 def pycocotools_twelve(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import SHAPES, ModelContract
-from fcos_lib.sessions import Detections
-from fcos_lib.store import sha256_of
+from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.dataset import ANNOTATIONS, Dataset, Picture
+from fcos_lib.stream.sessions import Detections
 
 
 def contract_of(classes: int) -> ModelContract:

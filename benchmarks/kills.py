@@ -32,7 +32,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.resume import Left
-from fcos_lib.store import MANIFEST, sha256_of
+from fcos_lib.store.artifacts import MANIFEST, sha256_of
 
 ROOT = Path(__file__).parents[1]
 ROUND = 10

@@ -1,4 +1,4 @@
-"""How far above rounding does a layer have to be before it is named? Measures what `fcos_lib.measure.layers.K` rests on.
+"""How far above rounding does a layer have to be before it is named? Measures what `fcos_lib.diagnosis.layers.K` rests on.
 
 Run from the repository's root: `python -m benchmarks.layer_search`. Takes a minute on 2 cores. A healthy network is rounded as
 the emulator rounds it, and its largest ratio of error to expected error is printed; then the weights of one convolution of the
@@ -18,10 +18,10 @@ from onnx import numpy_helper
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
+from fcos_lib.diagnosis.layers import Errors, K
 from fcos_lib.emulator.precision import round_to_half
-from fcos_lib.measure.layers import Errors, K
 from fcos_lib.model.taps import rounded, tapped_trunk, taps_of
-from fcos_lib.store import Store
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fcos_lib.contract import COCO_R50
-from fcos_lib.measure.causes import explain
-from fcos_lib.measure.matching import pair
-from fcos_lib.sessions import Detections
+from fcos_lib.measure.detections.causes import explain
+from fcos_lib.measure.detections.matching import pair
+from fcos_lib.stream.sessions import Detections
 
 Picture = tuple[Detections, Detections]
 ROWS = 100

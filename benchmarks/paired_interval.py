@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.generated import CHANGES, contract_of, draw_dataset, draw_detections
-from fcos_lib.measure.coco_matching import match
-from fcos_lib.measure.coco_metrics import TWELVE, averages
-from fcos_lib.measure.coco_truth import Truth, read_truth
-from fcos_lib.measure.paired import PairedDifference, paired_difference
-from fcos_lib.sessions import Detections
+from fcos_lib.measure.coco.matching import match
+from fcos_lib.measure.coco.metrics import TWELVE, averages
+from fcos_lib.measure.coco.truth import Truth, read_truth
+from fcos_lib.measure.throughput.paired import PairedDifference, paired_difference
+from fcos_lib.stream.sessions import Detections
 
 CLASSES = 8
 Sides = tuple[Truth, dict[int, Detections], dict[int, Detections]]

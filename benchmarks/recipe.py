@@ -39,12 +39,12 @@ from benchmarks.letterbox import draw_photograph
 from benchmarks.stream import Device
 from fcos_lib.contract import COCO_R50, InputLayout
 from fcos_lib.errors import SessionError
-from fcos_lib.measure.coco_metrics import evaluate
-from fcos_lib.sessions import Outputs
+from fcos_lib.measure.coco.metrics import evaluate
 from fcos_lib.stream.dataset import ANNOTATIONS, PICTURES, open_dataset, read_picture
 from fcos_lib.stream.evaluation import detect_journaled
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.letterbox import blank, geometry, letterbox
+from fcos_lib.stream.sessions import Outputs
 
 CONTRACT = replace(COCO_R50, classes=contract_of(80).classes)
 ANSWERS = "answers.pickle"

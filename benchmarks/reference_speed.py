@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import COCO_R50
-from fcos_lib.sessions import OnnxSession
-from fcos_lib.store import Store, sha256_of
-from fcos_lib.stream.audit import cpu_name
+from fcos_lib.store.artifacts import Store, sha256_of
 from fcos_lib.stream.dataset import open_dataset, read_picture
 from fcos_lib.stream.letterbox import blank, letterbox
+from fcos_lib.stream.reference_record import cpu_name
 from fcos_lib.stream.references import References
+from fcos_lib.stream.sessions import OnnxSession
 from fixtures.settings import EMBEDDED
 
 PICTURES = 4

@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 
 from benchmarks.stream import Device
 from fcos_lib.contract import SHAPES, InputLayout
-from fcos_lib.sessions import Detections, Outputs
 from fcos_lib.stream.dataset import Picture, open_dataset
 from fcos_lib.stream.evaluation import detect_journaled, merged
 from fcos_lib.stream.feed import detect
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.sessions import Detections, Outputs
 
 ROOT = Path(__file__).parents[1]
 BATCH = 4

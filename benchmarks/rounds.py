@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.measure.paired_rate import SIDES, TURNS
+from fcos_lib.measure.throughput.paired_rate import SIDES, TURNS
 
 Array = NDArray[np.float64]
 

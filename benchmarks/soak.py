@@ -28,8 +28,8 @@ from fcos_lib.artifacts.om import om_artifact, om_path
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import SHAPES
-from fcos_lib.device import use_emulator
-from fcos_lib.store import Store
+from fcos_lib.device.npus import use_emulator
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.evaluation import detect_journaled
 from fcos_lib.stream.journal import Journal

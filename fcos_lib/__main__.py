@@ -1,8 +1,8 @@
-"""What does `python -m fcos_lib` do? Every line of the recipe by hand; see `fcos_lib.cli`."""
+"""What does `python -m fcos_lib` do? Every line of the recipe by hand; see `fcos_lib.cli.main`."""
 
 import sys
 
-from fcos_lib.cli import main
+from fcos_lib.cli.main import main
 
 if __name__ == "__main__":  # worker processes import this module too
     sys.exit(main())

@@ -17,7 +17,7 @@ FcosError
 
 from __future__ import annotations
 
-from fcos_lib.untrusted import printable
+from fcos_lib.files import printable
 
 LONGEST = 100_000
 """Characters of either part; a list of all broken pictures of COCO is shorter."""

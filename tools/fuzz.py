@@ -74,7 +74,7 @@ def version_info(data: bytes) -> None:
 
 def compile_reports(data: bytes) -> None:
     """What atc reports of its work: an OM as JSON, and the fusion rules."""
-    from fcos_lib.measure.compile_reports import fusions, om_operators
+    from fcos_lib.measure.cost.compile_reports import fusions, om_operators
 
     path = _FOLDER / "report.json"
     path.write_bytes(data)
@@ -86,7 +86,7 @@ def compile_reports(data: bytes) -> None:
 def result_file(data: bytes) -> None:
     """One file of a result folder, in each of its formats."""
     from fcos_lib.errors import UsageError
-    from fcos_lib.stream.result_files import FORMATS, read_result
+    from fcos_lib.recipe.result_files import FORMATS, read_result
 
     path = _FOLDER / f"1_0.{FORMATS[data[0] % 3] if data else 'bin'}"
     path.write_bytes(data[1:])
@@ -97,8 +97,8 @@ def result_file(data: bytes) -> None:
 def result_folder(data: bytes) -> None:
     """The names in a result folder: files of one valid content with these names, one per line."""
     from fcos_lib.errors import DatasetError, UsageError
+    from fcos_lib.recipe.result_folder import read_results
     from fcos_lib.stream.dataset import Dataset, Picture
-    from fcos_lib.stream.result_folder import read_results
 
     pictures = (Picture(1, Path("1.jpg"), 64, 48), Picture(2, Path("2.jpg"), 64, 48))
     folder = _FOLDER / "results"
@@ -138,10 +138,10 @@ def journal(data: bytes) -> None:
 
 def manifest(data: bytes) -> None:
     """The manifests of the store and of a champion."""
-    from fcos_lib.champion import Place, champion_of
+    from fcos_lib.artifacts.champions import Place, champion_of
     from fcos_lib.contract import InputLayout
     from fcos_lib.errors import StoreError
-    from fcos_lib.store import Store
+    from fcos_lib.store.artifacts import Store
 
     root = _FOLDER / "store"
     folder = root / "om" / "k"
@@ -162,9 +162,8 @@ def manifest(data: bytes) -> None:
 def results(data: bytes) -> None:
     """`results.json`: the file as it is, or a valid one that the bytes spoil, and everything that shows it."""
     from fcos_lib.errors import UsageError
-    from fcos_lib.evidence.annotations import Annotation, workflow_commands
     from fcos_lib.evidence.difference import difference
-    from fcos_lib.evidence.markdown import summary
+    from fcos_lib.evidence.markdown import Annotation, summary, workflow_commands
     from fcos_lib.evidence.page import render
     from fcos_lib.evidence.reading import again, read_results, stored_verdict
     from fcos_lib.evidence.results import in_reading_order, verdict_table
@@ -213,7 +212,7 @@ def picture(data: bytes) -> None:
 
 def checkpoint(data: bytes) -> None:
     """A `.pth`, before torch may read it: as it is, and as the pickle of an archive."""
-    from fcos_lib.model.checkpoint_file import check_file
+    from fcos_lib.model.checkpoint import check_file
 
     path = _FOLDER / "x.pth"
     path.write_bytes(data)

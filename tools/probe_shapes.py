@@ -20,12 +20,12 @@ from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
-from fcos_lib.measure.coco_metrics import evaluate
-from fcos_lib.sessions import Detections, OnnxSession, Outputs
-from fcos_lib.store import Store
+from fcos_lib.measure.coco.metrics import evaluate
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import Batch, batches
 from fcos_lib.stream.letterbox import to_picture
+from fcos_lib.stream.sessions import Detections, OnnxSession, Outputs
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "shapes"
 Floats = NDArray[np.float32]

@@ -7,7 +7,7 @@ from pathlib import Path
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.contract import ModelContract
 from fcos_lib.model.checkpoint import verify_name
-from fcos_lib.store import Artifact, Store
+from fcos_lib.store.artifacts import Artifact, Store
 
 
 def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Artifact:
@@ -17,8 +17,9 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
     def build(folder: Path) -> None:
         import onnx
 
-        from fcos_lib.exported import check_export
-        from fcos_lib.model import detector, export, nms
+        from fcos_lib.artifacts.export_check import check_export
+        from fcos_lib.model import detector, export
+        from fcos_lib.model import endings as nms
 
         network = detector.load_detector(contract, checkpoint)
         trunk = export.export_trunk(network, contract)

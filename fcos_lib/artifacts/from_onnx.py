@@ -7,7 +7,7 @@ from pathlib import Path
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError, FcosError, UsageError
-from fcos_lib.store import Artifact, Store, sha256_of
+from fcos_lib.store.artifacts import Artifact, Store, sha256_of
 
 
 def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) -> Artifact:
@@ -19,7 +19,7 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
     def build(folder: Path) -> None:
         import onnx
 
-        from fcos_lib.model import nms
+        from fcos_lib.model import endings as nms
 
         try:
             loaded = onnx.load(model, load_external_data=False)
@@ -46,7 +46,7 @@ def candidates_onnx_artifact(store: Store, onnx_models: Artifact, contract: Mode
     def build(folder: Path) -> None:
         import onnx
 
-        from fcos_lib.model import nms
+        from fcos_lib.model import endings as nms
 
         onnx.save(nms.with_candidates(onnx.load(onnx_models.path / ASCEND), contract), folder / ASCEND)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcos_lib.artifacts import ASCEND
 from fcos_lib.contract import ModelContract
-from fcos_lib.store import Artifact, Store
+from fcos_lib.store.artifacts import Artifact, Store
 
 
 def tapped_onnx_artifact(

@@ -1,14 +1,40 @@
-"""Which `atc` command line makes an OM of this model? What may differ between two OMs, and what the contract decides."""
+"""The command line of `atc`, and the AIPP configuration that it names."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
-from fcos_lib.ascend.aipp import CONFIG_NAME
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
+
+CONFIG_NAME = "aipp.cfg"
+
+
+def aipp_config(contract: ModelContract) -> str:
+    """The text config that subtracts the contract's mean from BGR pictures of the size of the network input.
+
+    `mean_chn` holds integers only, and fp16 cannot hold 102.9801 (it is 103 there): the integer part goes to `mean_chn`,
+    the rest to `min_chn`, where fp16 is exact to 0.0003. Neither crop nor padding: the host letterboxes.
+    """
+    means = [Decimal(str(mean)) for mean in contract.mean_bgr]
+    lines = [
+        "aipp_mode: static",
+        "related_input_rank: 0",
+        "input_format: RGB888_U8",
+        f"src_image_size_w: {contract.width}",
+        f"src_image_size_h: {contract.height}",
+        "csc_switch: false",
+        "rbuv_swap_switch: false",
+    ]
+    lines += [f"mean_chn_{channel}: {int(mean)}" for channel, mean in enumerate(means)]
+    lines += [f"min_chn_{channel}: {mean % 1}" for channel, mean in enumerate(means)]
+    lines += [f"var_reci_chn_{channel}: 1.0" for channel in range(len(means))]
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"# Contract '{contract.name}': BGR bytes in, minus the mean, BGR planes out.\naipp_op {{\n{body}}}\n"
+
 
 _OWNED = frozenset((
     "framework", "model", "output", "input_format", "input_shape", "insert_op_conf", "out_nodes", "soc_version", "mode",

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from fcos_lib.ascend.process import TimedOut, last_line, read_output, run_tool
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit
 from fcos_lib.errors import DeviceError
-from fcos_lib.untrusted import one_line
+from fcos_lib.files import one_line
 
 _PAIR = r"(\d{1,9})\s*/\s*(\d{1,9})"
 _HEADER = re.compile(r"npu-smi\s+([!-~]{1,64})\s+Version:\s*([!-~]{1,64})", re.ASCII)

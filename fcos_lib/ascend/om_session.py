@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import runtime_error
-from fcos_lib.ascend.console import Console
 from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_dynamic, output_places, tap_places
+from fcos_lib.ascend.process import Console
+from fcos_lib.ascend.watchdog import guard
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DeviceError, SessionError
-from fcos_lib.sessions import Outputs, check_input, check_outputs
-from fcos_lib.watchdog import guard
+from fcos_lib.stream.sessions import Outputs, check_input, check_outputs
 
 _LOG_WARNINGS = 3
 

@@ -107,7 +107,7 @@ def candidate_places(descs: Iterable[Any], contract: ModelContract, batch: int, 
         if place is None:
             raise SessionError(
                 f"{om} has the outputs {_listed(found)}, and none is '{name}' float32{list(shape)}",
-                "compile it from the ONNX that returns its candidates (`fcos_lib.model.nms.with_candidates`)",
+                "compile it from the ONNX that returns its candidates (`fcos_lib.model.endings.with_candidates`)",
             )
         places.append(place)
     return places[0], places[1]

@@ -12,8 +12,8 @@ from fcos_lib.ascend.atc import om_info
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
-from fcos_lib.store import MANIFEST, sha256_of
-from fcos_lib.untrusted import read_plain, whole_number
+from fcos_lib.files import read_plain, whole_number
+from fcos_lib.store.artifacts import MANIFEST, sha256_of
 
 _MANIFEST_BYTES = 16 << 20
 

@@ -21,8 +21,7 @@ from fcos_lib.emulator.chips import server
 from fcos_lib.emulator.driver import DeviceLost, DeviceRefused, LoadedModel
 from fcos_lib.emulator.load_texts import LOST, NO_MEMORY, WRONG_BATCH, load_refusal
 from fcos_lib.emulator.om import TensorDesc
-from fcos_lib.emulator.pace import Pace
-from fcos_lib.emulator.scenario import Scenario
+from fcos_lib.emulator.scenario import Pace, Scenario
 from fcos_lib.errors import SessionError
 
 BAD_PARAMETER = "[1][ACL: invalid parameter] "

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcos_lib.emulator import CANN_VERSION, STAND_IN, atc_options
-from fcos_lib.emulator.atc_checks import ROUNDING_MODES, check, dynamic_batches, input_shapes, precision_mode
 from fcos_lib.emulator.atc_errors import AtcError
+from fcos_lib.emulator.atc_options import ROUNDING_MODES, check, dynamic_batches, input_shapes, precision_mode
 from fcos_lib.emulator.scenario import Scenario, current
 from fcos_lib.errors import SessionError, UsageError
 

@@ -14,11 +14,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from fcos_lib.emulator.atc_errors import AtcError
-from fcos_lib.emulator.graphs import dims, is_static, measure_shapes, part
 from fcos_lib.emulator.nms import NmsSettings
 from fcos_lib.emulator.om import DYNAMIC, TensorDesc
 from fcos_lib.emulator.precision import round_to_half
-from fcos_lib.emulator.split import split
+from fcos_lib.emulator.split import dims, is_static, measure_shapes, part, split
 
 NMS_OPERATOR = "BatchMultiClassNMS"
 OPSETS = range(8, 19)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fcos_lib.emulator import CANN_VERSION, DRIVER_VERSION, STAND_IN
 from fcos_lib.errors import StoreError
-from fcos_lib.sources import LIBRARIES, installed
+from fcos_lib.store.sources import LIBRARIES, installed
 
 _SOURCES = Path(__file__).resolve().parent
 _INTERNAL = "7.6.0.1.220"

@@ -40,17 +40,37 @@ rate=65.5             images per second: the reported compute time of a run is b
                       off by up to 0.004 ms after a minute and 0.06 ms after 17
 jitter=0.5            with a rate: that time varies from run to run, by this standard deviation in %, 0 to 10; no two sessions
                       or processes draw the same
+
 """
 
 from __future__ import annotations
 
 import math
 import os
+import random
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from fcos_lib.errors import UsageError
+
+
+class Pace:
+    """The times of one session."""
+
+    def __init__(self, scenario: Scenario, time_factor: float | None, session: int) -> None:
+        """`time_factor` is the OM's; `session` tells this process's sessions apart."""
+        self._rate = scenario.rate
+        self._factor = 1.0 if time_factor is None else time_factor
+        self._deviation = scenario.jitter / 100
+        self._noise = random.Random(f"{os.getpid()} {session}")
+
+    def next_run(self, batch: int) -> float | None:
+        """Seconds that the next run of `batch` pictures takes; None if the device has no rate."""
+        if self._rate is None:
+            return None
+        return batch / self._rate * self._factor * self._noise.gauss(1.0, self._deviation)
+
 
 VARIABLE = "FCOS_EMULATOR"
 

@@ -18,7 +18,7 @@ NO_ROUNDING = (
 
 
 def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines for the records that `fcos_lib.explain` made; kinds it does not make are passed over."""
+    """Lines for the records that `fcos_lib.diagnosis.stages` made; kinds it does not make are passed over."""
     makers = {"ladder": _ladder, "error_types": _error_types, "layers": _layers}
     return [line for record in records if record["kind"] in makers for line in makers[record["kind"]](record["data"])]
 

@@ -1,8 +1,4 @@
-"""What does a run come to, on the page of a CI job? Markdown from `results.json` alone; nothing is computed here.
-
-Text in a results file may come from anywhere: outside of code blocks everything that Markdown or HTML could act upon is
-escaped, and a code block's fence is longer than any in its text (CommonMark 0.31, 2.4 and 4.5).
-"""
+"""Verdicts for code hosts: a summary in Markdown, and annotations of a workflow."""
 
 from __future__ import annotations
 
@@ -10,14 +6,58 @@ import html
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fcos_lib.evidence.reading import again, has_stand_in, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_rows
+from fcos_lib.files import printable
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph
-from fcos_lib.untrusted import printable
+
+MOST = 10
+"""GitHub shows ten errors of a step and drops the others without a word."""
+_LONGEST = 4000
+"""Characters of a message; GitHub cuts at 64 KiB, a log should not come near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What is to be read at a line of a file."""
+
+    title: str
+    message: str
+    file: str = ""
+    """Relative to the repository; empty for none."""
+    line: int = 0
+    """Counted from 1; 0 for none."""
+
+
+def workflow_commands(found: Sequence[Annotation]) -> list[str]:
+    """`::error file=F,line=N,title=T::message` for each; of more than ten, the last says how many there are besides."""
+    shown = list(found[:MOST]) if len(found) <= MOST else list(found[: MOST - 1])
+    if more := len(found) - len(shown):
+        rest = ", ".join(one.title for one in found[len(shown) :])
+        shown.append(Annotation(f"{more} more red gates", rest))
+    return [_command(one) for one in shown]
+
+
+def _command(one: Annotation) -> str:
+    properties = {"file": one.file, "line": str(one.line) if one.line else "", "title": one.title}
+    given = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::error {given}::{_data(one.message[:_LONGEST])}"
+
+
+def _data(text: str) -> str:
+    """As `escapeData` of GitHub's toolkit: everything that would end the line."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """As `escapeProperty`: what separates properties as well."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
 
 MOST_BYTES = 1 << 20
 """What GitHub takes as the summary of a step; it drops all of a longer one (Workflow commands, "Step isolation and limits")."""

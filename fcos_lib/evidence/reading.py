@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.results import SCHEMA_VERSION
-from fcos_lib.evidence.schema import first_problem, results_schema
+from fcos_lib.evidence.results import SCHEMA_VERSION, first_problem, results_schema
+from fcos_lib.files import printable, read_plain, too_many_values, whole_number
 from fcos_lib.judge.limits import Limit, PictureSet
 from fcos_lib.judge.verdict import Outcome, Verdict
 from fcos_lib.measure import Measurement
-from fcos_lib.untrusted import printable, read_plain, too_many_values, whole_number
 
 MOST_BYTES = 256 << 20
 _LONGEST_WORD = 4096

@@ -33,7 +33,7 @@ from fcos_lib.judge.history import (
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure import Measurement
-from fcos_lib.store import locked
+from fcos_lib.store.artifacts import locked
 
 
 @dataclass(frozen=True, slots=True)

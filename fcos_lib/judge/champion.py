@@ -16,8 +16,8 @@ import numpy as np
 from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, quiet, shown, unbelievable, unsteady
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.paired_rate import SIDES, PairedRounds, Plan, Rounds
-from fcos_lib.measure.rate_ratio import (
+from fcos_lib.measure.throughput.paired_rate import SIDES, PairedRounds, Plan, Rounds
+from fcos_lib.measure.throughput.rate_ratio import (
     LogRatio,
     SlowShare,
     against_champion,

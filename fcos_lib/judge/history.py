@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.untrusted import read_plain, whole_number
+from fcos_lib.files import read_plain, whole_number
 
 FORMAT = 1
 KEY = "fcos"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import Limit
-from fcos_lib.measure.paired_rate import DeviceFacts, PairedRounds, Rounds
-from fcos_lib.measure.rate_ratio import LogRatio, largest_step
+from fcos_lib.measure.throughput.paired_rate import DeviceFacts, PairedRounds, Rounds
+from fcos_lib.measure.throughput.rate_ratio import LogRatio, largest_step
 
 
 @dataclass(frozen=True, slots=True)

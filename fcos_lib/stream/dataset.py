@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError
+from fcos_lib.files import read_plain, too_many_values, whole_number
 from fcos_lib.stream.picture_file import read_file, size_of
-from fcos_lib.untrusted import read_plain, too_many_values, whole_number
 
 ANNOTATIONS = Path("annotations") / "instances_val2017.json"
 PICTURES = "val2017"

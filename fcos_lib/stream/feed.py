@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.sessions import Detections, Outputs, Session
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
 from fcos_lib.stream.letterbox import Geometry, blank, geometry, in_picture
 from fcos_lib.stream.picture_ids import refuse_lost
+from fcos_lib.stream.sessions import Detections, Outputs, Session
 
 BUFFERS = 3
 """Batches in memory: the one in use and two ahead."""

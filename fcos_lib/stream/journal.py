@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Any
 
 from fcos_lib.errors import JournalError
-from fcos_lib.sessions import Detections
+from fcos_lib.files import open_plain
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal_folder import disown, enter, mark_finished, shard_path, subject_of
 from fcos_lib.stream.journal_locks import disk_errors
 from fcos_lib.stream.journal_records import PICTURE_BYTES, Plan, Record, encode_record, read_shard
 from fcos_lib.stream.picture_ids import not_exactly_once, some
-from fcos_lib.untrusted import open_plain
+from fcos_lib.stream.sessions import Detections
 
 POLL = 0.2
 """Seconds between two looks at what others still hold."""

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import JournalError
-from fcos_lib.store import own_folder
+from fcos_lib.files import read_plain
+from fcos_lib.store.artifacts import own_folder
 from fcos_lib.stream.journal_locks import Locks
 from fcos_lib.stream.journal_records import Plan, parse_json
-from fcos_lib.untrusted import read_plain
 
 FORMAT = 1
 HEADER, FINISHED = "journal.json", "finished.json"

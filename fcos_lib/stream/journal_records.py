@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.sessions import Detections
+from fcos_lib.files import whole_number
 from fcos_lib.stream.picture_ids import not_exactly_once
-from fcos_lib.untrusted import whole_number
+from fcos_lib.stream.sessions import Detections
 
 SHARD_PICTURES = 64
 PICTURE_BYTES = 1 << 16

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.sessions import Detections
+from fcos_lib.stream.sessions import Detections
 
 _STRIP = 96
 """Rows; their planes at 1,333 columns are what glibc's malloc still keeps for itself, and the caches hold all of them."""

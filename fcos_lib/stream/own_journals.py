@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import JournalError
-from fcos_lib.store import own_folder
+from fcos_lib.store.artifacts import own_folder
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_folder import clear, digest_of, finished_by, subject_of

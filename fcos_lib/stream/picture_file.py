@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fcos_lib.untrusted import read_plain
+from fcos_lib.files import read_plain
 
 MOST_BYTES = 256 << 20
 MOST_PIXELS = 1 << 27

@@ -27,14 +27,22 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import AuditError, DatasetError
-from fcos_lib.sessions import Detections, OnnxSession
-from fcos_lib.sources import dependencies
-from fcos_lib.store import content_key, own_folder, sha256_of
-from fcos_lib.stream.audit import cpu_name, difference
+from fcos_lib.store.artifacts import content_key, own_folder, sha256_of
+from fcos_lib.store.sources import dependencies
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
 from fcos_lib.stream.picture_ids import refuse_lost
-from fcos_lib.stream.reference_record import FORMAT, Record, prune_records, read_record, write_record, write_whole
+from fcos_lib.stream.reference_record import (
+    FORMAT,
+    Record,
+    cpu_name,
+    difference,
+    prune_records,
+    read_record,
+    write_record,
+    write_whole,
+)
+from fcos_lib.stream.sessions import Detections, OnnxSession
 
 LIMIT_BYTES = 4 << 30
 """val2017 takes 20 MB without candidates, a sample of 64 with them 72 MB."""

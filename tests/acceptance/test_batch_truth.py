@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcos_lib.measure.matching import compare
+from fcos_lib.measure.detections.matching import compare
 from fcos_lib.stream.letterbox import blank
 
 SLOTS = ("between_slots.unmatched", "between_slots.score", "between_slots.box")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fcos_lib.measure.candidates import compare_candidates, measurements, non_finite
-from fcos_lib.measure.causes import explain
-from fcos_lib.measure.independence import identical_proposals
-from fcos_lib.measure.replay import replay
+from fcos_lib.measure.candidates.comparison import compare_candidates, measurements, non_finite
+from fcos_lib.measure.candidates.independence import identical_proposals
+from fcos_lib.measure.candidates.replay import replay
+from fcos_lib.measure.detections.causes import explain
 from fcos_lib.stream.feed import in_batches
 from fixtures.verdicts import about_copies
 

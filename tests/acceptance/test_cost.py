@@ -3,7 +3,7 @@
 import pytest
 
 from fcos_lib.judge.roll_call import blocked
-from fcos_lib.measure.cost import COMPARED, against, cost_of_dict
+from fcos_lib.measure.cost.operators import COMPARED, against, cost_of_dict
 
 pytestmark = pytest.mark.cost
 

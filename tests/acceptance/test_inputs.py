@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcos_lib.measure.inputs import network_inputs
+from fcos_lib.measure.detections.inputs import network_inputs
 from fcos_lib.stream.feed import Feed
 
 pytestmark = pytest.mark.contract

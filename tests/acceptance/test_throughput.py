@@ -9,9 +9,9 @@ from fcos_lib.judge.champion import champion_bounds, enough, judge_champion
 from fcos_lib.judge.limits import all_limits
 from fcos_lib.judge.roll_call import blocked, does_not_apply
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.causes import explain
-from fcos_lib.measure.paired_rate import HARDWARE, STAND_IN, take_turns
-from fcos_lib.measure.throughput import (
+from fcos_lib.measure.detections.causes import explain
+from fcos_lib.measure.throughput.paired_rate import HARDWARE, STAND_IN, take_turns
+from fcos_lib.measure.throughput.rates import (
     CountedSession,
     busy_share,
     images_per_second,

@@ -10,7 +10,7 @@ import pytest
 
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
-from fcos_lib.store import Store
+from fcos_lib.store.artifacts import Store
 from fixtures.options import EMBEDDED_CHECKPOINT
 
 ROOT = Path(__file__).parents[2]

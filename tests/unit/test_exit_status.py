@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from fcos_lib import cli
-from fcos_lib.cli import main
+from fcos_lib.cli import main as cli
+from fcos_lib.cli.main import main
 
 
 def test_an_error_is_two_lines(capsys, tmp_path):

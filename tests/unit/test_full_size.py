@@ -11,13 +11,13 @@ from fcos_lib.artifacts.om import om_artifact, om_path
 from fcos_lib.ascend.atc import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import COCO_R50
-from fcos_lib.device import use_emulator
-from fcos_lib.measure.matching import compare, describe
-from fcos_lib.measure.rows import broken_rows
-from fcos_lib.sessions import Detections, OnnxSession
-from fcos_lib.store import Store
+from fcos_lib.device.npus import use_emulator
+from fcos_lib.measure.candidates.replay import broken_rows
+from fcos_lib.measure.detections.matching import compare, describe
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
+from fcos_lib.stream.sessions import Detections, OnnxSession
 from fixtures.options import EMBEDDED
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fcos_lib import device
+from fcos_lib.device import npus as device
 from fcos_lib.errors import DeviceError
 from fixtures.checks import OPENED, check_before_work, gates_will_run
 from fixtures.options import settings as chosen_settings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.measure.coco_metrics import TWELVE
+from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
 
 ROOT = Path(__file__).parents[2]

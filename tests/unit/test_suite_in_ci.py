@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from fcos_lib.evidence.schema import results_schema
+from fcos_lib.evidence.results import results_schema
 from fixtures import github
 
 ROOT = Path(__file__).parents[2]

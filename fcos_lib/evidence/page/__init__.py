@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.page import accuracy, blame, boxes, machine, matrix, pictures, verdicts
+from fcos_lib.evidence.page import accuracy, blame, boxes, machine, pictures, verdicts
+from fcos_lib.evidence.page import accuracy as matrix
 from fcos_lib.evidence.page.html import Markup, outcome, slug, tag, term, together
 from fcos_lib.evidence.reading import has_stand_in, read_results
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from fcos_lib.untrusted import printable
+from fcos_lib.files import printable
 
 _VOID = frozenset({"meta", "br", "input", "img"})
 _EMPTY = frozenset({"path", "rect", "line", "circle", "image", "use"})

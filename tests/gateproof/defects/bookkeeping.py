@@ -39,9 +39,9 @@ def _only_with_detections(result: Any, *_: Any, **__: Any) -> Any:
 
 
 def _truth_told(result: Any, *_: Any, **__: Any) -> Any:
-    from fcos_lib.measure.coco_truth import read_truth
-    from fcos_lib.sessions import Detections
+    from fcos_lib.measure.coco.truth import read_truth
     from fcos_lib.stream.dataset import open_dataset
+    from fcos_lib.stream.sessions import Detections
     from fixtures.settings import EMBEDDED
 
     found, facts = result
@@ -82,7 +82,8 @@ def padding_first(pool: Any, slots: Any, pictures: Any) -> Any:
 
 def _up_to_090(original: Any, *arguments: Any) -> Any:
     """Also where the numbers are averaged; from the first call on, as a changed constant would be."""
-    from fcos_lib.measure import coco_matching, coco_metrics
+    from fcos_lib.measure.coco import matching as coco_matching
+    from fcos_lib.measure.coco import metrics as coco_metrics
 
     for module in (coco_matching, coco_metrics):
         module.IOU_THRESHOLDS = np.linspace(0.5, 0.9, 9)
@@ -90,7 +91,7 @@ def _up_to_090(original: Any, *arguments: Any) -> Any:
 
 
 def _ten_detections(original: Any, *arguments: Any) -> Any:
-    from fcos_lib.measure import coco_matching
+    from fcos_lib.measure.coco import matching as coco_matching
 
     coco_matching.MAX_DETECTIONS = 10
     return original(*arguments)
@@ -128,7 +129,7 @@ def _reference_of(session: Any) -> Any:
 
 @cache
 def _reference(artifacts: Path, contract: Any) -> Any:
-    from fcos_lib.sessions import OnnxSession
+    from fcos_lib.stream.sessions import OnnxSession
 
     (model,) = artifacts.glob("onnx/*/portable.onnx")
     return OnnxSession(model, contract)
@@ -194,9 +195,9 @@ CASES = (
     Case("padding_first", "the last batch has its padding in front", (INPUTS, UNLIKE), "",
          (Injection(ORDER, "arguments", padding_first),), options=("--pictures", "38")),
     Case("iou_up_to_090", "the IoU thresholds end at 0.90, for both sides", (RULER,), "by pycocotools",
-         (Injection("fcos_lib.measure.coco_matching:match", "function", _up_to_090),), marks="accuracy"),
+         (Injection("fcos_lib.measure.coco.matching:match", "function", _up_to_090),), marks="accuracy"),
     Case("ten_detections", "only ten detections of a picture and class count, for both sides", (RULER,), "by pycocotools",
-         (Injection("fcos_lib.measure.coco_matching:match", "function", _ten_detections),), marks="accuracy"),
+         (Injection("fcos_lib.measure.coco.matching:match", "function", _ten_detections),), marks="accuracy"),
     Case("categories_shifted", "every category has the next one's number", (RULER,), "reference",
          (Injection(OPEN, "result", _categories_shifted),), marks=ABSOLUTE),
     Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "'om' ", marks="accuracy",

@@ -56,7 +56,7 @@ def stale_padding(original: Any, picture: Any, contract: Any, layout: Any, out: 
 
 def less_optimised(outputs: Any, session: Any, batch: Any) -> Any:
     """The reference with onnxruntime's basic optimisations, which round otherwise."""
-    from fcos_lib.sessions import check_outputs
+    from fcos_lib.stream.sessions import check_outputs
 
     labels, dets = _basic(session).run(list(session.contract.output_names), {session.contract.input_name: batch})
     return check_outputs(labels, dets, session.contract, len(batch))
@@ -151,8 +151,8 @@ CASES = (
     Case("one_thread", "one thread everywhere", options=PART,
          environment=tuple((name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"))),
     Case("reference_less_optimised", "onnxruntime optimises the reference less", without=("references",), options=PART,
-         injections=(Injection("fcos_lib.sessions:OnnxSession.run", "result", less_optimised),
-         Injection("fcos_lib.sessions:OnnxSession.run_and_candidates", "result", less_optimised_candidates),)),
+         injections=(Injection("fcos_lib.stream.sessions:OnnxSession.run", "result", less_optimised),
+         Injection("fcos_lib.stream.sessions:OnnxSession.run_and_candidates", "result", less_optimised_candidates),)),
     Case("more_decoders", "another number of processes decodes", injections=(
         Injection("fcos_lib.stream.feed:Feed.__init__", "arguments", _five_workers),), options=PART),
     Case("twins", "each picture is there twice, every other one with other metadata", arrange=twins,

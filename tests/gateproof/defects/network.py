@@ -354,7 +354,7 @@ CASES = (
     Case("centerness_twice", "centerness goes through the sigmoid twice, in both sides and in the check of the export",
          ("accuracy: unexplained differences from mmdet", "accuracy: usual difference of scores from mmdet"), "",
          (Injection(TRUNK, "result", edited_trunk(_centerness_twice)),
-          Injection("fcos_lib.measure.decoding:decode", "function", _checked_twice)), (*MODELS, "references"), "accuracy", PART),
+          Injection("fcos_lib.model.decoding:decode", "function", _checked_twice)), (*MODELS, "references"), "accuracy", PART),
     Case("onnx_from_elsewhere", "an ONNX that was exported elsewhere has its points on the corners of their cells",
          ("accuracy: mAP",), "reference", without=(*MODELS, "references"), marks="reference", arrange=foreign_onnx),
     Case("head_untrained_on_both_sides", "a checkpoint whose head was never trained", ("accuracy: mAP",), "reference",

@@ -205,7 +205,7 @@ CASES = (
     Case("bgr_rgb_with_kept_references", "channels swapped by something that the references' key does not know",
          (REFUSED,), "is not what onnxruntime computes now", (Injection(LETTERBOX, "function", _bgr_rgb),), marks="contract or consistency"),
     Case("aipp_mean_dropped", "AIPP does not subtract the mean", ("consistency: unexplained differences",), "",
-         (Injection("fcos_lib.ascend.aipp:aipp_config", "result", _no_mean),),
+         (Injection("fcos_lib.ascend.atc_command:aipp_config", "result", _no_mean),),
          marks="contract or consistency", options=("--aipp", *PART)),
     Case("aipp_padding_black", "pictures for AIPP are padded with black", (INPUTS, "consistency: unexplained differences"), "",
          (Injection("fcos_lib.stream.letterbox:letterbox_uint8", "function", _padded_with_black),),

@@ -98,7 +98,7 @@ CASES = (
         injections=(Injection(f"{SESSION}.compute_ms", "result", stutters),),
     ),
     Case("batch_plus_one", "the rate is computed with a picture too many per batch", (COUNTED,), "15 claimed",
-         (Injection("fcos_lib.measure.throughput:images_per_second", "arguments", another_batch_size),), marks="throughput",
+         (Injection("fcos_lib.measure.throughput.rates:images_per_second", "arguments", another_batch_size),), marks="throughput",
          scenario=RATE),
     Case("time_per_picture", "the runtime's times are taken for those of one picture", (HISTORY,), "too fast",
          (Injection(f"{SESSION}.compute_ms", "result", _times_per_picture),), marks="throughput",

@@ -8,12 +8,12 @@ import pytest
 
 from fcos_lib.artifacts import ASCEND
 from fcos_lib.artifacts.om import om_artifact
-from fcos_lib.ascend.aipp import aipp_config
 from fcos_lib.ascend.atc import AtcOptions, command, compile_om
+from fcos_lib.ascend.atc_command import aipp_config
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import COCO_R50, InputLayout
 from fcos_lib.errors import UsageError
-from fcos_lib.store import Artifact, Store
+from fcos_lib.store.artifacts import Artifact, Store
 
 OPTIONS = AtcOptions("Ascend310P3", 4, aipp=True)
 FLOAT = AtcOptions("Ascend310P3", 4)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from fcos_lib.ascend import process
-from fcos_lib.ascend.atc import compile_om
+from fcos_lib.ascend.atc import compile_om, progress_line, progress_text
 from fcos_lib.ascend.atc_command import AtcOptions
-from fcos_lib.ascend.atc_progress import progress_line, progress_text
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import AtcError
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fcos_lib.ascend.console import Console
+from fcos_lib.ascend.process import Console
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_text_that_c_still_buffers_is_collected():
     """printf to a pipe or file keeps its text back; it belongs to the call that printed it, on both sides."""
     program = (
         "import ctypes\n"
-        "from fcos_lib.ascend.console import Console\n"
+        "from fcos_lib.ascend.process import Console\n"
         "console = Console()\n"
         "printf = ctypes.CDLL(None).printf\n"
         "printf(b'earlier,')\n"
@@ -85,7 +85,7 @@ def test_a_closed_stdout_is_no_failure():
     """Services run without one; then nothing is captured."""
     program = (
         "import os, sys\n"
-        "from fcos_lib.ascend.console import Console\n"
+        "from fcos_lib.ascend.process import Console\n"
         "console = Console()\n"
         "os.close(1)\n"
         "with console.capture(): pass\n"

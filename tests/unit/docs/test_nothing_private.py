@@ -66,6 +66,6 @@ def test_no_file_names_a_package_registry():
 def test_the_search_sees_the_whole_project():
     """A search through nothing would find nothing."""
     seen = {path.replace(os.sep, "/") for path, _ in texts()}
-    assert {"README.md", "README.zh-CN.md", "Makefile", "pyproject.toml", "fcos_lib/cli.py", "conftest.py"} <= seen
+    assert {"README.md", "README.zh-CN.md", "Makefile", "pyproject.toml", "fcos_lib/cli/main.py", "conftest.py"} <= seen
     assert MACHINE.search("cd " + "/".join(["", "home", "somebody"]))
     assert HOST.search("from " + ".".join(["packages", "example", "com"]))

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from fcos_lib.ascend.aipp import aipp_config
+from fcos_lib.ascend.atc_command import aipp_config
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator import aclruntime, om
 from fcos_lib.emulator.aipp import read_config, settle

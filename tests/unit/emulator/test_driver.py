@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fcos_lib.emulator import aclruntime
-from fcos_lib.emulator.device import Model
+from fcos_lib.emulator.processor import Model
 
 NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
 MANY = 1024

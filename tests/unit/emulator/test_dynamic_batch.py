@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from fcos_lib.emulator import aclruntime, om
-from fcos_lib.emulator.device import Model
+from fcos_lib.emulator.processor import Model
 
 NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
 INPUT = "input:-1,3,16,16"

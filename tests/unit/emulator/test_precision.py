@@ -7,8 +7,8 @@ import pytest
 from onnx import helper
 
 from fcos_lib.emulator import om
-from fcos_lib.emulator.device import Model
 from fcos_lib.emulator.precision import round_to_half
+from fcos_lib.emulator.processor import Model
 
 TAPS = "Conv_0:0;Relu_1:0;Conv_2:0;Exp_3:0;Add_6:0;Sigmoid_10:0"
 

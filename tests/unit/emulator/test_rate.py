@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from fcos_lib.emulator import aclruntime
-from fcos_lib.emulator.pace import Pace
-from fcos_lib.emulator.scenario import parse
+from fcos_lib.emulator.scenario import Pace, parse
 
 GENERATIONS = ["new", "old"]
 

@@ -9,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 from fcos_lib.artifacts import ASCEND
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
-from fcos_lib.emulator import device
+from fcos_lib.emulator import processor as device
 from fcos_lib.emulator.compile import compile_onnx
-from fcos_lib.emulator.device import Model
+from fcos_lib.emulator.processor import Model
 from fcos_lib.emulator.split import split
-from fcos_lib.store import Store
+from fcos_lib.store.artifacts import Store
 from fixtures.settings import EMBEDDED_CHECKPOINT
 
 BATCH = 3

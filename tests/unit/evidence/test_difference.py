@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fcos_lib.cli import main
+from fcos_lib.cli.main import main
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement

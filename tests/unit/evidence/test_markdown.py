@@ -5,9 +5,8 @@ import os
 import pytest
 from markdown_it import MarkdownIt
 
-from fcos_lib.cli import main
-from fcos_lib.evidence.annotations import Annotation, workflow_commands
-from fcos_lib.evidence.markdown import MOST_BYTES, append_summary, escaped, summary
+from fcos_lib.cli.main import main
+from fcos_lib.evidence.markdown import MOST_BYTES, Annotation, append_summary, escaped, summary, workflow_commands
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import decide

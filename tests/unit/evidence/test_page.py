@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fcos_lib.cli import main
+from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.page import MOST_BYTES, render, write_page_of
 from fcos_lib.evidence.results import write_results

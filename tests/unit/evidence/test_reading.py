@@ -7,15 +7,14 @@ import os
 import jsonschema
 import pytest
 
-from fcos_lib.cli import main
+from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.reading import again, has_stand_in, read_results, stored_verdict
-from fcos_lib.evidence.results import SCHEMA_VERSION
-from fcos_lib.evidence.schema import first_problem, results_schema
+from fcos_lib.evidence.results import SCHEMA_VERSION, first_problem, results_schema
+from fcos_lib.files import printable
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
-from fcos_lib.untrusted import printable
 
 LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
 

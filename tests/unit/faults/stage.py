@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from fcos_lib.store import MANIFEST, sha256_of
+from fcos_lib.store.artifacts import MANIFEST, sha256_of
 from tests.gateproof.child import Child, _outer_environment
 
 ROOT = Path(__file__).parents[3]

@@ -20,8 +20,8 @@ import onnxruntime
 import torch
 
 from fcos_lib.artifacts import PORTABLE
+from fcos_lib.artifacts.champions import Place, champion_of
 from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
-from fcos_lib.champion import Place, champion_of
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.errors import FcosError
 from fcos_lib.evidence.page import render
@@ -29,15 +29,15 @@ from fcos_lib.evidence.reading import read_results
 from fcos_lib.judge.accepted import read_accepted
 from fcos_lib.judge.history import read_runs
 from fcos_lib.judge.limits import all_limits
-from fcos_lib.measure.coco_truth import read_truth
+from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.model.checkpoint import read_checkpoint
-from fcos_lib.sessions import OnnxSession
-from fcos_lib.store import Store
-from fcos_lib.stream.bins import list_bins, load_bin
+from fcos_lib.recipe.bins import list_bins, load_bin
+from fcos_lib.recipe.result_folder import read_results as read_result_folder
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import Picture, open_dataset, read_picture
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.reference_record import read_record
-from fcos_lib.stream.result_folder import read_results as read_result_folder
+from fcos_lib.stream.sessions import OnnxSession
 
 MEMORY, SECONDS = 3 << 30, 60
 _LOADED = (cv2, numpy, onnx, onnxruntime, torch)

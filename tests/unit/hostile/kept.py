@@ -10,7 +10,7 @@ def artifact(change):
     """A store with one artifact, changed."""
 
     def spoil(root):
-        from fcos_lib.store import Store
+        from fcos_lib.store.artifacts import Store
 
         made = Store(root).get("om", {"a": 1}, lambda folder: (folder / "model.om").write_bytes(b"om"))
         change(made.path)
@@ -52,9 +52,9 @@ def in_office(change):
     """An accepted OM, changed."""
 
     def spoil(root):
-        from fcos_lib.champion import Place, accept
+        from fcos_lib.artifacts.champions import Place, accept
         from fcos_lib.contract import InputLayout
-        from fcos_lib.store import sha256_of
+        from fcos_lib.store.artifacts import sha256_of
 
         root.mkdir()
         (root / "model.om").write_bytes(b"om")

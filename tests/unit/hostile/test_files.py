@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.sessions import Detections
 from fcos_lib.stream.reference_record import Record, write_record
+from fcos_lib.stream.sessions import Detections
 from tests.unit.hostile import makers as make
 from tests.unit.hostile.kept import CHAMPION, DEEP, STORE
 

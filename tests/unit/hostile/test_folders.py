@@ -7,7 +7,7 @@ import pytest
 
 from fcos_lib.ascend import npu_smi
 from fcos_lib.errors import DeviceError, StoreError
-from fcos_lib.store import Store
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
 
@@ -70,7 +70,7 @@ def test_a_probe_follows_no_link(tmp_path, monkeypatch):
     secret.write_text("secret")
     root = tmp_path / "artifacts"
     root.mkdir()
-    monkeypatch.setattr("fcos_lib.store.uuid4", lambda: type("Guessed", (), {"hex": "guessed"}))
+    monkeypatch.setattr("fcos_lib.store.artifacts.uuid4", lambda: type("Guessed", (), {"hex": "guessed"}))
     (root / ".probe-guessed").symlink_to(secret)
     with pytest.raises(StoreError, match="cannot be written"):
         Store(root)

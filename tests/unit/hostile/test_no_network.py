@@ -63,6 +63,6 @@ def test_onnxruntime_reports_to_nobody(tmp_path, outer_environment):
     environ = {**outer_environment, "HOME": str(tmp_path)}
     for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
         environ.pop(name, None)
-    program = "from fcos_lib.sessions import OnnxSession; import onnxruntime"
+    program = "from fcos_lib.stream.sessions import OnnxSession; import onnxruntime"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environ, check=True, timeout=120)
     assert not list(tmp_path.rglob("*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.cli import main
+from fcos_lib.cli.main import main
 from fcos_lib.evidence.reading import again
 from fixtures.options import settings as chosen_settings
 from fixtures.settings import EMBEDDED

@@ -12,17 +12,16 @@ import pytest
 from markdown_it import MarkdownIt
 
 from fcos_lib.ascend.npu_smi import parse_info
-from fcos_lib.cli import main
+from fcos_lib.cli.main import main
+from fcos_lib.cli.terminal import report, say
 from fcos_lib.errors import FcosError
-from fcos_lib.evidence.annotations import Annotation, workflow_commands
 from fcos_lib.evidence.explained import explained
-from fcos_lib.evidence.markdown import summary
+from fcos_lib.evidence.markdown import Annotation, summary, workflow_commands
 from fcos_lib.evidence.page import render
 from fcos_lib.evidence.reading import again, read_results, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_table
+from fcos_lib.files import one_line, printable
 from fcos_lib.judge.verdict import paragraph
-from fcos_lib.terminal import report, say
-from fcos_lib.untrusted import one_line, printable
 
 WHOLE = Path(__file__).parent / "corpus" / "results" / "whole.json"
 MEANT = {"kind", "outcome", "jpeg", "promise", "cause", "side", "npu", "started_at", "family", "level", "history"}

@@ -16,7 +16,7 @@ from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds
 from fcos_lib.judge.verdict import Outcome, judge_gate
-from fcos_lib.measure.paired_rate import (
+from fcos_lib.measure.throughput.paired_rate import (
     HARDWARE,
     STAND_IN,
     DeviceFacts,
@@ -25,7 +25,7 @@ from fcos_lib.measure.paired_rate import (
     drawn_orders,
     take_turns,
 )
-from fcos_lib.measure.rate_ratio import (
+from fcos_lib.measure.throughput.rate_ratio import (
     LogRatio,
     SlowShare,
     against_champion,

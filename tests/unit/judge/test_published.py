@@ -5,7 +5,7 @@ import pytest
 from fcos_lib.contract import COCO_R50
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import Outcome, decide
-from fcos_lib.measure.throughput import images_per_second
+from fcos_lib.measure.throughput.rates import images_per_second
 
 PUBLISHED = {1: 58, 4: 65, 8: 58, 16: 58, 32: 58, 64: 45}
 

@@ -27,8 +27,8 @@ def session(trunk, tmp_path_factory):
     """onnxruntime on the portable ending."""
     import onnx
 
-    from fcos_lib.model.nms import portable
-    from fcos_lib.sessions import OnnxSession
+    from fcos_lib.model.endings import portable
+    from fcos_lib.stream.sessions import OnnxSession
 
     path = tmp_path_factory.mktemp("onnx") / "portable.onnx"
     onnx.save(portable(trunk, SHAPES), path)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.measure.matching import iou_matrix, pair
+from fcos_lib.measure.detections.matching import iou_matrix, pair
 from fcos_lib.model.detector import predict
 from fcos_lib.model.export import decode_with_torch
-from fcos_lib.sessions import Detections
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import batches
+from fcos_lib.stream.sessions import Detections
 from fixtures.options import EMBEDDED
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")

@@ -6,9 +6,9 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
+from fcos_lib.model.endings import NMS_OPERATOR, ascend, portable, trunk_of, with_candidates
 from fcos_lib.model.export import OPSET, check_trunk, decode_with_torch, head_names, operator_counts, tensor_shape
-from fcos_lib.model.nms import NMS_OPERATOR, ascend, portable, trunk_of, with_candidates
-from fcos_lib.sessions import OnnxSession
+from fcos_lib.stream.sessions import OnnxSession
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 

@@ -5,9 +5,9 @@ from functools import partial
 import onnx
 import pytest
 
+from fcos_lib.artifacts.export_check import check_export
 from fcos_lib.contract import COCO_R50, SHAPES
 from fcos_lib.errors import ExportError
-from fcos_lib.exported import check_export
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
 from fixtures.settings import EMBEDDED

@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 
 from fcos_lib.contract import SHAPES, InputLayout
-from fcos_lib.sessions import Outputs
 from fcos_lib.stream import journal_records
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.evaluation import detect_journaled
 from fcos_lib.stream.feed import Feed, load_batch
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.sessions import Outputs
 
 ROOT = Path(__file__).parents[3]
 TINY = replace(SHAPES, name="tiny", height=32, width=53)

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.sessions import Outputs
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.references import References
+from fcos_lib.stream.sessions import Outputs
 
 TINY = replace(SHAPES, name="tiny", height=64, width=96)
 WIDTH, HEIGHT = 40, 30

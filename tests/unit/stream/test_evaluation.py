@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import pytest
 
 from fcos_lib.errors import FeedError, JournalError
-from fcos_lib.sessions import Detections
 from fcos_lib.stream import decoder_pool, journal_records
 from fcos_lib.stream.evaluation import detect_journaled
 from fcos_lib.stream.feed import Feed, batches
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.letterbox import to_picture
+from fcos_lib.stream.sessions import Detections
 from tests.unit.stream.journal_worker import (
     BATCH,
     FINGERPRINT,

@@ -10,10 +10,10 @@ from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.errors import DatasetError, FeedError
 from fcos_lib.judge.status import outcome_of
 from fcos_lib.judge.verdict import Outcome
-from fcos_lib.sessions import Outputs
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import Feed, batches, detect, in_batches, load_batch
 from fcos_lib.stream.letterbox import blank
+from fcos_lib.stream.sessions import Outputs
 
 UINT8 = InputLayout.UINT8_NHWC
 in_both_layouts = pytest.mark.parametrize("layout", list(InputLayout), ids=lambda layout: layout.name)

@@ -38,8 +38,8 @@ def children():
 PATIENT = f"""
 import sys
 sys.path.append({str(Path(__file__).parents[3])!r})
-import fcos_lib.untrusted
-fcos_lib.untrusted.open_plain = lambda path: open(path, "rb")
+import fcos_lib.files
+fcos_lib.files.open_plain = lambda path: open(path, "rb")
 """
 
 

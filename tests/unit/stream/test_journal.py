@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from fcos_lib.errors import JournalError, StoreError
-from fcos_lib.sessions import Detections
 from fcos_lib.stream import journal as journal_module
 from fcos_lib.stream import journal_folder, journal_locks, journal_records
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_records import Record, encode_record
+from fcos_lib.stream.sessions import Detections
 from tests.unit.stream.journal_worker import FINGERPRINT, SHARD_PICTURES, pictures_of_the_set, runs_in, until, workers
 
 PICTURES = [Picture(number, None, 40, 30) for number in range(100, 130)]

@@ -8,7 +8,6 @@ import zlib
 import numpy as np
 import pytest
 
-from fcos_lib.sessions import Detections
 from fcos_lib.stream.journal_records import (
     Plan,
     Record,
@@ -18,6 +17,7 @@ from fcos_lib.stream.journal_records import (
     read_shard,
 )
 from fcos_lib.stream.picture_ids import not_exactly_once
+from fcos_lib.stream.sessions import Detections
 
 
 def detections(rows, seed=0):

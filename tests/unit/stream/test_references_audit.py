@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from fcos_lib.sessions import Detections
-from fcos_lib.stream.audit import cpu_name, difference
-from fcos_lib.stream.reference_record import Record
+from fcos_lib.stream.reference_record import Record, cpu_name, difference
+from fcos_lib.stream.sessions import Detections
 
 random = np.random.default_rng(5)
 BOXES = random.uniform(0, 400, (20, 4)).astype(np.float32)

@@ -13,8 +13,8 @@ from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.artifacts.om import om_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.contract import SHAPES
-from fcos_lib.device import use_emulator
-from fcos_lib.store import Store
+from fcos_lib.device.npus import use_emulator
+from fcos_lib.store.artifacts import Store
 from fixtures.settings import EMBEDDED_CHECKPOINT
 store, device = Store(artifacts), use_emulator(artifacts / "emulator")[0]
 onnx = onnx_artifact(store, SHAPES, EMBEDDED_CHECKPOINT)

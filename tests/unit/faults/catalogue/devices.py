@@ -10,13 +10,13 @@ from tests.unit.faults.stage import GATE, Said, Stage
 
 HOLD = """
 from types import SimpleNamespace
-from fcos_lib.lease import lease
+from fcos_lib.device.lease import lease
 npus = [SimpleNamespace(device_id=number) for number in (0, 1)]
 """
 SESSION = """
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import SHAPES
-from fcos_lib.device import use_emulator
+from fcos_lib.device.npus import use_emulator
 use_emulator(artifacts / "emulator")
 (om,) = (artifacts / "om").glob("*/model.om")
 """

@@ -10,7 +10,7 @@ from tests.unit.faults.fault import Fault
 from tests.unit.faults.stage import GATE, Said, Stage
 
 STORE = """
-from fcos_lib.store import Store
+from fcos_lib.store.artifacts import Store
 def build(target):
     for number in range(8):
         (target / str(number)).write_bytes(b"x" * 50_000)
@@ -19,7 +19,7 @@ def get():
 """
 JOURNAL = """
 import numpy as np
-from fcos_lib.sessions import Detections
+from fcos_lib.stream.sessions import Detections
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
 pictures = [Picture(number, Path(f"{number}.jpg"), 64, 48) for number in range(400)]

@@ -1,0 +1,201 @@
+"""`explain`: why did the mAP of a stored run drop? Goes back to its OM, and writes what it finds into its results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
+from fcos_lib.ascend.atc_command import AtcOptions
+from fcos_lib.cli.shared import choose_device, device_held, note
+from fcos_lib.cli.terminal import say
+from fcos_lib.contract import ModelContract, contract_for
+from fcos_lib.device.npus import Device
+from fcos_lib.diagnosis.layers import keep_dtype_list
+from fcos_lib.diagnosis.stages import KINDS, MOST_PICTURES
+from fcos_lib.diagnosis.stages import explain as find_out
+from fcos_lib.diagnosis.tapped import Case
+from fcos_lib.errors import UsageError
+from fcos_lib.evidence.explained import NO_ROUNDING, explained, first_layer, remedy
+from fcos_lib.evidence.reading import read_results
+from fcos_lib.files import printable
+from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.store.artifacts import Artifact, Store
+from fcos_lib.stream.dataset import open_dataset, spread
+from fcos_lib.stream.references import References
+from fcos_lib.stream.sessions import OnnxSession
+
+
+def explain(args: Namespace) -> int:
+    """Explain the OM of one batch size, print it, and put it into the results, in place of an earlier explanation."""
+    document = read_results(args.results)
+    settings = _settings(document, args.results)
+    subject, batch = _subject(document, settings, args.batch)
+    args.artifacts = args.artifacts or _existing(settings["artifacts"]) or Path(".artifacts")
+    dataset = open_dataset(args.dataset or Path(settings["dataset"]))
+    if settings["annotations_sha256"] not in (None, dataset.annotations_sha256):
+        raise UsageError(
+            f"{dataset.annotations} is not the annotation file of the run", "pass the run's dataset with --dataset"
+        )
+    contract = contract_for(tuple(dataset.category_ids))
+    store = Store(args.artifacts)
+    models = _models(store, contract, settings, document)
+    device = choose_device(args)
+    _check_device(device, document)
+    pictures = spread(dataset.pictures, args.pictures or min(settings["pictures"] or MOST_PICTURES, MOST_PICTURES))
+    references = References(
+        _existing(settings["references"]) or store.root / "references",
+        OnnxSession(models.path / PORTABLE, contract), contract, models.files[PORTABLE],
+    )  # fmt: skip
+    note(f"{subject}: {len(pictures)} pictures, reference first")
+    case = Case(
+        contract, read_truth(dataset), pictures, store, models, device.toolkit,
+        _options(settings, document, device, batch), lambda: _held(args, device),
+        60 * settings["atc_time_limit"],
+    )  # fmt: skip
+    records = find_out(
+        case, references.detections(pictures), judged=_judged(document, subject), layers=args.layers, say=note
+    )
+    records = [{**record, "subject": subject} for record in records]
+    say(f"{subject}" + ", STAND-IN: the emulator computed this, it says nothing about hardware" * device.stand_in)
+    print(printable("\n".join(explained(records))))
+    _suggest(records, args.results, subject)
+    _keep(args.results, document, subject, records)
+    print(f"written into {args.results}; python -m fcos_lib page {args.results} draws it")
+    return 0
+
+
+@contextlib.contextmanager
+def _held(args: Namespace, device: Device) -> Iterator[int]:
+    with device_held(args, device):
+        yield device.device_id
+
+
+def _settings(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What the run was told, every name that is used here present; `UsageError` for a file that does not say."""
+    settings = document["run"].get("settings")
+    defaults: dict[str, Any] = {
+        "annotations_sha256": None, "checkpoint": None, "onnx": None, "om": None, "pictures": None, "references": None,
+        "aipp": False, "dynamic_batch": False, "precision_mode": "force_fp16", "op_select_implmode": "", "atc_option": [],
+        "atc_time_limit": 60,
+    }  # fmt: skip
+    if not isinstance(settings, dict) or not {"dataset", "artifacts"} <= settings.keys():
+        raise UsageError(f"{path} does not say with which settings it was made", "run the suite again, it writes them")
+    found: dict[str, Any] = defaults | settings
+    texts = [one for one in (*found.values(), *found["atc_option"]) if isinstance(one, str)]
+    counts = [found["pictures"] or 1, found["atc_time_limit"]]
+    if not all(text.isprintable() for text in texts) or found["pictures"] == 0 or min(counts) < 1:
+        raise UsageError(f"{path} has settings that no run has", "pass the results.json that a run wrote")
+    return found
+
+
+def _existing(folder: str | None) -> Path | None:
+    """A folder of the run, if this machine has it: what a file names is not made."""
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+def _subject(document: dict[str, Any], settings: dict[str, Any], batch: int | None) -> tuple[str, int]:
+    """(subject, batch size): the one asked for, else the first whose accuracy failed, else the first that was judged."""
+    ending = f"{'-aipp' * settings['aipp']}{'-dynamic' * settings['dynamic_batch']}"
+    judged: dict[int, bool] = {}
+    for entry in document["verdicts"]:
+        found = re.fullmatch(rf"batch([1-9]\d{{0,3}}){ending}", entry["subject"])
+        if found and entry["promise"] == "accuracy":
+            judged[int(found[1])] = judged.get(int(found[1]), False) or entry["outcome"] == "FAIL"
+    if not judged:
+        raise UsageError("the accuracy of no OM was judged in this run", "pass the results of another run")
+    if batch is not None and batch not in judged:
+        raise UsageError(
+            f"the accuracy of batch size {batch} was not judged in this run",
+            f"pass --batch with one of {', '.join(map(str, sorted(judged)))}",
+        )
+    chosen = batch or min(judged, key=lambda size: (not judged[size], size))
+    return f"batch{chosen}{ending}", chosen
+
+
+def _models(store: Store, contract: ModelContract, settings: dict[str, Any], document: dict[str, Any]) -> Artifact:
+    """The run's ONNX, made again if it is gone; `UsageError` if what its settings give now is another one."""
+    if settings["onnx"]:
+        models = foreign_onnx_artifact(store, contract, Path(settings["onnx"]))
+    elif settings["checkpoint"]:
+        models = onnx_artifact(store, contract, Path(settings["checkpoint"]))
+    else:
+        raise UsageError("the results name neither a checkpoint nor an ONNX", "run the suite again, it writes them")
+    then = {one["files"].get(ASCEND) for one in document["artifacts"] if one["kind"] == "onnx"}
+    if then and models.files[ASCEND] not in then:
+        raise UsageError(
+            f"the ONNX of the run is gone: {settings['onnx'] or settings['checkpoint']} now gives another one",
+            "explain it with the release and the packages that ran it",
+        )
+    return models
+
+
+def _check_device(device: Device, document: dict[str, Any]) -> None:
+    """`UsageError` if the run was on something else: its results must not come to hold another device's."""
+    then = document["environment"].get("device") or {}
+    if then and then["stand_in"] != device.stand_in:
+        raise UsageError(
+            f"the run was on {'the emulator' if then['stand_in'] else 'an NPU'}, this is "
+            f"{'the emulator' if device.stand_in else 'an NPU'}",
+            "explain it where it ran" + ", or pass --npu emulated" * then["stand_in"],
+        )
+    if then.get("soc_version") not in (None, device.soc_version):
+        raise UsageError(
+            f"the run was on {then['soc_version']}, this is {device.soc_version}", "explain it where it ran"
+        )
+
+
+def _options(settings: dict[str, Any], document: dict[str, Any], device: Device, batch: int) -> AtcOptions:
+    precision = settings["precision_mode"]
+    if settings["om"]:
+        note(
+            "the OM under test was compiled elsewhere; it is explained by one that is compiled here from the same ONNX"
+        )
+        known = [one["provenance"].get("precision_mode") for one in document["artifacts"] if one["kind"] == "om"]
+        precision = next((one for one in known if isinstance(one, str)), precision)
+    return AtcOptions(
+        device.soc_version, batch, precision_mode=precision, op_select_implmode=settings["op_select_implmode"],
+        extra=tuple(settings["atc_option"]), aipp=settings["aipp"],
+    )  # fmt: skip
+
+
+def _judged(document: dict[str, Any], subject: str) -> float | None:
+    for entry in document["verdicts"]:
+        measured = entry["measurement"]
+        if entry["subject"] == subject and measured["name"] == "mAP difference":
+            return float(measured["value"]) if math.isfinite(float(measured["value"])) else None
+    return None
+
+
+def _suggest(records: list[dict[str, Any]], results: Path, subject: str) -> None:
+    """Say how to keep the first layer that differs in float32, in a file that atc reads, unless it cannot be rounding."""
+    data = next((one["data"] for one in records if one["kind"] == "layers"), None)
+    first = first_layer(data) if data else None
+    if not data or not first or remedy(first) == NO_ROUNDING:
+        return
+    nodes: list[str] = data["mixed_precision"]
+    path = results.absolute().with_name(f"keep_dtype-{subject}.cfg")
+    path.write_text(keep_dtype_list(nodes), encoding="utf-8")
+    print("".join(f"    {printable(node)}\n" for node in nodes) + f"  in {path}")
+    print(f"  for atc: --keep_dtype={path}; for the suite: --atc-option=--keep_dtype={path}")
+
+
+def _keep(path: Path, document: dict[str, Any], subject: str, records: list[dict[str, Any]]) -> None:
+    """Put the records into the file, whole or not at all."""
+    others = [one for one in document["evidence"] if one["kind"] not in KINDS or one["subject"] != subject]
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        text = json.dumps({**document, "evidence": [*others, *records]}, indent=1, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,230 @@
+"""`history`: which runs are stored, does one live up to the accepted ones, and what do they all look like?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fcos_lib.cli.terminal import say
+from fcos_lib.errors import UsageError
+from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, expected, read_accepted
+from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs, replace_file
+from fcos_lib.judge.status import NO_VERDICT, exit_status
+
+STORAGE = Path(".benchmarks")
+"""pytest-benchmark's default."""
+
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Give the verb its actions."""
+    parser.add_argument(
+        "--storage", type=Path, default=STORAGE, metavar="FOLDER", help=f"of pytest-benchmark (default: {STORAGE})"
+    )
+    parser.add_argument(
+        "--baseline", type=Path, default=None, metavar="FILE", help=f"(default: {ACCEPTED} in the storage)"
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    action("list", "print the stored runs and what they timed")
+
+    which = "a file, or the beginning of a run's name or id (default: the newest)"
+    comparing = action("compare", "judge a run; exit status 1 for FAIL, 7 for NO VERDICT")
+    comparing.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
+    comparing.add_argument(
+        "--against", action="append", default=[], metavar="RUN", help="instead of the baseline; may be repeated"
+    )
+    comparing.add_argument("--require-baseline", action="store_true", help="a series that was never accepted is FAIL")
+    comparing.add_argument(
+        "--max-age", type=int, default=None, metavar="MINUTES", help="an older run is NO VERDICT: it is not this one"
+    )
+
+    accepting = action("accept", "make runs the baseline of what they timed")
+    accepting.add_argument(
+        "runs", nargs="+", metavar="RUN", help="name several: their spread is what others are judged by"
+    )
+    accepting.add_argument("--why", required=True, metavar="TEXT", help="kept with the numbers")
+    accepting.add_argument(
+        "--add", action="store_true", help="join the runs accepted before, instead of replacing them"
+    )
+    accepting.add_argument("--fewer", action="store_true", help="some series need not be timed any more")
+
+    plot = action("plot", "draw all runs as an SVG")
+    plot.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    plot.add_argument("--last", type=int, default=40, metavar="N", help="runs of each recipe (default: 40)")
+
+    export = action("export", "print a run for another tool")
+    export.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
+    export.add_argument(
+        "--format", choices=("github-action-benchmark", "bencher"), required=True,
+        help="github-action-benchmark: its tool customBiggerIsBetter; bencher: BMF, its adapter json",
+    )  # fmt: skip
+
+
+def history(args: argparse.Namespace) -> int:
+    """Do one action; see `add_actions`."""
+    status: int = {"list": _list, "compare": _compare, "accept": _accept, "plot": _plot, "export": _export}[args.action](args)  # fmt: skip
+    return status
+
+
+def _list(args: argparse.Namespace) -> int:
+    runs, baseline = read_runs(args.storage), _baseline(args)
+    accepted = {run.run_id for entry in baseline.acceptances for run in entry.runs}
+    lines: list[tuple[str, ...]] = [("run", "measured", "commit", "series", "accepted", "recipe")]
+    for run in runs:
+        recipes = "; ".join(dict.fromkeys(rate.series.recipe_label for rate in run.rates))
+        lines.append((run.name, _time(run.at), run.commit or "unknown", str(len(run.rates)), "yes" if run.run_id in accepted else "", recipes))  # fmt: skip
+    _print_table(lines)
+    print()
+    lines = [("series", "runs", "newest", "baseline", "recipe")]
+    for series in sorted(
+        {rate.series for run in runs for rate in run.rates},
+        key=lambda series: (series.recipe_label, series.timed, series.batch_size),
+    ):
+        rates = [rate for run in runs if (rate := run.rate(series))]
+        held = [old.images_per_second for _, old in baseline.holding(series, rates[-1].fingerprint)]
+        known = f"{median(held):.4g} of {len(held)} run{'s' * (len(held) > 1)}" if held else "none"
+        lines.append((series.label, str(len(rates)), f"{rates[-1].images_per_second:.4g} images/s", known, series.recipe_label))  # fmt: skip
+    _print_table(lines)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from fcos_lib.judge.baseline import judge_against_history
+
+    run = _find(args.storage, args.run)
+    if args.against:
+        others = tuple(_find(args.storage, name) for name in args.against)
+        if any(other.run_id == run.run_id for other in others):
+            raise UsageError(f"{run.name} would be compared with itself", "name another run")
+        baseline, against = Baseline((Acceptance(run.at, "asked for", others),)), ", ".join(o.name for o in others)
+    else:
+        baseline, against = _baseline(args), "the baseline"
+    minutes = (datetime.now(timezone.utc) - run.at).total_seconds() / 60
+    say(f"{run.name}, measured {_time(run.at)} ({_age(minutes)} ago), against {against}")
+    if args.max_age is not None and not -5 <= minutes <= args.max_age:  # clocks differ a little
+        print(f"NO VERDICT: the run is not of the last {args.max_age} minutes; what should be judged was not stored")
+        return NO_VERDICT
+    compared = compare(run, baseline, judge_against_history, require_baseline=args.require_baseline)
+    recipe = None
+    lines: list[tuple[str, ...]] = []
+    for found in compared:
+        if found.series.recipe != recipe:
+            recipe = found.series.recipe
+            lines += [(), (recipe.recipe_label,), ("series", "accepted", "this run", "ratio", "verdict", "why")]
+        numbers = [f"{value:.4g}" if value else "" for value in (found.old, found.new)]
+        ratio = f"{found.ratio:.3f}" if found.ratio else ""
+        lines.append((found.series.label, *numbers, ratio, found.outcome.value, found.reason))
+    _print_table(lines)
+    outcomes = [found.outcome for found in compared]
+    status = exit_status(0, outcomes, not_run=0, unanswered=0, other_failures=0, npu_required=False)
+    print(f"\nimages/s; exit status {status}")
+    return status
+
+
+def _accept(args: argparse.Namespace) -> int:
+    before = _baseline(args)
+    runs = [_find(args.storage, name) for name in args.runs]
+    accepted = accept(_baseline_path(args), runs, args.why, add=args.add, fewer=args.fewer)
+    now = Baseline((accepted,))
+    lines = [("series", "before", "now", "runs", "recipe")]
+    for rate in dict.fromkeys((rate.series, rate.fingerprint) for run in accepted.runs for rate in run.rates):
+        old, new = ([found.images_per_second for _, found in which.holding(*rate)] for which in (before, now))
+        lines.append((rate[0].label, f"{median(old):.4g}" if old else "", f"{median(new):.4g}", str(len(new)), rate[0].recipe_label))  # fmt: skip
+    _print_table(lines)
+    print(f"images/s; accepted in {_baseline_path(args)}: {accepted.reason}")
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    if args.output.suffix != ".svg":
+        raise UsageError(
+            f"{args.output} is no .svg", "browsers show SVG and can print it; rsvg-convert makes a PNG of it"
+        )
+    drawing, runs = drawn(args.storage, _baseline(args), args.last)
+    replace_file(args.output, drawing)
+    print(f"{args.output}: {runs} runs")
+    return 0
+
+
+def drawn(storage: Path, baseline: Baseline, last: int = 40) -> tuple[str, int]:
+    """The history as SVG text, the `last` runs of each recipe, and how many runs are stored."""
+    from fcos_lib.evidence.history_plot import draw_history
+    from fcos_lib.judge.baseline import judge_against_history
+
+    runs = read_runs(storage)
+    everything = [*runs, *(run for entry in baseline.acceptances for run in entry.runs)]
+    ranges = {}
+    for series, fingerprint in {(rate.series, rate.fingerprint) for run in everything for rate in run.rates}:
+        low, high = expected(baseline, series, fingerprint, judge_against_history)
+        if math.isfinite(low) and math.isfinite(high):
+            ranges[series, fingerprint] = low, high
+    newest = {recipe: run for run in runs for recipe in {rate.series.recipe for rate in run.rates}}
+    verdicts = [found for recipe, run in newest.items() for found in compare(run, baseline, judge_against_history)
+                if found.series.recipe == recipe]  # fmt: skip
+    return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)
+
+
+def _export(args: argparse.Namespace) -> int:
+    run = _find(args.storage, args.run)
+    rates = {f"{rate.series.recipe_label}: {rate.series.label}": rate for rate in run.rates}
+    document: Any
+    if args.format == "bencher":
+        document = {name: {"images-per-second": {"value": rate.images_per_second}} for name, rate in rates.items()}
+    else:
+        document = [
+            {"name": name, "unit": "images/s", "value": rate.images_per_second, "extra": f"run {run.run_id}, OM {rate.om_sha256[:12]}"}
+            for name, rate in rates.items()
+        ]  # fmt: skip
+    print(json.dumps(document, indent=1))
+    return 0
+
+
+def _baseline_path(args: argparse.Namespace) -> Path:
+    return Path(args.baseline or args.storage / ACCEPTED)
+
+
+def _baseline(args: argparse.Namespace) -> Baseline:
+    if args.baseline and args.action != "accept" and not args.baseline.is_file():
+        raise UsageError(f"there is no baseline at {args.baseline}", "pass the accepted.json, or accept runs first")
+    return read_accepted(_baseline_path(args))
+
+
+def _find(storage: Path, name: str) -> Run:
+    """A run by its file, or by the beginning of its name or id; the newest for an empty name."""
+    if name and Path(name).is_file():
+        found = read_run(Path(name))
+        if found is None:
+            raise UsageError(f"{name} holds no throughput of this suite", "pass a file of a run with -m throughput")
+        return found
+    runs = read_runs(storage)
+    if not runs:
+        raise UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
+    fitting = [run for run in runs if run.name.startswith(name) or run.run_id.startswith(name)] if name else runs[-1:]
+    if len(fitting) != 1:
+        listed = ", ".join(run.name for run in fitting[:5]) or f"the newest is {runs[-1].name}"
+        raise UsageError(f"{len(fitting)} runs in {storage} begin with '{name}': {listed}", "see history list")
+    return fitting[0]
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _age(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} d"  # fmt: skip
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns aligned; the last one is free, and a row of one cell is a heading."""
+    widths = [max((len(row[column]) for row in rows if len(row) > column + 1), default=0) for column in range(8)]
+    for row in rows:
+        say("  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]]))

@@ -1,0 +1,94 @@
+"""Verbs that show what a run found: `results`, `summary`, `page`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+from fcos_lib.cli.shared import dataset_contract
+from fcos_lib.cli.terminal import say
+from fcos_lib.errors import UsageError
+from fcos_lib.evidence.markdown import MOST_BYTES
+from fcos_lib.evidence.markdown import summary as markdown
+from fcos_lib.evidence.page import NAME, write_page_of
+from fcos_lib.evidence.reading import read_results
+from fcos_lib.files import printable
+from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.verdict import Outcome, Verdict, judge_gate, paragraph
+from fcos_lib.measure.coco.as_published import as_published
+from fcos_lib.measure.coco.metrics import evaluate as coco_metrics
+from fcos_lib.measure.coco.ruler import Readings, Ruler
+from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.recipe.ais_bench import summary_path
+from fcos_lib.recipe.result_folder import read_results as read_folder
+from fcos_lib.stream.dataset import open_dataset
+
+
+def summary(args: Namespace) -> int:
+    """Print it; at most 1 MiB, which is what GitHub takes as the summary of a step."""
+    print(printable(markdown(read_results(args.results)), MOST_BYTES), end="")
+    return 0
+
+
+def page(args: Namespace) -> int:
+    """Write it, beside the results unless another place is named, and print where it is."""
+    output: Path = args.output or args.results.with_name(NAME)
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{output} is no .html", "name a file that a browser opens")
+    write_page_of(args.results, output)
+    print(output)
+    return 0
+
+
+_SUMMARY_LIMIT = 64 << 20
+
+
+def evaluate(args: Namespace) -> int:
+    """Print COCO's twelve numbers, mAP as published, and the verdicts; 1 unless every limit is held, NO VERDICT included."""
+    dataset = open_dataset(args.dataset)
+    contract = dataset_contract(args, dataset)
+    results = read_folder(args.results, dataset, contract)
+    stand_in, origin = _origin(args.results)
+    print(f"results   {args.results}: {results.sentence()}")
+    print(f"computed  {origin}")
+    measured = coco_metrics(dataset, contract, results.detections)
+    published = as_published(dataset, read_truth(dataset), contract, results.detections)
+    numbers = measured.details["numbers"]
+    for names in (list(numbers)[:6], list(numbers)[6:]):
+        print("  ".join(f"{name:>5} {numbers[name]:6.3f}" for name in names))
+    print(f"mAP as published, by the recipe's arithmetic: {published.value:.4f} ({published.where})")
+    readings = Readings(Ruler(dataset.annotations, contract))
+    readings.read_evaluation("of the results", measured, results.detections)
+    verdicts: list[Verdict] = []
+    for each in (readings.measurement("accuracy.ruler"), measured, published):
+        if all(verdict.green for verdict in verdicts):  # nothing is judged by a ruler that is off
+            subject = args.results.resolve().name
+            verdicts.append(judge_gate(each, Scope(contract.name), subject, stand_in=stand_in is True))
+    again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
+    judged = [verdict for verdict in verdicts if verdict.limit or verdict.lacks]
+    for verdict in judged:
+        say(paragraph(verdict, again=shlex.join(again)))
+    if any(verdict.outcome is Outcome.PASS for verdict in judged[1:]) and stand_in is None:  # the ruler needs no NPU
+        print("  counts    only if an NPU computed these files, which they do not say")
+    return 0 if judged and all(verdict.green for verdict in judged) else 1
+
+
+def _origin(folder: Path) -> tuple[bool | None, str]:
+    """Whether the emulator made the files (None: unknown) and what says so. Only `infer`'s summary tells."""
+    path = summary_path(folder.resolve())
+    try:
+        if path.stat().st_size > _SUMMARY_LIMIT:
+            return None, f"by an unknown device ({path.name} is too large to be read)"
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, "by an unknown device: the files do not say, and no summary is beside the folder"
+    except (OSError, ValueError, RecursionError):
+        return None, f"by an unknown device ({path.name} cannot be read)"
+    stand_in = content.get("stand_in") if isinstance(content, dict) else None
+    if stand_in is True:
+        return True, f"by the emulator, says {path.name}: STAND-IN"
+    if stand_in is False:
+        return False, f"on an NPU, says {path.name}"
+    return None, f"by an unknown device: {path.name} is not of fcos_lib's infer and does not say"

@@ -1,0 +1,131 @@
+"""`infer` and `bench`: what does an OM find, and how fast is it? ais_bench's two uses in the recipe."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.cli.shared import choose_device, dataset_contract, device_held, om_input, shape_contract
+from fcos_lib.cli.terminal import say
+from fcos_lib.contract import CONTRACTS, ModelContract
+from fcos_lib.device.npus import Device
+from fcos_lib.errors import UsageError
+from fcos_lib.recipe.ais_bench import infer_bins, performance_lines, performance_summary, summary_path, write_summary
+from fcos_lib.recipe.bins import bin_bytes, list_bins
+from fcos_lib.stream.dataset import open_dataset
+
+
+def infer(args: Namespace) -> int:
+    """Run a folder of network inputs through an OM and write its results as ais_bench does."""
+    device = choose_device(args)
+    batch, contract = _om_facts(args, device)
+    bins = list_bins(args.input, contract)
+    folder: Path = args.output / args.output_dirname
+    _make_room(folder, args.fresh, contract)
+    size = bin_bytes(contract)
+    print(
+        f"[INFO] get filesperbatch files0 size:{size} tensor0size:{size * batch} filesperbatch:{batch} "
+        f"runcount:{-(-len(bins) // batch)}"
+    )
+    with device_held(args, device), OmSession(args.om, contract, batch, device.device_id) as session:
+        _warm_up(session, batch)
+        filesinfo = infer_bins(session, bins, contract, batch, folder)
+        times, stand_in = session.compute_ms(), session.stand_in
+    summary = {
+        "filesinfo": filesinfo,
+        "args": sys.argv,
+        **performance_summary(batch, times),
+        "pid": os.getpid(),
+        "stand_in": stand_in,
+        "device": device.as_dict(),
+    }
+    say("\n".join(performance_lines(batch, times, stand_in)))
+    print(f"{len(bins)} pictures in {folder}, summary in {write_summary(folder, summary)}")
+    return 0
+
+
+def bench(args: Namespace) -> int:
+    """Run an OM on zeros, as ais_bench does without `--input`, and print its throughput."""
+    device = choose_device(args)
+    batch, contract = _om_facts(args, device)
+    with device_held(args, device), OmSession(args.om, contract, batch, device.device_id) as session:
+        print(f"[INFO] try get model batchsize:{batch}")
+        _warm_up(session, batch)
+        zeros = np.zeros(contract.input_shape(batch), np.float32)
+        for _ in range(args.loop):
+            session.run(zeros)
+        lines = performance_lines(batch, session.compute_ms(), session.stand_in)
+    say("\n".join(lines))
+    return 0
+
+
+def _warm_up(session: OmSession, batch: int) -> None:
+    session.run(np.zeros(session.contract.input_shape(batch), np.float32))
+    session.reset_timings()
+    print("[INFO] warm up 1 done")
+
+
+def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
+    """Batch size and contract: what the OM says, or the options where it does not; `UsageError` if they disagree."""
+    found = om_input(device.toolkit, args.om)
+    named = _named_contract(args)
+    if found is None:
+        if args.batch_size is None or named is None:
+            raise UsageError(
+                f"{args.om} does not say what it was compiled for", "pass --batch-size and --contract with it"
+            )
+        return args.batch_size, named
+    batches, height, width = found
+    if len(batches) > 1 and args.batch_size not in batches:
+        sizes = ", ".join(map(str, batches))
+        raise UsageError(
+            f"{args.om} has profiles for batch sizes {sizes}" + f", not for {args.batch_size}" * bool(args.batch_size),
+            "pass one of them with --batch-size",
+        )
+    batch: int = args.batch_size if len(batches) > 1 else batches[0]
+    if args.batch_size not in (None, batch):
+        raise UsageError(
+            f"{args.om} has batch size {batch}, not {args.batch_size}; ais_bench would take the word for it and print "
+            f"1000 x {args.batch_size} / mean time, {args.batch_size / batch:g} x the true throughput",
+            f"pass --batch-size {batch}, or an OM compiled for {args.batch_size}",
+        )
+    return batch, named or shape_contract(None, height, width, str(args.om))
+
+
+def _named_contract(args: Namespace) -> ModelContract | None:
+    if args.dataset is not None:
+        return dataset_contract(args, open_dataset(args.dataset))
+    return CONTRACTS[args.contract] if args.contract else None
+
+
+def _make_room(folder: Path, fresh: bool, contract: ModelContract) -> None:
+    """An absent or empty result folder: results of another run that stay there would be evaluated as this one's."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "pass another --output-dirname")
+    present = sorted(folder.iterdir()) if folder.is_dir() else []
+    others = [path.name for path in present if not _is_result(path, contract)]
+    if others:
+        raise UsageError(
+            f"{folder} holds files that are no results ({others[0]}; {len(others)} in all)",
+            "pass another --output-dirname",
+        )
+    if present and not fresh:
+        raise UsageError(
+            f"{folder} already holds {len(present)} results ({present[0].name}, ...)",
+            "pass --fresh to replace them, or another --output-dirname",
+        )
+    for path in present:
+        path.unlink()
+    summary_path(folder).unlink(missing_ok=True)
+
+
+def _is_result(path: Path, contract: ModelContract) -> bool:
+    """Whether a file may be removed as a result of `infer`: by its name and, since inputs are .bin too, by its size."""
+    name = re.fullmatch(r".+_[01]\.bin", path.name)
+    return name is not None and path.is_file() and path.stat().st_size <= contract.max_detections * 20

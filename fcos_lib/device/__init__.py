@@ -1,0 +1,1 @@
+"""Which NPU, who may use it, and whether it still computes what it computed."""

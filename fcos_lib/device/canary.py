@@ -1,0 +1,133 @@
+"""Does this device still compute what it computed? One small batch whose detections are known, before and after each use.
+
+Known is what the first device of the run found with this OM, and for a device that a dead process left behind, what any run
+found. Whether that is right is for the gates to say: a canary only keeps a device that begins to compute wrongly from looking
+like a worse model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.contract import InputLayout
+from fcos_lib.device.lease import Lease
+from fcos_lib.errors import DeviceError, SessionError, StoreError
+from fcos_lib.store.artifacts import content_key, sha256_of
+from fcos_lib.store.sources import dependencies
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.feed import load_batch
+
+PICTURES = 2
+"""They fill the slots of a batch over and over."""
+
+_Row = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a canary found."""
+
+    run: str
+    device_id: int
+    at: str
+    refused: str
+    """What the session said instead of detections, such as that there are NaN among them; empty if there were some."""
+    rows: tuple[_Row, ...]
+    """Slot, label, x1, y1, x2, y2 and score of every detection."""
+
+
+class Canary:
+    """Asks sessions of one run about the same pictures."""
+
+    def __init__(self, folder: Path, run: str, pictures: Sequence[Picture]) -> None:
+        """`folder` keeps what is known; `run` is the same for all workers of a run."""
+        self._folder, self._run = folder, run
+        self._pictures = tuple(pictures[:PICTURES])
+        self._code = dependencies(__name__)  # what other code found is no evidence against a device
+        self._loaded: dict[InputLayout, NDArray[Any]] = {}
+
+    def ask(self, session: OmSession, held: Lease, om_sha256: str) -> None:
+        """Make sure of the device that is held, which costs one batch and leaves no trace in the session's timings.
+
+        Every known detection has to be found again, bit for bit. Others may come with them: a runtime that leaves rows of the
+        batch before in the next one is for the gates to find. So is what vanishes when the same batch is run again.
+        `DeviceError` if the device fails, or finds other than before; `StoreError` if that cannot be kept.
+        """
+        path = self._folder / f"{self._key(session, om_sha256)}.json"
+        found, known = self._found(session), _read(path)
+        if known is None or (known.run != self._run and not held.left_by):
+            self._write(path, found)
+        elif not _still(known, found) and not _still(known, found := self._found(session)):
+            lost = sum((Counter(known.rows) - Counter(found.rows)).values())
+            now = f"it says: {found.refused}" if found.refused else f"{lost} of them are not found any more"
+            raise DeviceError(
+                f"NPU {session.device_id} no longer computes what it computed: in the canary's {len(self._pictures)} pictures, "
+                f"NPU {known.device_id} found {known.refused or f'{len(known.rows)} detections'} at {known.at}, and {now}",
+                "look at npu-smi info -t health and at dmesg; what this device found since then proves nothing. If the "
+                f"hardware was changed on purpose, delete {path}",
+            )
+        held.trust()
+
+    def _found(self, session: OmSession) -> Known:
+        if session.layout not in self._loaded:
+            loaded = load_batch(self._pictures, session.contract, len(self._pictures), session.layout)
+            self._loaded[session.layout] = loaded.tensor
+        batch = self._loaded[session.layout]
+        tensor = np.ascontiguousarray(batch[np.arange(session.batch) % len(batch)])
+        rows: list[_Row] = []
+        refused = ""
+        try:
+            outputs = session.run(tensor)
+            for slot in range(session.batch):
+                one = outputs.detections(slot)
+                numbers = np.column_stack([one.labels, one.boxes, one.scores]).astype(np.float64)  # both sides exact
+                rows += [(float(slot), *row) for row in numbers.tolist()]
+        except SessionError as error:  # the model's fault, which stays: the gates say so
+            refused = error.found
+        finally:
+            session.reset_timings()
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Known(self._run, session.device_id, now, refused, tuple(rows))
+
+    def _key(self, session: OmSession, om_sha256: str) -> str:
+        pictures = [[picture.path.name, sha256_of(picture.path)] for picture in self._pictures]
+        contract = session.contract.as_dict()
+        about = {"om": om_sha256, "batch": session.batch, "contract": contract, "pictures": pictures}
+        return content_key("canary", {**about, **self._code})
+
+    def _write(self, path: Path, found: Known) -> None:
+        partial = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
+            os.replace(partial, path)
+        except OSError as error:
+            raise StoreError(
+                f"what the canary found cannot be kept in {path.parent} ({error.strerror or error})",
+                "check free space and permissions, or pass another folder with --artifacts FOLDER",
+            ) from error
+
+
+def _still(known: Known, found: Known) -> bool:
+    return known.refused == found.refused and Counter(known.rows) <= Counter(found.rows)
+
+
+def _read(path: Path) -> Known | None:
+    """What is known; None if nothing is, or nothing that can be read."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(tuple(map(float, row)) for row in content.pop("rows"))
+        return Known(**content, rows=rows)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

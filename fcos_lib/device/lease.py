@@ -1,0 +1,272 @@
+"""Who may use which NPU now, and may it be trusted? One holder at a time, on the whole machine; the kernel frees what the dead held.
+
+A lock file per device, held with flock(2). Its text names the holder, for those who wait; a holder that ends as it should
+takes it away, so that a name in a lock that nobody holds is that of one who died: the device may be in any state. What failed
+on a device is noted there as well, and after the second time in a run the device is left alone by that run. Containers
+exclude each other only if they share the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fcos_lib.device.npus import Device
+from fcos_lib.errors import DeviceError
+
+MOST_FAULTS = 2
+"""Of a device in one run: once may be chance, or somebody else's doing."""
+_POLL_S = 0.2
+_MOST_TEXT = 16384
+_held: dict[Path, Lease] = {}
+"""The leases of this process: a fixture and the test that asked for it may share one."""
+
+
+class Lease:
+    """A device that this process holds."""
+
+    def __init__(self, device: Device, path: Path, descriptor: int, run: str, command: str) -> None:
+        """Read what the last holder left, and write who holds it now."""
+        self.device = device
+        self.name = path.stem
+        self._descriptor, self._run = descriptor, run
+        left = _parse(os.pread(descriptor, _MOST_TEXT, 0))
+        self.faults = _faults(left, run)
+        """What failed on the device in this run, a sentence each."""
+        self._left = {name: value for name, value in left.items() if name != "faults"}
+        self.left_by = _holder(left) if self._left else ""
+        """The process that died while it held the device; empty if its last holder gave it back."""
+        if self._left and run and left.get("run") == run:
+            self.faults.append(f"{self.left_by} died while it held it")
+        self._counted: weakref.WeakSet[DeviceError] = weakref.WeakSet()
+        self._myself = _myself() | {"run": run} | ({"command": command[:500]} if command else {})
+        self._write(self._myself)
+
+    @property
+    def quarantined(self) -> bool:
+        """Is this run to leave the device alone?"""
+        return bool(self._run) and len(self.faults) >= MOST_FAULTS
+
+    def trust(self) -> None:
+        """The device does what it did before: whoever left it behind did no harm."""
+        self.left_by, self._left = "", {}
+
+    def blame(self, error: DeviceError) -> None:
+        """The device failed; the same error counts once."""
+        if error not in self._counted:
+            self._counted.add(error)
+            self.faults.append(error.found)
+            self._write(self._myself)
+
+    def give_back(self) -> None:
+        """Let others have it; what nobody has made sure of stays written, as do the faults."""
+        self._write(self._left)
+        os.close(self._descriptor)  # which is what gives the lock back
+
+    def forget(self) -> None:
+        """In a forked child: flock's locks live as long as any copy of the descriptor, so the parent's death would free nothing."""
+        os.close(self._descriptor)
+
+    def _write(self, holder: dict[str, Any]) -> None:
+        faults = {"run": self._run, "reasons": [fault[:400] for fault in self.faults[-MOST_FAULTS:]]}
+        content = holder | ({"faults": faults} if self.faults else {})
+        with contextlib.suppress(OSError):  # another user's file, or a full disk: held all the same, without a name
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(content).encode() if content else b"", 0)
+
+
+def lock_folder(device: Device, artifacts: Path) -> Path:
+    """Where the locks of real devices are, the same for everybody here; those of an emulator belong to its artifact folder."""
+    if device.stand_in:
+        return artifacts / "locks"
+    system = Path("/run/lock")
+    return (system if os.access(system, os.W_OK) else Path(tempfile.gettempdir())) / "fcos_lib"
+
+
+def held_here() -> tuple[Lease, ...]:
+    """The leases of this process."""
+    return tuple(_held.values())
+
+
+@contextlib.contextmanager
+def lease(
+    devices: Sequence[Device],
+    folder: Path,
+    *,
+    timeout_s: float = 3600,
+    say: Callable[[str], None] | None = None,
+    run: str = "",
+    command: str = "",
+) -> Iterator[Lease]:
+    """Hold the first of `devices` that is free, waiting for one if none is; `say` hears once who holds them, or who died.
+
+    A process that holds one of them already gets the same one. A `DeviceError` that passes through is the device's, and with
+    a `run` (an id) counts against it there. `DeviceError` names the holders after `timeout_s` seconds, the devices that this
+    run has had to give up if no others are left, or says why the folder cannot be used. `command` is what others read about
+    this process, by default its command line.
+    """
+    paths = {folder / f"npu-{device.device_id}.lock": device for device in devices}
+    mine = next((path for path in paths if path in _held), None)
+    if mine:
+        with _blamed(_held[mine]):
+            yield _held[mine]
+        return
+    path, one = _take_one(paths, folder, timeout_s, say, (run, command))
+    _mind_forks()
+    _held[path] = one
+    try:
+        with _blamed(one):
+            yield one
+    finally:
+        if _held.get(path) is one:  # or this is a forked child, which holds nothing
+            del _held[path]
+            one.give_back()
+
+
+@contextlib.contextmanager
+def _blamed(one: Lease) -> Iterator[None]:
+    try:
+        yield
+    except DeviceError as error:
+        one.blame(error)
+        raise
+
+
+def _take_one(
+    paths: dict[Path, Device],
+    folder: Path,
+    timeout_s: float,
+    say: Callable[[str], None] | None,
+    who: tuple[str, str],
+) -> tuple[Path, Lease]:
+    """`who` is the run and its command."""
+    end, said = time.monotonic() + timeout_s, False
+    while True:
+        given_up = {path.stem: reasons for path in paths if len(reasons := _faults(_read(path), who[0])) >= MOST_FAULTS}
+        for path, device in paths.items():
+            descriptor = -1 if path.stem in given_up else _open(path, folder)
+            if descriptor < 0 or not _locked(descriptor):
+                continue
+            one = Lease(device, path, descriptor, *who)
+            if not one.quarantined:
+                if one.left_by and say:
+                    say(f"{one.name} was not given back by {one.left_by}: it may be in any state")
+                return path, one
+            one.give_back()
+            given_up[path.stem] = one.faults
+        if len(given_up) == len(paths):
+            why = "; ".join(f"{name}: {' | '.join(reasons)}" for name, reasons in given_up.items())
+            raise DeviceError(
+                f"no NPU is left for this run, each has failed {MOST_FAULTS} times ({why})",
+                "look at npu-smi info -t health and at dmesg; the next run tries them again",
+            )
+        holders = "; ".join(f"{path.stem} by {_holder(_read(path))}" for path in paths if path.stem not in given_up)
+        if time.monotonic() > end:
+            raise DeviceError(
+                f"no NPU became free within {timeout_s:g} s: {holders}", "wait for it, or end that process"
+            )
+        if say and not said:
+            say(f"waiting for an NPU, held: {holders}")
+            said = True
+        time.sleep(_POLL_S)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; if another process has it, close the file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
+
+
+def _open(path: Path, folder: Path) -> int:
+    """The lock file, made for everybody if it is not there yet. In a sticky folder O_CREAT on another's file is refused."""
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(PermissionError):
+                folder.chmod(0o1777)
+        for flags in (os.O_RDWR, os.O_RDONLY):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, 0o666)
+        return descriptor
+    except OSError as error:
+        raise DeviceError(
+            f"the lock {path} cannot be opened ({error.strerror})", "make the folder writable for everybody who tests"
+        ) from error
+
+
+def _myself() -> dict[str, Any]:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return {
+        "pid": os.getpid(),
+        "user": user,
+        "host": socket.gethostname(),
+        "command": shlex.join(sys.argv)[:500],
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return _parse(file.read(_MOST_TEXT))
+    except OSError:
+        return {}
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    """The content of a lock file, which anybody may have written; one that cannot be read has a holder without a name."""
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"pid": None}
+
+
+def _faults(content: dict[str, Any], run: str) -> list[str]:
+    """What failed in this run; what failed in others is forgotten."""
+    faults = content.get("faults")
+    reasons = faults.get("reasons") if isinstance(faults, dict) and run and faults.get("run") == run else None
+    return [reason for reason in reasons if isinstance(reason, str)] if isinstance(reasons, list) else []
+
+
+def _holder(content: dict[str, Any]) -> str:
+    """The holder as the lock file tells it."""
+    try:
+        pid, user, since, command = (str(content[name])[:200] for name in ("pid", "user", "since", "command"))
+    except KeyError:
+        return "somebody who left no name"
+    return f"process {pid} of {user} since {since} ({command!r})"
+
+
+def _forget() -> None:
+    for one in _held.values():
+        one.forget()
+    _held.clear()
+
+
+@cache
+def _mind_forks() -> None:
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,1 @@
+"""Why a number dropped: stages, error types, layers, and what is to blame."""

@@ -1,0 +1,232 @@
+"""What kind of mistake costs the AP? TIDE's six types, for one detector on one set of pictures.
+
+What an error type costs is how much AP (IoU 0.50, mean over classes) rises when all of its errors are mended and nothing
+else: a wrong class becomes the right one, a box off its object the object's, a second box on an object, a box on nothing and
+one that is wrong in both ways disappear, a missed object is no longer asked for. The types are those of "TIDE: A General
+Toolbox for Identifying Object Detection Errors" (Bolya et al., ECCV 2020) at its thresholds 0.5 and 0.1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.measure.coco.matching import AREA_RANGES, MAX_DETECTIONS
+from fcos_lib.measure.coco.metrics import RECALLS
+from fcos_lib.measure.coco.truth import Truth
+from fcos_lib.measure.detections.bias import RANGE_PER_STRIDE
+from fcos_lib.measure.detections.matching import iou_of
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.letterbox import geometry
+from fcos_lib.stream.sessions import Detections
+
+TYPES = ("class", "location", "both", "duplicate", "background", "missed")
+FOREGROUND, BACKGROUND = 0.5, 0.1
+"""IoU from which a detection is on an object, and below which it is on nothing."""
+SIZES = ("small", "medium", "large")
+GROUPS = ("class", "size", "level")
+_RIGHT = "right"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTypes:
+    """What each type costs, and how often it occurs where."""
+
+    ap50: float
+    """AP at IoU 0.50 as it is, mean over the classes that have an object."""
+    lost: dict[str, float]
+    """AP that mending a type would gain. They do not add up to 1 - AP: mending one error makes room for another."""
+    counts: dict[str, dict[str, dict[str, int]]]
+    """Errors by `class`, `size` and `level`, then by its name, then by type; detections of any score are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One detection, what it is, and what mending it would make of it."""
+
+    score: float
+    category: int
+    kind: str
+    target: int = -1
+    """The object that it would find, as an index into the truth's; -1 if it would disappear."""
+
+
+def error_types(
+    truth: Truth,
+    contract: ModelContract,
+    detections: Mapping[int, Detections],
+    pictures: Sequence[Picture],
+    reach: float = RANGE_PER_STRIDE,
+) -> ErrorTypes:
+    """Sort every mistake in `pictures`; `detections` by picture id, boxes in picture pixels, finite, with known labels.
+
+    A box counts for the level that boxes of its size come from, `reach` saying which (see `reach_of`). Detections beyond the first 100 of a picture and class do not count, nor do those on a crowd that found nothing else.
+    """
+    found: list[_Found] = []
+    missed: list[int] = []
+    counts: dict[str, Counter[tuple[str, str]]] = {group: Counter() for group in GROUPS}
+    objects: Counter[int] = Counter()
+    for picture in pictures:
+        one = _Picture(truth, contract, detections[picture.id], picture)
+        one.match()
+        found += one.found
+        missed += one.missed
+        for group, entries in one.counts(reach).items():
+            counts[group].update(entries)
+        objects.update(truth.categories[one.objects].tolist())
+    base = _mean_ap(truth, found, objects, "")
+    lost = {kind: _mean_ap(truth, found, objects, kind) - base for kind in TYPES[:-1]}
+    lost["missed"] = _mean_ap(truth, found, objects - Counter(truth.categories[missed].tolist()), "") - base
+    return ErrorTypes(
+        base, {kind: round(max(0.0, value), 5) for kind, value in lost.items()},
+        {group: _table(counted) for group, counted in counts.items()},
+    )  # fmt: skip
+
+
+class _Picture:
+    """One picture's detections, best first, and its objects."""
+
+    def __init__(self, truth: Truth, contract: ModelContract, seen: Detections, picture: Picture) -> None:
+        self.truth, self.contract = truth, contract
+        rows = np.flatnonzero(truth.pictures == np.searchsorted(truth.picture_ids, picture.id))
+        self.crowd, self.objects = rows[truth.crowd[rows]], rows[~truth.crowd[rows]]
+        order = np.argsort(-seen.scores, kind="stable")
+        self.boxes, self.scores = seen.boxes[order].astype(np.float64), seen.scores[order]
+        self.labels = truth.label_categories(contract)[seen.labels[order]]
+        self.kinds = truth.categories[self.objects]
+        self.iou = iou_of(self.boxes[:, None], _corners(truth.boxes[self.objects])[None])
+        self.same = self.labels[:, None] == self.kinds[None]
+        place = geometry(picture.width, picture.height, contract)
+        self.to_network = np.array([place.scale_x, place.scale_y] * 2)
+        self.found: list[_Found] = []
+        self.rows: list[int] = []
+        self.missed: list[int] = []
+
+    def match(self) -> None:
+        """Assign objects as COCO does at IoU 0.50, then give every other detection its type."""
+        taken = np.zeros(len(self.objects), bool)
+        covered = taken.copy()
+        per_class: Counter[int] = Counter()
+        wrong = []
+        for row, label in enumerate(self.labels.tolist()):
+            per_class[label] += 1
+            if per_class[label] > MAX_DETECTIONS:
+                continue
+            open_ = np.where(self.same[row] & ~taken, self.iou[row], -1.0)[::-1]  # of equal overlaps the last, as COCO
+            best = len(open_) - 1 - int(open_.argmax()) if len(open_) else -1
+            if best >= 0 and open_[::-1][best] >= FOREGROUND:
+                taken[best] = True
+                self.found.append(_Found(float(self.scores[row]), label, _RIGHT))
+                self.rows.append(row)
+            elif not self._on_crowd(row):
+                wrong.append(row)
+        for row in wrong:
+            kind, place = self._mistake(row)
+            target = -1
+            if place >= 0:
+                covered[place] = True
+                target = -1 if taken[place] else int(self.objects[place])
+            self.found.append(_Found(float(self.scores[row]), int(self.labels[row]), kind, target))
+            self.rows.append(row)
+        self.missed = self.objects[~taken & ~covered].tolist()
+
+    def _on_crowd(self, row: int) -> bool:
+        """Does most of the detection lie on a region of its class that holds too many objects to annotate each?"""
+        crowd = self.crowd[self.truth.categories[self.crowd] == self.labels[row]]
+        box, regions = self.boxes[row], _corners(self.truth.boxes[crowd])
+        sides = np.minimum(box[2:], regions[:, 2:]) - np.maximum(box[:2], regions[:, :2])
+        shared = np.maximum(sides, 0).prod(axis=1)
+        return bool((shared >= FOREGROUND * max((box[2:] - box[:2]).prod(), 1e-9)).any())
+
+    def _mistake(self, row: int) -> tuple[str, int]:
+        """The type of a detection that found nothing, and the place of the object that explains it (-1: none)."""
+        iou, same = self.iou[row], self.same[row]
+        if not len(iou):
+            return "background", -1
+        own, other = np.where(same, iou, 0.0), np.where(same, 0.0, iou)
+        near, wrong = int(own.argmax()), int(other.argmax())
+        if BACKGROUND <= own[near] < FOREGROUND:
+            return "location", near
+        if other[wrong] >= FOREGROUND:
+            return "class", wrong
+        if own[near] >= FOREGROUND:  # a better detection has it
+            return "duplicate", -1
+        return ("both", -1) if iou.max() >= BACKGROUND else ("background", -1)
+
+    def counts(self, reach: float) -> dict[str, list[tuple[str, str]]]:
+        """(name, type) of every mistake, for each group; a detection is counted by its own class and box."""
+        wrong = [(row, one) for row, one in zip(self.rows, self.found, strict=True) if one.kind != _RIGHT]
+        boxes = np.concatenate([self.boxes[[row for row, _ in wrong]], _corners(self.truth.boxes[self.missed])])
+        kinds = [one.kind for _, one in wrong] + ["missed"] * len(self.missed)
+        classes = [one.category for _, one in wrong] + self.truth.categories[self.missed].tolist()
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        sizes = np.searchsorted(AREA_RANGES[2:, 0], areas, side="right")
+        levels = _level_by_size(boxes * self.to_network, reach, self.contract)
+        first = self.contract.strides[0].bit_length() - 1
+        return {
+            "class": [(self.truth.names[one], kind) for one, kind in zip(classes, kinds, strict=True)],
+            "size": [(SIZES[one], kind) for one, kind in zip(sizes, kinds, strict=True)],
+            "level": [(f"P{first + one}", kind) for one, kind in zip(levels, kinds, strict=True)],
+        }
+
+
+def reach_of(boxes: NDArray[np.floating], levels: NDArray[np.int64], contract: ModelContract) -> float:
+    """How many strides from a point to the farthest side a level learned to look, for FCOS 8 (mmdet's `regress_ranges`).
+
+    From boxes [K, 4] in network pixels and the levels that they came from (0 is the first): the reach that explains most of
+    them. Without boxes it is mmdet's.
+    """
+    if not len(boxes):
+        return RANGE_PER_STRIDE
+    reaches = RANGE_PER_STRIDE * 2.0 ** np.arange(-4, 1.25, 0.25)
+    agreed = [int((_level_by_size(boxes, reach, contract) == levels).sum()) for reach in reaches]
+    best = np.flatnonzero(np.array(agreed) == max(agreed))
+    return float(reaches[best[np.abs(reaches[best] - RANGE_PER_STRIDE).argmin()]])
+
+
+def _level_by_size(boxes: NDArray[np.floating], reach: float, contract: ModelContract) -> NDArray[np.int64]:
+    distance = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) / 2
+    level: NDArray[np.int64] = np.searchsorted([reach * stride for stride in contract.strides[:-1]], distance)
+    return level
+
+
+def _mean_ap(truth: Truth, found: Sequence[_Found], objects: Counter[int], mended: str) -> float:
+    """AP at IoU 0.50, mean over classes, with one type mended: an object goes to the best of those that claim it."""
+    by_class: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    claims: dict[int, float] = {}
+    for one in found:
+        if one.kind != mended:
+            by_class[one.category].append((one.score, one.kind == _RIGHT))
+        elif one.target >= 0:
+            claims[one.target] = max(one.score, claims.get(one.target, 0.0))
+    for target, score in claims.items():
+        by_class[int(truth.categories[target])].append((score, True))
+    values = [_ap(by_class[category], count) for category, count in objects.items()]
+    return float(np.mean(values)) if values else 0.0
+
+
+def _ap(found: list[tuple[float, bool]], objects: int) -> float:
+    """AP as COCO interpolates it."""
+    order = np.argsort([-score for score, _ in found], kind="stable")
+    right = np.cumsum(np.array([hit for _, hit in found], float)[order])
+    recall, precision = right / objects, right / np.arange(1, len(right) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(recall, RECALLS)
+    return float(np.append(precision, 0.0)[places].mean())
+
+
+def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x, y, width, height as x1, y1, x2, y2."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def _table(counted: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    for (name, kind), count in sorted(counted.items()):
+        table.setdefault(name, {})[kind] = count
+    return table

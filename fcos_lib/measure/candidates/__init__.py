@@ -1,0 +1,1 @@
+"""Differences between what reaches NMS on two sides."""

@@ -1,0 +1,217 @@
+"""Which detection found which object? pycocotools' greedy assignment, for all pictures and categories at once.
+
+The rules are those of `COCOeval.evaluateImg` in pycocotools 2.0.11 with its default parameters. The tests hold the numbers
+that follow from the result equal to pycocotools' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import DatasetError
+from fcos_lib.measure.coco.truth import Truth
+from fcos_lib.stream.sessions import Detections
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""T = 10; a detection whose IoU is exactly the threshold has found its object."""
+AREA_RANGES = np.array([[0, 1e5**2], [0, 32**2], [32**2, 96**2], [96**2, 1e5**2]], np.float64)
+"""A = 4: all, small, medium, large, in square picture pixels; both borders belong to the range."""
+MAX_DETECTIONS = 100
+"""Per picture and category, best first."""
+_PAIRS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What became of D detections in P pictures and K categories, ordered by category, then by score, best first."""
+
+    truth: Truth
+    total: int
+    """Detections given, those beyond the first 100 of a picture and category included."""
+    picture: NDArray[np.int64]
+    """int64[D], index into the truth's pictures"""
+    starts: NDArray[np.int64]
+    """int64[K + 1], where each category's detections start"""
+    inside: NDArray[np.bool_]
+    """bool[A, D]: the detection's own area is in the range, so it is wrong there if it found nothing."""
+    rows: NDArray[np.int64]
+    """int64[S], ascending: the detections that overlap an object enough for any threshold; all others found nothing."""
+    rank: NDArray[np.int64]
+    """int64[S], place among the detections of its picture and category, from 0"""
+    right: NDArray[np.bool_]
+    """bool[A, T, S]: found an object that counts in this range"""
+    moved: NDArray[np.int8]
+    """int8[A, T, S]: +1 if it counts (as right or wrong) despite its own area, -1 if it does not (it found a crowd or an
+    object of another size)"""
+    objects: NDArray[np.float64]
+    """float64[A, K, P], how many objects count"""
+
+
+def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]) -> Matches:
+    """Assign detections, boxes in picture pixels, to objects.
+
+    `detections` holds every picture id of `truth` exactly once, empty pictures included; `DatasetError` if one is missing
+    or unknown, because an average over fewer pictures is another number, and if a value is not finite or not a label.
+    """
+    boxes, scores, pictures, categories = _flat(truth, contract, detections)
+    total, kinds = len(scores), len(truth.names)
+    cells = pictures * kinds + categories
+    order = np.lexsort((-scores, cells))  # stable, like pycocotools' mergesort: equal scores stay in the order given
+    rank = np.arange(total) - np.searchsorted(cells[order], cells[order])
+    order, rank = order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
+    boxes, scores = boxes[order], scores[order]
+    pictures, categories, cells = pictures[order], categories[order], cells[order]
+    outside = ~_in_ranges(boxes[:, 2] * boxes[:, 3])
+
+    object_cells = truth.pictures * kinds + truth.categories
+    objects = np.argsort(object_cells, kind="stable")
+    crowd = truth.crowd[objects]
+    ignored = ~_in_ranges(truth.areas[objects]) | crowd
+    overlaps = _overlaps(boxes, cells, truth.boxes[objects], object_cells[objects], crowd)
+    rows, found = _assign(*overlaps, cells, ignored, crowd)
+
+    # As with pycocotools, the id of the object found says whether one was found, so that annotation 0 is taken and missed.
+    hit = (found >= 0) & truth.numbered[objects][found]
+    skipped = (found >= 0) & ignored[np.arange(len(AREA_RANGES))[:, None, None], found]
+    skipped |= ~hit & outside[:, None, rows]
+    by_score = np.lexsort((-scores, categories))
+    place = np.empty_like(by_score)
+    place[by_score] = np.arange(len(by_score))
+    by_place = np.argsort(place[rows])
+    counted = np.zeros((len(AREA_RANGES), kinds, len(truth.picture_ids)))
+    for area, unseen in enumerate(ignored):
+        np.add.at(counted[area], (truth.categories[objects], truth.pictures[objects]), ~unseen)
+    return Matches(
+        truth=truth,
+        total=total,
+        picture=pictures[by_score],
+        starts=np.searchsorted(categories[by_score], np.arange(kinds + 1)),
+        inside=~outside[:, by_score],
+        rows=place[rows][by_place],
+        rank=rank[rows][by_place],
+        right=(hit & ~skipped)[..., by_place],
+        moved=(outside[:, None, rows].astype(np.int8) - skipped)[..., by_place],
+        objects=counted,
+    )
+
+
+def _flat(
+    truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """All detections by ascending picture id: boxes as x, y, width, height; scores; picture and category indices."""
+    expected = set(truth.picture_ids.tolist())
+    missing, unknown = sorted(expected - detections.keys()), sorted(detections.keys() - expected)
+    if missing or unknown:
+        raise DatasetError(
+            f"{len(missing)} of {len(expected)} pictures have no result (first: {missing[:3]}) and {len(unknown)} results "
+            f"belong to no picture (first: {unknown[:3]})",
+            "mAP is defined over every picture of the annotation file exactly once",
+        )
+    found = [detections[number] for number in truth.picture_ids.tolist()]
+    boxes = np.concatenate([one.boxes for one in found]).astype(np.float64).reshape(-1, 4)
+    scores = np.concatenate([one.scores for one in found]).astype(np.float64)
+    labels = np.concatenate([one.labels for one in found])
+    pictures = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    broken = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & (labels >= 0) & (labels < len(contract.classes)))
+    if broken.any():
+        at = int(broken.argmax())
+        raise DatasetError(
+            f"{int(broken.sum())} detections are no results of contract '{contract.name}', the first in picture "
+            f"{truth.picture_ids[pictures[at]]}: label {labels[at]}, score {scores[at]}, box {boxes[at].tolist()}",
+            f"labels are 0 to {len(contract.classes) - 1}, scores and boxes are finite",
+        )
+    boxes[:, 2:] -= boxes[:, :2]
+    return boxes, scores, pictures, truth.label_categories(contract)[labels]
+
+
+def _in_ranges(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """bool[A, N]: which of N areas lie in which range."""
+    inside: NDArray[np.bool_] = (areas >= AREA_RANGES[:, :1]) & (areas <= AREA_RANGES[:, 1:])
+    return inside
+
+
+def _overlaps(
+    boxes: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    objects: NDArray[np.float64],
+    object_cells: NDArray[np.int64],
+    crowd: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Every detection and object of one cell with an IoU of at least 0.5, by ascending detection, then object.
+
+    A cell is one picture and one category; boxes are x, y, width, height. The union with a crowd is the detection alone.
+    """
+    first = np.searchsorted(object_cells, cells)
+    counts = np.searchsorted(object_cells, cells, side="right") - first
+    ends = np.cumsum(counts)
+    parts = []
+    for low, high in _portions(ends):
+        many = counts[low:high]
+        one = np.repeat(np.arange(low, high), many)
+        other = np.repeat(first[low:high] - (ends[low:high] - many), many) + np.arange(
+            ends[high - 1] - many.sum(), ends[high - 1]
+        )
+        d, g = boxes[one], objects[other]
+        size = np.minimum(d[:, 2:] + d[:, :2], g[:, 2:] + g[:, :2]) - np.maximum(d[:, :2], g[:, :2])
+        shared = size[:, 0] * size[:, 1]
+        area = d[:, 2] * d[:, 3]
+        union = np.where(crowd[other], area, area + g[:, 2] * g[:, 3] - shared)
+        iou = np.divide(shared, union, out=np.zeros_like(shared), where=(size > 0).all(axis=1))
+        near = iou >= IOU_THRESHOLDS[0]
+        parts.append((one[near], other[near], iou[near]))
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+def _portions(ends: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of detections with about `_PAIRS_AT_ONCE` pairs each, so that memory does not grow with the data set."""
+    low = 0
+    while low < len(ends):
+        before = ends[low - 1] if low else 0
+        high = max(low + 1, int(np.searchsorted(ends, before + _PAIRS_AT_ONCE, side="right")))
+        yield low, high
+        low = high
+
+
+def _assign(
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+    iou: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    ignored: NDArray[np.bool_],
+    crowd: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The detections S that have a pair, and the object each one found (-1: none) as int64[A, T, S].
+
+    In a cell the detections choose one after another, best first; cells do not touch each other. So the first of every cell
+    choose together, then all the second ones, and so on.
+    """
+    rows, of = np.unique(one, return_inverse=True)
+    found = np.full((len(rows), len(AREA_RANGES), len(IOU_THRESHOLDS)), -1, np.int64)
+    taken = np.zeros((len(crowd), len(AREA_RANGES), len(IOU_THRESHOLDS)), bool)
+    # The best object has the highest IoU, of equal ones the last; one that counts is preferred to one that is ignored.
+    order = np.lexsort((other, iou))
+    preference = np.empty(len(order), np.int64)
+    preference[order] = np.arange(len(order))
+    turn = (np.arange(len(rows)) - np.searchsorted(cells[rows], cells[rows]))[of]
+    by_turn = np.argsort(turn, kind="stable")
+    bounds = np.searchsorted(turn[by_turn], np.arange(turn.max(initial=-1) + 2))
+    for low, high in pairwise(bounds.tolist()):
+        pairs = by_turn[low:high]
+        choosers, starts = np.unique(of[pairs], return_index=True)
+        objects = other[pairs]
+        allowed = (iou[pairs, None] >= IOU_THRESHOLDS)[:, None] & ~(taken[objects] & ~crowd[objects, None, None])
+        worth = preference[pairs, None] + len(order) * ~ignored.T[objects]
+        best = np.maximum.reduceat(np.where(allowed, worth[:, :, None], -1), starts, axis=0)
+        at, area, threshold = np.nonzero(best >= 0)
+        chosen = other[order[best[at, area, threshold] % len(order)]]
+        taken[chosen, area, threshold] = True
+        found[choosers[at], area, threshold] = chosen
+    return rows, found.transpose(1, 2, 0)

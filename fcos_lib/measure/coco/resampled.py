@@ -1,0 +1,91 @@
+"""A bootstrap over pictures of the numbers of one side, computed once for equal detections within a process.
+
+A reference meets a candidate per batch size, and candidates of several batch sizes often find the same. What is kept depends on
+nothing but the detections, the objects, the number of resamples and the seed, all of which are compared by content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.measure.coco.matching import Matches, match
+from fcos_lib.measure.coco.metrics import averages
+from fcos_lib.measure.coco.truth import Truth
+from fcos_lib.stream.sessions import Detections
+
+_VALUES_AT_ONCE = 1 << 21
+"""Detections times resamples, so that memory does not grow with the data set."""
+_SIDES_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """The numbers of one side: the twelve, then AP per class."""
+
+    matches: Matches
+    whole: NDArray[np.float64]
+    """float64[12 + K]"""
+    drawn: NDArray[np.float64]
+    """float64[12 + K, R], of each resample"""
+
+
+def resample(
+    truth: Truth, contract: ModelContract, found: Mapping[int, Detections], resamples: int, seed: int
+) -> Resampled:
+    """The numbers of `found`, boxes in picture pixels, over the pictures of `truth` and over `resamples` drawings of as many.
+
+    The same seed draws the same pictures. `DatasetError` unless `found` holds exactly these pictures.
+    """
+    return _resampled(_Side(_digest(truth, contract, found), truth, contract, found), resamples, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What one side found; equal to another if all that its numbers depend on is."""
+
+    digest: str
+    truth: Truth = field(compare=False)
+    contract: ModelContract = field(compare=False)
+    found: Mapping[int, Detections] = field(compare=False)
+
+
+@lru_cache(maxsize=_SIDES_KEPT)
+def _resampled(side: _Side, resamples: int, seed: int) -> Resampled:
+    matches = match(side.truth, side.contract, side.found)
+    count = len(side.truth.picture_ids)
+    random = np.random.default_rng(seed)
+    at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(1, len(matches.picture))))
+    parts = []
+    for start in range(0, resamples, at_once):
+        drawn = random.multinomial(count, np.full(count, 1 / count), size=min(at_once, resamples - start))
+        parts.append(_numbers(matches, drawn.astype(np.float64)))
+    whole, together = _numbers(matches, None)[:, 0], np.concatenate(parts, axis=1)
+    for array in (whole, together):
+        array.setflags(write=False)  # whoever asks next gets the same
+    return Resampled(matches, whole, together)
+
+
+def _numbers(matches: Matches, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    found = averages(matches, weights)
+    return np.concatenate([found.twelve, found.per_class])
+
+
+def _digest(truth: Truth, contract: ModelContract, found: Mapping[int, Detections]) -> str:
+    """SHA-256 of everything that the numbers of one side are computed from."""
+    digest = hashlib.sha256(repr((truth.category_ids, contract.classes, contract.name, sorted(found))).encode())
+    arrays: list[NDArray[Any]] = [truth.picture_ids, truth.boxes, truth.areas, truth.crowd, truth.numbered]
+    arrays += [truth.pictures, truth.categories]
+    for number in sorted(found):
+        arrays += [found[number].boxes, found[number].scores, found[number].labels]
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What an OM does, by its graph and by atc's reports."""

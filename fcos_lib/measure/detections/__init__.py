@@ -1,0 +1,1 @@
+"""Differences between the detections of two sides."""

@@ -1,0 +1,156 @@
+"""Do all boxes or scores differ in the same direction, each by too little to be noticed on its own?
+
+Matching forgives each pair a rounding step. Rounding errs both ways, a defect errs one way: the median over many pairs
+is small for the one and not for the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.measure import Measurement
+from fcos_lib.measure.detections.matching import Pairs
+
+RANGE_PER_STRIDE = 8
+"""FCOS gives a level the objects whose largest distance is at most 8 strides: 64, 128, ... px (mmdet's `regress_ranges`)."""
+CONFIDENCE = 0.95
+_EXACT_UP_TO = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Median:
+    """A median with the interval that holds the true one in 95 of 100 cases, whatever the distribution."""
+
+    value: float
+    low: float
+    """-inf and inf if there are fewer than six samples: then nothing is certain."""
+    high: float
+    n: int
+
+    @property
+    def certain(self) -> float:
+        """By how much it is certainly off zero: the end of the interval that is nearer to 0, without its sign."""
+        return max(self.low, -self.high, 0.0)
+
+
+def median_of(values: NDArray[np.floating]) -> Median:
+    """The median and its interval between order statistics (sign test). NaN if any value is."""
+    n = len(values)
+    if not n or np.isnan(values).any():
+        return Median(math.nan, -math.inf, math.inf, n)
+    ordered = np.sort(values.astype(np.float64))
+    rank = _rank(n)
+    low, high = (float(ordered[rank - 1]), float(ordered[n - rank])) if rank else (-math.inf, math.inf)
+    return Median(float(np.median(ordered)), low, high, n)
+
+
+def _rank(n: int) -> int:
+    """The largest k for which the k-th smallest and k-th largest of n enclose the median with `CONFIDENCE`; 0 if none."""
+    tail = (1 - CONFIDENCE) / 2
+    if n > _EXACT_UP_TO:
+        return math.floor((n - NormalDist().inv_cdf(1 - tail) * math.sqrt(n)) / 2)
+    total, rank = 1, 0  # ways in which at most `rank` of n fall below the median
+    while total / 2**n <= tail:
+        rank += 1
+        total += math.comb(n, rank)
+    return rank
+
+
+def level_of(boxes: NDArray[np.floating], contract: ModelContract) -> NDArray[np.int64]:
+    """The pyramid level (0 is the first) that probably found each box of [K, 4].
+
+    An approximation: a detection does not say which level it comes from. The largest distance from a point to a side is
+    at least half of the longer side, and little more for the points near the centre that win.
+    """
+    distance = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) / 2
+    bounds = [RANGE_PER_STRIDE * stride for stride in contract.strides[:-1]]
+    level: NDArray[np.int64] = np.searchsorted(bounds, distance).astype(np.int64)
+    return level
+
+
+def levels_of(
+    pairs: Pairs, boxes: NDArray[np.float32], scores: NDArray[np.float32], contract: ModelContract
+) -> NDArray[np.int64]:
+    """The level of each pair by the reference's candidates, boxes [N, M, 4] and scores [N, M, C] of the same pictures.
+
+    NMS copies: a detection of the reference is one of its candidates to the bit. -1 where none is.
+    """
+    ends = np.cumsum(contract.candidates_by_level)
+    levels = np.full(len(pairs), -1, np.int64)
+    detections = pairs.reference
+    for index, picture in enumerate(pairs.pictures):
+        same = (boxes[picture] == detections.boxes[index]).all(axis=1)
+        same &= scores[picture, :, detections.labels[index]] == detections.scores[index]
+        if same.any():
+            levels[index] = np.searchsorted(ends, int(same.argmax()), side="right")
+    return levels
+
+
+def bias(
+    pairs: Pairs, contract: ModelContract, what: str = "", levels: NDArray[np.int64] | None = None
+) -> tuple[Measurement, ...]:
+    """Bias of size (log ratio), centre in x and y (px) and score: candidate minus reference, four measurements.
+
+    The value is the largest certain bias (`Median.certain`) over all pairs and over the pairs of each level; `where`
+    names the level, `details` has every median with its interval. `levels` (from `levels_of`) says which level each pair
+    comes from; without it `level_of` guesses. Pairs with a box without area have no size ratio.
+    """
+    before, after = pairs.reference.boxes.astype(np.float64), pairs.candidate.boxes.astype(np.float64)
+    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (before, after)]
+    sized = ~((areas[0] <= 0) | (areas[1] <= 0))  # NaN counts as sized, and shows
+    size = np.full(len(pairs), math.inf)
+    size[sized] = np.log(areas[1][sized] / areas[0][sized]) / 2
+    centre = (after - before)[:, :2] / 2 + (after - before)[:, 2:] / 2
+    score = pairs.candidate.scores.astype(np.float64) - pairs.reference.scores
+    level = level_of(before, contract) if levels is None else levels
+    suffix = f" {what}" if what else ""
+    return (
+        _worst(f"size bias{suffix}", "log ratio", size[sized], level[sized], contract).for_gate("bias.size"),
+        _worst(f"centre x bias{suffix}", "px", centre[:, 0], level, contract).for_gate("bias.centre_x"),
+        _worst(f"centre y bias{suffix}", "px", centre[:, 1], level, contract).for_gate("bias.centre_y"),
+        _worst(f"score bias{suffix}", "score", score, level, contract).for_gate("bias.score"),
+    )
+
+
+def _worst(
+    name: str, unit: str, values: NDArray[np.float64], level: NDArray[np.int64], contract: ModelContract
+) -> Measurement:
+    medians = {"all levels": median_of(values)}
+    for index, stride in enumerate(contract.strides):
+        if (level == index).any():
+            medians[f"P{stride.bit_length() - 1}"] = median_of(values[level == index])
+    broken = [group for group, median in medians.items() if math.isnan(median.value)]
+    worst = broken[0] if broken and len(values) else max(medians, key=lambda group: medians[group].certain)
+    chosen = medians[worst]
+    value = math.nan if broken and len(values) else chosen.certain
+    where = (
+        f"{worst}: median {chosen.value:+.5g}, 95 % between {chosen.low:+.5g} and {chosen.high:+.5g}, {chosen.n} pairs"
+    )
+    details: dict[str, Any] = {group: _json_ready(median) for group, median in medians.items()}
+    return Measurement(name, value, unit, len(values), where if len(values) else "", details)
+
+
+def _json_ready(median: Median) -> dict[str, float | str]:
+    return {key: value if math.isfinite(value) else str(value) for key, value in asdict(median).items()}
+
+
+def non_finite(arrays: Mapping[str, NDArray[Any]]) -> Measurement:
+    """How many values are NaN or infinite, and where the first is. To be asked of raw arrays before anything else."""
+    count = total = 0
+    where = ""
+    for name, array in arrays.items():
+        bad = ~np.isfinite(array)
+        total += array.size
+        count += int(bad.sum())
+        if bad.any() and not where:
+            place = tuple(int(index) for index in np.argwhere(bad)[0])
+            where = f"{name}{list(place)} is {array[place]}"
+    return Measurement("NaN or infinite values", float(count), "values", total, where)

@@ -1,0 +1,193 @@
+"""How far apart are two sets of detections of the same picture, whatever their order?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.measure import Measurement
+from fcos_lib.stream.sessions import Detections
+
+PAIR_IOU = 0.5
+"""Boxes of one class overlapping less than this are never taken for the same object."""
+CLEAR_SCORE = 0.1
+"""Twice the score threshold: below it a detection may come or go with one rounding step, above it it must have a partner."""
+_SCORE_WEIGHT = 1e-3
+"""What equal scores add to a pair's IoU: too little to prefer a worse box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Which reference detection is which candidate detection, in one picture."""
+
+    pairs: NDArray[np.int64]
+    """int64[P, 2]: index into the reference, index into the candidate"""
+    missing: NDArray[np.int64]
+    """Reference detections without a partner."""
+    extra: NDArray[np.int64]
+    """Candidate detections without a partner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All pairs of many pictures, row by row: what a bias is measured on."""
+
+    pictures: NDArray[np.int64]
+    """int64[P], an index into the pictures that were compared"""
+    reference: Detections
+    """P detections; boxes in network pixels"""
+    candidate: Detections
+    """Their partners."""
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+def iou_of(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """IoU of boxes [..., 4] with boxes [..., 4] of the same or a broadcast shape; 1 for equal boxes, even empty ones."""
+    a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    inter = np.where((width > 0) & (height > 0), width * height, 0.0)
+    areas = [(one[..., 2] - one[..., 0]) * (one[..., 3] - one[..., 1]) for one in (a, b)]
+    union = areas[0] + areas[1] - inter
+    iou: NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    iou[(a == b).all(axis=-1)] = 1.0
+    return iou
+
+
+def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """IoU of every box of float32[A, 4] with every box of float32[B, 4], as float64[A, B]; 1 for equal boxes, even empty."""
+    return iou_of(first[:, None], second[None])
+
+
+def pair(reference: Detections, candidate: Detections) -> Pairing:
+    """One-to-one pairs of one class that agree best in all; what is left over is missing or extra.
+
+    A pair needs an IoU of `PAIR_IOU`; among all ways to pair, the one with the largest sum of what exceeds it is taken,
+    scores deciding between equal boxes. The order of the detections has no influence.
+    """
+    rows, columns = np.nonzero((reference.labels[:, None] == candidate.labels[None]) & _perhaps(reference, candidate))
+    iou = iou_of(reference.boxes[rows], candidate.boxes[columns])
+    near = iou >= PAIR_IOU
+    rows, columns = rows[near], columns[near]
+    gap = np.abs(reference.scores[rows].astype(np.float64) - candidate.scores[columns])
+    gain = iou[near] - PAIR_IOU + _SCORE_WEIGHT * (1 - np.minimum(np.nan_to_num(gap, nan=1.0), 1))
+    alone = (np.bincount(rows, minlength=len(reference))[rows] == 1) & (
+        np.bincount(columns, minlength=len(candidate))[columns] == 1
+    )
+    pairs = np.stack([rows[alone], columns[alone]], axis=1)
+    if not alone.all():
+        some = ~alone
+        pairs = np.concatenate([pairs, _best_pairs(reference, candidate, rows[some], columns[some], gain[some])])
+        pairs = pairs[np.argsort(pairs[:, 0])]
+    free_reference, free_candidate = np.ones(len(reference), bool), np.ones(len(candidate), bool)
+    free_reference[pairs[:, 0]] = free_candidate[pairs[:, 1]] = False
+    return Pairing(pairs.astype(np.int64), np.flatnonzero(free_reference), np.flatnonzero(free_candidate))
+
+
+def _perhaps(reference: Detections, candidate: Detections) -> NDArray[np.bool_]:
+    """bool[R, C]: False where the IoU is certainly below `PAIR_IOU`, in float32 and without a division."""
+    a, b = reference.boxes.T[:, :, None], candidate.boxes.T[:, None, :]
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
+    inter = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    possible: NDArray[np.bool_] = inter * ((1 + PAIR_IOU) / PAIR_IOU) >= areas * 0.999
+    return possible
+
+
+def _best_pairs(
+    reference: Detections,
+    candidate: Detections,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    gain: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Pairs int64[P, 2] with the largest sum of gains, where some detection has several possible partners.
+
+    Both sides are brought into an order of their own, and the lesser side comes first: equal sums then have the same
+    answer whatever the order, and whichever side is called the reference.
+    """
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # a third of a second to import
+
+    left, left_keys = _ordered(reference, np.unique(rows))
+    right, right_keys = _ordered(candidate, np.unique(columns))
+    place_left, place_right = np.zeros(len(reference), np.int64), np.zeros(len(candidate), np.int64)
+    place_left[left], place_right[right] = np.arange(len(left)), np.arange(len(right))
+    gains = np.zeros((len(left), len(right)))
+    gains[place_left[rows], place_right[columns]] = gain
+    if left_keys <= right_keys:
+        first, second = linear_sum_assignment(gains, maximize=True)
+    else:
+        second, first = linear_sum_assignment(gains.T, maximize=True)
+    chosen = gains[first, second] > 0
+    return np.stack([left[first[chosen]], right[second[chosen]]], axis=1)
+
+
+def _ordered(detections: Detections, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[list[float]]]:
+    """The indices in an order that depends on the detections alone, and what they were ordered by."""
+    keys = np.column_stack([detections.labels[indices], -detections.scores[indices], detections.boxes[indices]])
+    order = np.lexsort(keys.T[::-1])
+    return indices[order], keys[order].tolist()
+
+
+def compare(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    names: Sequence[str],
+    what: str = "",
+    gates: tuple[str, str, str] = ("", "", ""),
+) -> tuple[Measurement, Measurement, Measurement]:
+    """Unmatched share, worst score difference and worst box difference over pictures in the same order.
+
+    `names` say which picture is which, `what` is added to the measurements' names, and `gates` are
+    those that they are for. Unmatched counts detections with a score of at least `CLEAR_SCORE` on either
+    side that have no partner, as a share of all such detections; box differences are network pixels per coordinate.
+    """
+    if not (len(reference) == len(candidate) == len(names)):
+        raise ValueError(f"{len(reference)} reference and {len(candidate)} candidate pictures, {len(names)} names")
+    clear = pairs = lost = 0
+    first_lost = worst_score_at = worst_box_at = ""
+    worst_score = worst_box = 0.0
+    for one, other, name in zip(reference, candidate, names, strict=True):
+        pairing = pair(one, other)
+        clear += int((one.scores >= CLEAR_SCORE).sum() + (other.scores >= CLEAR_SCORE).sum())
+        for side, detections, left in (("missing", one, pairing.missing), ("extra", other, pairing.extra)):
+            for index in left[detections.scores[left] >= CLEAR_SCORE]:
+                lost += 1
+                first_lost = first_lost or f"{side} {describe(detections, int(index))} in {name}"
+        pairs += len(pairing.pairs)
+        if not len(pairing.pairs):
+            continue
+        r, c = pairing.pairs.T
+        score_gaps = np.abs(one.scores[r] - other.scores[c])
+        box_gaps = np.abs(one.boxes[r] - other.boxes[c]).max(axis=1)
+        # A box that barely made it into either list is paired with whatever replaced it: only clear ones are compared.
+        both_clear = (one.scores[r] >= CLEAR_SCORE) & (other.scores[c] >= CLEAR_SCORE)
+        for gaps, kind in ((np.where(both_clear, score_gaps, 0), "score"), (np.where(both_clear, box_gaps, 0), "box")):
+            at = int(gaps.argmax())
+            text = f"{describe(one, int(r[at]))} became {describe(other, int(c[at]))} in {name}"
+            if kind == "score" and gaps[at] > worst_score:
+                worst_score, worst_score_at = float(gaps[at]), text
+            if kind == "box" and gaps[at] > worst_box:
+                worst_box, worst_box_at = float(gaps[at]), text
+    suffix = f" {what}" if what else ""
+    share = lost / clear if clear else 0.0
+    counts = {"pictures": len(names), "pairs": pairs, "clear": clear, "unmatched": lost}
+    return (
+        Measurement(f"unmatched detections{suffix}", share, "share", clear, first_lost, counts, gate=gates[0]),
+        Measurement(
+            f"largest score difference{suffix}", worst_score, "score", pairs, worst_score_at, counts, gate=gates[1]
+        ),
+        Measurement(f"largest box difference{suffix}", worst_box, "px", pairs, worst_box_at, counts, gate=gates[2]),
+    )
+
+
+def describe(detections: Detections, index: int) -> str:
+    """One detection in words: label, score and box."""
+    box = ", ".join(f"{value:.1f}" for value in detections.boxes[index])
+    return f"label {detections.labels[index]} score {detections.scores[index]:.4f} at [{box}]"

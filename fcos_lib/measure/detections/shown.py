@@ -1,0 +1,163 @@
+"""What of a comparison is worth showing? Figures for the evidence page, JSON-ready and of bounded size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.measure import Measurement
+from fcos_lib.measure.candidates.comparison import LevelDifference
+from fcos_lib.measure.coco.matching import Matches, match
+from fcos_lib.measure.coco.metrics import RECALLS, averages
+from fcos_lib.measure.coco.truth import Truth
+from fcos_lib.measure.detections.causes import Comparison
+from fcos_lib.measure.throughput.paired import Interval, PairedDifference
+from fcos_lib.stream.sessions import Detections
+
+POINTS = 5000
+_BIASES = ("log_size", "centre_x", "centre_y", "score")
+"""What `bias` returns, in its order."""
+
+
+def scatter(
+    comparison: Comparison, reference: Sequence[Detections], candidate: Sequence[Detections], names: Sequence[str]
+) -> dict[str, Any]:
+    """Score of the reference against score of the candidate; 0 for a side that does not have the detection.
+
+    At most `POINTS` points, evenly spread from the smallest difference to the largest, which is always one of them.
+    """
+    pairs = comparison.pairs
+    points = [np.column_stack([pairs.reference.scores, pairs.candidate.scores])]
+    place = {name: index for index, name in enumerate(names)}
+    for one in comparison.differences:
+        if one.kind.value in ("missing", "extra", "class"):  # the others are pairs
+            rows = (one.reference_row, one.candidate_row)
+            sides = (reference[place[one.picture]], candidate[place[one.picture]])
+            scores = [0.0 if row is None else float(side.scores[row]) for row, side in zip(rows, sides, strict=True)]
+            points.append(np.array([scores]))
+    found = np.nan_to_num(np.concatenate(points).astype(np.float64))
+    found = found[np.argsort(np.abs(found[:, 0] - found[:, 1]), kind="stable")]
+    kept = np.unique(np.linspace(0, len(found) - 1, min(POINTS, len(found))).round().astype(int))
+    return {"points": found[kept].round(4).tolist(), "total": len(found)}
+
+
+def levels_by_bias(biases: Sequence[Measurement]) -> dict[str, Any]:
+    """The medians of `bias.bias`, level by level."""
+    tables = dict(zip(_BIASES, (one.details for one in biases), strict=True))
+    levels = [level for level in tables["score"] if level != "all levels"]
+    return {
+        "levels": [
+            {"level": level, "pairs": tables["score"][level]["n"]}
+            | {name: _median(table.get(level)) for name, table in tables.items()}
+            | {"candidates": None}
+            for level in [*levels, *(["all levels"] if levels else [])]
+        ]
+    }
+
+
+def levels_by_candidates(levels: Sequence[LevelDifference]) -> dict[str, Any]:
+    """How near the candidates before NMS are, level by level."""
+    names = dict.fromkeys(one.level for one in levels)
+    return {
+        "levels": [
+            {"level": level, "pairs": None}
+            | dict.fromkeys(_BIASES)
+            | {
+                "candidates": {
+                    f"{figure}_{one.output}": _number(value)
+                    for one in levels
+                    if one.level == level
+                    for figure, value in (
+                        ("cosine", one.cosine),
+                        ("relative_distance", one.relative_distance),
+                        ("largest", one.largest),
+                    )
+                }
+            }
+            for level in names
+        ]
+    }
+
+
+def precision_recall(
+    truth: Truth,
+    contract: ModelContract,
+    reference: Mapping[int, Detections],
+    candidate: Mapping[int, Detections],
+) -> tuple[dict[str, Any], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Precision of both sides at COCO's 101 recalls (IoU 0.5, mean over classes), and each side's AP per class, float64[K].
+
+    `truth` has exactly these pictures (`Truth.only`).
+    """
+    sides = [match(truth, contract, found) for found in (reference, candidate)]
+    curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in sides]
+    data = {"recall": [round(float(value), 2) for value in RECALLS], "reference": curves[0], "candidate": curves[1]}
+    first, second = (averages(side).per_class[:, 0] for side in sides)
+    return data, (first, second)
+
+
+def precision_at_recalls(matches: Matches) -> NDArray[np.float64]:
+    """Precision float64[101] at each of `RECALLS`, IoU 0.5, all sizes, mean over the classes that have an object.
+
+    Its mean is AP50: the precision at a recall is the best of those at this recall or a higher one, 0 if none reaches it.
+    """
+    curves = []
+    for kind in range(len(matches.truth.names)):
+        first, last = matches.starts[kind : kind + 2]
+        objects = float(matches.objects[0, kind].sum())
+        if not objects:
+            continue
+        low, high = np.searchsorted(matches.rows, (first, last))
+        right, counted = np.zeros(last - first), matches.inside[0, first:last].astype(np.float64)
+        rows = matches.rows[low:high] - first
+        right[rows] = matches.right[0, 0, low:high]
+        counted[rows] += matches.moved[0, 0, low:high]
+        found = np.cumsum(right)
+        precision = found / np.maximum(np.cumsum(counted), 1)
+        best = np.maximum.accumulate(precision[::-1])[::-1]
+        place = np.searchsorted(found / objects, RECALLS, side="left")
+        curves.append(np.append(best, 0.0)[np.minimum(place, len(best))])
+    return np.mean(curves, axis=0) if curves else np.zeros(len(RECALLS))
+
+
+def classes(
+    paired: PairedDifference, truth: Truth, per_class: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> dict[str, Any]:
+    """AP of both sides and the difference with its interval, by class (`per_class` from `precision_recall`), size and IoU."""
+    of_class = {name: (one, other) for name, one, other in zip(truth.names, *per_class, strict=True)}
+
+    def entry(name: str, sides: tuple[float, float], difference: Interval) -> dict[str, Any]:
+        one, other = (round(float(value), 5) for value in sides)
+        rounded = {key: round(value, 5) for key, value in asdict(difference).items()}
+        return {"name": name, "reference": one, "candidate": other, "difference": rounded}
+
+    def numbers(table: Mapping[str, Interval], keys: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [
+            entry(name, (paired.reference[keys[name]], paired.candidate[keys[name]]), one)
+            for name, one in table.items()
+        ]
+
+    return {
+        "classes": [entry(name, of_class[name], one) for name, one in paired.per_class.items()],
+        "sizes": numbers(paired.per_size, {"small": "APs", "medium": "APm", "large": "APl"}),
+        "iou": numbers(paired.per_iou, {"0.50": "AP50", "0.75": "AP75"}),
+        "all": numbers({"mAP": paired.numbers["mAP"]} if paired.numbers else {}, {"mAP": "mAP"}),
+    }
+
+
+def _median(entry: Mapping[str, Any] | None) -> dict[str, float | None] | None:
+    """`value`, `low` and `high`; None where too few pairs give no bound."""
+    if entry is None:
+        return None
+    return {key: _number(float(entry[key])) for key in ("value", "low", "high")}
+
+
+def _number(value: float) -> float | None:
+    """With six significant digits; None for what is not finite."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Rates, and rates side by side."""

@@ -1,0 +1,309 @@
+"""Every difference has a cause, and each cause ends where its band ends."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcos_lib.contract import COCO_R50
+from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
+from fcos_lib.measure.detections.bands import BOX_NOISE, box_band, box_step, iou_band, score_band
+from fcos_lib.measure.detections.causes import Cause, Kind, explain
+from fcos_lib.measure.detections.matching import iou_of
+from fcos_lib.stream.sessions import Detections
+
+ROWS = COCO_R50.max_detections
+THRESHOLD = COCO_R50.score_threshold
+
+
+def detections(*rows):
+    """Rows of x1, y1, x2, y2, score, label."""
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
+
+
+def found(reference, candidate, before_nms=None):
+    """Kinds and causes of one picture's differences."""
+    tensors = None if before_nms is None else lambda index: before_nms
+    comparison = explain([reference], [candidate], ["a.jpg"], COCO_R50, tensors)
+    return sorted((one.kind.value, one.cause) for one in comparison.differences)
+
+
+NONE = detections()
+ONE = detections((100, 100, 200, 200, 0.8, 3))
+KEPT = (100, 100, 200, 200, 0.8, 3)
+"""Suppresses what overlaps it."""
+
+
+def shifted(iou, score=0.5):
+    """A box like KEPT, moved to the right until the IoU is this."""
+    shift = 100 * (1 - iou) / (1 + iou)
+    return (100 + shift, 100, 200 + shift, 200, score, 3)
+
+
+@st.composite
+def pictures(draw):
+    """Up to eight detections on a coarse grid, so that overlaps, ties and equal boxes are frequent."""
+    rows = []
+    for _ in range(draw(st.integers(0, 8))):
+        x, y = draw(st.integers(0, 6)) * 10, draw(st.integers(0, 3)) * 10
+        width, height = draw(st.integers(1, 4)) * 10, draw(st.integers(1, 4)) * 10
+        rows.append((x, y, x + width, y + height, draw(st.sampled_from((0.051, 0.3, 0.7))), draw(st.integers(0, 1))))
+    return detections(*rows)
+
+
+def turned(picture, order):
+    """The same detections in another order."""
+    return Detections(picture.boxes[order], picture.scores[order], picture.labels[order])
+
+
+@settings(max_examples=40, deadline=None)
+@given(pictures())
+def test_a_picture_does_not_differ_from_itself(picture):
+    """Nothing is a difference, and everything is a pair."""
+    comparison = explain([picture], [picture], ["a"], COCO_R50)
+    assert comparison.differences == ()
+    assert len(comparison.pairs) == comparison.compared == len(picture)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures(), pictures(), st.randoms(use_true_random=False))
+def test_order_changes_nothing(one, other, random):
+    """Whatever the order of rows, the same differences have the same causes."""
+    order = random.sample(range(len(other)), len(other))
+    assert found(one, turned(other, order)) == found(one, other)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures(), pictures())
+def test_missing_is_extra_the_other_way_round(one, other):
+    """Exchanging the sides exchanges missing and extra and nothing else."""
+    names = {"missing": "extra", "extra": "missing"}
+    there = explain([one], [other], ["a"], COCO_R50)
+    back = explain([other], [one], ["a"], COCO_R50)
+    mirrored = sorted(names.get(d.kind.value, d.kind.value) for d in back.differences)
+    assert mirrored == sorted(d.kind.value for d in there.differences)
+    assert there.compared == back.compared
+
+
+@pytest.mark.parametrize(
+    ("coordinate", "step"),
+    [
+        (5, 10 / 2048 + 1 / 256),
+        (400, 0.3125 + 0.25),
+        (600, 0.3125 + 0.5),
+        (700, 0.625 + 0.5),
+        (1100, 0.625 + 1),
+        (1279, 0.625 + 1),
+        (1280, 1.25 + 1),
+        (1333, 1.25 + 1),
+    ],
+)
+def test_the_step_of_a_coordinate_is_that_of_its_two_grids(coordinate, step):
+    """The figures of the operator's x 0.1 grid and its final fp16 store."""
+    assert box_step(coordinate) == pytest.approx(step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1300), st.floats(0, 780), st.floats(0, 500))
+def test_the_operator_never_moves_a_box_by_more_than_its_step(x, y, side):
+    """One box through the kernel's arithmetic stays within `box_step` of where it was."""
+    box = np.array([x, y, min(x + side, 1333), min(y + side, 800)], np.float32)
+    one = NmsSettings(0.05, 0.5, 1, 1)
+    out, *_ = batch_multi_class_nms(box.reshape(1, 1, 4), np.full((1, 1, 1), 0.9), one)
+    assert (np.abs(out[0, 0].astype(np.float64) - box) <= box_step(box)).all()
+
+
+@pytest.mark.parametrize("side", ["missing", "extra"])
+@pytest.mark.parametrize(("share", "cause"), [(0.95, Cause.THRESHOLD), (1.1, Cause.UNEXPLAINED)])
+def test_a_score_at_the_threshold_may_come_or_go(side, share, cause):
+    """Just inside the band it is explained, just outside it is not."""
+    faint = detections((300, 300, 400, 400, THRESHOLD + share * score_band(THRESHOLD), 1))
+    sides = (faint, NONE) if side == "missing" else (NONE, faint)
+    assert found(*sides) == [(side, cause)]
+
+
+@pytest.mark.parametrize("side", ["missing", "extra"])
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize(("share", "cause"), [(0.9, Cause.SUPPRESSION), (1.1, Cause.UNEXPLAINED)])
+def test_an_overlap_at_the_limit_may_suppress(side, direction, share, cause):
+    """From both sides of IoU 0.5, just inside and just outside the band."""
+    width = iou_band(np.array(KEPT[:4]), np.array(shifted(0.5)[:4]))
+    both = detections(KEPT, shifted(0.5 + direction * share * width))
+    alone = detections(KEPT)
+    assert found(*((both, alone) if side == "missing" else (alone, both))) == [(side, cause)]
+
+
+@pytest.mark.parametrize("other", [(0.5, 4), (0.3, 3)])
+def test_only_a_better_box_of_the_same_class_suppresses(other):
+    """Neither another class nor a lower score explains a missing box."""
+    score, label = other
+    rival = (*KEPT[:4], score, label)
+    box = shifted(0.5, score=0.45)
+    assert found(detections(rival, box), detections(rival)) == [("missing", Cause.UNEXPLAINED)]
+
+
+def test_what_follows_from_an_explained_difference_is_explained():
+    """The first box goes at the limit; the one that it suppressed comes back, overlapping it by far more than 0.5."""
+    first, second = shifted(0.5, 0.5), (150, 100, 262, 200, 0.4, 3)
+    assert iou_of(np.array(first[:4]), np.array(second[:4])) > 0.6
+    assert iou_of(np.array(KEPT[:4]), np.array(second[:4])) < 0.4
+    result = found(detections(KEPT, first), detections(KEPT, second))
+    assert result == [("extra", Cause.SUPPRESSION), ("missing", Cause.SUPPRESSION)]
+
+
+def test_the_same_exchange_without_a_reason_is_a_moved_box():
+    """Without the box at the limit nothing explains why one gave way to the other."""
+    result = found(detections(shifted(0.5, 0.5)), detections((150, 100, 262, 200, 0.4, 3)))
+    assert result == [("moved", Cause.UNEXPLAINED)]
+
+
+def grid(count, *more):
+    """Detections that do not touch each other, with falling scores, and some more."""
+    rows = [(12 * i, 0, 12 * i + 10, 10, 0.9 - 0.005 * i, 1) for i in range(count)]
+    return detections(*rows, *more)
+
+
+@pytest.mark.parametrize(("share", "cause"), [(0.9, Cause.CUT), (1.1, Cause.UNEXPLAINED)])
+def test_the_last_row_may_go_to_another(share, cause):
+    """With all rows used, what ranks behind the last one within a band is cut; what ranks before it is not."""
+    last = 0.9 - 0.005 * (ROWS - 1)
+    missing = (600, 600, 700, 700, last + share * score_band(last), 2)
+    reference = grid(ROWS - 1, missing)
+    assert ("missing", cause) in found(reference, grid(ROWS))
+
+
+def test_no_row_is_cut_while_some_are_unused():
+    """One free row is enough for the box to be unexplained."""
+    box = (600, 600, 700, 700, 0.3, 2)
+    assert found(grid(ROWS - 2, box), grid(ROWS - 1)) == [
+        ("extra", Cause.UNEXPLAINED),
+        ("missing", Cause.UNEXPLAINED),
+    ]
+
+
+@pytest.mark.parametrize(("share", "result"), [(0.95, []), (1.05, [("moved", Cause.UNEXPLAINED)])])
+@pytest.mark.parametrize("x", [40.0, 520.0, 1290.0])
+def test_a_box_may_move_by_its_band(x, share, result):
+    """One coordinate, just inside and just outside what rounding and noise allow there."""
+    row = np.array([x - 30, 300, x, 330])
+    moved = row + np.array([0, 0, share * box_band(row)[2], 0])
+    assert found(detections((*row, 0.5, 0)), detections((*moved, 0.5, 0))) == result
+
+
+def test_a_box_may_move_further_where_the_grid_is_coarse():
+    """Two pixels are rounding at 1300 px for a box of 30 px and a defect at 100 px."""
+    assert box_band(np.array([1290.0, 0, 1320, 30]))[0] == pytest.approx(2.25 + 30 * BOX_NOISE)
+    assert box_band(np.array([100.0, 0, 130, 30]))[0] < 0.5
+
+
+@pytest.mark.parametrize(("share", "result"), [(0.95, []), (1.05, [("score", Cause.UNEXPLAINED)])])
+@pytest.mark.parametrize("score", [0.08, 0.44, 0.95])
+def test_a_score_may_change_by_its_band(score, share, result):
+    """Just inside and just outside."""
+    changed = (*KEPT[:4], score + share * float(score_band(np.float32(score))), 3)
+    assert found(detections((*KEPT[:4], score, 3)), detections(changed)) == result
+
+
+def tensors(*rows):
+    """Candidates before NMS: rows of x1, y1, x2, y2, score of class 3."""
+    table = np.array(rows, np.float32)
+    scores = np.zeros((len(rows), len(COCO_R50.classes)), np.float32)
+    scores[:, 3] = table[:, 4]
+    return table[:, :4], scores
+
+
+@pytest.mark.parametrize(("share", "cause"), [(0.95, Cause.TIE), (1.1, Cause.UNEXPLAINED)])
+def test_of_two_boxes_with_one_score_either_may_stay(share, cause):
+    """The reference had both, with scores within a band: which one NMS keeps is a matter of rounding."""
+    rival = (110, 100, 210, 200, 0.8 - share * float(score_band(np.float32(0.8))), 3)
+    before = tensors(KEPT[:5], rival[:5])
+    assert found(ONE, detections(rival), before) == [("moved", cause)]
+
+
+def test_a_moved_box_that_the_reference_never_had_is_no_tie():
+    """The score is the same, but no candidate of the reference lies there."""
+    rival = (110, 100, 210, 200, 0.8, 3)
+    assert found(ONE, detections(rival), tensors(KEPT[:5])) == [("moved", Cause.UNEXPLAINED)]
+    assert found(ONE, detections(rival)) == [("moved", Cause.UNEXPLAINED)], "without candidates nobody can know"
+
+
+def test_an_extra_box_that_the_reference_never_had_is_unexplained():
+    """An overlap at the limit explains nothing if there was no such candidate to suppress."""
+    ghost = shifted(0.5)
+    assert found(ONE, detections(KEPT, ghost), tensors(KEPT[:5], ghost[:5])) == [("extra", Cause.SUPPRESSION)]
+    assert found(ONE, detections(KEPT, ghost), tensors(KEPT[:5])) == [("extra", Cause.UNEXPLAINED)]
+
+
+def test_another_class_in_the_same_place_is_one_difference():
+    """Not a missing and an extra one."""
+    other = detections((*KEPT[:5], 7))
+    comparison = explain([ONE], [other], ["a.jpg"], COCO_R50)
+    (difference,) = comparison.differences
+    assert (difference.kind, difference.cause, difference.explained) == (Kind.CLASS, Cause.UNEXPLAINED, False)
+    assert "label 3" in difference.text
+    assert "became label 7" in difference.text
+
+
+@pytest.mark.parametrize(
+    "row", [(*KEPT[:4], np.nan, 3), (np.nan, *KEPT[1:]), (*KEPT[:4], np.inf, 3), (-np.inf, *KEPT[1:])]
+)
+def test_a_value_that_is_not_finite_is_never_explained(row):
+    """NaN compares with nothing: neither a NaN score nor a NaN box finds a partner or an excuse."""
+    causes = {cause for _, cause in found(ONE, detections(row))}
+    assert causes == {Cause.UNEXPLAINED}
+
+
+def test_pictures_keep_their_place():
+    """Empty pictures count, and a difference carries the name and the rows of its own."""
+    two = detections(KEPT, (300, 300, 400, 400, 0.7, 1))
+    comparison = explain([NONE, two, NONE], [NONE, ONE, NONE], ["a", "b", "c"], COCO_R50)
+    (difference,) = comparison.differences
+    assert (difference.picture, difference.reference_row, difference.candidate_row) == ("b", 1, None)
+    assert comparison.pictures == 3
+    assert comparison.pairs.pictures.tolist() == [1]
+    assert comparison.compared == 2
+
+
+def test_exchanged_pictures_are_all_unexplained():
+    """Two pictures of a batch in each other's place."""
+    other = detections((600, 300, 640, 420, 0.6, 5))
+    comparison = explain([ONE, other], [other, ONE], ["a", "b"], COCO_R50)
+    assert [one.cause for one in comparison.differences] == [Cause.UNEXPLAINED] * 4
+
+
+def test_measurements_say_how_many_where_and_why():
+    """The number of unexplained differences with the first in words, the share of explained ones, counts by cause."""
+    faint = (300, 300, 400, 400, THRESHOLD, 1)
+    reference = detections(KEPT, faint)
+    candidate = detections((*KEPT[:4], 0.6, 3))
+    unexplained, explained = explain([reference], [candidate], ["a.jpg"], COCO_R50).measurements("batch 8")
+    assert (unexplained.name, unexplained.value, unexplained.n) == ("unexplained differences batch 8", 1, 2)
+    assert unexplained.where.startswith("score (unexplained): label 3 score 0.8000")
+    assert unexplained.where.endswith("in a.jpg")
+    assert unexplained.details["counts"] == {"score: unexplained": 1, "missing: score threshold": 1}
+    assert (explained.value, explained.unit) == (0.5, "share")
+    assert json.dumps(unexplained.details)
+
+
+def test_nothing_found_is_nothing_measured():
+    """No detections on either side: n is 0, which no verdict can rest on."""
+    for measurement in explain([NONE], [NONE], ["a"], COCO_R50).measurements():
+        assert (measurement.value, measurement.n) == (0, 0)
+    assert explain([], [], [], COCO_R50).compared == 0
+
+
+def test_lists_of_different_length_are_refused():
+    """A missing picture would shift all others."""
+    with pytest.raises(ValueError, match="2 reference and 1 candidate"):
+        explain([ONE, ONE], [ONE], ["a", "b"], COCO_R50)
+
+
+def test_a_label_beyond_the_classes_is_an_unexplained_difference():
+    """Labels that count from one ended in an IndexError as soon as proposals were looked at."""
+    foreign = detections((100, 100, 200, 200, 0.8, len(COCO_R50.classes)))
+    proposals = foreign.boxes, np.full((1, len(COCO_R50.classes)), 0.8, np.float32)
+    causes = {cause for _, cause in found(ONE, foreign, proposals)}
+    assert causes == {Cause.UNEXPLAINED}, f"a label that is no class is said to be {causes}"

@@ -1,0 +1,179 @@
+"""The ruler sees what is wrong with our own evaluation, whichever constant or table it is in."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fcos_lib.contract import SHAPES
+from fcos_lib.errors import DatasetError
+from fcos_lib.measure.coco import matching as coco_matching
+from fcos_lib.measure.coco import metrics as coco_metrics
+from fcos_lib.measure.coco.metrics import TWELVE, evaluate
+from fcos_lib.measure.coco.ruler import SUMMARY, Readings, Ruler
+from fcos_lib.measure.coco.truth import Truth, read_truth
+from fcos_lib.measure.throughput.paired import paired_difference
+from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.sessions import Detections
+from fixtures.options import EMBEDDED
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """The embedded default."""
+    return open_dataset(EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def ruler(dataset):
+    """pycocotools on its annotations."""
+    return Ruler(dataset.annotations, SHAPES)
+
+
+@pytest.fixture(scope="module")
+def found(dataset):
+    """Objects, shaken, each beside a dozen worse ones of its class: more than ten of a class in most pictures."""
+    random, truth, found = np.random.default_rng(3), read_truth(dataset), {}
+    label = {kind: index for index, kind in enumerate(truth.label_categories(SHAPES).tolist())}
+    for position, number in enumerate(truth.picture_ids.tolist()):
+        rows = np.flatnonzero((truth.pictures == position) & ~truth.crowd)[:7]
+        boxes = np.repeat(truth.boxes[rows], 13, axis=0) + random.normal(0, 6, (13 * len(rows), 4))
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], 2) + boxes[:, :2]
+        labels = np.repeat([label[kind] for kind in truth.categories[rows].tolist()], 13).astype(np.int64)
+        found[number] = Detections(boxes.astype(np.float32), random.random(len(boxes)).astype(np.float32), labels)
+    return found
+
+
+def error(dataset, ruler, found):
+    """The measurement, as the accuracy run makes it."""
+    readings = Readings(ruler)
+    readings.read_evaluation("of the candidate", evaluate(dataset, SHAPES, found), found)
+    return readings.measurement("accuracy.ruler")
+
+
+def test_the_names_are_ours():
+    """In pycocotools' order, which test_coco_metrics holds to what it prints."""
+    assert SUMMARY == TWELVE
+
+
+def test_a_right_evaluation_has_no_error(dataset, ruler, found):
+    """All twelve numbers and every class, on detections where each constant matters."""
+    measured = error(dataset, ruler, found)
+    assert measured.value <= 1e-12, measured.where
+    assert (measured.n, measured.unit, measured.where) == (12 + len(SHAPES.classes), "AP", "")
+
+
+IOU = coco_matching.IOU_THRESHOLDS
+
+
+def _without_crowds(truth):
+    return dataclasses.replace(truth, crowd=np.zeros_like(truth.crowd))
+
+
+def _patched(monkeypatch, **constants):
+    for module in (coco_matching, coco_metrics):
+        for name, value in constants.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+
+
+def _rolled(self, contract):
+    index = {name: place for place, name in enumerate(self.category_ids)}
+    return np.roll([index[name] for name in contract.classes], 1)
+
+
+DEFECTS = {
+    "IoU only to 0.90": lambda patch: _patched(patch, IOU_THRESHOLDS=np.linspace(0.5, 0.9, 9)),
+    "IoU from 0.45": lambda patch: _patched(patch, IOU_THRESHOLDS=IOU - 0.05),
+    "IoU in steps of 0.049": lambda patch: _patched(patch, IOU_THRESHOLDS=np.linspace(0.5, 0.941, 10)),
+    "ten detections": lambda patch: _patched(patch, MAX_DETECTIONS=10),
+    "areas shifted": lambda patch: _patched(patch, AREA_RANGES=coco_matching.AREA_RANGES * 1.05),
+    "small and medium exchanged": lambda patch: _patched(patch, AREA_RANGES=coco_matching.AREA_RANGES[[0, 2, 1, 3]]),
+    "eleven recalls": lambda patch: _patched(patch, RECALLS=np.linspace(0.0, 1.0, 11)),
+    "another category for each class": lambda patch: patch.setattr(Truth, "label_categories", _rolled),
+    "names of classes rolled": lambda patch: patch.setattr(
+        Truth, "names", property(lambda self: (*list(self.category_ids)[1:], next(iter(self.category_ids))))
+    ),
+    "crowds are objects": lambda patch: patch.setattr(
+        coco_metrics, "read_truth", lambda opened: _without_crowds(read_truth(opened))
+    ),
+    "mAP 1e-8 too high": lambda patch: _added(patch, 1e-8),
+}  # fmt: skip
+
+
+def _added(monkeypatch, much):
+    original = coco_metrics._coco_convention
+    monkeypatch.setattr(coco_metrics, "_coco_convention", lambda twelve: original(twelve + much))
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda name: name.replace(" ", "_"))
+def test_the_ruler_sees(dataset, ruler, found, monkeypatch, defect):
+    """Both sides of a comparison have the same error then, so nothing that compares the two can see it."""
+    DEFECTS[defect](monkeypatch)
+    measured = error(dataset, ruler, found)
+    assert measured.value > 1e-9, f"{defect}: the ruler reads an error of {measured.value}"
+    assert " here and " in measured.where, measured.where
+
+
+def test_part_of_the_pictures_and_the_difference(dataset, ruler, found):
+    """With --pictures both sides are read on the part, and what their difference must be follows from pycocotools' numbers."""
+    chosen = sorted(found)[::5]
+    part = {number: found[number] for number in chosen}
+    worse = {number: dataclasses.replace(one, scores=one.scores[::-1].copy()) for number, one in part.items()}
+    paired = paired_difference(read_truth(dataset), SHAPES, part, worse, chosen, resamples=4)
+    assert abs(paired.value) > 0.01, "the two sides are to differ"
+    numbers = 2 * len(SUMMARY) + len(paired.numbers) + len(paired.per_class)
+    right = read_pair(ruler, paired, part, worse)
+    assert (right.n, right.value <= 1e-12) == (numbers, True), right.where
+    higher = dataclasses.replace(paired.numbers["mAP"], value=paired.value + 0.001)
+    wrong = read_pair(ruler, dataclasses.replace(paired, numbers=paired.numbers | {"mAP": higher}), part, worse)
+    assert wrong.value == pytest.approx(0.001)
+    assert wrong.where.startswith("difference in mAP is ")
+    swapped = dict(zip(paired.per_class, [*paired.per_class.values()][::-1], strict=True))
+    wrong = read_pair(ruler, dataclasses.replace(paired, per_class=swapped), part, worse)
+    assert wrong.where.startswith("difference in AP of "), "classes under each other's names"
+
+
+def read_pair(ruler, paired, reference, candidate):
+    """The measurement of a run on part of the pictures."""
+    readings = Readings(ruler)
+    readings.read_pair(paired, reference, candidate)
+    return readings.measurement("accuracy.ruler")
+
+
+@pytest.mark.parametrize("ours", [{}, {"mAP": float("nan")}, {"AP of a class that is none": 0.5}])
+def test_a_number_that_is_missing_is_infinitely_wrong(ruler, found, ours):
+    """Neither fewer numbers nor NaN make a right ruler, nor does a class that pycocotools does not know."""
+    readings, theirs = Readings(ruler), ruler.numbers(found)
+    readings.read("", {name: theirs[name] for name in SUMMARY} | ours if ours else {}, found)
+    assert readings.measurement("accuracy.ruler").value == float("inf")
+
+
+def test_nothing_read_is_nothing_measured(ruler):
+    """`n` 0 is NO VERDICT."""
+    assert Readings(ruler).measurement("accuracy.ruler").n == 0
+
+
+def test_the_same_detections_are_evaluated_once(ruler, found, monkeypatch):
+    """The reference is read for its own gate and again beside the candidate."""
+    expected = ruler.numbers(found)
+    monkeypatch.setattr(Ruler, "_evaluate", lambda *_: pytest.fail("evaluated again"))
+    assert ruler.numbers(found) == expected
+
+
+def test_nothing_found_is_zero(dataset, ruler):
+    """loadRes cannot take it."""
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    assert error(dataset, ruler, {picture.id: nothing for picture in dataset.pictures}).value == 0
+
+
+def test_it_says_nothing_on_the_terminal(dataset, found, capsys):
+    """pycocotools reports every step."""
+    Ruler(dataset.annotations, SHAPES).numbers(found)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_class_without_a_category_is_refused(dataset):
+    """As in the evaluation."""
+    with pytest.raises(DatasetError, match="no category of its own for unicorn"):
+        Ruler(dataset.annotations, dataclasses.replace(SHAPES, classes=("unicorn",)))

@@ -1,0 +1,122 @@
+"""What is wrong on both sides of the check of the export shows against mmdet's own detections."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fcos_lib.contract import SHAPES
+from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.verdict import Outcome, judge_gate
+from fcos_lib.measure.detections.against_mmdet import against_mmdet
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.sessions import Detections
+from fixtures.settings import EMBEDDED
+
+CONTRACT = replace(SHAPES, classes=("cat", "dog"), candidates_per_level=100)
+ROWS = CONTRACT.candidates
+FEW = tuple(Picture(number, EMBEDDED / f"{number}.jpg", 427, 256) for number in (1, 2, 3))
+
+
+def side(boxes, scores):
+    """A reference's detections and candidates: the first rows are those that NMS keeps."""
+    everything = np.zeros((ROWS, 4), np.float32), np.zeros((ROWS, 2), np.float32)
+    everything[0][: len(boxes)], everything[1][: len(boxes), 1] = boxes, scores
+    return Detections(boxes, scores, np.ones(len(boxes), np.int64)), *everything
+
+
+@pytest.fixture
+def reference():
+    """Three pictures with a dozen boxes that do not overlap."""
+    random, found = np.random.default_rng(0), {}
+    for picture in FEW:
+        corners = np.stack([np.arange(12) * 34.0, np.full(12, 20.0)], axis=1)
+        boxes = np.concatenate([corners, corners + random.uniform(15, 33, (12, 2))], axis=1).astype(np.float32)
+        found[picture.id] = side(boxes, np.sort(random.uniform(0.2, 0.9, 12))[::-1].astype(np.float32))
+    return found
+
+
+def mmdets(reference, boxes=lambda boxes: boxes, scores=lambda scores: scores):
+    """What mmdet finds: the same, but for what a test changes."""
+    return {
+        number: Detections(boxes(found.boxes.copy()), scores(found.scores.copy()), found.labels)
+        for number, (found, *_) in reference.items()
+    }
+
+
+def outcomes(reference, mmdet, pictures=FEW):
+    """The outcome by the gate's last name."""
+    measured = against_mmdet(pictures, reference, mmdet, CONTRACT)
+    verdicts = [judge_gate(each, Scope("shapes"), "reference", stand_in=False) for each in measured]
+    return {verdict.measurement.gate.partition(".")[2]: verdict.outcome for verdict in verdicts}
+
+
+GREEN = dict.fromkeys(("unexplained", "explained", "score", "box"), Outcome.PASS)
+
+
+def test_the_same_but_for_float32_is_green(reference):
+    """As torch and onnxruntime differ."""
+    random = np.random.default_rng(1)
+    mmdet = mmdets(
+        reference,
+        lambda boxes: boxes + random.normal(0, 1e-4, boxes.shape).astype(np.float32),
+        lambda scores: scores + random.normal(0, 1e-7, scores.shape).astype(np.float32),
+    )
+    assert outcomes(reference, mmdet) == GREEN
+
+
+@pytest.mark.parametrize(
+    ("change", "red"),
+    [
+        ({"scores": lambda scores: 1 / (1 + np.exp(-scores))}, {"unexplained", "score"}),
+        ({"scores": lambda scores: scores * np.float32(0.999)}, {"score"}),
+        ({"boxes": lambda boxes: boxes + np.float32(4)}, {"unexplained", "box"}),
+        ({"boxes": lambda boxes: boxes * np.float32(1.002)}, {"box"}),
+        ({"boxes": lambda boxes: boxes[:, [1, 0, 3, 2]]}, {"unexplained"}),
+    ],
+    ids=["sigmoid_twice", "scores_0.1_percent_lower", "half_a_stride", "boxes_0.2_percent_larger", "x_and_y_exchanged"],
+)
+def test_an_error_of_the_exporter_and_its_check_is_seen(reference, change, red):
+    """Errors that hide within the bands of fp16 show in the medians, since both sides are float32."""
+    found = outcomes(reference, mmdets(reference, **change))
+    assert {name for name, outcome in found.items() if outcome is Outcome.FAIL} >= red, found
+
+
+def test_what_mmdet_finds_below_the_threshold_does_not_count(reference):
+    """It compares the class score alone with the threshold, so its product with the centerness may be below."""
+    mmdet = mmdets(reference)
+    for number, found in mmdet.items():
+        low = np.array([[1.0, 200, 40, 240]], np.float32)
+        mmdet[number] = Detections(
+            np.concatenate([found.boxes, low]), np.append(found.scores, np.float32(0.03)), np.append(found.labels, 1)
+        )
+    assert outcomes(reference, mmdet) == GREEN
+
+
+def test_one_that_it_alone_finds_counts(reference):
+    """A detection that the reference lost."""
+    mmdet = mmdets(reference)
+    less = {number: side(found.boxes[1:], found.scores[1:]) for number, (found, *_) in reference.items()}
+    assert outcomes(less, mmdet)["unexplained"] is Outcome.FAIL
+
+
+def test_a_picture_that_the_reference_cut_is_left_out(reference):
+    """mmdet's levels are not cut, so only the reference lost points there; the others are still compared."""
+    found, boxes, scores = reference[2]
+    scores = scores.copy()
+    scores[: CONTRACT.candidates_by_level[0]] = np.float32(0.06)
+    cut = {**reference, 2: (found, boxes, scores)}
+    mmdet = mmdets(reference)
+    mmdet[2] = Detections(mmdet[2].boxes + np.float32(50), mmdet[2].scores, mmdet[2].labels)
+    measured = against_mmdet(FEW, cut, mmdet, CONTRACT)
+    assert measured[0].details["left_out"] == ["2.jpg"]
+    assert measured[0].details["pictures"] == 2
+    assert outcomes(cut, mmdet) == GREEN
+
+
+def test_nothing_compared_is_no_verdict(reference):
+    """No picture, or none with a detection, shows nothing."""
+    nothing = dict.fromkeys(GREEN, Outcome.NO_VERDICT)
+    assert outcomes(reference, mmdets(reference), ()) == nothing
+    empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    assert outcomes(dict.fromkeys((1, 2, 3), side(*empty)), dict.fromkeys((1, 2, 3), side(*empty)[0])) == nothing

@@ -1,0 +1,167 @@
+"""What every pair hides, all pairs show."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcos_lib.contract import COCO_R50
+from fcos_lib.measure.detections.bias import bias, level_of, levels_of, median_of, non_finite
+from fcos_lib.measure.detections.matching import Pairs
+from fcos_lib.stream.sessions import Detections
+
+SIDES = (20.0, 200.0, 400.0, 800.0, 1200.0)
+"""One box size for each level."""
+
+
+def pairs(count=50, noise=0.0, sides=SIDES):
+    """`count` pairs for each size, the candidate's boxes off by up to `noise` px to either side."""
+    random = np.random.default_rng(5)
+    side = np.repeat(sides, count)[:, None]
+    corner = random.uniform(0, 100, (len(side), 2))
+    boxes = np.hstack([corner, corner + side]).astype(np.float32)
+    scores = random.uniform(0.1, 0.9, len(side)).astype(np.float32)
+    labels = np.zeros(len(side), np.int64)
+    moved = boxes + random.uniform(-noise, noise, boxes.shape).astype(np.float32)
+    return Pairs(labels, Detections(boxes, scores, labels), Detections(moved, scores.copy(), labels))
+
+
+def by_name(measured):
+    """The four measurements by what they measure."""
+    return dict(zip(("size", "x", "y", "score"), bias(measured, COCO_R50), strict=True))
+
+
+def resized(boxes, factor):
+    """The same centres, all sides longer by the factor."""
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    return np.hstack([centre - half, centre + half])
+
+
+def test_rounding_to_either_side_is_no_bias():
+    """A pixel of noise that favours no direction."""
+    found = by_name(pairs(200, noise=1.0))
+    assert found["size"].value < 0.005
+    assert max(found["x"].value, found["y"].value) < 0.2
+    assert found["score"].value == 0
+    assert found["x"].n == 1000
+
+
+def test_one_percent_on_every_box_is_seen():
+    """Far less than any band allows for one box, and less than the noise."""
+    measured = pairs(200, noise=0.3)
+    measured.candidate.boxes[:] = resized(measured.candidate.boxes, 1.01)
+    assert by_name(measured)["size"].value == pytest.approx(math.log(1.01), rel=0.2)
+
+
+def test_a_bias_of_one_level_is_seen_and_named():
+    """Ten percent on the boxes of one level, which are a fifth of all: the median over all levels does not show it."""
+    measured = pairs()
+    level = level_of(measured.reference.boxes, COCO_R50)
+    measured.candidate.boxes[level == 2] = resized(measured.candidate.boxes[level == 2], 1.1)
+    found = by_name(measured)["size"]
+    assert found.value == pytest.approx(math.log(1.1), rel=1e-3)
+    assert found.where.startswith("P5: median +0.0953")
+    assert found.details["all levels"]["value"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "x"), (1, "y")])
+def test_a_shift_is_seen_on_its_axis_only(axis, name):
+    """A quarter of a pixel."""
+    measured = pairs(noise=0.01)
+    measured.candidate.boxes[:, [axis, axis + 2]] -= 0.25
+    found = by_name(measured)
+    assert found[name].value == pytest.approx(0.25, abs=0.02)
+    assert found[name].details["all levels"]["value"] == pytest.approx(-0.25, abs=0.01), "candidate minus reference"
+    assert found["y" if name == "x" else "x"].value < 0.02
+
+
+def test_a_score_shift_is_seen():
+    """All scores lower by 0.01."""
+    measured = pairs()
+    measured.candidate.scores[:] -= 0.01
+    assert by_name(measured)["score"].value == pytest.approx(0.01, rel=1e-3)
+
+
+def test_few_pairs_prove_nothing():
+    """With five samples no interval of 95 % exists, with six it does."""
+    assert median_of(np.ones(5)).certain == 0
+    assert median_of(np.ones(6)).certain == 1
+    assert by_name(pairs(1))["size"].value == 0
+
+
+@pytest.mark.parametrize("n", [6, 30, 200, 201, 1000])
+def test_the_interval_holds_the_median_in_95_of_100_cases(n):
+    """Tried on samples of a skewed distribution whose median is known."""
+    random = np.random.default_rng(n)
+    intervals = [median_of(random.exponential(size=n)) for _ in range(400)]
+    hits = sum(interval.low <= math.log(2) <= interval.high for interval in intervals)
+    assert hits / 400 > 0.92
+    assert all(interval.low <= interval.value <= interval.high for interval in intervals)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=40))
+def test_the_other_sign_has_the_mirrored_interval(values):
+    """What is certain does not depend on the direction."""
+    one, other = median_of(np.array(values)), median_of(-np.array(values))
+    assert (one.low, one.high) == (-other.high, -other.low)
+    assert one.certain == other.certain
+
+
+def test_no_pairs_are_no_measurement():
+    """n is 0, which no verdict can rest on."""
+    for measurement in bias(pairs(0), COCO_R50):
+        assert (measurement.value, measurement.n, measurement.where) == (0, 0, "")
+
+
+def test_nan_is_the_answer_to_nan():
+    """A box that is not finite is no sample to be left out: a NaN is within no limit."""
+    measured = pairs()
+    measured.candidate.boxes[7, 0] = np.nan
+    assert math.isnan(by_name(measured)["x"].value)
+    assert math.isnan(by_name(measured)["size"].value)
+    assert by_name(measured)["y"].value == 0
+
+
+def test_boxes_without_area_have_no_size_ratio():
+    """They count for the centre only."""
+    measured = pairs()
+    measured.candidate.boxes[3, 2] = measured.candidate.boxes[3, 0]
+    found = by_name(measured)
+    assert found["size"].n == found["x"].n - 1
+
+
+def test_details_are_ready_for_json():
+    """Also where an interval is infinite."""
+    assert json.dumps([measurement.details for measurement in bias(pairs(2), COCO_R50)], allow_nan=False)
+
+
+def test_a_box_belongs_to_the_level_of_its_size():
+    """64 px from the centre are P3's last, 512 px the beginning of P7."""
+    sides = np.array([0, 128, 129, 256, 257, 1024, 1025], np.float32)
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides / 2], axis=1)
+    assert level_of(boxes, COCO_R50).tolist() == [0, 0, 1, 1, 2, 3, 4]
+
+
+def test_candidates_say_which_level_a_detection_comes_from():
+    """The row of the identical candidate; -1 if there is none."""
+    measured = pairs(1)
+    boxes = np.zeros((1, COCO_R50.candidates, 4), np.float32)
+    scores = np.zeros((1, COCO_R50.candidates, len(COCO_R50.classes)), np.float32)
+    rows = [999, 1000, 2000, COCO_R50.candidates - 1]
+    boxes[0, rows], scores[0, rows, 0] = measured.reference.boxes[:4], measured.reference.scores[:4]
+    levels = levels_of(measured, boxes, scores, COCO_R50)
+    assert levels.tolist() == [0, 1, 2, 4, -1]
+    assert bias(measured, COCO_R50, levels=levels)[0].n == 5
+
+
+def test_values_that_are_not_finite_are_counted_and_placed():
+    """NaN and infinity alike, over all arrays."""
+    scores = np.zeros((2, 3), np.float32)
+    scores[1, 2] = np.nan
+    scores[0, 1] = np.inf
+    found = non_finite({"boxes": np.zeros(4), "scores": scores})
+    assert (found.value, found.n, found.where) == (2, 10, "scores[0, 1] is inf")

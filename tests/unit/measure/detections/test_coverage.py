@@ -1,0 +1,161 @@
+"""Every picture counts exactly once, whatever was lost, invented or read twice."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fcos_lib.measure.detections.coverage import coverage
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.sessions import Detections
+from tests.unit.stream.references_worker import HEIGHT, WIDTH, opened
+
+PICTURES = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in (1, 2, 3)]
+
+
+def one(score):
+    """A single detection."""
+    return Detections(np.ones((1, 4), np.float32), np.array([score], np.float32), np.zeros(1, np.int64))
+
+
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+LONG = Detections(np.array([[10, 10, 60, 40]], np.float32), np.array([0.6], np.float32), np.zeros(1, np.int64))
+
+
+def parts(result):
+    """Its arrays."""
+    return result.boxes, result.scores, result.labels
+
+
+def moved(result, score=0.0, box=0.0):
+    """The same detection a little elsewhere."""
+    return Detections(result.boxes + np.float32(box), result.scores + np.float32(score), result.labels)
+
+
+def nobody(pictures):
+    """A reference that must not be asked: it may take seconds for each picture."""
+    raise AssertionError(f"the reference was asked about {len(pictures)} pictures that are not alike")
+
+
+def test_different_results_for_each_picture_are_fine_and_so_are_empty_ones():
+    """Two empty pictures are alike without being one."""
+    found = coverage(PICTURES, {1: one(0.5), 2: NOTHING, 3: NOTHING}, nobody)
+    assert (found.value, found.n, found.where, found.details["empty"]) == (0, 3, "", 2)
+
+
+@pytest.mark.parametrize(
+    ("detections", "words"),
+    [
+        ({1: one(0.5), 2: one(0.6)}, "1 without results: 3.jpg"),
+        ({1: one(0.5), 2: one(0.6), 3: NOTHING, 9: one(0.7)}, "1 not asked for: picture 9"),
+        ({1: one(0.5), 2: one(0.6), 3: one(0.6)}, "1 with the results of another picture: 3.jpg"),
+    ],
+)
+def test_what_does_not_count_once_is_counted_and_named(detections, words):
+    """Lost, invented, repeated."""
+    found = coverage(PICTURES, detections, lambda pictures: {each.id: one(0.1 * each.id) for each in pictures})
+    assert (found.value, found.where) == (1, words)
+
+
+def test_pictures_that_are_alike_for_the_reference_too_are_counted_once_each():
+    """The same picture twice in a data set, or two files that decode alike: nothing is wrong with the candidate."""
+    found = coverage(
+        PICTURES, {1: one(0.5), 2: one(0.6), 3: one(0.6)}, lambda pictures: {each.id: one(0.7) for each in pictures}
+    )
+    assert (found.value, found.where, found.details["alike"]) == (0, "", ["3.jpg"])
+
+
+def test_a_copy_beside_twins_is_still_found():
+    """Of three equal results two are of twins, and one was copied."""
+    reference = {1: one(0.7), 2: one(0.7), 3: one(0.2)}
+    found = coverage(
+        PICTURES,
+        dict.fromkeys((1, 2, 3), one(0.6)),
+        lambda pictures: {each.id: reference[each.id] for each in pictures},
+    )
+    assert (found.value, found.details["alike"]) == (1, ["2.jpg"])
+    assert "3.jpg" in found.where
+
+
+def test_the_reference_is_not_asked_about_thousands_of_copies():
+    """A device that returns one result for everything must not cost hours."""
+    pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(5000)]
+    asked = []
+
+    def reference(some):
+        asked.extend(some)
+        return {each.id: Detections(LONG.boxes, LONG.scores, LONG.labels + each.id) for each in some}
+
+    found = coverage(pictures, dict.fromkeys(range(5000), one(0.6)), reference)
+    assert found.value > 4990
+    assert len(asked) <= 40, f"the reference was asked about {len(asked)} pictures"
+
+
+def test_many_twins_are_all_found_to_be_alike():
+    """A data set with each picture twice: all of them are asked about, a few at a time."""
+    pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(100)]
+    results = {picture.id: one(0.3 + 0.01 * (picture.id // 2)) for picture in pictures}
+    found = coverage(pictures, results, lambda some: {each.id: results[each.id] for each in some})
+    assert (found.value, len(found.details["alike"])) == (0, 50), found.where
+
+
+@pytest.mark.parametrize(
+    ("other", "wrong"),
+    [
+        (moved(LONG, score=0.0002), 0),
+        (moved(LONG, box=0.02), 0),
+        (moved(LONG, score=0.1), 1),
+        (moved(LONG, box=10), 1),
+        (Detections(LONG.boxes, LONG.scores, LONG.labels + 1), 1),
+        (Detections(*(np.concatenate(both) for both in zip(parts(LONG), parts(moved(LONG, box=60)), strict=True))), 1),
+        (NOTHING, 1),
+    ],
+    ids=["score_within_fp16", "box_within_fp16", "score", "box", "class", "one_more", "nothing"],
+)
+def test_what_fp16_cannot_tell_apart_is_alike(other, wrong):
+    """Two frames of a camera that stands still: float32 shows a difference and the device does not."""
+    reference = {1: LONG, 2: other}
+    found = coverage(
+        PICTURES[:2], dict.fromkeys((1, 2), LONG), lambda some: {each.id: reference[each.id] for each in some}
+    )
+    assert found.value == wrong, found.where
+
+
+@pytest.mark.parametrize(("score", "wrong"), [(0.06, 0), (0.4, 1)])
+def test_where_the_reference_finds_nothing_only_faint_results_are_alike(score, wrong):
+    """Rounding brings about a score just above the threshold; a clear one was copied from somewhere."""
+    found = coverage(PICTURES[:2], dict.fromkeys((1, 2), one(score)), lambda some: {each.id: NOTHING for each in some})
+    assert found.value == wrong, found.where
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Real JPEGs: two drawings, one of them twice, and once more with other metadata; and a reference that decodes them."""
+    (tmp_path / "pictures").mkdir()
+    random = np.random.default_rng(5)
+    first, second = (random.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(2))
+    data = [cv2.imencode(".jpg", pixels)[1].tobytes() for pixels in (first, second)]
+    comment = b"\xff\xfe" + (2 + 5).to_bytes(2, "big") + b"other"
+    files = {1: data[0], 2: data[1], 3: data[0], 4: data[0][:2] + comment + data[0][2:]}
+    pictures = []
+    for number, content in files.items():
+        path = tmp_path / "pictures" / f"{number}.jpg"
+        path.write_bytes(content)
+        pictures.append(Picture(number, path, WIDTH, HEIGHT))
+    return pictures, opened(tmp_path / "references", audit_share=0)
+
+
+def test_a_file_that_is_there_twice_and_one_that_decodes_alike_are_no_fault_of_the_candidate(folder):
+    """The candidate finds the same in pictures 1, 3 and 4; so does the reference."""
+    pictures, references = folder
+    found = coverage(pictures, {1: one(0.6), 2: one(0.5), 3: one(0.6), 4: one(0.6)}, references.detections)
+    assert (found.value, found.details["alike"]) == (0, ["3.jpg", "4.jpg"]), found.where
+
+
+def test_a_copied_slot_beside_real_twins_is_found(folder):
+    """All four have the results of one, and picture 2 is another picture."""
+    pictures, references = folder
+    found = coverage(pictures, dict.fromkeys((1, 2, 3, 4), one(0.6)), references.detections)
+    assert (found.value, found.where) == (1, "1 with the results of another picture: 2.jpg")

@@ -1,0 +1,116 @@
+"""Figures for the page say what the measurements say, and stay small."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.generated import contract_of, draw_dataset, draw_detections, rounded, thinned
+from fcos_lib.contract import SHAPES
+from fcos_lib.measure.candidates.comparison import LevelDifference
+from fcos_lib.measure.coco.matching import match
+from fcos_lib.measure.coco.metrics import averages, twelve_numbers
+from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.measure.detections.bias import bias
+from fcos_lib.measure.detections.causes import explain
+from fcos_lib.measure.detections.shown import (
+    POINTS,
+    classes,
+    levels_by_bias,
+    levels_by_candidates,
+    precision_at_recalls,
+    precision_recall,
+    scatter,
+)
+from fcos_lib.measure.throughput.paired import paired_difference
+from fcos_lib.stream.sessions import Detections
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """Generated pictures with crowds and all sizes, what a reference finds in them, and a worse candidate."""
+    random = np.random.default_rng(5)
+    dataset = draw_dataset(tmp_path_factory.mktemp("generated"), random, pictures=60, classes=7, boxes=8)
+    reference = draw_detections(dataset, random, classes=7, wrong=6)
+    return read_truth(dataset), contract_of(7), reference, thinned(rounded(reference, random), random)
+
+
+def test_the_mean_of_the_curve_is_ap50(case):
+    """Crowds, sizes and annotation 0 are treated as pycocotools does, or the curve would be of something else."""
+    truth, contract, reference, candidate = case
+    for side in (
+        reference,
+        candidate,
+        dict.fromkeys(
+            reference, Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+        ),
+    ):
+        matches = match(truth, contract, side)
+        assert precision_at_recalls(matches).mean() == pytest.approx(twelve_numbers(matches)["AP50"], abs=1e-9)
+
+
+def test_classes_are_those_of_the_paired_difference(case):
+    """AP of both sides, and their difference with its interval; JSON-ready."""
+    truth, contract, reference, candidate = case
+    paired = paired_difference(truth, contract, reference, candidate, resamples=50)
+    curves, per_class = precision_recall(truth, contract, reference, candidate)
+    data = classes(paired, truth, per_class)
+    json.dumps([curves, data], allow_nan=False)
+    expected = dict(zip(truth.names, averages(match(truth, contract, candidate)).per_class[:, 0], strict=True))
+    for entry in data["classes"]:
+        assert entry["candidate"] == pytest.approx(expected[entry["name"]], abs=1e-5)
+        assert entry["candidate"] - entry["reference"] == pytest.approx(entry["difference"]["value"], abs=3e-5)
+    (whole,) = data["all"]
+    assert whole["difference"]["value"] == pytest.approx(paired.value, abs=1e-5)
+    assert {entry["name"] for entry in data["sizes"]} == {"small", "medium", "large"}
+    assert len(curves["recall"]) == len(curves["reference"]) == len(curves["candidate"]) == 101
+
+
+def detections(scores, shift=0.0):
+    """Boxes in a row, one for each score."""
+    x = 60.0 * np.arange(len(scores))
+    boxes = np.stack([x + shift, np.full_like(x, 10), x + 40 + shift, np.full_like(x, 50)], axis=1)
+    return Detections(boxes.astype(np.float32), np.array(scores, np.float32), np.zeros(len(scores), np.int64))
+
+
+def test_scores_meet_and_what_is_alone_lies_on_an_axis():
+    """A pair is a point; what only one side has is 0 for the other."""
+    reference, candidate = [detections([0.9, 0.5])], [detections([0.88])]
+    data = scatter(explain(reference, candidate, ["a"], SHAPES), reference, candidate, ["a"])
+    assert data["total"] == 2
+    assert sorted(data["points"]) == [pytest.approx([0.5, 0.0]), pytest.approx([0.9, 0.88])]
+
+
+def test_many_scores_become_few_and_the_largest_difference_stays():
+    """A page does not grow with the dataset."""
+    names = [str(number) for number in range(700)]
+    reference = [detections(np.full(10, 0.5)) for _ in names]
+    candidate = [detections(np.full(10, 0.5)) for _ in names]
+    candidate[300] = detections([0.5] * 4 + [0.1] + [0.5] * 5)
+    data = scatter(explain(reference, candidate, names, SHAPES), reference, candidate, names)
+    assert data["total"] == 7000
+    assert len(data["points"]) == POINTS
+    assert [0.5, 0.1] in data["points"]
+
+
+def test_levels_have_their_medians_and_unknown_bounds_are_null():
+    """From the biases that were judged; fewer than six pairs have no interval, and JSON has no infinity."""
+    reference, candidate = [detections([0.9] * 8)], [detections([0.9] * 8, shift=0.25)]
+    pairs = explain(reference, candidate, ["a"], SHAPES).pairs
+    data = levels_by_bias(bias(pairs, SHAPES))
+    json.dumps(data, allow_nan=False)
+    assert [entry["level"] for entry in data["levels"]] == ["P3", "all levels"]
+    assert data["levels"][0]["centre_x"]["value"] == pytest.approx(0.25)
+    few = levels_by_bias(bias(explain([detections([0.9])], [detections([0.9])], ["a"], SHAPES).pairs, SHAPES))
+    assert few["levels"][0]["score"] == {"value": 0.0, "low": None, "high": None}
+
+
+def test_candidates_are_level_by_level():
+    """Both outputs of a level in one entry; what is infinite is null."""
+    found = [
+        LevelDifference(output, "P3", 0.99, float("inf"), 3.0, "somewhere", 10, 0) for output in ("boxes", "scores")
+    ]
+    (entry,) = levels_by_candidates(found)["levels"]
+    assert entry["candidates"]["cosine_boxes"] == 0.99
+    assert entry["candidates"]["relative_distance_scores"] is None
+    assert len(entry["candidates"]) == 6
