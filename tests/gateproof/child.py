@@ -149,14 +149,21 @@ def prepare(folder: Path, run_id: str) -> Path:
         child.verb("accept", results, "--artifacts", str(prepared), "--why", "gate proof")
         part = child.run(*PART, marks="golden")  # mmdet's detections of the pictures that most cases see
         assert part.status == 0, f"the undisturbed run on a part is not green:\n{part.output}"
-        _keep_only({entry["key"] for run in (outcome, part) for entry in run.document["artifacts"]}, prepared)
+        keep_only(prepared, outcome.document, part.document)
         stamp.write_text(run_id, encoding="utf-8")
     return prepared
 
 
-def _keep_only(keys: Collection[str], artifacts: Path) -> None:
-    """Remove the models that other code made before: a case takes the one that it finds."""
-    for folder in [folder for kind in MODELS for folder in (artifacts / kind).glob("*") if folder.name not in keys]:
+def keep_only(artifacts: Path, *documents: Mapping[str, Any]) -> None:
+    """Remove what other code made before: of models those that no run used, of software CANNs all but the newest.
+
+    Who prepares takes one of a kind, whichever it finds.
+    """
+    used = {entry["key"] for document in documents for entry in document["artifacts"]}
+    for folder in [folder for kind in MODELS for folder in (artifacts / kind).glob("*") if folder.name not in used]:
+        shutil.rmtree(folder)
+    cann = sorted((artifacts / "emulator").glob("cann-*"), key=lambda folder: folder.stat().st_mtime)
+    for folder in cann[:-1]:
         shutil.rmtree(folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from fixtures.options import settings
-from tests.gateproof.child import Child
+from tests.gateproof.child import Child, keep_only
 from tests.unit.faults.stage import ACCURACY, GATE, Stage
 
 
@@ -22,10 +22,12 @@ def prepared(request, run_id):
             stamp.unlink(missing_ok=True)
             for leftover in ("trace", "artifacts/journal"):
                 shutil.rmtree(folder / leftover, ignore_errors=True)
-            child = Child(folder)
+            child, documents = Child(folder), []
             for marks, *options in (GATE, ACCURACY):
                 outcome = child.run(*options, marks=marks, batch_sizes="2")
                 assert outcome.status in (0, 7), f"the undisturbed run is not green:\n{outcome.output}"
+                documents.append(outcome.document)
+            keep_only(child.artifacts, *documents)
             (folder / "numbers.json").write_text(json.dumps(numbers(outcome.document)), encoding="utf-8")
             stamp.write_text(run_id, encoding="utf-8")
     return folder
