@@ -1,4 +1,4 @@
-"""How long do COCO's numbers and the paired interval take at the size of val2017, next to pycocotools?
+"""Time of COCO's numbers and of the paired interval at the size of val2017, next to pycocotools.
 
 Run from the repository's root: `python -m benchmarks.coco_metrics`. Takes about two minutes. Exits with 1 if the numbers
 differ by more than 1e-12 or a ratio, a time or the memory is not what docs/accuracy.md promises.
@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.generated import contract_of, draw_dataset, draw_detections, rounded
 from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
+from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.measure.throughput.paired import paired_difference
 from fcos_lib.stream.dataset import Dataset
 from fcos_lib.stream.sessions import Detections
 

@@ -1,4 +1,4 @@
-"""What do annotations and detections of a size look like that nobody has to download? Drawn at random, with known seeds."""
+"""Annotations and detections of any size, drawn at random with known seeds, so that nobody has to download any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does kill -9 at a random moment leave behind, whatever the suite is doing? Prints what it found, exits with 1 for any of it.
+"""kill -9 at random moments, whatever the suite is doing: prints what was left behind, exits with 1 for anything.
 
     python -m benchmarks.kills [--kills 200] [--seed 7] [--phase build|evaluate|throughput|report]
 

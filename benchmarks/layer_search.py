@@ -1,4 +1,4 @@
-"""How far above rounding does a layer have to be before it is named? Measures what `fcos_lib.diagnosis.layers.K` rests on.
+"""How far above rounding a layer has to be before it is named: what `fcos_lib.diagnosis.layers.K` rests on.
 
 Run from the repository's root: `python -m benchmarks.layer_search`. Takes a minute on 2 cores. A healthy network is rounded as
 the emulator rounds it, and its largest ratio of error to expected error is printed; then the weights of one convolution of the

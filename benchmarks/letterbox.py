@@ -1,4 +1,4 @@
-"""How close is a picture's way into the network to what cannot be left out? Prints the parts and the ratio.
+"""A picture's way into the network beside what cannot be left out: prints the parts and the ratio.
 
     python -m benchmarks.letterbox [--rounds 200]
 

@@ -1,4 +1,4 @@
-"""How many pairs of pictures are matched per second on one core? Prints one line per kind of picture.
+"""Pairs of pictures that are matched per second on one core, a line per kind of picture.
 
     python benchmarks/matching.py [--seconds 2]
 

@@ -1,4 +1,4 @@
-"""How often does the 95 % interval of a paired difference cover the true difference?
+"""Coverage of the 95 % interval of a paired difference: how often it holds the true difference.
 
 Run from the repository's root: `python -m benchmarks.paired_interval`. Takes a few minutes on 2 cores. The truth is the
 difference over a large drawn data set; every trial judges a small random part of its pictures. Exits with 1 if the mAP
@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.generated import CHANGES, contract_of, draw_dataset, draw_detections
 from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import TWELVE, averages
+from fcos_lib.measure.coco.paired import PairedDifference, paired_difference
 from fcos_lib.measure.coco.truth import Truth, read_truth
-from fcos_lib.measure.throughput.paired import PairedDifference, paired_difference
 from fcos_lib.stream.sessions import Detections
 
 CLASSES = 8

@@ -1,4 +1,4 @@
-"""What does streaming save against the recipe's way through files? Prints a Markdown table, and whether the aims are met.
+"""What streaming saves against the recipe's way through files: prints a Markdown table, and whether the aims are met.
 
     python -m benchmarks.recipe [--pictures 120] [--device-rate 65]
 

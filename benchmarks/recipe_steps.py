@@ -1,4 +1,4 @@
-"""What does the recipe do between a folder of pictures and mAP? Its five steps, as plainly as its scripts do them, through files.
+"""The recipe's five steps from a folder of pictures to mAP, as plainly as its scripts do them, through files.
 
 Knows nothing of fcos_lib. The steps are those of `fcos_pth_preprocess.py`, `get_info.py`, ais_bench and
 `fcos_pth_postprocess.py`. Where these are wrong (docs/recipe.md) this is right, or nothing could be compared: every picture,

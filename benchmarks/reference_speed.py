@@ -1,4 +1,4 @@
-"""How long does onnxruntime take for a full-size picture, and which of its settings makes that shorter?
+"""onnxruntime's time for a full-size picture, and the settings that might make it shorter.
 
     python -m benchmarks.reference_speed [--rounds 3] [--folder FOLDER]
 

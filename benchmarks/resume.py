@@ -1,4 +1,4 @@
-"""Does an evaluation that is killed again and again come to the results of one that was left alone? Prints what it cost.
+"""An evaluation that is killed again and again, beside one that was left alone: whether the results are equal, and what it cost.
 
     python -m benchmarks.resume [--kills 50]
 

@@ -1,4 +1,4 @@
-"""Does anything grow while the suite's machinery runs for half an hour? Memory, descriptors, threads, shared memory, processes.
+"""Half an hour of the suite's machinery: whether memory, descriptors, threads, shared memory or processes grow.
 
     python -m benchmarks.soak [--minutes 30] [--artifacts FOLDER]
 

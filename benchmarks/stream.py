@@ -1,4 +1,4 @@
-"""Does the feed keep a device busy, and at what cost? Prints one line per figure, with its target.
+"""The feed and the device that it keeps busy: prints one line per figure, with its target.
 
     python -m benchmarks.stream [--pictures 256]
 

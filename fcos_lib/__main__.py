@@ -1,4 +1,4 @@
-"""What does `python -m fcos_lib` do? Every line of the recipe by hand; see `fcos_lib.cli.main`."""
+"""`python -m fcos_lib`: every line of the recipe by hand; see `fcos_lib.cli.main`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What does a deployed FCOS promise? Tensors, preprocessing, decoding, NMS settings and classes, as data."""
+"""Contracts: what a deployed FCOS promises: tensors, preprocessing, decoding, NMS settings and classes, as data."""
 
 from __future__ import annotations
 

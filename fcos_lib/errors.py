@@ -1,4 +1,4 @@
-"""What can go wrong, and what does the user do about it?
+"""Errors: what can go wrong, in two sentences: what was found, and what to do.
 
 FcosError
 ├── UsageError          an option, a path or a combination that cannot work

@@ -1,4 +1,4 @@
-"""How is a file read that a stranger may have made, and how is its text shown? Bounded, plain files only; nothing that acts."""
+"""Files that a stranger may have made: bounded, plain files only, and their text shown so that it acts on nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def whole_number(text: str) -> int:
 
 
 def changeable_by_others(path: Path) -> bool:
-    """May every user of this machine change the file, or what is in the folder? True for a sticky folder as well."""
+    """True if every user of this machine may change the file, or what is in the folder; for a sticky folder as well."""
     return bool(path.stat().st_mode & stat.S_IWOTH)
 
 

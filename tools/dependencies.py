@@ -1,4 +1,4 @@
-"""What is installed, under which licence, and for what? Writes the table of docs/dependencies.md from what packages say themselves.
+"""Dependencies: writes the table of docs/dependencies.md from what installed packages say of their licences.
 
 `make lock` runs it. What this Python does not need keeps the row that another Python wrote.
 """

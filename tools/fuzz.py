@@ -1,4 +1,4 @@
-"""Does any bytes whatever break a parser of ours? Coverage-guided fuzzing, for maintainers: `python tools/fuzz.py TARGET --runs N`.
+"""Coverage-guided fuzzing of our parsers, for maintainers: `python tools/fuzz.py TARGET --runs N`.
 
 Needs atheris (`pip install atheris==3.0.0`), which nothing else here needs. A target is a function of bytes that may raise what
 its parser promises and nothing else; `tests/unit/hostile` runs every file of the corpus through it without atheris. What a run

@@ -1,4 +1,4 @@
-"""Which files may be installed? Writes requirements.lock: every pin of constraints.txt with the hashes of its wheels.
+"""Lock file: writes requirements.lock, every pin of constraints.txt with the hashes of its wheels.
 
 `make lock` runs it, after constraints.txt changed. The hashes are what the package index said then, of the wheels for Linux on
 x86_64 and aarch64 and Python 3.10 to 3.13. PyTorch, with what only it needs, is left out: it comes from one index for CPUs and

@@ -1,4 +1,4 @@
-"""What can the embedded default show? mAP of the reference as it is, and with one thing wrong at a time.
+"""What the embedded default can show: mAP of the reference as it is, and with one thing wrong at a time.
 
     python tools/probe_shapes.py
 

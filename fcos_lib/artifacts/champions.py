@@ -1,4 +1,4 @@
-"""Which OM was accepted last? The champion of each place, kept with what it was accepted on until another takes over.
+"""Champions: the last accepted OM of each place, kept with what it was accepted on until another takes over.
 
 A place is a folder `champions/<place>/` below the artifact folder with one numbered folder per champion, the highest in
 office. Each holds the OM and `manifest.json`; it is filled under another name and renamed, so it is there completely or not

@@ -1,4 +1,4 @@
-"""`accept`: may the OMs of a run become champions, and who says so?
+"""`accept`: makes the OMs of a run champions, unless a gate was red or somebody says despite what.
 
 Nothing of a `results.json` is believed that can be checked: the OM must have the hash, the key must follow from the
 provenance, and every gate about the OM must be green.
@@ -163,7 +163,7 @@ def _named(text: str) -> list[int]:
 
 
 def _about(text: str, batches: tuple[int, ...]) -> bool:
-    """Is this about an OM for these batch sizes? What names no batch size, such as the reference, is about all."""
+    """True if this is about an OM for these batch sizes. What names no batch size, such as the reference, is about all."""
     return not _named(text) or bool(set(_named(text)) & set(batches))
 
 

@@ -1,4 +1,4 @@
-"""`explain`: why did the mAP of a stored run drop? Goes back to its OM, and writes what it finds into its results."""
+"""`explain`: finds why the mAP of a stored run dropped, from its OM, and writes that into its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`history`: which runs are stored, does one live up to the accepted ones, and what do they all look like?"""
+"""`history`: lists, compares, accepts, draws and exports the throughput of stored runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`export` and `compile`: how does a checkpoint become ONNX, and ONNX an OM?"""
+"""`export` and `compile`: a checkpoint becomes ONNX, and ONNX an OM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`preprocess` and `info`: how does a COCO folder become what the recipe's tools read?"""
+"""`preprocess` and `info`: a COCO folder becomes what the recipe's tools read."""
 
 from __future__ import annotations
 

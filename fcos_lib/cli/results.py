@@ -1,4 +1,4 @@
-"""Verbs that show what a run found: `results`, `summary`, `page`."""
+"""`evaluate`, `summary` and `page`: verbs that show what was found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`infer` and `bench`: what does an OM find, and how fast is it? ais_bench's two uses in the recipe."""
+"""`infer` and `bench`: what an OM finds, and how fast it is: ais_bench's two uses in the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the verbs have in common? Which device, which contract, what an OM says about itself."""
+"""What the verbs have in common: which device, which contract, what an OM says about itself."""
 
 from __future__ import annotations
 

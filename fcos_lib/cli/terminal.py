@@ -1,4 +1,4 @@
-"""What may be written on this terminal? Verdicts in colour where a person sees them, and one form for errors."""
+"""Output on a terminal: verdicts in colour where a person sees them, one form for errors, the overview of verbs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does this device still compute what it computed? One small batch whose detections are known, before and after each use.
+"""Canary: one small batch whose detections are known tells, before and after each use, whether a device still computes the same.
 
 Known is what the first device of the run found with this OM, and for a device that a dead process left behind, what any run
 found. Whether that is right is for the gates to say: a canary only keeps a device that begins to compute wrongly from looking

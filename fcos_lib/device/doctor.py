@@ -1,4 +1,4 @@
-"""What is here for a run on an NPU, what did the recipe name, and what is missing? One screen; imports nothing heavy."""
+"""Doctor: what is here for a run on an NPU, what the recipe named, and what is missing. One screen; imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may use which NPU now, and may it be trusted? One holder at a time, on the whole machine; the kernel frees what the dead held.
+"""Leases: one process at a time may use an NPU, on the whole machine; the kernel frees what a dead process held.
 
 A lock file per device, held with flock(2). Its text names the holder, for those who wait; a holder that ends as it should
 takes it away, so that a name in a lock that nobody holds is that of one who died: the device may be in any state. What failed
@@ -57,7 +57,7 @@ class Lease:
 
     @property
     def quarantined(self) -> bool:
-        """Is this run to leave the device alone?"""
+        """True if this run has to leave the device alone."""
         return bool(self._run) and len(self.faults) >= MOST_FAULTS
 
     def trust(self) -> None:

@@ -1,4 +1,4 @@
-"""Which NPU is under test, a real one or the emulator's? The one place that knows both."""
+"""The NPU under test, a real one or the emulator's. This is the one module that knows both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of mistake costs the AP? TIDE's six types, for one detector on one set of pictures.
+"""Error types: TIDE's six kinds of mistake, and how much AP each of them costs.
 
 What an error type costs is how much AP (IoU 0.50, mean over classes) rises when all of its errors are mended and nothing
 else: a wrong class becomes the right one, a box off its object the object's, a second box on an object, a box on nothing and
@@ -136,7 +136,7 @@ class _Picture:
         self.missed = self.objects[~taken & ~covered].tolist()
 
     def _on_crowd(self, row: int) -> bool:
-        """Does most of the detection lie on a region of its class that holds too many objects to annotate each?"""
+        """True if most of the detection lies on a region of its class that holds too many objects to annotate each."""
         crowd = self.crowd[self.truth.categories[self.crowd] == self.labels[row]]
         box, regions = self.boxes[row], _corners(self.truth.boxes[crowd])
         sides = np.minimum(box[2:], regions[:, 2:]) - np.maximum(box[:2], regions[:, :2])

@@ -1,4 +1,4 @@
-"""Which stage lost the mAP? The same pictures with one stage after the other taken from the candidate.
+"""The ladder of stages: the same pictures with one stage after the other taken from the candidate, to find which lost the mAP.
 
 The first rung is the reference, the last the candidate; between two rungs one stage changes: what the network is given, the
 network, the decoding of its head, NMS. The differences between neighbours add up to the difference between the ends, exactly,
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from fcos_lib.contract import ModelContract
+from fcos_lib.measure.coco.paired import PairedDifference, paired_difference
 from fcos_lib.measure.coco.truth import Truth
-from fcos_lib.measure.throughput.paired import PairedDifference, paired_difference
 from fcos_lib.stream.sessions import Detections
 
 STAGES = ("preprocess", "network", "decoding", "NMS")

@@ -1,4 +1,4 @@
-"""Which layer is the first to differ by more than rounding? Errors of tensors, each against what fp16 does to that layer.
+"""Layers: the first one that differs by more than rounding, each held against what fp16 does to that layer.
 
 A fixed bound on a cosine is blind in early layers and cries in late ones. Here the reference itself, rounded to fp16 behind
 every layer, says what is to be expected of each, on the same pictures.

@@ -1,4 +1,4 @@
-"""Why did the mAP drop? Which stage lost it, what kind of mistakes came of it, and which layer is the first to differ.
+"""Why the mAP dropped: the stage that lost it, the kinds of mistakes that came of it, and the first layer that differs.
 
 Everything is measured on OMs of its own (`tapped`), compiled like the one under test.
 """

@@ -1,4 +1,4 @@
-"""What does a device hand from stage to stage? An OM that returns its inside, and what each rung of the ladder finds.
+"""Taps on a device: an OM that returns its inside, and what each rung of the ladder finds with it.
 
 It is compiled like the OM under test, from the same ONNX with the same options, but for its further outputs. That is the
 device's own arithmetic, with one reservation: more outputs may keep atc from fusing what it would have fused.
@@ -66,7 +66,7 @@ class Clock:
         self._whole = seconds or 0.0
 
     def spent(self, share: float) -> bool:
-        """Is this share of the time over?"""
+        """True if this share of the time is over."""
         return self._end is not None and time.monotonic() > self._end - (1 - share) * self._whole
 
     def at_most(self, seconds: float) -> float:

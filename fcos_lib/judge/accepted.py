@@ -1,4 +1,4 @@
-"""Which runs are the baseline, and does another run live up to them?
+"""Accepted runs: the baseline of throughput, and whether another run lives up to it.
 
 The baseline is what somebody accepted, with a reason; it never drifts by itself. `accepted.json` keeps every acceptance
 with its numbers, so that it can be reviewed, kept under version control, and outlive the runs. Two sentences define it:

@@ -1,4 +1,4 @@
-"""Without a champion: does a new rate fit the earlier runs on the same fingerprint?
+"""The baseline where there is no champion: whether a new rate fits the earlier runs on the same fingerprint.
 
 The unit of evidence is the run. Rounds of one process agree far better with each other than with those of the next, so only
 the spread between runs says what is usual. It is far coarser than `champion.py`.

@@ -1,4 +1,4 @@
-"""How fast was it before? Reads and writes the throughput of runs in pytest-benchmark's files.
+"""The history of throughput: reads and writes the rates of runs in pytest-benchmark's files.
 
 pytest-benchmark knows a benchmark by its test's id and a machine by its Python. So a renamed benchmark has no past, a file
 from another device is a warning, and a new Python begins an empty history. Here every benchmark of ours says itself what

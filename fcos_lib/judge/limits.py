@@ -38,7 +38,7 @@ class PictureSet:
     """Of all ids, as `dataset.picture_set` computes it; empty: not known, and not asked for."""
 
     def is_of(self, found: Mapping[str, Any]) -> bool:
-        """Are these the pictures that `dataset.picture_set` described?"""
+        """True if these are the pictures that `dataset.picture_set` described."""
         same = all(found.get(key) == getattr(self, key) for key in ("count", "first", "last"))
         return same and self.ids_sha256 in ("", found.get("ids_sha256"))
 
@@ -68,7 +68,7 @@ class Limit:
     """The pictures that it is for; None: any."""
 
     def holds(self, value: float) -> bool:
-        """Is the value within the bound? The bound itself is allowed, NaN never is."""
+        """True if the value is within the bound. The bound itself is allowed, NaN never is."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def foreign(self, details: Mapping[str, Any]) -> str:

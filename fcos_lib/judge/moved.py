@@ -1,4 +1,4 @@
-"""Did a number move between two runs, or is that noise? Says for each what it was held against.
+"""Numbers that moved between two runs, or only by noise, with what each was held against.
 
 Most numbers of the suite repeat to the last digit on the same OM and pictures, and nobody knows how far they scatter between
 OMs. So the measure is what a reader would ask for: the interval if there is one, the scatter of the rounds for a rate, and
@@ -41,7 +41,7 @@ class Move:
 
     @property
     def turned(self) -> bool:
-        """Is the verdict another one?"""
+        """True if the verdict is another one."""
         return self.before.outcome is not self.after.outcome
 
 

@@ -53,7 +53,7 @@ class Verdict:
 
     @property
     def green(self) -> bool:
-        """May the test that asked pass? Not when a limit was set and nothing was measured against it."""
+        """True if the test that asked may pass: not when a limit was set and nothing was measured against it."""
         if self.outcome is Outcome.NO_VERDICT:
             return self.limit is None and not self.lacks and self.measurement.n > 0
         return self.outcome in (Outcome.PASS, Outcome.STAND_IN)

@@ -1,4 +1,4 @@
-"""What would the reference make of these head tensors? The trunk's last part, from the head to the candidates, in numpy.
+"""Decoding in numpy: from the head's tensors to proposals, the trunk's last part done a second time.
 
 Between a head's tensors and the candidates lie a sigmoid, a product, four sums and a TopK. Doing that here tells a network
 that is wrong from a decoding that is.

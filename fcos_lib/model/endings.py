@@ -1,4 +1,4 @@
-"""How do candidates become detections? The trunk's two endings, over the same weights.
+"""The trunk's two endings, which turn proposals into detections, over the same weights.
 
 *portable*: standard operators only, for onnxruntime and any batch size; the candidates stay available as further outputs.
 *ascend*: one `BatchMultiClassNMS`, the operator that Ascend's ONNX plugin registers in the default domain, with fp16

@@ -1,4 +1,4 @@
-"""How does a torch detector become the trunk ONNX: from the picture tensor to the candidates before NMS?
+"""Export: a torch detector becomes the trunk ONNX, from the picture tensor to the proposals before NMS.
 
 The trunk has the contract's input and two outputs, per picture and level the candidates in order of level:
 `boxes` float32[N, M, 4] (x1, y1, x2, y2 in network pixels) and `scores` float32[N, M, C] (class x centerness). The

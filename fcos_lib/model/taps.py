@@ -1,4 +1,4 @@
-"""Where can a network be looked into? Its layers as tensors, ONNX files that return them, and what fp16 does to them.
+"""Taps: layers of a network as tensors, ONNX files that return them, and what fp16 does to them.
 
 A layer is what a device runs as one: a convolution with the addition and the ReLU behind it. Returning the tensor behind a
 layer leaves the layer whole, so that the OM which shows it computes what the OM under test computes.

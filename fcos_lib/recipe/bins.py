@@ -1,4 +1,4 @@
-"""How do pictures become the raw files that ais_bench feeds to an OM, and how are those read back?
+"""Bins: pictures as the raw files that ais_bench feeds to an OM, written and read back.
 
 One `<stem>.bin` per picture: float32[3, H, W] without a header, 12,796,800 bytes at 800 x 1333. The stem ends at the first
 dot of the picture's name, as in the recipe's `fcos_pth_preprocess.py` and in ais_bench. Unlike the recipe's script, which

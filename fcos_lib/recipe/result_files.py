@@ -1,4 +1,4 @@
-"""What is in one result file of a picture: labels or dets? Read in the three formats of ais_bench, told apart by size.
+"""Result files of one picture, labels or dets, in ais_bench's three formats, told apart by size.
 
 Nothing is believed: sizes are checked before anything is read, no object is unpickled, and what a header claims must be
 what the file holds.

@@ -1,4 +1,4 @@
-"""Whose result folder is this, and what did the model find in each picture? Reads what ais_bench and its predecessor wrote.
+"""Result folders of ais_bench and its predecessor: whose they are, and what the model found in each picture.
 
 ais_bench (and our `infer`) number a picture's files from 0, the retired benchmark tool from 1; either may have labels or
 dets first, as `--out_nodes` said; several devices have a folder each. The recipe's own script guesses the numbers from an

@@ -1,6 +1,6 @@
 """What the code contributes to a key: whatever is kept depends on the module that makes it and on all that this imports.
 
-This is the one rule about code for everything that is kept between runs: artifacts (`store.py`), the reference's results
+This is the one rule about code for everything that is kept between runs: artifacts (`artifacts.py`), the reference's results
 (`stream/references.py`) and an evaluation's journal. Imports are read from the sources, those inside of functions included, so
 that no list of files has to be kept. A module that is only imported to say what is wrong counts as well: computing once too
 often costs time, serving what is stale costs a verdict.

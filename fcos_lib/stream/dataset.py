@@ -1,4 +1,4 @@
-"""Which pictures does a COCO folder hold, and can they be trusted?
+"""Datasets: the pictures that a COCO folder holds, and its annotations, both checked before they are believed.
 
 The folder has `annotations/instances_val2017.json` and `val2017/`, as COCO 2017 unpacks. Everything the evaluation relies
 on is checked when the folder is opened; a picture's bytes are checked when it is read.
@@ -179,7 +179,7 @@ def _other_size(picture: Picture, width: int, height: int) -> DatasetError:
 
 
 def _within(entry: os.DirEntry[str], *folders: Path) -> bool:
-    """Is it a file of its own, or a link that stays in one of the folders?"""
+    """True for a file of its own, or a link that stays in one of the folders."""
     if not entry.is_symlink():
         return True
     target = Path(os.path.realpath(entry.path))

@@ -1,4 +1,4 @@
-"""What does a process that decodes pictures do, and what does it share with the one that feeds the device?
+"""Decoder process: decodes pictures into memory that it shares with the process that feeds the device.
 
 They share memory, `Slots`, and two pipes. A task is the number of a slot, whose note says which picture belongs there. The
 first process that is free takes it, says so, writes the picture into the slot, and says so again; if it cannot, the note

@@ -1,4 +1,4 @@
-"""How does a picture become the network's input, and how do boxes find their way back?
+"""Letterbox: a picture becomes the network's input, and boxes come back into the picture.
 
 The arithmetic is the recipe's (`fcos_pth_preprocess.py`): scale to fit, size floored, bilinear on uint8, subtract the
 mean, then pad with zeros to the centre. For an OM with AIPP, which subtracts the mean itself, the picture stays uint8 and

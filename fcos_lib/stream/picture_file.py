@@ -1,4 +1,4 @@
-"""Is it safe to decode this picture? Told from its header, before a decoder may ask for memory or time by the gigabyte.
+"""Picture files: told from the header whether decoding is safe, before a decoder may ask for memory or time by the gigabyte.
 
 Only JPEG and PNG are decoded: OpenCV would read a dozen further formats, whose decoders nobody here needs and which have had
 most of the holes. A JPEG's scans are counted, since each costs a pass over the whole picture (libjpeg-turbo's own tools have

@@ -1,4 +1,4 @@
-"""What runs a batch? The `Session` that reference and candidate share, its checks, and the reference itself."""
+"""Sessions: what runs a batch. The `Session` that reference and candidate share, its checks, and the reference itself."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ import pytest
 from fcos_lib.judge.roll_call import blocked, does_not_apply
 from fcos_lib.measure.coco.as_published import as_published
 from fcos_lib.measure.coco.metrics import evaluate
+from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.detections.against_mmdet import against_mmdet
 from fcos_lib.measure.detections.coverage import coverage, unlike
-from fcos_lib.measure.throughput.paired import paired_difference
 
 pytestmark = pytest.mark.accuracy
 

@@ -1,4 +1,4 @@
-"""What is a case of the gate proof? A defect with the gates that must fire, or a change that must leave all of them green."""
+"""A case of the gate proof: a defect with the gates that must fire, or a change that must leave all of them green."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Case:
     """Of the emulator (`FCOS_EMULATOR`)."""
     environment: tuple[tuple[str, str], ...] = ()
     champion: bool = False
-    """Is the undisturbed OM the champion, so that the gates of cost judge? Edited graphs have operators that no real defect has."""
+    """True if the undisturbed OM is the champion, so that the gates of cost judge. Edited graphs have operators that no real defect has."""
     arrange: Callable[[Any], tuple[str, ...]] | None = None
     """Does something to the run's folder first, with a `Child` in hand, and returns further options. Raises if it changes nothing."""
     expect: Callable[[dict[str, Any]], bool] | None = None
@@ -65,7 +65,7 @@ class Case:
 
     @property
     def control(self) -> bool:
-        """Must every gate stay green?"""
+        """True if every gate must stay green."""
         return not self.gates
 
 

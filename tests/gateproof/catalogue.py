@@ -1,4 +1,4 @@
-"""Which cases are there? Every defect and every harmless change, in reading order."""
+"""The cases of the gate proof: every defect and every harmless change, in reading order."""
 
 from __future__ import annotations
 

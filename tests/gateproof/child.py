@@ -1,4 +1,4 @@
-"""How is one case run? The real suite as a process of its own, on its own copy of prepared artifacts, read from results.json."""
+"""One case as a run: the real suite as a process of its own, on its own copy of prepared artifacts, read from results.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a defect get into a run of the suite? Public functions are wrapped when their module is first imported.
+"""Injection of a defect into a run of the suite: public functions are wrapped when their module is first imported.
 
 Every wrapper computes what the function would have done and compares, so that a defect that changes nothing is found out:
 the process leaves the file `reached-<pid>` in the trace folder when the function is called, `changed-<pid>` when a byte

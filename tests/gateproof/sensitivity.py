@@ -1,4 +1,4 @@
-"""How small a defect do the gates see? Each continuous one is made smaller and larger until the border is known.
+"""Sensitivity of the gates: each continuous defect is made smaller and larger until the border is known.
 
 `python -m tests.gateproof.sensitivity [--artifacts FOLDER] [NAME ...]` bisects on a logarithmic scale with runs of the real
 suite, prints a table and writes `results/sensitivity.json`. Minutes; nothing else should run meanwhile.

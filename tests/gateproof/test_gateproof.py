@@ -1,4 +1,4 @@
-"""Does every gate fire on the defect that it is there for, and stay green where nothing is wrong?
+"""The gate proof: every gate fires on the defect that it is there for, and stays green where nothing is wrong.
 
 Each case is one run of the real suite in a process of its own; the defect sits in a public function of the pipeline, and the
 gates know nothing of it. `pytest -m gateproof` runs all, `pytest -m gateproof -k bgr_rgb` one.

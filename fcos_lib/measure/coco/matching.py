@@ -1,4 +1,4 @@
-"""Which detection found which object? pycocotools' greedy assignment, for all pictures and categories at once.
+"""Matching of detections with objects: pycocotools' greedy assignment, for all pictures and categories at once.
 
 The rules are those of `COCOeval.evaluateImg` in pycocotools 2.0.11 with its default parameters. The tests hold the numbers
 that follow from the result equal to pycocotools' own.

@@ -1,4 +1,4 @@
-"""What are COCO's twelve numbers for these detections? As pycocotools computes them, and for re-weighted pictures too.
+"""COCO's twelve numbers as pycocotools computes them, and for re-weighted pictures too.
 
 The tests hold all twelve equal to pycocotools' within 1e-12.
 """

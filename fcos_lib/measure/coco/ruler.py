@@ -23,7 +23,7 @@ from fcos_lib.measure import Measurement
 from fcos_lib.stream.sessions import Detections
 
 if TYPE_CHECKING:
-    from fcos_lib.measure.throughput.paired import PairedDifference
+    from fcos_lib.measure.coco.paired import PairedDifference
 
 SUMMARY = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """What pycocotools' `summarize` prints, in its order."""

@@ -1,4 +1,4 @@
-"""Which objects does the annotation file say are in each picture?"""
+"""Ground truth: the objects that the annotation file says are in each picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operators does an OM have, and what was fused into them? Reads what atc reports of its work, as it comes.
+"""atc's reports of its work: the operators of an OM, and what was fused into them, as they come.
 
 Fields are those of the ATC user guide; which attributes of an operator name its engine and its original operators is
 read as in Huawei's msit (`model_evaluation`). Every reader raises `ValueError` in words for what it cannot read.

@@ -1,4 +1,4 @@
-"""What does an OM cost, whatever the clock says? Its size, operators, casts and bytes, and the difference to the champion's.
+"""The cost of an OM, whatever the clock says: size, operators, casts and bytes, and the difference from the champion's.
 
 Figures come from the OM and the ONNX that atc was given, and from what atc documents of its own work: `fusion_result.json`
 (ATC user guide, `--export_compile_stat`) and the OM as JSON (`atc --mode=1`). A figure whose source is missing or unreadable

@@ -1,4 +1,4 @@
-"""How far apart may two results be that are the same but for fp16? Bands around scores, boxes and overlaps.
+"""Bands: how far apart two scores, boxes or overlaps may be that are the same but for fp16.
 
 The NMS operator's part is exact arithmetic (CANN's TIK kernel of BatchMultiClassNMS: boxes x 0.1 and back in fp16). The
 network's part is an allowance, measured: `LOGIT_NOISE` and `BOX_NOISE`.

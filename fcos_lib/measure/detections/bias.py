@@ -1,4 +1,4 @@
-"""Do all boxes or scores differ in the same direction, each by too little to be noticed on its own?
+"""Bias: a difference of all boxes or scores in one direction, each too small to be noticed on its own.
 
 Matching forgives each pair a rounding step. Rounding errs both ways, a defect errs one way: the median over many pairs
 is small for the one and not for the other.

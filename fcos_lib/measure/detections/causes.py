@@ -1,4 +1,4 @@
-"""Why do two sets of detections of one picture differ? What fp16 explains is told apart from what nothing explains.
+"""Causes of differences between two sets of detections: what fp16 explains is told apart from what nothing explains.
 
 Boxes are network pixels: the bands are those of the device's arithmetic there. A difference is explained if the rounding
 that fp16 imposes is enough to decide the other way: at the score threshold, at the IoU limit of NMS, at the last row of
@@ -74,7 +74,7 @@ class Difference:
 
     @property
     def explained(self) -> bool:
-        """Is rounding enough to bring this about?"""
+        """True if rounding is enough to bring this about."""
         return self.cause is not Cause.UNEXPLAINED
 
 
@@ -248,7 +248,7 @@ class _Picture:
         return Cause.SUPPRESSION if ((np.abs(above) <= width) | (changed & (above > -width))).any() else None
 
     def _is_tie(self, row: int, column: int, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
-        """Did the candidate keep another of the reference's boxes, whose score is the same within rounding?"""
+        """True if the candidate kept another of the reference's boxes, whose score is the same within rounding."""
         reference, candidate = self.sides
         rival = scores[self._near(column, boxes), candidate.labels[column]]
         kept = reference.scores[row]
@@ -256,7 +256,7 @@ class _Picture:
         return bool((same & (np.abs(rival - kept) <= score_band(kept))).any())
 
     def _was_candidate(self, column: int, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
-        """Did the reference hand this detection of the candidate to NMS?"""
+        """True if the reference handed this detection of the candidate to NMS."""
         candidate = self.sides[CANDIDATE]
         if not 0 <= candidate.labels[column] < scores.shape[1]:  # no class at all
             return False

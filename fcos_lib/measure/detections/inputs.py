@@ -1,4 +1,4 @@
-"""Is what the network gets what the recipe would have given it, and do boxes come back to where they were?
+"""Network inputs and the inverse letterbox, held against what the recipe would have given.
 
 Computed here a second time, as plainly as the recipe's `fcos_pth_preprocess.py` does it: reference and candidate share the
 stream's arithmetic, so they would agree about pictures that both see wrongly.

@@ -1,4 +1,4 @@
-"""How far apart are two sets of detections of the same picture, whatever their order?"""
+"""Matching of two sets of detections of the same picture, whatever their order, and the distances of the pairs."""
 
 from __future__ import annotations
 

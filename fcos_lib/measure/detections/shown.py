@@ -1,4 +1,4 @@
-"""What of a comparison is worth showing? Figures for the evidence page, JSON-ready and of bounded size."""
+"""Figures of a comparison for the evidence page, JSON-ready and of bounded size."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fcos_lib.measure import Measurement
 from fcos_lib.measure.candidates.comparison import LevelDifference
 from fcos_lib.measure.coco.matching import Matches, match
 from fcos_lib.measure.coco.metrics import RECALLS, averages
+from fcos_lib.measure.coco.paired import Interval, PairedDifference
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.causes import Comparison
-from fcos_lib.measure.throughput.paired import Interval, PairedDifference
 from fcos_lib.stream.sessions import Detections
 
 POINTS = 5000

@@ -1,4 +1,4 @@
-"""Which pictures differ the most, and what is to be seen in them? Boxes of both sides and of the annotation file, with causes."""
+"""The pictures that differ the most: boxes of both sides and of the annotation file, with causes."""
 
 from __future__ import annotations
 

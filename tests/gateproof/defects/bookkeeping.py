@@ -1,4 +1,4 @@
-"""What can go wrong between right results and a right number? Pictures, categories, journals, kept artifacts."""
+"""Defects between right results and a right number: pictures, categories, journals, kept artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not turn a gate red? Changes that harm nothing, each known to have changed something."""
+"""Harmless changes, which must not turn a gate red; each is known to have changed something."""
 
 from __future__ import annotations
 

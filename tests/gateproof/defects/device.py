@@ -1,4 +1,4 @@
-"""What can a device or its runtime do to results? Everything that a run returns passes `apply_fault` of the emulator.
+"""Defects of a device or its runtime. Everything that a run returns passes `apply_fault` of the emulator.
 
 Its arrays are labels int[N, 100], dets float32[N, 100, 5] and, of an OM that returns them, boxes and scores before NMS.
 """

@@ -1,4 +1,4 @@
-"""What can go wrong in the graph and its weights? Mostly between the ONNX and the OM, so that the reference stays clean.
+"""Defects of the graph and its weights, mostly between the ONNX and the OM, so that the reference stays clean.
 
 `compile_om` is given an edited ONNX. What both sides share is changed where the trunk is exported instead.
 """

@@ -1,4 +1,4 @@
-"""What can go wrong between a JPEG and the network's input, and on the way back to the picture?
+"""Defects between a JPEG and the network's input, and on the way back to the picture.
 
 These functions are shared by reference and candidate, so both see the same wrong pictures and agree about them: nothing that
 compares the two can notice. Such runs get no kept references, whose audit would, unless that is what is to be shown.

@@ -1,4 +1,4 @@
-"""Which defects come in every size? For each a way to make one, and sizes between which it begins to be caught."""
+"""Defects that come in every size: a way to make each, and sizes between which it begins to be caught."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can make a rate wrong, or worse? A champion was accepted, and the emulator's device has a known rate."""
+"""Defects that make a rate wrong, or worse. A champion was accepted, and the emulator's device has a known rate."""
 
 from __future__ import annotations
 

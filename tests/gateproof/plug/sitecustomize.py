@@ -1,4 +1,4 @@
-"""Which defect does this process play? Python imports this in every process that has its folder on PYTHONPATH."""
+"""The defect that this process plays. Python imports this in every process that has its folder on PYTHONPATH."""
 
 import os
 

@@ -8,9 +8,9 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.coco import resampled
 from fcos_lib.measure.coco.metrics import averages
+from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.resampled import resample
 from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.measure.throughput.paired import paired_difference
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
 from fixtures.options import EMBEDDED

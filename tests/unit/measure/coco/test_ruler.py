@@ -10,9 +10,9 @@ from fcos_lib.errors import DatasetError
 from fcos_lib.measure.coco import matching as coco_matching
 from fcos_lib.measure.coco import metrics as coco_metrics
 from fcos_lib.measure.coco.metrics import TWELVE, evaluate
+from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.ruler import SUMMARY, Readings, Ruler
 from fcos_lib.measure.coco.truth import Truth, read_truth
-from fcos_lib.measure.throughput.paired import paired_difference
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
 from fixtures.options import EMBEDDED

@@ -10,6 +10,7 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.measure.candidates.comparison import LevelDifference
 from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import averages, twelve_numbers
+from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.measure.detections.bias import bias
 from fcos_lib.measure.detections.causes import explain
@@ -22,7 +23,6 @@ from fcos_lib.measure.detections.shown import (
     precision_recall,
     scatter,
 )
-from fcos_lib.measure.throughput.paired import paired_difference
 from fcos_lib.stream.sessions import Detections
 
 

@@ -1,4 +1,4 @@
-"""How much better or worse than the reference is the candidate on the same pictures, and how sure is that?
+"""The paired difference of mAP: how much better or worse the candidate is than the reference on the same pictures, with an interval.
 
 mAP over part of the pictures is biased: it comes out higher than over all of them. Both sides share the pictures and so the
 bias and most of the luck; their difference may be judged on a part, and varies far less than mAP itself.

@@ -10,8 +10,8 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
 from fcos_lib.measure.coco.metrics import TWELVE, evaluate
+from fcos_lib.measure.coco.paired import Interval, paired_difference
 from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.measure.throughput.paired import Interval, paired_difference
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
 from fixtures.options import EMBEDDED
