@@ -1,4 +1,4 @@
-"""`explain`: finds why the mAP of a stored run dropped, from its OM, and writes that into its results."""
+"""The verb `explain`: finds what lost the mAP of a stored run, from its OM, and writes it into the run's results."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from fcos_lib.evidence.explained import NO_ROUNDING, explained, first_layer, rem
 from fcos_lib.evidence.reading import read_results
 from fcos_lib.files import printable
 from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.options.option import as_json
+from fcos_lib.options.table import OPTIONS
 from fcos_lib.store.artifacts import Artifact, Store
 from fcos_lib.stream.dataset import open_dataset, spread
 from fcos_lib.stream.references import References
@@ -83,19 +85,15 @@ def _held(args: Namespace, device: Device) -> Iterator[int]:
 def _settings(document: dict[str, Any], path: Path) -> dict[str, Any]:
     """What the run was told, every name that is used here present; `UsageError` for a file that does not say."""
     settings = document["run"].get("settings")
-    defaults: dict[str, Any] = {
-        "annotations_sha256": None, "checkpoint": None, "onnx": None, "om": None, "pictures": None, "references": None,
-        "aipp": False, "dynamic_batch": False, "precision_mode": "force_fp16", "op_select_implmode": "", "atc_option": [],
-        "atc_time_limit": 60,
-    }  # fmt: skip
+    defaults = {option.key: as_json(option.default) for option in OPTIONS.values()} | {"annotations_sha256": None}
     if not isinstance(settings, dict) or not {"dataset", "artifacts"} <= settings.keys():
         raise UsageError(f"{path} does not say with which settings it was made", "run the suite again, it writes them")
-    found: dict[str, Any] = defaults | settings
-    texts = [one for one in (*found.values(), *found["atc_option"]) if isinstance(one, str)]
-    counts = [found["pictures"] or 1, found["atc_time_limit"]]
-    if not all(text.isprintable() for text in texts) or found["pictures"] == 0 or min(counts) < 1:
+    whole: dict[str, Any] = defaults | settings
+    texts = [text for text in (*whole.values(), *whole["atc_option"]) if isinstance(text, str)]
+    counts = [whole["pictures"] or 1, whole["atc_time_limit"]]
+    if not all(text.isprintable() for text in texts) or whole["pictures"] == 0 or min(counts) < 1:
         raise UsageError(f"{path} has settings that no run has", "pass the results.json that a run wrote")
-    return found
+    return whole
 
 
 def _existing(folder: str | None) -> Path | None:

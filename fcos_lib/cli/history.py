@@ -1,10 +1,9 @@
-"""`history`: lists, compares, accepts, draws and exports the throughput of stored runs."""
+"""The verb `history`: lists the stored runs, compares one with those accepted, accepts, draws and exports them."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Any
 
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, expected, read_accepted
+from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs, replace_file
 from fcos_lib.judge.status import NO_VERDICT, exit_status
+from fcos_lib.options.converters import path
+from fcos_lib.options.table import options_of
 
 STORAGE = Path(".benchmarks")
 """pytest-benchmark's default."""
@@ -24,15 +25,15 @@ STORAGE = Path(".benchmarks")
 def add_actions(parser: argparse.ArgumentParser) -> None:
     """Give the verb its actions."""
     parser.add_argument(
-        "--storage", type=Path, default=STORAGE, metavar="FOLDER", help=f"of pytest-benchmark (default: {STORAGE})"
-    )
-    parser.add_argument(
-        "--baseline", type=Path, default=None, metavar="FILE", help=f"(default: {ACCEPTED} in the storage)"
+        "--storage", type=path, default=STORAGE, metavar="FOLDER", help=f"of pytest-benchmark (default: {STORAGE})"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        of_action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        for option in options_of(f"history {name}"):
+            of_action.add_argument(option.name, **option.arguments())
+        return of_action
 
     action("list", "print the stored runs and what they timed")
 
@@ -42,7 +43,6 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     comparing.add_argument(
         "--against", action="append", default=[], metavar="RUN", help="instead of the baseline; may be repeated"
     )
-    comparing.add_argument("--require-baseline", action="store_true", help="a series that was never accepted is FAIL")
     comparing.add_argument(
         "--max-age", type=int, default=None, metavar="MINUTES", help="an older run is NO VERDICT: it is not this one"
     )
@@ -58,7 +58,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     accepting.add_argument("--fewer", action="store_true", help="some series need not be timed any more")
 
     plot = action("plot", "draw all runs as an SVG")
-    plot.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    plot.add_argument("-o", "--output", type=path, required=True, metavar="FILE.svg")
     plot.add_argument("--last", type=int, default=40, metavar="N", help="runs of each recipe (default: 40)")
 
     export = action("export", "print a run for another tool")
@@ -149,28 +149,12 @@ def _plot(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{args.output} is no .svg", "browsers show SVG and can print it; rsvg-convert makes a PNG of it"
         )
-    drawing, runs = drawn(args.storage, _baseline(args), args.last)
+    from fcos_lib.evidence.stored_history import draw_stored_runs
+
+    drawing, runs = draw_stored_runs(args.storage, _baseline(args), args.last)
     replace_file(args.output, drawing)
     print(f"{args.output}: {runs} runs")
     return 0
-
-
-def drawn(storage: Path, baseline: Baseline, last: int = 40) -> tuple[str, int]:
-    """The history as SVG text, the `last` runs of each recipe, and how many runs are stored."""
-    from fcos_lib.evidence.history_plot import draw_history
-    from fcos_lib.judge.baseline import judge_against_history
-
-    runs = read_runs(storage)
-    everything = [*runs, *(run for entry in baseline.acceptances for run in entry.runs)]
-    ranges = {}
-    for series, fingerprint in {(rate.series, rate.fingerprint) for run in everything for rate in run.rates}:
-        low, high = expected(baseline, series, fingerprint, judge_against_history)
-        if math.isfinite(low) and math.isfinite(high):
-            ranges[series, fingerprint] = low, high
-    newest = {recipe: run for run in runs for recipe in {rate.series.recipe for rate in run.rates}}
-    verdicts = [found for recipe, run in newest.items() for found in compare(run, baseline, judge_against_history)
-                if found.series.recipe == recipe]  # fmt: skip
-    return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)
 
 
 def _export(args: argparse.Namespace) -> int:

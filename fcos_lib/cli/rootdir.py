@@ -1,4 +1,4 @@
-"""How `pytest --dataset /data/coco` finds this suite.
+"""The plugin with which `pytest --dataset /data/coco` finds this suite.
 
 pytest looks for its root folder before it knows our options, so it takes their values for test paths: with no other path
 on the command line it would settle in `/data/coco`, or in the project around it, read another pytest.ini or none and reject
@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fcos_lib.options.table import OPTIONS
+
 _AGAIN = "FCOS_ROOTDIR_AGAIN"
-_PATHS = ("--artifacts", "--baseline", "--checkpoint", "--dataset", "--journal", "--om", "--onnx", "--references")
+_PATHS = frozenset(option.name for option in OPTIONS.values() if option.is_path)
 """Options of the suite whose value pytest may take for a test path."""
 
 

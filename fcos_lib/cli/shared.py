@@ -1,4 +1,4 @@
-"""What the verbs have in common: which device, which contract, what an OM says about itself."""
+"""Steps that several verbs share: the device and its lease, the contract, what an OM says about itself, completion."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
 from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
 from fcos_lib.errors import AtcError, UsageError
+from fcos_lib.options.converters import path
 from fcos_lib.stream.dataset import Dataset
 
 NAME = "fcos_lib"
@@ -30,12 +31,12 @@ def completion(args: argparse.Namespace) -> int:
         import shtab
     except ModuleNotFoundError as error:
         raise UsageError("the package shtab, which writes the script, is not installed", "pip install shtab") from error
-    from fcos_lib.cli.main import build_parser
+    from fcos_lib.cli.parser import build_parser
 
     parser = build_parser()
     parser.prog = NAME
     for action in _actions(parser):
-        if action.type is Path:  # shtab reads an attribute that argparse does not declare
+        if action.type is path:  # shtab reads an attribute that argparse does not declare
             action.complete = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE  # type: ignore[attr-defined]
     script = shtab.complete(parser, shell=args.shell)
     function = f'{NAME}() {{ {shlex.quote(sys.executable)} -m {NAME} "$@"; }}\n'

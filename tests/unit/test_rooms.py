@@ -11,17 +11,28 @@ PACKAGE = ROOT / "fcos_lib"
 LISTED = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Two walks")[0]
 ROOMS = re.findall(r"^      (\w+)/ ", LISTED, re.MULTILINE)
 """From the top."""
+OPENMMLAB = {"mmdet", "mmcv", "mmengine"}
+RULES = {
+    "fcos_lib": {"pytest", "_pytest", "fixtures", "tests"},
+    "fcos_lib/model": {"fcos_lib.measure", "fcos_lib.judge", "fcos_lib.evidence"},
+    "fcos_lib/measure": {"fcos_lib.judge", "fcos_lib.evidence"},
+    "fcos_lib/ascend": {"fcos_lib.emulator"},
+    "fcos_lib/emulator": {"fcos_lib.ascend"},
+    "fcos_lib/cli": OPENMMLAB | {"aclruntime"},
+    "fixtures": OPENMMLAB | {"aclruntime", "fcos_lib.cli"},
+    "tests/acceptance": OPENMMLAB | {"aclruntime", "fcos_lib.cli"},
+}
+"""By folder: modules of which nothing is imported there, in a function neither."""
 
 
-def imported_rooms(path):
-    """The rooms that a module imports from, with the lines; `TYPE_CHECKING` counts as well."""
+def imported(path):
+    """The full names of what a file imports, with the lines; in functions and for types only too."""
     for node in ast.walk(ast.parse(path.read_bytes())):
-        names = [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        for name in names:
-            package, _, rest = name.partition(".")
-            if package == "fcos_lib" and (room := rest.partition(".")[0]) in ROOMS:
-                yield room, node.lineno
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
 def test_the_list_is_of_the_rooms_that_there_are():
@@ -37,9 +48,23 @@ def test_a_room_imports_from_rooms_above_it(room):
     """Two rooms that need each other are one room, or hold something that belongs into a third."""
     below = ROOMS[ROOMS.index(room) + 1 :]
     wrong = [
-        f"{path.relative_to(ROOT)}:{line} imports from {other}/"
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in sorted((PACKAGE / room).rglob("*.py"))
-        for other, line in imported_rooms(path)
-        if other in below
+        for name, line in imported(path)
+        if name.startswith("fcos_lib.") and name.split(".")[1] in below
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", RULES)
+def test_a_room_imports_nothing_that_it_must_not(folder):
+    """Whatever the way: a package, a module of it, or a name in one."""
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in files
+        for name, line in imported(path)
+        if any(f"{name}.".startswith(f"{banned}.") for banned in RULES[folder])
     ]
     assert not wrong, "\n".join(wrong)

@@ -136,7 +136,7 @@ def test_atcs_options_reach_atc_and_the_key(run, tmp_path):
 def test_a_failure_is_repeated_with_the_options_that_matter(request):
     """The command under a red verdict builds the same OM."""
     settings = replace(chosen_settings(request.config), dynamic_batch=True, batch_sizes=(1, 4), precision_mode="")
-    settings = replace(settings, atc_options=("--fusion_switch_file=/x y/f.cfg",), atc_time_limit=5)
+    settings = replace(settings, atc_option=("--fusion_switch_file=/x y/f.cfg",), atc_time_limit=5)
     assert settings.as_options().endswith(
         "--dynamic-batch --batch-sizes 1,4 --precision-mode '' --atc-option='--fusion_switch_file=/x y/f.cfg' "
         "--atc-time-limit 5"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fcos_lib.cli.main import LIMITS, main
+from fcos_lib.cli.main import main
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import FILE, find_limit
 from fcos_lib.judge.verdict import decide
@@ -28,7 +28,7 @@ def results(tmp_path):
 def stricter(tmp_path):
     """Limits under which 0.40 is not enough."""
     path = tmp_path / "limits.toml"
-    path.write_text(LIMITS.read_text(encoding="utf-8").replace("bound = 0.359", "bound = 0.41"), encoding="utf-8")
+    path.write_text(FILE.read_text(encoding="utf-8").replace("bound = 0.359", "bound = 0.41"), encoding="utf-8")
     return path
 
 

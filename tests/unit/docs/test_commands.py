@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.cli.main import LIMITS, build_parser, main
+from fcos_lib.cli.main import build_parser, main
 from fcos_lib.evidence.results import write_results
+from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement

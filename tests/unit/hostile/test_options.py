@@ -36,8 +36,8 @@ def test_the_command_to_run_again_means_the_same(parse, request, text):
     folder = ROOT / text
     before = replace(
         chosen_settings(request.config), dataset=folder, checkpoint=folder, references=folder, journal=folder, onnx=folder,
-        baseline=folder, precision_mode=text, op_select_implmode=text, atc_options=(f"--log={text}",), npu="auto", om=None,
-        device_ids=(), pictures=None, batch_sizes=(2,), only="", soc_version="", aipp=False, dynamic_batch=False,
+        baseline=folder, precision_mode=text, op_select_implmode=text, atc_option=(f"--log={text}",), npu="auto", om=None,
+        device_id=(), pictures=None, batch_sizes=(2,), build_only=False, golden_only=False, soc_version="", aipp=False, dynamic_batch=False,
         artifacts=ROOT / ".artifacts", fresh=False, require_baseline=False,
     )  # fmt: skip
     document = {"run": {"options": before.as_options()}}

@@ -1,0 +1,101 @@
+"""An option of the suite: how it is typed, what it means, and who takes it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fcos_lib.options.converters import path
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of `pytest`, and of the verbs that take the same one."""
+
+    name: str
+    """As it is typed, such as `--batch-sizes`."""
+    help: str
+    metavar: str = ""
+    """What stands for the value in help texts; empty for a flag and for choices."""
+    convert: Callable[[str], Any] | None = None
+    """From text to the value; None keeps the text."""
+    default: Any = None
+    """The value if the option is not given; False for a flag."""
+    default_words: str = ""
+    """What the default is, where the value itself does not say it."""
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    """True if it may be given several times; its value is a tuple."""
+    required: bool = False
+    repeated: bool = True
+    """True if the command that runs a failure again repeats it: it changes what is tested or how it is judged."""
+    for_atc: bool = False
+    """True if atc's work depends on it, and on nothing else."""
+    verbs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The verbs of `python -m fcos_lib` that take it too, each with the fields of this record that differ there."""
+
+    @property
+    def key(self) -> str:
+        """The name in `Settings`, in argparse's results and in results.json, such as `batch_sizes`."""
+        return self.name.removeprefix("--").replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        """True if it takes no value."""
+        return self.default is False
+
+    @property
+    def is_path(self) -> bool:
+        """True if its value is a path."""
+        return self.convert is path
+
+    @property
+    def default_text(self) -> str:
+        """The default in words; empty if there is none."""
+        if self.default_words or self.is_flag or self.default in (None, "", ()):
+            return self.default_words
+        return as_text(self.default)
+
+    def of(self, verb: str) -> Option:
+        """The option as this verb takes it; `KeyError` if it does not."""
+        return replace(self, **self.verbs[verb])
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of argparse's `add_argument`, which are those of pytest's `addoption`."""
+        if self.is_flag:
+            return {"action": "store_true", "help": self.help}
+        default = f"(default: {self.default_text})" if self.default_text else ""
+        arguments: dict[str, Any] = {"help": f"{self.help} {default}".strip(), "default": self.default}
+        if self.choices:
+            arguments["choices"] = self.choices
+        else:
+            arguments["metavar"] = self.metavar
+        if self.convert:
+            arguments["type"] = self.convert
+        if self.many:
+            arguments |= {"action": "append", "default": list(self.default)}
+        if self.required:
+            arguments["required"] = True
+        return arguments
+
+    def typed(self, value: Any) -> list[str]:
+        """The option with this value, as one would type it into a shell."""
+        if self.is_flag:
+            return [self.name] if value else []
+        texts = value if self.many else [as_text(value)]
+        return [f"{self.name}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
+
+
+def as_text(value: Any) -> str:
+    """A value as the text that is converted to it: a list with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def as_json(value: Any) -> Any:
+    """A value as it stands in results.json: paths are texts, tuples are lists."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
