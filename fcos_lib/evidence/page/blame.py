@@ -1,4 +1,4 @@
-"""What moved, what is to blame, and where should one look next? The sentences on the first screen."""
+"""The sentences on the first screen: what moved, what is to blame, and where to look next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fcos_lib.evidence.explained import NO_ROUNDING, first_layer, remedy
-from fcos_lib.evidence.page.html import Child, Markup, command, fixed, tag, together, value_of
+from fcos_lib.evidence.page.words import fixed, value_of
 from fcos_lib.evidence.reading import stored_verdict
 
 _SHARE = 0.2
@@ -30,19 +30,19 @@ _LOOK = {
 _Subjects = Sequence[tuple[str, Mapping[str, Any]]]
 
 
-def first_screen(document: Mapping[str, Any], found: Mapping[str, _Subjects]) -> Markup:
-    """What moved and where to look next, in sentences. `found` are subjects and data by kind of evidence."""
-    lines = [*_moved(document, found.get("classes", []))]
-    advice: list[Markup] = []
-    for subject, data in found.get("ladder", [])[:1]:
-        layers = next((one for name, one in found.get("layers", []) if name == subject), None)
+def first_screen(document: Mapping[str, Any], evidence: Mapping[str, _Subjects]) -> dict[str, Any]:
+    """What moved, and where to look next. `evidence` are subjects and data by kind."""
+    lines = [*_moved(document, evidence.get("classes", []))]
+    advice: dict[str, Any] = {}
+    for subject, data in evidence.get("ladder", [])[:1]:
+        layers = next((entry for name, entry in evidence.get("layers", []) if name == subject), None)
         first = first_layer(layers) if layers else None
         lines.append(_line(*stages_in_words(data), subject))
         if first:
             lines.append(_line("First layer that differs", in_words(first), subject))
         for stage in to_blame(data)[:1]:
-            advice = [*_advice(document, subject, str(stage["stage"]), layers)]
-    return together(tag("ul", lines), tag("div", tag("h2", "Where to look next"), advice) if advice else None)
+            advice = _advice(document, subject, str(stage["stage"]), first)
+    return {"lines": lines, "advice": advice}
 
 
 def to_blame(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -54,8 +54,8 @@ def to_blame(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def stages_in_words(data: Mapping[str, Any]) -> tuple[str, str]:
     """`Stage to blame` and `network, −0.0612 of −0.0590`."""
-    blamed, total = to_blame(data), fixed(data["total"]["value"], 4, signed=True)
-    named = " and ".join(f"{one['stage']}, {fixed(one['value'], 4, signed=True)}" for one in blamed)
+    blamed, total = to_blame(data), fixed(data["total"]["value"], signed=True)
+    named = " and ".join(f"{one['stage']}, {fixed(one['value'], signed=True)}" for one in blamed)
     if not named:
         return "Stage to blame", f"none: chance may explain what the stages share of {total}"
     return f"Stage{'s' * (len(blamed) > 1)} to blame", f"{named} of {total}"
@@ -76,22 +76,23 @@ def chance(one: Mapping[str, Any]) -> bool:
 
 def change_in_words(one: Mapping[str, Any]) -> str:
     """A difference with its interval."""
-    low, high = fixed(one["low"], 4, signed=True), fixed(one["high"], 4, signed=True)
-    return f"{fixed(one['value'], 4, signed=True)} (95 % between {low} and {high})"
+    low, high = fixed(one["low"], signed=True), fixed(one["high"], signed=True)
+    return f"{fixed(one['value'], signed=True)} (95 % between {low} and {high})"
 
 
-def _moved(document: Mapping[str, Any], evidence: _Subjects) -> Iterator[Markup]:
+def _moved(document: Mapping[str, Any], evidence: _Subjects) -> Iterator[dict[str, str]]:
     """The whole, the class and the size, of the subject that moved most."""
     if not evidence:
         return
     subject, data = max(evidence, key=lambda pair: abs(_whole(pair[1])))
     for whole in (data.get("all") or [])[:1]:
-        became = f"{fixed(whole['reference'], 4)} became {fixed(whole['candidate'], 4)}"
+        text = (
+            f"{change_in_words(whole['difference'])}: {fixed(whole['reference'])} became {fixed(whole['candidate'])}."
+        )
         gained = _whole(data) > 0 and not chance(whole["difference"]) and _is_red(document, subject)
         held = [one for one in document["verdicts"] if _of(one) == (subject, "mAP difference") and one["limit"]]
         green = held and all(stored_verdict(one).green for one in held)
-        remark: Child = tag("strong", _GAIN) if gained else "Within its limits." if green else None
-        yield _line("mAP", together(f"{change_in_words(whole['difference'])}: {became}. ", remark), subject)
+        yield _line("mAP", text if gained or not green else f"{text} Within its limits.", subject, _GAIN * gained)
     families = (
         ("class", "in a class", list(data.get("classes") or []), "classes", 0),
         ("object size", "by size or IoU", list(data.get("sizes") or []), "sizes and IoUs", len(data.get("iou") or [])),
@@ -115,37 +116,37 @@ def _certain(document: Mapping[str, Any], subject: str, gate: str, entry: Mappin
         if _of(verdict) == (subject, f"certain {kind} {gate}"):
             value = value_of(measured["value"])
             if value and str(measured.get("where", "")).startswith(f"{entry['name']}:"):
-                return f"among {among} a {kind} of at least {fixed(value, 4)} is certain"
+                return f"among {among} a {kind} of at least {fixed(value)} is certain"
             if not value:
                 return f"taken alone, chance does not explain it; the largest of {among} may be chance"
     return "taken alone, chance does not explain it"
 
 
-def _advice(
-    document: Mapping[str, Any], subject: str, stage: str, layers: Mapping[str, Any] | None
-) -> Iterator[Markup]:
-    """Where to look for what a stage did, and a command that shows more."""
-    first = first_layer(layers) if layers else None
+def _advice(document: Mapping[str, Any], subject: str, stage: str, first: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where to look for what a stage did, and a command that shows more; `first` is the first layer that differs."""
     text = f"Look at {_LOOK.get(stage, 'this stage')}"
     if stage == "network" and first:
         text = f"{remedy(first)} Look at {first['name']} in the ONNX given to atc, and at what atc fused it with (fusion_result.json beside the OM)."
-    yield tag("p", text)
-    if stage == "preprocess" and "aipp" in subject:
-        yield tag("p", _AIPP)
+    aipp = stage == "preprocess" and "aipp" in subject
+    return {"texts": [text, _AIPP] if aipp else [text], "command": _command(document, subject, stage, first)}
+
+
+def _command(
+    document: Mapping[str, Any], subject: str, stage: str, first: Mapping[str, Any] | None
+) -> tuple[str, str] | None:
+    """What a command shows, and the command."""
     batch = re.match(r"batch(\d+)", subject)
     explain = f"python -m fcos_lib explain results.json{f' --batch {batch[1]}' if batch else ''} --layers"
     om = _om(document, batch[1] if batch else "")
     if stage == "preprocess" and om and "aipp" in subject:
-        yield from _shown("what the device is told", shlex.join(["cat", str(om / "aipp.cfg")]))
-    elif stage == "NMS" and om:
-        yield from _shown(
-            "the OM's operators with their attributes",
-            shlex.join(["atc", "--mode=1", f"--om={om / 'model.om'}", "--json=om.json"]),
-        )
-    elif stage == "network" and first and remedy(first) != NO_ROUNDING:
-        yield from _shown(f"write the list for atc, then run the suite with {float32_option(subject)}", explain)
-    elif not (stage == "network" and first):
-        yield from _shown("compare every layer, where it ran", explain)
+        return "what the device is told", shlex.join(["cat", str(om / "aipp.cfg")])
+    if stage == "NMS" and om:
+        shown = shlex.join(["atc", "--mode=1", f"--om={om / 'model.om'}", "--json=om.json"])
+        return "the OM's operators with their attributes", shown
+    if stage == "network" and first:
+        label = f"write the list for atc, then run the suite with {float32_option(subject)}"
+        return None if remedy(first) == NO_ROUNDING else (label, explain)
+    return "compare every layer, where it ran", explain
 
 
 def float32_option(subject: str) -> str:
@@ -164,13 +165,8 @@ def _om(document: Mapping[str, Any], batch: str) -> PurePosixPath | None:
     return None
 
 
-def _shown(label: str, text: str) -> Iterator[Markup]:
-    yield tag("p", label, class_="label")
-    yield command(text)
-
-
-def _line(what: str, text: Child, subject: str) -> Markup:
-    return tag("li", tag("strong", what), " ", text, " ", tag("span", subject, class_="on"))
+def _line(what: str, text: str, subject: str, remark: str = "") -> dict[str, str]:
+    return {"what": what, "text": text, "remark": remark, "subject": subject}
 
 
 def _whole(data: Mapping[str, Any]) -> float:
