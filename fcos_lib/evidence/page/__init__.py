@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 from markupsafe import Markup
 
-from fcos_lib.evidence.page import accuracy, blame, boxes, machine
+from fcos_lib.evidence.page import accuracy, boxes
+from fcos_lib.evidence.page.blame import first_screen
 from fcos_lib.evidence.page.pictures import Jpegs, pictures
 from fcos_lib.evidence.page.verdicts import headline, verdicts, word_of
 from fcos_lib.evidence.page.words import asset, slug, templates
@@ -30,9 +30,8 @@ _KINDS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "Stages": {"ladder": accuracy.ladder, "error_types": accuracy.error_types},
     "Layers": {"layers": boxes.layers},
     "Accuracy": {"classes": accuracy.classes, "precision_recall": accuracy.precision_recall},
-    "Pictures": {},
     "Scores and boxes": {"scatter": boxes.scatter, "levels": boxes.levels},
-    "Throughput": {"throughput": machine.throughput},
+    "Throughput": {"throughput": accuracy.throughput},
     "Proof of the gates": {"gateproof": accuracy.gateproof},
 }
 """What makes a kind of evidence ready to be drawn, by chapter in reading order; kind and macro have the same name."""
@@ -89,7 +88,6 @@ class _Page:
         """All of it."""
         document, word = self._document, word_of(self._document, self._stand_in)
         shows = "classes" in self._evidence or "ladder" in self._evidence
-        first_screen = self._drawn("base", "moved", partial(blame.first_screen, document, self._evidence))
         run = {
             "title": f"{'STAND-IN ' if self._stand_in and word != 'STAND-IN' else ''}{word}: FCOS acceptance",
             "style": asset("style.css") + asset("charts.css"),
@@ -98,7 +96,9 @@ class _Page:
             "word": word,
             "headline": headline(document, self._stand_in),
             "where": _where(document),
-            "moved": first_screen if shows else Markup(),
+            "moved": self._drawn("First screen", "first_screen", first_screen, document, self._evidence)
+            if shows
+            else "",
             "chapters": [(name, parts) for name, parts in self._chapters() if parts],
             "images": self._jpegs.images,
         }
@@ -107,18 +107,17 @@ class _Page:
     def _chapters(self) -> Iterator[tuple[str, _Parts]]:
         """Everything that is there to be shown, in reading order. Verdicts are no evidence: if they cannot be drawn, nothing is."""
         document, evidence = self._document, self._evidence
-        yield "Verdicts", [[("", self._macro("verdicts", "verdicts")(verdicts(document)))]]
+        yield "Verdicts", [[("", self._macro("Verdicts", "verdicts")(verdicts(document)))]]
         for chapter, kinds in _KINDS.items():
-            if chapter == "Pictures" and chapter.lower() in evidence:
-                draw = partial(pictures, evidence["pictures"], self._jpegs)
-                yield chapter, [[("", self._drawn(chapter, "pictures", draw))]]
-            else:
-                yield chapter, [self._by_subject(chapter, kind, kinds[kind]) for kind in kinds if kind in evidence]
-        yield "Environment", [[("", self._drawn("environment", "environment", partial(machine.environment, document)))]]
+            yield chapter, [self._by_subject(chapter, kind, kinds[kind]) for kind in kinds if kind in evidence]
+            if chapter == "Accuracy" and "pictures" in evidence:
+                entries = evidence["pictures"]
+                yield "Pictures", [[("", self._drawn("Pictures", "pictures", pictures, entries, self._jpegs))]]
+        yield "Environment", [[("", self._drawn("Environment", "environment", dict, document))]]
         if document["artifacts"]:
-            yield "Artifacts", [[("", self._drawn("artifacts", "artifacts", partial(machine.artifacts, document)))]]
+            yield "Artifacts", [[("", self._drawn("Artifacts", "artifacts", dict, document))]]
         if "left_out" in evidence:
-            yield "Left out", [[("", self._drawn("left-out", "left_out", lambda: evidence["left_out"]))]]
+            yield "Left out", [[("", self._drawn("Left out", "left_out", list, evidence["left_out"]))]]
 
     def _by_subject(self, chapter: str, kind: str, prepare: Callable[[Any], Any]) -> list[tuple[str, Markup]]:
         """A kind of evidence of every subject; what several gates say of a subject's levels is brought together."""
@@ -126,12 +125,12 @@ class _Page:
         if kind == "levels":
             subjects = dict.fromkeys(subject for subject, _ in entries)
             entries = [(name, [data for subject, data in entries if subject == name]) for name in subjects]
-        return [(subject, self._drawn(chapter, kind, partial(prepare, data))) for subject, data in entries]
+        return [(subject, self._drawn(chapter, kind, prepare, data)) for subject, data in entries]
 
-    def _drawn(self, chapter: str, macro: str, prepare: Callable[[], Any]) -> Markup:
+    def _drawn(self, chapter: str, macro: str, prepare: Callable[..., Any], *data: Any) -> Markup:
         """What a macro makes of evidence; a sentence if the data is not what it should be, for the rest is worth reading."""
         try:
-            return self._macro(chapter, macro)(prepare())
+            return self._macro(chapter, macro)(prepare(*data))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, TemplateError) as error:
             return self._macro("macros", "unreadable")(f"{type(error).__name__}: {str(error)[:200]}")
 

@@ -1,29 +1,20 @@
-"""Figures on accuracy: the difference in mAP by stage, class, size and kind of mistake, and both curves of precision."""
+"""Figures on accuracy and throughput: mAP by stage, class, size and kind of mistake, both curves, rates, and seeded defects."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from typing import Any
+
+from markupsafe import Markup
 
 from fcos_lib.evidence.page.blame import change_in_words, stages_in_words
 from fcos_lib.evidence.page.charts import Chart, Frame, Strip
 from fcos_lib.evidence.page.words import fixed, number, numbers, value_of
 
-_MISTAKES = {
-    "class": "right place, wrong class",
-    "location": "right class, place not good enough",
-    "both": "wrong class, poor place",
-    "duplicate": "an object that was found already",
-    "background": "no object there",
-    "missed": "an object that was not found",
-}
-_GROUPS = {
-    "all": "All classes",
-    "sizes": "By object size",
-    "iou": "By IoU",
-    "classes": "By class, what moved most first",
-}
+_LARGEST_HISTORY = 2 << 20
+"""Characters."""
 
 
 def ladder(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,14 +47,14 @@ def error_types(data: Mapping[str, Any]) -> dict[str, Any]:
     for name in names:
         before, after = reference.get(name, 0.0), candidate.get(name, 0.0)
         bars = cost("reference", before), cost("candidate", after)
-        rows.append((name, _MISTAKES.get(name, ""), bars, before, after))
+        rows.append((name, bars, before, after))
     return {"rows": rows}
 
 
 def classes(data: Mapping[str, Any]) -> dict[str, Any]:
     """AP of both sides and the difference, by class, size and IoU."""
-    groups = {title: list(data.get(key) or []) for key, title in _GROUPS.items()}
-    groups[_GROUPS["classes"]].sort(key=lambda entry: -abs(value_of(entry["difference"]["value"]) or 0.0))
+    groups = {name: list(data.get(name) or []) for name in ("all", "sizes", "iou", "classes")}
+    groups["classes"].sort(key=lambda entry: -abs(value_of(entry["difference"]["value"]) or 0.0))
     changes = [entry["difference"] for group in groups.values() for entry in group]
     strip = Strip.around_zero([value_of(change[end]) for change in changes for end in ("low", "high")], 180)
 
@@ -71,7 +62,7 @@ def classes(data: Mapping[str, Any]) -> dict[str, Any]:
         value, low, high = (value_of(entry["difference"][name]) for name in ("value", "low", "high"))
         return strip.interval(value or 0.0, low, high, f"{entry['name']}: {change_in_words(entry['difference'])}")
 
-    shown = {title: [(entry, interval(entry)) for entry in group] for title, group in groups.items() if group}
+    shown = {name: [(entry, interval(entry)) for entry in group] for name, group in groups.items() if group}
     return {"scale": strip.high, "groups": shown}
 
 
@@ -101,3 +92,29 @@ def gateproof(data: Mapping[str, Any]) -> dict[str, Any]:
     gates = sorted({str(gate) for case in data["cases"] for gate in (*case["red"], *case["named"])})
     only = {gate: ", ".join(map(str, cases)) for gate, cases in (data.get("only") or {}).items()}
     return {"cases": data["cases"], "gates": gates, "only": only}
+
+
+def throughput(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Every rate by OM and by what was timed (a series is called `batch8 pure`), what it is compared with, and the history."""
+    rates: dict[str, dict[str, Any]] = {}
+    for rate in data["rates"]:
+        batch, _, timed = str(rate["series"]).partition(" ")
+        rates.setdefault(batch, {})[timed] = rate["images_per_second"]
+    compared = [rate for rate in data["rates"] if any(map(rate.get, ("published", "accepted", "champion")))]
+    history = str(data.get("history") or "")
+    return {
+        "rates": rates,
+        "columns": list(dict.fromkeys(timed for of_batch in rates.values() for timed in of_batch)),
+        "bounds": [(rate, _duel(rate.get("champion"))) for rate in compared],
+        # as a picture of its own: what is drawn in an `img` can neither run nor fetch anything
+        "history": Markup(base64.b64encode(history.encode()).decode() if len(history) < _LARGEST_HISTORY else ""),
+    }
+
+
+def _duel(champion: Mapping[str, Any] | None) -> Markup:
+    """The change against the champion, %, with its interval; nothing without a champion."""
+    if not champion:
+        return Markup()
+    value, low, high = (value_of(champion.get(name)) for name in ("change", "low", "high"))
+    words = f"{fixed(value, 2, signed=True)} % against the champion"
+    return Strip.around_zero([value, low, high, 5.0], 120).interval(value or 0.0, low, high, words)

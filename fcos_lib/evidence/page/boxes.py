@@ -11,14 +11,6 @@ from fcos_lib.evidence.page.blame import in_words
 from fcos_lib.evidence.page.charts import Chart, Frame, Strip, text
 from fcos_lib.evidence.page.words import number, numbers, plural, value_of
 
-_FIGURES = {
-    "cosine_boxes": ("cosine of boxes", 6),
-    "relative_distance_boxes": ("relative distance of boxes", 3),
-    "largest_boxes": ("largest difference, px", 3),
-    "cosine_scores": ("cosine of scores", 6),
-    "relative_distance_scores": ("relative distance of scores", 3),
-    "largest_scores": ("largest difference of a score", 3),
-}
 _MEDIANS = {
     "log_size": ("size", "%", 100.0),
     "centre_x": ("centre x", "px", 1.0),
@@ -53,13 +45,8 @@ def levels(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             of_level = known.setdefault(str(level["level"]), {})
             of_level.update({name: value for name, value in level.items() if value is not None})
     order = sorted(known, key=lambda name: (name == "all levels", name))
-    before_nms = [name for name in order if known[name].get("candidates")]
     return {
-        "before_nms": before_nms,
-        "figures": [
-            (title, [number(known[name]["candidates"].get(key), digits) for name in before_nms])
-            for key, (title, digits) in _FIGURES.items()
-        ],
+        "before_nms": {name: known[name]["candidates"] for name in order if known[name].get("candidates")},
         **_shifts({name: known[name] for name in order if any(key in known[name] for key in _MEDIANS)}),
     }
 

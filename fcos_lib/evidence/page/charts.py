@@ -60,7 +60,7 @@ class Chart:
         mark = stand_in_mark(self.width - _RIGHT, 3) if stand_in else Markup()
         return element(
             "svg", element("title", self.title), element("desc", self.sentence), *self.parts, mark,
-            viewBox=f"0 0 {self.width:g} {self.height:g}", role="img", aria_label=f"{self.title}. {self.sentence}", class_="chart",
+            viewBox=f"0 0 {self.width:g} {self.height:g}", role="img", class_="chart",
         )  # fmt: skip
 
 

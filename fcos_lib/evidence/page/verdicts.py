@@ -81,9 +81,9 @@ def verdicts(document: Mapping[str, Any]) -> dict[str, Any]:
         "open": _OPEN,
         "left": len(red) + len(document["unjudged"]) - len(cards),
         "count_judged": len(judged),
-        "judged": _rows(judged),
+        "judged": verdict_rows(judged),
         "count_recorded": len(recorded),
-        "recorded": _rows(recorded),
+        "recorded": verdict_rows(recorded),
         "roll": in_words(document.get("gates", ())),
     }
 
@@ -185,11 +185,3 @@ def _with_side(verdict: Verdict, several: bool) -> str:
     """A number's name; which of its limits is meant, if it is held against several."""
     side = verdict.limit.name.rpartition(".")[2] if verdict.limit and several else ""
     return f"{verdict.measurement.name} ({side})" if side else verdict.measurement.name
-
-
-def _rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    rows = []
-    for gate, on, limit, measured, word in verdict_rows(entries):
-        promise, _, name = gate.partition(": ")
-        rows.append({"promise": promise, "name": name, "on": on, "measured": measured, "limit": limit, "word": word})
-    return rows

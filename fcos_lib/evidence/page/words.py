@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 import re
+import shlex
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for make in (number, fixed, minus, value_of, plural, slug, pieces, sha256_source):
+    for make in (number, fixed, minus, value_of, plural, slug, pieces, shell, as_json, sha256_source):
         environment.filters[make.__name__] = make
     return environment
 
@@ -99,6 +102,16 @@ def plural(count: int, one: str, many: str = "") -> str:
 def pieces(text: str) -> list[str]:
     """The words of a command and the space between them, in their order."""
     return [piece for piece in re.split(r"(\s+)", text) if piece]
+
+
+def shell(words: Iterable[object]) -> str:
+    """A command to be pasted into a shell, quoted."""
+    return shlex.join(map(str, words))
+
+
+def as_json(value: object, indent: int | None = None) -> str:
+    """Any value as JSON."""
+    return json.dumps(value, indent=indent, ensure_ascii=False)
 
 
 def slug(text: str) -> str:
