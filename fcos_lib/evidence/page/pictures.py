@@ -125,8 +125,10 @@ class _Drawing:
         own, other = boxes[self.side], boxes[_OTHER[self.side]]
         rows = [self._row_of(difference) for difference in differences]
         marks = [
-            self._marked(other[difference["row"]] if row is None else own[row], place, difference["cause"], row is None)
-            for place, (row, difference) in enumerate(zip(rows, differences, strict=True))
+            self._marked(
+                other[difference["row"]] if row is None else own[row], number, difference["cause"], row is None
+            )
+            for number, (row, difference) in enumerate(zip(rows, differences, strict=True), start=1)
         ]
         agreeing = [box for row, box in enumerate(own) if row not in rows]
         faint, clear = ([box for box in agreeing if (box[4] >= CLEAR) == sure] for sure in (False, True))
@@ -146,15 +148,14 @@ class _Drawing:
         row = difference["row"] if difference["side"] == self.side else difference.get("other_row")
         return None if row is None else int(row)
 
-    def _marked(self, box: Sequence[float], place: int, cause: str, ghost: bool) -> Markup:
+    def _marked(self, box: Sequence[float], number: int, cause: str, ghost: bool) -> Markup:
         """A box that differs, with its number outside of its corner; dotted where this side lacks it."""
         x, y = max(box[0] * self.scale - 12, 0), max(box[1] * self.scale - 4, 8)
         x, y = self._take(x, y, 15, 8) or (x, y)
         kind = "unexplained" if cause == "unexplained" else "explained"
-        number = text(x + 8, y + 3.3, str(place + 1), "badge", "middle")
-        circle = element("circle", cx=x + 8, cy=float(y), r=7)
+        badge = element("circle", cx=x + 8, cy=float(y), r=7) + text(x + 8, y + 3.3, str(number), "badge", "middle")
         kinds = f"{self.side} marked {kind}{' ghost' if ghost else ''}"
-        return element("g", self._outlines([box]), circle, number, class_=kinds)
+        return element("g", self._outlines([box]), badge, class_=kinds)
 
     def _outlines(self, boxes: Boxes) -> Markup:
         """All these boxes as one path, and a wider dark one below it, to be seen on any picture."""

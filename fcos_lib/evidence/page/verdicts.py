@@ -52,7 +52,7 @@ def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     if parts and gates:
         first, _, what = parts[0].partition(" ")
         parts[0] = f"{first} of {plural(gates, 'test')} {what}" if any(counts.values()) or not_run else parts[0]
-    proofs = [str(one["data"].get("sentence", "")) for one in document["evidence"] if one["kind"] == "gateproof"]
+    proofs = [str(entry["data"].get("sentence", "")) for entry in document["evidence"] if entry["kind"] == "gateproof"]
     if not gates and any(proofs):
         return proofs[0]
     return ", ".join(parts) or "No test is red"
@@ -99,19 +99,19 @@ def _list_of_tests(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]
 def _red(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Verdict]]:
     """What is not green: by outcome, then by how much it says."""
 
-    def place(pair: tuple[Mapping[str, Any], Verdict]) -> tuple[int, int]:
+    def order(pair: tuple[Mapping[str, Any], Verdict]) -> tuple[int, int]:
         name = f"{pair[1].promise} {pair[1].measurement.name}"
         telling = (rank for rank, start in enumerate(_TELLING) if name.startswith(start))
         return _ORDER.index(pair[1].outcome.value), next(telling, len(_TELLING))
 
     pairs = [(entry, stored_verdict(entry)) for entry in in_reading_order(document["verdicts"])]
-    return sorted((pair for pair in pairs if not pair[1].green), key=place)
+    return sorted((pair for pair in pairs if not pair[1].green), key=order)
 
 
 def _class_names(document: Mapping[str, Any]) -> list[str]:
     """The classes of the run's contract."""
-    for one in document["artifacts"]:
-        contract = one["provenance"].get("contract")
+    for artifact in document["artifacts"]:
+        contract = artifact["provenance"].get("contract")
         if isinstance(contract, dict) and isinstance(contract.get("classes"), list):
             return [str(name) for name in contract["classes"]]
     return []
@@ -147,9 +147,9 @@ def _unjudged(document: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str
 def _named(text: str, names: Sequence[str]) -> str:
     """Classes by their names instead of the numbers that a device knows."""
 
-    def name(found: re.Match[str]) -> str:
-        label = int(found[1])
-        return names[label] if label < len(names) else found[0]
+    def name(match: re.Match[str]) -> str:
+        label = int(match[1])
+        return names[label] if label < len(names) else match[0]
 
     return re.sub(r"\blabel (\d{1,4})\b", name, text)
 
