@@ -6,7 +6,6 @@ enlarging are missing. Nothing is computed here; evidence that cannot be drawn s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from fcos_lib.evidence.page.pictures import Jpegs, pictures
 from fcos_lib.evidence.page.verdicts import headline, verdicts, word_of
 from fcos_lib.evidence.page.words import asset, slug, templates
 from fcos_lib.evidence.reading import has_stand_in, read_results
+from fcos_lib.judge.history import replace_file
 
 NAME = "evidence.html"
 MOST_BYTES = 10 << 20
@@ -45,13 +45,8 @@ _Parts = list[list[tuple[str, Markup]]]
 def write_page_of(results: Path, output: Path) -> None:
     """Draw a stored run; `UsageError` if it is no `results.json`, `OSError` if the page cannot be written."""
     page = render(read_results(results))
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(output, page)
 
 
 def render(document: Mapping[str, Any], room: int = _FOR_PICTURES) -> str:

@@ -44,7 +44,7 @@ def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     worst = _tests(document)
     if not worst and not not_run and not unanswered and gates:
         all_of_them = f"All {gates:,} tests are" if gates > 1 else "The test is"
-        return f"{all_of_them} green{' on the emulator' * stand_in}"
+        return f"{all_of_them} green{' on the emulator' if stand_in else ''}"
     counts = {what: sum(word == named for word in worst.values()) for named, what in _WHAT.items()}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     parts += [f"{not_run:,} did not run"] if not_run else []

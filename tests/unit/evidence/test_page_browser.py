@@ -174,6 +174,7 @@ def test_paper_says_stand_in_and_keeps_what_matters(open_page):
         mark = page.locator(kind).first
         assert mark.is_visible(), f"{kind} is not on paper"
         assert mark.evaluate("(one) => getComputedStyle(one).printColorAdjust") == "exact"
+    assert page.evaluate("getComputedStyle(document.body).page") == "stand-in", "so that every sheet says it on top"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for kind in (".copy", ".enlarge", ".toolbar", "nav"):
         assert not page.locator(kind).first.is_visible(), f"{kind} makes no sense on paper"
