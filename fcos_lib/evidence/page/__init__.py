@@ -30,13 +30,13 @@ _KINDS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "Stages": {"ladder": accuracy.ladder, "error_types": accuracy.error_types},
     "Layers": {"layers": boxes.layers},
     "Accuracy": {"classes": accuracy.classes, "precision_recall": accuracy.precision_recall},
-    "Scores and boxes": {"scatter": boxes.scatter, "levels": boxes.levels},
+    "Scores and boxes": {"scatter": boxes.scatter, "before_nms": boxes.before_nms, "shifts": boxes.shifts},
     "Throughput": {"throughput": accuracy.throughput},
     "Proof of the gates": {"gateproof": accuracy.gateproof},
 }
 """What makes a kind of evidence ready to be drawn, by chapter in reading order; kind and macro have the same name."""
 
-_Evidence = Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]
+_Evidence = Mapping[str, Sequence[tuple[str, Any]]]
 """(subject, data) by kind, in the order of the file."""
 _Parts = list[list[tuple[str, Markup]]]
 """What stands side by side in a chapter, each by subject."""
@@ -74,9 +74,14 @@ class _Page:
     def __init__(self, document: Mapping[str, Any], jpegs: Jpegs) -> None:
         self._document, self._jpegs = document, jpegs
         self._stand_in = has_stand_in(document)
-        evidence: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+        evidence: dict[str, list[tuple[str, Any]]] = {}
         for entry in document["evidence"]:
             evidence.setdefault(entry["kind"], []).append((entry["subject"], entry["data"]))
+        levels: dict[str, list[Any]] = {}
+        for subject, data in evidence.get("levels", ()):
+            levels.setdefault(subject, []).append(data)
+        # what several gates say of the levels is brought together, and shown in two tables
+        evidence["before_nms"] = evidence["shifts"] = [*levels.items()]
         self._evidence: _Evidence = evidence
 
     def html(self) -> str:
@@ -104,7 +109,8 @@ class _Page:
         document, evidence = self._document, self._evidence
         yield "Verdicts", [[("", self._macro("Verdicts", "verdicts")(verdicts(document)))]]
         for chapter, kinds in _KINDS.items():
-            yield chapter, [self._by_subject(chapter, kind, kinds[kind]) for kind in kinds if kind in evidence]
+            parts = [self._by_subject(chapter, kind, kinds[kind]) for kind in kinds if kind in evidence]
+            yield chapter, [part for part in parts if part]
             if chapter == "Accuracy" and "pictures" in evidence:
                 entries = evidence["pictures"]
                 yield "Pictures", [[("", self._drawn("Pictures", "pictures", pictures, entries, self._jpegs))]]
@@ -115,17 +121,15 @@ class _Page:
             yield "Left out", [[("", self._drawn("Left out", "left_out", list, evidence["left_out"]))]]
 
     def _by_subject(self, chapter: str, kind: str, prepare: Callable[[Any], Any]) -> list[tuple[str, Markup]]:
-        """A kind of evidence of every subject; what several gates say of a subject's levels is brought together."""
-        entries: list[tuple[str, Any]] = list(self._evidence[kind])
-        if kind == "levels":
-            subjects = dict.fromkeys(subject for subject, _ in entries)
-            entries = [(name, [data for subject, data in entries if subject == name]) for name in subjects]
-        return [(subject, self._drawn(chapter, kind, prepare, data)) for subject, data in entries]
+        """A kind of evidence, of every subject that has any."""
+        drawn = [(subject, self._drawn(chapter, kind, prepare, data)) for subject, data in self._evidence[kind]]
+        return [(subject, part) for subject, part in drawn if part]
 
     def _drawn(self, chapter: str, macro: str, prepare: Callable[..., Any], *data: Any) -> Markup:
         """What a macro makes of evidence; a sentence if the data is not what it should be, for the rest is worth reading."""
         try:
-            return self._macro(chapter, macro)(prepare(*data))
+            prepared = prepare(*data)
+            return self._macro(chapter, macro)(prepared) if prepared else Markup()
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, TemplateError) as error:
             return self._macro("macros", "unreadable")(f"{type(error).__name__}: {str(error)[:200]}")
 

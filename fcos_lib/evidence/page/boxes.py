@@ -37,22 +37,28 @@ def scatter(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"chart": Chart(460, 460, "Scores of both sides", sentence, parts)}
 
 
-def levels(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What several gates say of the levels of one subject: figures before NMS, and common shifts with their intervals."""
+_Levels = Sequence[Mapping[str, Any]]
+"""What several gates say of the levels of one subject."""
+
+
+def _by_level(entries: _Levels) -> dict[str, dict[str, Any]]:
+    """What is known of each level, brought together; all of them at the end."""
     known: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for level in entry["levels"]:
             of_level = known.setdefault(str(level["level"]), {})
             of_level.update({name: value for name, value in level.items() if value is not None})
-    order = sorted(known, key=lambda name: (name == "all levels", name))
-    return {
-        "before_nms": {name: known[name]["candidates"] for name in order if known[name].get("candidates")},
-        **_shifts({name: known[name] for name in order if any(key in known[name] for key in _MEDIANS)}),
-    }
+    return dict(sorted(known.items(), key=lambda pair: (pair[0] == "all levels", pair[0])))
 
 
-def _shifts(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Medians of all pairs of a level, a small drawing beside each."""
+def before_nms(entries: _Levels) -> dict[str, Any]:
+    """How near the proposals of each level are; empty if no gate compared them."""
+    return {name: level["candidates"] for name, level in _by_level(entries).items() if level.get("candidates")}
+
+
+def shifts(entries: _Levels) -> dict[str, Any]:
+    """Medians of all pairs of a level, a small drawing beside each; empty if there are none."""
+    known = {name: level for name, level in _by_level(entries).items() if any(key in level for key in _MEDIANS)}
     header, cells = ["level", "pairs"], {name: list[Any]() for name in known}
     for key, (title, unit, times) in _MEDIANS.items():
         medians = {
@@ -67,7 +73,8 @@ def _shifts(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 continue
             words = f"{number(value * times, 2, signed=True)} {unit}".strip()
             cells[name] += [words, strip.interval(value, low, high, words, good_or_bad=False)]
-    return {"header": header, "shifts": [(name, known[name].get("pairs"), row) for name, row in cells.items()]}
+    rows = [(name, known[name].get("pairs"), of_level) for name, of_level in cells.items()]
+    return {"header": header, "rows": rows} if rows else {}
 
 
 def layers(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_kinds_that_are_missing_are_absent(document):
     """A run without evidence has verdicts, environment and artifacts, and no empty section."""
     document["evidence"] = []
     assert Elements(render(document)).headings() == ["verdicts", "environment", "artifacts"]
-    document["evidence"] = [{"kind": "of tomorrow", "subject": "x", "data": {}}]
+    document["evidence"] = [{"kind": kind, "subject": "x", "data": {}} for kind in ("of tomorrow", "shifts", "base")]
     assert Elements(render(document)).headings() == ["verdicts", "environment", "artifacts"]
 
 
