@@ -1,4 +1,4 @@
-"""What is different between two runs? Numbers, verdicts, gates, provenance and pictures, from their `results.json` alone."""
+"""The differences between two runs: numbers, verdicts, gates, provenance and pictures, from their `results.json` alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Difference:
 
     @property
     def something(self) -> bool:
-        """Did anything move beyond noise? Gates that only one run has count: what is not there cannot be the same."""
+        """Whether anything moved beyond noise. Gates that only one run has count: what is not there cannot be the same."""
         return bool(self.turned or self.beyond or self.only_a or self.only_b or self.unjudged)
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,13 +76,13 @@ class Difference:
             if self.pictures is None
             else [
                 {
-                    "subject": one.subject,
-                    "picture": one.picture,
-                    "only_in": one.only_in,
-                    "gone": one.gone,
-                    "new": one.new,
+                    "subject": turn.subject,
+                    "picture": turn.picture,
+                    "only_in": turn.only_in,
+                    "gone": turn.gone,
+                    "new": turn.new,
                 }
-                for one in self.pictures
+                for turn in self.pictures
             ],
         }
 
@@ -98,7 +98,7 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
         unjudged=tuple(_differing(_unjudged(a), _unjudged(b))),
         provenance=(
             *_differing(dict(_provenance(a)), dict(_provenance(b))),
-            *(found for found in _differing(dict(_chosen(a)), dict(_chosen(b))) if _ABSENT not in found[1:]),
+            *(choice for choice in _differing(dict(_chosen(a)), dict(_chosen(b))) if _ABSENT not in choice[1:]),
         ),
         pictures=tuple(_turns(*shown)) if all(shown) else None,
         stand_in=(has_stand_in(a), has_stand_in(b)),
@@ -107,14 +107,14 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
 
 def _by_gate(document: Mapping[str, Any]) -> dict[tuple[str, str, int], Verdict]:
     """Verdicts by gate and limit; what a run judged twice keeps its order."""
-    found: dict[tuple[str, str, int], Verdict] = {}
+    verdicts: dict[tuple[str, str, int], Verdict] = {}
     seen = Counter[tuple[str, str]]()
     for entry in document["verdicts"]:
         verdict = stored_verdict(entry)
         gate, limit = verdict.gate, verdict.limit.name if verdict.limit else ""
-        found[gate, limit, seen[gate, limit]] = verdict
+        verdicts[gate, limit, seen[gate, limit]] = verdict
         seen[gate, limit] += 1
-    return found
+    return verdicts
 
 
 def _unjudged(document: Mapping[str, Any]) -> dict[str, str]:
@@ -165,22 +165,22 @@ def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[tuple[str
 
 def _pictures(document: Mapping[str, Any]) -> dict[tuple[str, str], Counter[str]]:
     """The differences of the worst pictures by kind, cause and side, by (subject, name). Evidence has no fixed form."""
-    found: dict[tuple[str, str], Counter[str]] = {}
+    pictures: dict[tuple[str, str], Counter[str]] = {}
     for record in document["evidence"]:
         if record["kind"] != "pictures":
             continue
         for picture in _records(record["data"].get("pictures")):
             name = str(picture.get("name", ""))
             words = (
-                f"{one.get('kind', '?')} ({one.get('cause', '?')}), {one.get('side', '?')}"
-                for one in _records(picture.get("differences"))
+                f"{difference.get('kind', '?')} ({difference.get('cause', '?')}), {difference.get('side', '?')}"
+                for difference in _records(picture.get("differences"))
             )
-            found[record["subject"], name] = Counter(words)
-    return found
+            pictures[record["subject"], name] = Counter(words)
+    return pictures
 
 
 def _records(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _turns(a: Mapping[tuple[str, str], Counter[str]], b: Mapping[tuple[str, str], Counter[str]]) -> Iterator[Turn]:
@@ -210,7 +210,7 @@ def _as_dict(move: Move) -> dict[str, Any]:
 
 
 def _side(verdict: Verdict) -> dict[str, Any]:
-    found = verdict.as_dict()
-    kept = {name: found[name] for name in ("gate", "outcome", "stand_in")}
-    measured = found["measurement"]
+    data = verdict.as_dict()
+    kept = {name: data[name] for name in ("gate", "outcome", "stand_in")}
+    measured = data["measurement"]
     return kept | {name: measured[name] for name in ("value", "unit", "n", "interval") if name in measured}

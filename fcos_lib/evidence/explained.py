@@ -1,4 +1,4 @@
-"""How does the evidence of a drop read? The ladder, the error types and the layers as lines of text."""
+"""The evidence of a drop as lines of text: the ladder, the error types and the layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def first_layer(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The first layer that differs, of evidence of the kind `layers`."""
-    return next((one for one in data["layers"] if one["name"] == data["first"]), None)
+    return next((layer for layer in data["layers"] if layer["name"] == data["first"]), None)
 
 
 def remedy(layer: Mapping[str, Any]) -> str:
@@ -37,8 +37,9 @@ def remedy(layer: Mapping[str, Any]) -> str:
 
 def _ladder(data: Mapping[str, Any]) -> list[str]:
     lines = [f"mAP, candidate minus reference over {data['pictures']} pictures, {data['sentence']}"]
-    for one in [*data["stages"], {"stage": "total", **data["total"]}]:
-        lines.append(f"  {one['stage']:<12}{one['value']:+.4f}   95 % interval {one['low']:+.4f} to {one['high']:+.4f}")
+    for stage in [*data["stages"], {"stage": "total", **data["total"]}]:
+        interval = f"95 % interval {stage['low']:+.4f} to {stage['high']:+.4f}"
+        lines.append(f"  {stage['stage']:<12}{stage['value']:+.4f}   {interval}")
     if "judged" in data:
         lines.append(f"  {'judged':<12}{data['judged']:+.4f}   by the gate, on the OM under test")
     if "left_out" in data:
@@ -58,7 +59,7 @@ def _error_types(data: Mapping[str, Any]) -> list[str]:
             (_count(counts["candidate"], *place) - _count(counts["reference"], *place), place)
             for place in sorted({place for side in counts.values() for place in _places(side)})
         ]
-        changes = sorted((one for one in changes if one[0]), key=lambda one: -abs(one[0]))[:_MOST]
+        changes = sorted((change for change in changes if change[0]), key=lambda change: -abs(change[0]))[:_MOST]
         if changes:
             lines.append(
                 "  most changed: " + ", ".join(f"{kind} {count:+d} in {name}" for count, (_, name, kind) in changes)
@@ -75,18 +76,18 @@ def _count(side: Mapping[str, Any], group: str, name: str, kind: str) -> int:
 
 
 def _layers(data: Mapping[str, Any]) -> list[str]:
-    names = [one["name"] for one in data["layers"]]
+    names = [layer["name"] for layer in data["layers"]]
     pictures = ", ".join(data["pictures"])
     first = first_layer(data)
     if first is None:
         return [f"no layer of {len(names)} differs by more than {data['k']:g} times what fp16 explains ({pictures})"]
     at = names.index(first["name"])
     lines = [f"the first layer that differs: {first['name']} ({first['operator']}), layer {at + 1} of those looked at"]
-    for one in data["layers"][max(0, at - 2) : at + _MOST - 2]:
-        ratio = "not finite" if one["ratio"] is None else f"{one['ratio']:.1f} times"
-        expected = "beyond fp16" if one["expected"] is None else f"{one['expected']:.5f}"
-        error = "not finite" if one["error"] is None else f"{one['error']:.5f}"
-        lines.append(f"  {error:>10}  fp16 explains {expected:<11} {ratio:<10}  {one['name']}")
+    for layer in data["layers"][max(0, at - 2) : at + _MOST - 2]:
+        ratio = "not finite" if layer["ratio"] is None else f"{layer['ratio']:.1f} times"
+        expected = "beyond fp16" if layer["expected"] is None else f"{layer['expected']:.5f}"
+        error = "not finite" if layer["error"] is None else f"{layer['error']:.5f}"
+        lines.append(f"  {error:>10}  fp16 explains {expected:<11} {ratio:<10}  {layer['name']}")
     lines.append(f"  limit: {data['k']:g} times; pictures: {pictures}")
     lines.append(f"  {remedy(first)}")
     return lines

@@ -1,4 +1,4 @@
-"""What does a `results.json` say, wherever it came from? Everything that reads one reads it here."""
+"""Reading a `results.json`, wherever it came from: the one door for everything that reads one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _stored_limit(limit: Mapping[str, Any]) -> Limit:
 
 
 def has_stand_in(document: Mapping[str, Any]) -> bool:
-    """Did the emulator have any part in a run? Its verdicts, device and evidence and the CANN of its artifacts say so."""
+    """Whether the emulator had any part in a run: its verdicts, device and evidence and the CANN of its artifacts say so."""
     return (
         any(entry["stand_in"] for entry in document["verdicts"])
         or bool((document["environment"].get("device") or {}).get("stand_in"))

@@ -66,6 +66,8 @@ class Limit:
     """True if it follows from the run's own baseline or options, so that no limits file has it."""
     pictures: PictureSet | None = None
     """The pictures that it is for; None: any."""
+    published: float | None = None
+    """The published figure that the bound was derived from; None: there is none, or it is the bound itself."""
 
     def holds(self, value: float) -> bool:
         """True if the value is within the bound. The bound itself is allowed, NaN never is."""
@@ -134,14 +136,15 @@ _MEASURED = {"command": str, "n": int, "spread": str, "date": str}
 
 def _limit(name: str, table: Mapping[str, Any]) -> Limit:
     bound, measured = table["bound"], table.get("measured", {})
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
-        raise ValueError(f"[{name}] has the bound {bound!r:.40}; it must be a finite number")
+    for what, value in (("bound", bound), ("published figure", table.get("published", 0))):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"[{name}] has the {what} {value!r:.40}; it must be a finite number")
     for key in _TEXTS:
         if not isinstance(table.get(key), str) or not table[key]:
             raise ValueError(f"[{name}] has no {key}")
     if table["direction"] not in (AT_LEAST, AT_MOST):
         raise ValueError(f"{name} has the direction {table['direction']!r:.40}; use '{AT_LEAST}' or '{AT_MOST}'")
-    if strange := [key for key in table if key not in ("bound", "measured", "pictures", *_TEXTS)]:
+    if strange := [key for key in table if key not in ("bound", "measured", "pictures", "published", *_TEXTS)]:
         raise ValueError(f"[{name}] has the key {strange[0]!r:.40}, which no limit has")
     if not isinstance(measured, dict) or any(
         not isinstance(measured.get(key), _MEASURED.get(key, ())) for key in measured
@@ -149,6 +152,7 @@ def _limit(name: str, table: Mapping[str, Any]) -> Limit:
         raise ValueError(f"[{name}] has a 'measured' that is not {', '.join(_MEASURED)}")
     return Limit(
         name, float(bound), table["direction"] == AT_LEAST, table["unit"], table["source"], **measured,
+        published=float(table["published"]) if "published" in table else None,
         pictures=_pictures(name, table["pictures"]) if "pictures" in table else None,
     )  # fmt: skip
 
@@ -222,3 +226,9 @@ def find_limit(*names: str) -> Limit | None:
 def limit_of(gate: Gate, scope: Scope, limits: Mapping[str, Limit] | None = None) -> Limit | None:
     """The limit of a gate in this scope, or None if nobody set one."""
     return (all_limits() if limits is None else limits).get(gate.limit_name(scope))
+
+
+def published_rate(contract: str, chip: str, batch_size: int) -> float | None:
+    """The images/s that were published, as the limits file has them beside the limit that was derived from them."""
+    limit = limit_of(GATES["published.slower"], Scope(contract, chip, batch_size))
+    return limit.published if limit else None

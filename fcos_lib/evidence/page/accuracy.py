@@ -1,192 +1,120 @@
-"""The chapters on accuracy: curves by size and class, and which classes are taken for which."""
+"""Figures on accuracy and throughput: mAP by stage, class, size and kind of mistake, both curves, rates, and seeded defects."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from itertools import accumulate, pairwise
 from typing import Any
 
+from markupsafe import Markup
+
 from fcos_lib.evidence.page.blame import change_in_words, stages_in_words
-from fcos_lib.evidence.page.charts import Frame, Strip, chart, numbers
-from fcos_lib.evidence.page.html import (
-    Markup,
-    fixed,
-    group_head,
-    number,
-    plural,
-    row,
-    table,
-    tag,
-    term,
-    together,
-    value_of,
-)
+from fcos_lib.evidence.page.charts import Chart, Frame, Strip
+from fcos_lib.evidence.page.words import fixed, number, numbers, value_of
+
+_LARGEST_HISTORY = 2 << 20
+"""Characters."""
 
 
-def kill_matrix(data: Mapping[str, Any]) -> Markup:
-    """A row for each defect, a column for each gate."""
-    cases = data["cases"]
-    gates = sorted({str(gate) for case in cases for gate in (*case["red"], *case["named"])})
+def ladder(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What each stage adds to the difference, one after the other, and all of them together."""
+    total = data["total"]
+    ends = [0.0, *accumulate(value_of(stage["value"]) or 0.0 for stage in data["stages"])]
+    whole = value_of(total["value"])
+    strip = Strip.around_zero([*ends, whole], 180)
+    shown = [*zip(data["stages"], pairwise(ends), strict=True), ({**total, "stage": "together"}, (0.0, whole or 0.0))]
+    return {
+        **data,
+        "sentence": ": ".join(stages_in_words(data)),
+        "rows": [
+            (stage, strip.bar(*both_ends, f"{stage['stage']}: {fixed(stage['value'], signed=True)}"))
+            for stage, both_ends in shown
+        ],
+    }
+
+
+def error_types(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The AP that each kind of mistake costs, on either side; what costs the candidate most first."""
+    reference, candidate = ({str(name): value_of(value) or 0.0 for name, value in data[side].items()} for side in ("reference", "candidate"))  # fmt: skip
+    names = sorted(dict.fromkeys([*reference, *candidate]), key=lambda name: -candidate.get(name, 0.0))
+    strip = Strip(0.0, max([*reference.values(), *candidate.values(), 1e-9]), 120, 10)
+
+    def cost(side: str, value: float) -> Any:
+        return strip.bar(0.0, value, f"{side} {fixed(value)}", side)
+
     rows = []
-    for case in cases:
-        caught, named = set(map(str, case["red"])), set(map(str, case["named"]))
-        cells = [
-            tag("span", "●" if gate in caught else "○" if gate in named else "", class_="cell", role="img",
-                aria_label="caught" if gate in caught else "expected, not caught" if gate in named else "no")
-            if gate in caught | named else ""
-            for gate in gates
-        ]  # fmt: skip
-        rows.append(
-            row(
-                together(str(case["name"]), tag("span", str(case["what"]), class_="what")),
-                *cells,
-                str(case["verdict"]),
-                kind="control" if case["control"] else "defect",
-            )
-        )
-    only = [
-        (str(gate), ", ".join(map(str, ids)) or "nothing: another gate catches all of it")
-        for gate, ids in data.get("only", {}).items()
-    ]
-    return together(
-        tag("p", "● is a gate that went red, ○ one that was expected to and did not."),
-        table("Defects and the gates that caught them", ("case", *gates, "verdict"), rows, "matrix"),
-        tag("details", tag("summary", "What only one gate catches"), term(only), class_="quiet") if only else None,
-    )  # fmt: skip
+    for name in names:
+        before, after = reference.get(name, 0.0), candidate.get(name, 0.0)
+        bars = cost("reference", before), cost("candidate", after)
+        rows.append((name, bars, before, after))
+    return {"rows": rows}
 
 
-_MISTAKES = {
-    "class": "right place, wrong class",
-    "location": "right class, place not good enough",
-    "both": "wrong class, poor place",
-    "duplicate": "an object that was found already",
-    "background": "no object there",
-    "missed": "an object that was not found",
-}
+def classes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """AP of both sides and the difference, by class, size and IoU."""
+    groups = {name: list(data.get(name) or []) for name in ("all", "sizes", "iou", "classes")}
+    groups["classes"].sort(key=lambda entry: -abs(value_of(entry["difference"]["value"]) or 0.0))
+    changes = [entry["difference"] for group in groups.values() for entry in group]
+    strip = Strip.around_zero([value_of(change[end]) for change in changes for end in ("low", "high")], 180)
+
+    def interval(entry: Mapping[str, Any]) -> Any:
+        value, low, high = (value_of(entry["difference"][name]) for name in ("value", "low", "high"))
+        return strip.interval(value or 0.0, low, high, f"{entry['name']}: {change_in_words(entry['difference'])}")
+
+    shown = {name: [(entry, interval(entry)) for entry in group] for name, group in groups.items() if group}
+    return {"scale": strip.high, "groups": shown}
 
 
-def classes(data: Mapping[str, Any]) -> Markup:
-    """AP of both sides and the difference, by class, size and IoU, what moved most first."""
-    groups = [
-        ("all", "All classes"),
-        ("sizes", "By object size"),
-        ("iou", "By IoU"),
-        ("classes", "By class, what moved most first"),
-    ]
-    entries = [(title, list(data.get(key) or [])) for key, title in groups]
-    strip = Strip.around_zero(
-        [value_of(one["difference"][end]) for _, group in entries for one in group for end in ("low", "high")], 180
-    )
-    parts = []
-    for title, group in entries:
-        if not group:
-            continue
-        if title.startswith("By class"):
-            group.sort(key=lambda one: -abs(value_of(one["difference"]["value"]) or 0.0))
-        rows = [group_head(title, 6)]
-        for one in group:
-            change = one["difference"]
-            value = value_of(change["value"]) or 0.0
-            words = f"{one['name']}: {change_in_words(change)}"
-            rows.append(row(
-                str(one["name"]), fixed(value, 4, signed=True),
-                strip.interval(value, value_of(change["low"]), value_of(change["high"]), words),
-                fixed(one["reference"], 4), fixed(one["candidate"], 4), number(change.get("n")),
-            ))  # fmt: skip
-        parts.append(together(rows))
-    return together(
-        table("Average precision (IoU 0.50 to 0.95 unless said otherwise)",
-              ("average over", "difference", f"95 %, ±{number(strip.high, 2)}", "reference", "candidate", "pictures"), parts, "numbers"),
-        tag("p", "A filled dot lies off zero by more than chance explains, for this row alone.", class_="note"),
-    )  # fmt: skip
-
-
-def precision_recall(data: Mapping[str, Any]) -> Markup:
+def precision_recall(data: Mapping[str, Any]) -> dict[str, Any]:
     """Both curves, and their difference enlarged."""
     recall, reference, candidate = (numbers(data[key]) for key in ("recall", "reference", "candidate"))
     difference = [after - before for before, after in zip(reference, candidate, strict=True)]
     most = max(max(map(abs, difference)), 1e-4) * 1.15
-    both, apart = Frame(440, 280, (0, 1), (0, 1)), Frame(440, 170, (0, 1), (-most, most))
     place = max(range(len(recall)), key=lambda index: abs(difference[index]))
     furthest = f"Furthest apart at recall {recall[place]:g}: {number(difference[place], 2, signed=True)}."
-    return tag(
-        "figure",
-        chart(440, 280, "Precision over recall, reference and candidate", both.axes("recall", "precision"),
-              both.line(recall, reference, "reference"), both.line(recall, candidate, "candidate")),
-        chart(440, 170, f"Precision of the candidate minus that of the reference. {furthest}", apart.axes("recall", "difference", signed=True),
-              apart.line([0, 1], [0, 0], "zero"), apart.line(recall, difference, "candidate")),
-        tag("figcaption", tag("strong", "Precision and recall"), f" at IoU 0.5, mean over the classes. {furthest} ", key()),
-    )  # fmt: skip
+    both, apart = Frame.within(440, 280, (0, 1), (0, 1)), Frame.within(440, 170, (0, 1), (-most, most))
+    curves = Chart(440, 280, "Precision over recall", f"Reference and candidate at IoU 0.5. {furthest}", [
+        both.axes("recall", "precision"),
+        both.line(recall, reference, "curve reference"),
+        both.line(recall, candidate, "curve candidate"),
+    ])  # fmt: skip
+    enlarged = Chart(440, 170, "Precision of the candidate minus that of the reference", furthest, [
+        apart.axes("recall", "difference", signed=True),
+        apart.level(0, "curve even"),
+        apart.line(recall, difference, "curve candidate"),
+    ])  # fmt: skip
+    return {"charts": (curves, enlarged), "furthest": furthest}
 
 
-def key() -> Markup:
-    """Which colour is which side."""
-    return tag("span", [tag("span", side, class_=f"key {side}") for side in ("reference", "candidate")], class_="keys")
+def gateproof(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Seeded defects with the gates that caught them: a row for each defect, a column for each gate."""
+    gates = sorted({str(gate) for case in data["cases"] for gate in (*case["red"], *case["named"])})
+    only = {gate: ", ".join(map(str, cases)) for gate, cases in (data.get("only") or {}).items()}
+    return {"cases": data["cases"], "gates": gates, "only": only}
 
 
-def ladder(data: Mapping[str, Any]) -> Markup:
-    """What each stage adds, one after the other."""
-    stages, total = list(data["stages"]), data["total"]
-    reached, ends = 0.0, [0.0]
-    for stage in stages:
-        reached += value_of(stage["value"]) or 0.0
-        ends.append(reached)
-    strip = Strip.around_zero([*ends, value_of(total["value"])], 180)
-    shown = [
-        *zip(stages, ends, ends[1:], strict=False),
-        ({**total, "stage": "together"}, 0.0, value_of(total["value"]) or 0.0),
-    ]
-    rows = []
-    for stage, start, end in shown:
-        name, value = str(stage["stage"]), fixed(stage["value"], 4, signed=True)
-        interval = f"{fixed(stage['low'], 4, signed=True)} to {fixed(stage['high'], 4, signed=True)}"
-        bar = strip.bar(start, end, f"{name}: {value}")
-        rows.append(row(name, value, interval, bar, kind="total" * (stage is shown[-1][0])))
-    judged = value_of(data.get("judged"))
-    notes = [
-        f"Measured on {plural(int(data.get('pictures', 0)), 'picture')}, with OMs that also return what lies between the stages.",
-        f"The gate measured {fixed(judged, 4, signed=True)} on the OM under test." if judged is not None else "",
-        str(data.get("left_out", "")),
-    ]
-    return together(
-        tag("p", ": ".join(stages_in_words(data)), class_="lead"),
-        table(
-            "Difference in mAP, stage by stage",
-            ("stage", "mAP", "95 % interval", "in turn"),
-            rows,
-            "numbers",
-        ),
-        tag("p", " ".join(filter(None, notes)), class_="note"),
-    )
+def throughput(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Every rate by OM and by what was timed (a series is called `batch8 pure`), what it is compared with, and the history."""
+    rates: dict[str, dict[str, Any]] = {}
+    for rate in data["rates"]:
+        batch, _, timed = str(rate["series"]).partition(" ")
+        rates.setdefault(batch, {})[timed] = rate["images_per_second"]
+    compared = [rate for rate in data["rates"] if any(map(rate.get, ("published", "accepted", "champion")))]
+    history = str(data.get("history") or "")
+    return {
+        "rates": rates,
+        "columns": list(dict.fromkeys(timed for of_batch in rates.values() for timed in of_batch)),
+        "bounds": [(rate, _duel(rate.get("champion"))) for rate in compared],
+        # as a picture of its own: what is drawn in an `img` can neither run nor fetch anything
+        "history": Markup(base64.b64encode(history.encode()).decode() if len(history) < _LARGEST_HISTORY else ""),
+    }
 
 
-def error_types(data: Mapping[str, Any]) -> Markup:
-    """How much AP each kind of mistake costs, on either side."""
-    sides = {side: data[side] for side in ("reference", "candidate")}
-    names = list(dict.fromkeys(str(name) for side in sides.values() for name in side))
-    values = [value_of(side.get(name)) or 0.0 for side in sides.values() for name in names]
-    strip = Strip(0.0, max([*values, 1e-9]), 120)
-    rows = []
-    for name in sorted(names, key=lambda name: -(value_of(sides["candidate"].get(name)) or 0.0)):
-        one, other = (value_of(side.get(name)) or 0.0 for side in sides.values())
-        rows.append(row(
-            together(name, tag("span", _MISTAKES.get(name, ""), class_="explained")),
-            together(_mistake(strip, one, "reference"), _mistake(strip, other, "candidate")),
-            fixed(other - one, 4, signed=True), fixed(one, 4), fixed(other, 4),
-        ))  # fmt: skip
-    return together(
-        table(
-            "AP50 that each kind of mistake costs",
-            ("mistake", "cost", "difference", "reference", "candidate"),
-            rows,
-            "numbers",
-        ),
-        tag("p", key(), class_="note"),
-    )
-
-
-def _mistake(strip: Strip, value: float, side: str) -> Markup:
-    return tag(
-        "svg", tag("title", f"{side} {fixed(value, 4)}"),
-        tag("rect", class_=f"share {side}", x=4, y=1, width=round(max(strip.x(value) - 4, 0.5), 1), height=7),
-        viewBox="0 0 120 9", width=120, height=9, role="img", class_="strip",
-    )  # fmt: skip
+def _duel(champion: Mapping[str, Any] | None) -> Markup:
+    """The change against the champion, %, with its interval; nothing without a champion."""
+    if not champion:
+        return Markup()
+    value, low, high = (value_of(champion.get(name)) for name in ("change", "low", "high"))
+    words = f"{fixed(value, 2, signed=True)} % against the champion"
+    return Strip.around_zero([value, low, high, 5.0], 120).interval(value or 0.0, low, high, words)

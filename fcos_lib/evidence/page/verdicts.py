@@ -1,4 +1,4 @@
-"""What did the gates say? Red numbers first and in full, then all others in a line each."""
+"""The verdicts of a run as the page shows them: red numbers first and in full, then all others in a line each."""
 
 from __future__ import annotations
 
@@ -7,20 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fcos_lib.evidence.page.html import (
-    Markup,
-    command,
-    group_head,
-    minus,
-    outcome,
-    plural,
-    row,
-    slug,
-    table,
-    tag,
-    term,
-    together,
-)
+from fcos_lib.evidence.page.words import minus, plural
 from fcos_lib.evidence.reading import again, stored_verdict
 from fcos_lib.evidence.results import in_reading_order, verdict_rows
 from fcos_lib.judge.roll_call import in_words
@@ -46,9 +33,8 @@ _ORDER = ("FAIL", "INFRA", "NO VERDICT", "STAND-IN", "PASS")
 
 def word_of(document: Mapping[str, Any], stand_in: bool) -> str:
     """The run in a word."""
-    status = document["run"].get("exit_status")
-    found = _WORDS.get(status, "STOPPED")
-    return "STAND-IN" if found == "PASS" and stand_in else found
+    word = _WORDS.get(document["run"].get("exit_status"), "STOPPED")
+    return "STAND-IN" if word == "PASS" and stand_in else word
 
 
 def headline(document: Mapping[str, Any], stand_in: bool) -> str:
@@ -58,7 +44,7 @@ def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     worst = _tests(document)
     if not worst and not not_run and not unanswered and gates:
         all_of_them = f"All {gates:,} tests are" if gates > 1 else "The test is"
-        return f"{all_of_them} green{' on the emulator' * stand_in}"
+        return f"{all_of_them} green{' on the emulator' if stand_in else ''}"
     counts = {what: sum(word == named for word in worst.values()) for named, what in _WHAT.items()}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     parts += [f"{not_run:,} did not run"] if not_run else []
@@ -66,7 +52,7 @@ def headline(document: Mapping[str, Any], stand_in: bool) -> str:
     if parts and gates:
         first, _, what = parts[0].partition(" ")
         parts[0] = f"{first} of {plural(gates, 'test')} {what}" if any(counts.values()) or not_run else parts[0]
-    proofs = [str(one["data"].get("sentence", "")) for one in document["evidence"] if one["kind"] == "gateproof"]
+    proofs = [str(entry["data"].get("sentence", "")) for entry in document["evidence"] if entry["kind"] == "gateproof"]
     if not gates and any(proofs):
         return proofs[0]
     return ", ".join(parts) or "No test is red"
@@ -82,94 +68,88 @@ def _tests(document: Mapping[str, Any]) -> dict[str, str]:
     return worst
 
 
-def section(document: Mapping[str, Any]) -> Markup:
-    """All verdicts."""
+def verdicts(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All verdicts: tests that are not green, a card for each red number, and the rows of all others."""
     red, names = [*_red(document)], _class_names(document)
-    cards = [_card(document, *pair, names, place < _OPEN) for place, pair in enumerate(red[:_MOST])]
-    cards += [
-        _unjudged(document, entry, len(cards) + place < _OPEN)
-        for place, entry in enumerate(document["unjudged"][:_MOST])
-    ]
-    left = len(red) + len(document["unjudged"]) - len(cards)
-    return together(
-        _list_of_tests(document) if cards else None,
-        cards,
-        tag("p", f"{left} more are in results.json.") if left else None,
-        _green(document),
-        _roll(document),
-    )
+    cards = [_card(document, *pair, names) for pair in red[:_MOST]]
+    cards += [_unjudged(document, entry) for entry in document["unjudged"][:_MOST]]
+    judged, recorded = _green(document)
+    return {
+        "tests": [*_list_of_tests(document)] if cards else [],
+        "any_red": bool(red),
+        "cards": cards,
+        "open": _OPEN,
+        "left": len(red) + len(document["unjudged"]) - len(cards),
+        "count_judged": len(judged),
+        "judged": verdict_rows(judged),
+        "count_recorded": len(recorded),
+        "recorded": verdict_rows(recorded),
+        "roll": in_words(document.get("gates", ())),
+    }
 
 
-def _roll(document: Mapping[str, Any]) -> Markup | None:
-    """What did not judge, and why."""
-    lines = in_words(document.get("gates", ()))
-    if not lines:
-        return None
-    return together(
-        tag("p", "Gates that did not judge", class_="label"),
-        tag("ul", [tag("li", line) for line in lines], class_="dim"),
-    )
-
-
-def _list_of_tests(document: Mapping[str, Any]) -> Markup:
-    """Tests that are not green, with how many of their numbers are not."""
-    lines, numbers = [], Counter(str(entry.get("test", "")) for entry in document["verdicts"])
+def _list_of_tests(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Tests that are not green: what they came to, and how many of their numbers are not."""
+    numbers = Counter(str(entry.get("test", "")) for entry in document["verdicts"])
     red = Counter(str(entry.get("test", "")) for entry, _ in _red(document))
     for test, word in [*_tests(document).items()][:_MOST]:
-        count = f"{red[test]} of {plural(numbers[test], 'number')}" if red[test] else "no number"
-        lines.append(tag("li", outcome(word), " ", tag("code", test), " ", tag("span", count, class_="dim")))
-    return together(
-        tag("p", "Tests that are not green", class_="label"),
-        tag("ul", lines, class_="tests"),
-        tag("p", "Their numbers, those that say most first", class_="label") if red else None,
-    )
+        yield word, test, f"{red[test]} of {plural(numbers[test], 'number')}" if red[test] else "no number"
 
 
 def _red(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Verdict]]:
     """What is not green: by outcome, then by how much it says."""
 
-    def place(pair: tuple[Mapping[str, Any], Verdict]) -> tuple[int, int]:
+    def order(pair: tuple[Mapping[str, Any], Verdict]) -> tuple[int, int]:
         name = f"{pair[1].promise} {pair[1].measurement.name}"
         telling = (rank for rank, start in enumerate(_TELLING) if name.startswith(start))
         return _ORDER.index(pair[1].outcome.value), next(telling, len(_TELLING))
 
     pairs = [(entry, stored_verdict(entry)) for entry in in_reading_order(document["verdicts"])]
-    return sorted((pair for pair in pairs if not pair[1].green), key=place)
+    return sorted((pair for pair in pairs if not pair[1].green), key=order)
 
 
 def _class_names(document: Mapping[str, Any]) -> list[str]:
     """The classes of the run's contract."""
-    for one in document["artifacts"]:
-        contract = one["provenance"].get("contract")
+    for artifact in document["artifacts"]:
+        contract = artifact["provenance"].get("contract")
         if isinstance(contract, dict) and isinstance(contract.get("classes"), list):
             return [str(name) for name in contract["classes"]]
     return []
 
 
 def _card(
-    document: Mapping[str, Any], entry: Mapping[str, Any], verdict: Verdict, names: Sequence[str], unfolded: bool
-) -> Markup:
-    test = entry.get("test", "")
-    found = ((_NAMES.get(name, name), _named(text, names)) for name, text in _facts(paragraph(verdict, again="")))
-    facts = [(name, minus(text)) for name, text in found if name != "again"]
-    sentence = minus(verdict.sentence().removeprefix(f"{verdict.outcome.value}: "))
-    return _folded(
-        verdict.outcome.value,
-        sentence,
-        together(
-            term(facts, "facts paragraph"),
-            together(tag("p", "run it again", class_="label"), command(again(document, test))) if test else None,
-        ),
-        unfolded,
-    )
+    document: Mapping[str, Any], entry: Mapping[str, Any], verdict: Verdict, names: Sequence[str]
+) -> dict[str, Any]:
+    test, word = entry.get("test", ""), verdict.outcome.value
+    return {
+        "word": word,
+        "sentence": minus(verdict.sentence().removeprefix(f"{word}: ")),
+        "facts": [
+            (_NAMES.get(name, name), minus(_named(line, names)))
+            for name, line in _facts(paragraph(verdict, again=""))
+            if name != "again"
+        ],
+        "message": "",
+        "again": again(document, test) if test else "",
+    }
+
+
+def _unjudged(document: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "word": entry["outcome"],
+        "sentence": f"{entry['test']} failed before it could judge",
+        "facts": [],
+        "message": entry.get("message", "") or " ",
+        "again": again(document, entry["test"]),
+    }
 
 
 def _named(text: str, names: Sequence[str]) -> str:
     """Classes by their names instead of the numbers that a device knows."""
 
-    def name(found: re.Match[str]) -> str:
-        label = int(found[1])
-        return names[label] if label < len(names) else found[0]
+    def name(match: re.Match[str]) -> str:
+        label = int(match[1])
+        return names[label] if label < len(names) else match[0]
 
     return re.sub(r"\blabel (\d{1,4})\b", name, text)
 
@@ -182,72 +162,26 @@ def _facts(text: str) -> Iterator[tuple[str, str]]:
         yield name, line[12:].strip() if line[:2] == "  " else line
 
 
-def _unjudged(document: Mapping[str, Any], entry: Mapping[str, Any], unfolded: bool) -> Markup:
-    return _folded(
-        entry["outcome"],
-        f"{entry['test']} failed before it could judge",
-        together(
-            tag("pre", entry.get("message", ""), tabindex="0"),
-            tag("p", "run it again", class_="label"),
-            command(again(document, entry["test"])),
-        ),
-        unfolded,
-    )
+def _green(document: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Entries that were held to a limit, and those that were only recorded.
 
-
-def _folded(word: str, sentence: str, content: Markup, unfolded: bool) -> Markup:
-    return tag(
-        "details",
-        tag("summary", outcome(word), " ", tag("span", sentence, class_="sentence")),
-        tag("div", content, class_="inside"),
-        class_=f"card {slug(word)}",
-        open=unfolded,
-    )
-
-
-def _green(document: Mapping[str, Any]) -> Markup:
+    A number that is held against two limits is red if one side is, and else says which side is meant.
+    """
     pairs = [(entry, stored_verdict(entry)) for entry in in_reading_order(document["verdicts"])]
     red = {(entry.get("test"), verdict.gate) for entry, verdict in pairs if not verdict.green}
     held = Counter((entry.get("test"), verdict.gate) for entry, verdict in pairs)
-    green = [
-        {
-            **entry,
-            "measurement": {
-                **entry["measurement"],
-                "name": _with_side(verdict, held[entry.get("test"), verdict.gate] > 1),
-            },
-        }
-        for entry, verdict in pairs
-        if verdict.green
-        and (entry.get("test"), verdict.gate) not in red  # one that is held against two limits is red if one side is
-    ]
-    judged = [entry for entry in green if entry["limit"]]
-    recorded = [entry for entry in green if not entry["limit"]]
-    return together(
-        _rows(f"{plural(len(judged), 'number')} within their limits", judged) if judged else None,
-        tag(
-            "details",
-            tag("summary", f"{plural(len(recorded), 'number')} recorded without a limit"),
-            _rows("Recorded, for the history", recorded),
-            class_="quiet",
-        )
-        if recorded
-        else None,
-    )
+    judged: list[Mapping[str, Any]] = []
+    recorded: list[Mapping[str, Any]] = []
+    for entry, verdict in pairs:
+        key = entry.get("test"), verdict.gate
+        if verdict.green and key not in red:
+            name = _with_side(verdict, held[key] > 1)
+            named = {**entry, "measurement": {**entry["measurement"], "name": name}}
+            (judged if entry["limit"] else recorded).append(named)
+    return judged, recorded
 
 
 def _with_side(verdict: Verdict, several: bool) -> str:
     """A number's name; which of its limits is meant, if it is held against several."""
     side = verdict.limit.name.rpartition(".")[2] if verdict.limit and several else ""
     return f"{verdict.measurement.name} ({side})" if side else verdict.measurement.name
-
-
-def _rows(caption: str, entries: Sequence[Mapping[str, Any]]) -> Markup:
-    rows, last = [], ""
-    for gate, on, limit, measured, word in verdict_rows(entries):
-        promise, _, name = gate.partition(": ")
-        if promise != last:
-            rows.append(group_head(promise, 5))
-            last = promise
-        rows.append(row(name, on, minus(measured), minus(limit), outcome(word, "small")))
-    return table(caption, ("number", "on", "measured", "limit", "verdict"), rows, "verdicts")

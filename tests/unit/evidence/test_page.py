@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -86,7 +87,7 @@ def test_kinds_that_are_missing_are_absent(document):
     """A run without evidence has verdicts, environment and artifacts, and no empty section."""
     document["evidence"] = []
     assert Elements(render(document)).headings() == ["verdicts", "environment", "artifacts"]
-    document["evidence"] = [{"kind": "of tomorrow", "subject": "x", "data": {}}]
+    document["evidence"] = [{"kind": kind, "subject": "x", "data": {}} for kind in ("of tomorrow", "shifts", "base")]
     assert Elements(render(document)).headings() == ["verdicts", "environment", "artifacts"]
 
 
@@ -104,14 +105,19 @@ def test_red_gates_come_first_with_paragraph_and_command(document):
 
 
 def test_a_stand_in_cannot_be_overlooked(document):
-    """Title, banner, every section, watermark and paper say it; a run on hardware says it nowhere."""
+    """Title, a band on top, every section, table, chart and picture say it; a run on hardware says it nowhere."""
     page = render(document)
     assert "<title>STAND-IN FAIL" in page
-    assert 'class="banner"' in page
-    assert 'class="watermark"' in page
-    headings = page.count("<h2") - 2  # 'What moved' and 'Where to look next' are no sections
-    assert page.count('class="mark"') == headings, "a section without the mark"
-    assert "STAND-IN" in page.partition("@media print")[0]
+    assert page.index('class="banner"') < page.index("<header")
+    mark = '<span class="mark">STAND-IN</span>'
+    for kind in ("caption", "figcaption", "h2"):
+        parts = re.findall(rf"<{kind}[ >].*?</{kind}>", page, re.S)
+        unmarked = [part for part in parts if mark not in part and "<h2>" not in part and "<strong>Scores" not in part and "<strong>Precision" not in part]  # fmt: skip
+        assert parts, f"there is no {kind}"
+        assert unmarked == [], f"a {kind} without the mark"
+    charts = re.findall(r'<svg [^>]*class="chart".*?</svg>', page, re.S)
+    assert len(charts) == 4, "layers, both curves, scores"
+    assert all('class="stand-in-mark"' in chart for chart in charts), "a chart without the mark"
     hardware = copy.deepcopy(document)
     hardware["environment"]["device"] = {"stand_in": False, "soc_version": "Ascend310P3", "cann_version": "8.0"}
     hardware["verdicts"] = [
@@ -120,7 +126,15 @@ def test_a_stand_in_cannot_be_overlooked(document):
     ]
     found = Elements(render(hardware))
     assert "STAND-IN" not in found.text
-    assert not any(attributes.get("class") in ("banner", "watermark") for _, attributes in found.found)
+    assert not any(attributes.get("class") in ("banner", "mark", "stand-in-mark") for _, attributes in found.found)
+
+
+def test_a_chart_has_a_title_and_its_content_in_a_sentence(document):
+    """For whoever does not see it."""
+    pattern = r'<svg [^>]*role="img" class="chart"><title>([^<]+)</title><desc>([^<]+)</desc>'
+    charts = dict(re.findall(pattern, render(document)))
+    assert len(charts) == 4
+    assert "/conv2 is the first layer" in charts["Error of each layer"]
 
 
 def test_nothing_from_the_file_becomes_html(document):
@@ -243,7 +257,8 @@ def test_nothing_is_fetched_and_only_our_script_may_run(document):
     """The content security policy of the page forbids everything else."""
     page = render(document)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1]
-    assert "default-src &#x27;none&#x27;" in policy
+    policy = unescape(policy)
+    assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     addresses = {address for address in re.findall(r"https?://[\w./-]+", page)}
     assert addresses <= {"http://www.w3.org/2000/svg"}, "a namespace is the only address in a page"

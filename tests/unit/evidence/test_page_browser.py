@@ -66,9 +66,6 @@ def test_a_screen_reader_can_read_it(open_page, scheme):
 
     page, axe = open_page(scheme=scheme), Path(folders[0], "axe.min.js").read_text(encoding="utf-8")
     page.evaluate(axe)
-    page.evaluate(
-        "document.querySelector('.watermark').remove()"
-    )  # what is below something cannot be judged for contrast
     for opened in (False, True):
         if opened:
             page.locator(".enlarge").first.click()
@@ -167,18 +164,17 @@ def test_commands_are_copied(open_page):
 
 
 def test_paper_says_stand_in_and_keeps_what_matters(open_page):
-    """In print: banner and watermark, every red paragraph unfolded, light colours whatever the reader's screen; no buttons."""
+    """In print: the band, a mark on each table and chart, every red paragraph unfolded, light colours whatever the reader's screen; no buttons."""
     page = open_page(scheme="dark")
     page.locator("details.card > summary").first.click()  # folded by the reader
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details.card .paragraph").first.is_visible()
-    for kind in (".banner", ".watermark"):
-        assert page.locator(kind).is_visible(), f"{kind} is not on paper"
-        assert page.locator(kind).evaluate("(one) => getComputedStyle(one).printColorAdjust") == "exact"
-    assert (
-        page.locator(".watermark").evaluate("(one) => getComputedStyle(one).position") == "fixed"
-    )  # so on every sheet
+    for kind in (".banner", "caption .mark", "h2 .mark", ".chart .stand-in-mark"):
+        mark = page.locator(kind).first
+        assert mark.is_visible(), f"{kind} is not on paper"
+        assert mark.evaluate("(one) => getComputedStyle(one).printColorAdjust") == "exact"
+    assert page.evaluate("getComputedStyle(document.body).page") == "stand-in", "so that every sheet says it on top"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for kind in (".copy", ".enlarge", ".toolbar", "nav"):
         assert not page.locator(kind).first.is_visible(), f"{kind} makes no sense on paper"

@@ -93,6 +93,7 @@ def test_a_limits_file_that_does_not_fit_is_refused(limits, contract, words):
         ("bound = true", "must be a finite number"),
         ('bound = "0.359"', "must be a finite number"),
         ("bond = 0.359", "belongs to no limit: [accuracy.shapes.mAP] has no bound"),
+        ("bound = 0.359\npublished = nan", "the published figure nan; it must be a finite number"),
         ("bound = 0.359\nboundd = 1", "the key 'boundd', which no limit has"),
         ('bound = 0.359\nmeasured = { command = "x", m = 3 }', "'measured' that is not"),
     ],

@@ -114,6 +114,7 @@ def test_a_verdict_is_json_with_its_gate_and_its_word():
         "limit": {
             "name": "accuracy.x", "bound": 0.359, "at_least": True, "unit": "AP", "source": "a paper", "command": "",
             "n": 0, "spread": "", "date": "", "derived": False, "pictures": None,
+            "published": None,
         },
         "stand_in": True,
         "gate": "accuracy[batch8] mAP",
