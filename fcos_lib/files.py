@@ -1,4 +1,4 @@
-"""How is a file read that a stranger may have made, and how is its text shown? Bounded, plain files only; nothing that acts."""
+"""Files: reading one that a stranger may have made, bounded and only if it is plain, showing its text, writing one whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 _COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 """Where GitHub's and Azure's runners look for commands in a log: `::error`, `##[error]`, `##vso[...]`."""
@@ -31,6 +32,22 @@ def read_plain(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return data
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under another name, wait for the disk, and rename it; `OSError` as it comes.
+
+    Readers on any host see the old file, the new one or none. A killed writer leaves at most a hidden `.<name>-<hex>.tmp`.
+    """
+    temporary = path.with_name(f".{path.name}-{uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def too_many_values(data: bytes, most: int) -> bool:
