@@ -96,7 +96,7 @@ def detect_journaled(
                     bar.update(len(batch.pictures))
             refuse_lost(journal.due, ())  # they would be claimed, and lost, again and again
         bar.update(total - bar.n)
-        found = merged(journal, session.contract)
+        detections = merged(journal, session.contract)
     facts = Facts(
         inferred=inferred,
         resumed=resumed,
@@ -105,10 +105,10 @@ def detect_journaled(
         seconds=time.perf_counter() - started,
         busy=clock.busy,
     )
-    return found, facts
+    return detections, facts
 
 
 def merged(journal: Journal, contract: ModelContract) -> dict[int, Detections]:
     """The detections of a complete journal by picture id, boxes in picture pixels, with the model's own beside them."""
-    places = {picture.id: geometry(picture.width, picture.height, contract) for picture in journal.pictures}
-    return {number: in_picture(seen, places[number]) for number, seen in journal.merge().items()}
+    geometries = {picture.id: geometry(picture.width, picture.height, contract) for picture in journal.pictures}
+    return {picture_id: in_picture(seen, geometries[picture_id]) for picture_id, seen in journal.merge().items()}

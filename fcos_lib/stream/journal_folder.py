@@ -31,8 +31,10 @@ FORMAT = 2
 HEADER = "journal.json"
 KEPT_S = 30 * 24 * 3600.0
 """How long an interrupted evaluation waits for a run that goes on with it. A decision: a fix seldom takes longer."""
-_PARTS = re.compile(r"\.?(journal\.json|shard-\d{5,}\.npz)(-[0-9a-f]{32}\.tmp)?", re.ASCII)
-"""What a journal consists of besides its lock, and what a killed writer leaves."""
+_PARTS = re.compile(
+    r"\.?(journal\.json|shard-\d{5,}\.npz)(-[0-9a-f]{32}\.tmp)?|finished\.json|shard-\d{5,}\.jsonl", re.ASCII
+)
+"""What a journal consists of besides its lock, what a killed writer leaves, and what journals of format 1 had."""
 _OWN = re.compile(r".+-[0-9a-f]{16}")
 _PATIENCE = 10.0
 """Seconds in which other runs may end before a journal that must be started over is refused; merging takes one or two."""

@@ -164,8 +164,6 @@ def packed(change):
     """A record of the reference with other members, as a zip."""
 
     def spoil(path):
-        import zipfile
-
         write_record(
             path,
             Record(

@@ -279,6 +279,17 @@ def test_a_process_cannot_be_its_own_rival(folder, others):
     assert first.exists()
 
 
+def test_what_a_killed_writer_left_is_no_shard(folder):
+    """It has another name, is nobody's result, and goes with its journal."""
+    with opened(folder) as journal:
+        work(journal, 2)
+    left = folder / f".shard-00001.npz-{'0' * 32}.tmp"
+    left.write_bytes(shard_path(folder, 0).read_bytes()[:-1])
+    assert len(finish(folder)) == 8
+    assert len(finish(folder, run_id="tomorrow")) == 10
+    assert not left.exists()
+
+
 def test_two_files_that_swapped_places_are_refused(folder):
     """A shard is told by what is in it, not by its name alone."""
     finish(folder)
