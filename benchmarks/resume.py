@@ -1,12 +1,12 @@
-"""An evaluation that is killed again and again, beside one that was left alone: whether the results are equal, and what it cost.
+"""Evaluations that are killed again and again, compared with one that was left alone. Prints what the kills cost.
 
     python -m benchmarks.resume [--kills 50]
 
 A process of its own evaluates the embedded 240 pictures at batch 4 with journal, feed and a stand-in session, whose results
 depend on every bit of its input. It gets kill -9 at a random moment between its start and the time that an undisturbed one
 takes, and is started again until one gets through; then all over, until there were enough kills. Exits with 1 if the
-results differ in one bit from those of `feed.detect`, which knows no journal, if a kill costs more than one batch, or if a
-process, a temporary file or a file in /dev/shm is left.
+results differ in one bit from those of `feed.detect`, which knows no journal, if a kill costs more batches than a shard has, or
+if a process, a temporary file or a file in /dev/shm is left.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from fcos_lib.stream.dataset import Picture, open_dataset
 from fcos_lib.stream.evaluation import detect_journaled, merged
 from fcos_lib.stream.feed import detect
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_shards import cut
 from fcos_lib.stream.sessions import Detections, Outputs
 
 ROOT = Path(__file__).parents[1]
@@ -182,6 +183,7 @@ def until_killed(start: Callable[[], subprocess.Popen[bytes]], moment: float) ->
 def kill_evaluations(root: Path, kills: int, chance: random.Random) -> list[str]:
     """Kill evaluations until there were enough kills; prints figures, returns what is wrong."""
     known, left, batches = pictures(), Left(root / "temporary"), -(-len(pictures()) // BATCH)
+    most = len(cut(known, BATCH)[0]) // BATCH
     with StandIn(None, 0) as session:
         expected = as_bytes(detect(session, known, SHAPES, BATCH))
 
@@ -214,12 +216,12 @@ def kill_evaluations(root: Path, kills: int, chance: random.Random) -> list[str]
         wrong += [f"process left: {found}" for found in left.processes()]
         evaluations += 1
     wrong += [f"file left: {name}" for name in (*left.shared(), *sorted(left.temporary()))]
-    if max(costs) > 1:
-        wrong.append(f"a kill cost {max(costs)} batches")
+    if max(costs) > most:
+        wrong.append(f"a kill cost {max(costs)} batches, more than the {most} of a shard")
     wrong = list(dict.fromkeys(wrong))  # what is left may be found again after every evaluation
     print(f"| evaluations of {batches} batches, {alone:.1f} s each if left alone | {evaluations} |")
     print(f"| kills | {len(costs)} ({', '.join(f'{count} {when}' for when, count in hit.most_common())}) |")
-    print(f"| batches repeated | {sum(costs)}, at most {max(costs)} for a kill |")
+    print(f"| batches repeated | {sum(costs)}, at most {max(costs)} for a kill; a shard has {most} |")
     print(f"| evaluations whose results differ | {sum('results' in one for one in wrong)} |")
     print(f"| processes and files left | {sum('left:' in one for one in wrong)} |", flush=True)
     return wrong

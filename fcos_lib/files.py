@@ -1,4 +1,4 @@
-"""Files that a stranger may have made: bounded, plain files only, and their text shown so that it acts on nothing."""
+"""Files: reading one that a stranger may have made, bounded and only if it is plain, showing its text, writing one whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 _COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 """Where GitHub's and Azure's runners look for commands in a log: `::error`, `##[error]`, `##vso[...]`."""
@@ -33,6 +34,22 @@ def read_plain(path: Path, most: int) -> bytes:
     return data
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under another name, wait for the disk, and rename it; `OSError` as it comes.
+
+    Readers on any host see the old file, the new one or none. A killed writer leaves at most a hidden `.<name>-<hex>.tmp`.
+    """
+    temporary = path.with_name(f".{path.name}-{uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def too_many_values(data: bytes, most: int) -> bool:
     """Could this JSON hold more than `most` values? Told before parsing: each takes up to 130 bytes of memory, and one of the file."""
     return 1 + data.count(b",") + data.count(b"[") + data.count(b"{") > most
@@ -46,7 +63,7 @@ def whole_number(text: str) -> int:
 
 
 def changeable_by_others(path: Path) -> bool:
-    """True if every user of this machine may change the file, or what is in the folder; for a sticky folder as well."""
+    """May every user of this machine change the file, or what is in the folder? True for a sticky folder as well."""
     return bool(path.stat().st_mode & stat.S_IWOTH)
 
 

@@ -1,4 +1,4 @@
-"""The evaluation of a whole dataset, when the process may die and others help: it runs what a journal lacks."""
+"""Evaluation of a whole dataset, where the process may die and others may help: it runs what a journal lacks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Facts:
     by_others: int
     """Pictures that other processes ran meanwhile."""
     repeated: int
-    """Batches run again because their records had been damaged by an interruption."""
+    """Shards that this process ran again because their files were damaged."""
     seconds: float
     """From opening the bar to the merged result."""
     busy: float | None
@@ -79,7 +79,7 @@ def detect_journaled(
     `FeedError` if the feed ends without pictures that it was given, `JournalError` if others hold some for too long.
     """
     started, resumed, inferred, clock = time.perf_counter(), journal.recorded, 0, _Clock()
-    total, size = len(journal.plan.picture_ids), journal.plan.batch
+    total, size = len(journal.pictures), journal.batch
     with tqdm(
         total=total, initial=resumed, desc=progress, unit="picture", disable=None, file=sys.stderr, dynamic_ncols=True
     ) as bar:
@@ -93,10 +93,10 @@ def detect_journaled(
                     journal.append(seen_in(batch, clock.run(session, batch)))
                     inferred += len(batch.pictures)
                     bar.set_postfix_str(f"device {clock.busy or 0:.0%} busy", refresh=False)
-                    bar.update(journal.recorded - bar.n)
+                    bar.update(len(batch.pictures))
             refuse_lost(journal.due, ())  # they would be claimed, and lost, again and again
-        bar.update(journal.recorded - bar.n)
-        found = merged(journal, session.contract)
+        bar.update(total - bar.n)
+        detections = merged(journal, session.contract)
     facts = Facts(
         inferred=inferred,
         resumed=resumed,
@@ -105,10 +105,10 @@ def detect_journaled(
         seconds=time.perf_counter() - started,
         busy=clock.busy,
     )
-    return found, facts
+    return detections, facts
 
 
 def merged(journal: Journal, contract: ModelContract) -> dict[int, Detections]:
     """The detections of a complete journal by picture id, boxes in picture pixels, with the model's own beside them."""
-    places = {picture.id: geometry(picture.width, picture.height, contract) for picture in journal.pictures}
-    return {number: in_picture(seen, places[number]) for number, seen in journal.merge().items()}
+    geometries = {picture.id: geometry(picture.width, picture.height, contract) for picture in journal.pictures}
+    return {picture_id: in_picture(seen, geometries[picture_id]) for picture_id, seen in journal.merge().items()}

@@ -1,26 +1,24 @@
-"""The reference's results of one picture as a file, and whether they are still what onnxruntime computes."""
+"""Record of the reference's results for one picture: its file, and the comparison with what onnxruntime computes now."""
 
 from __future__ import annotations
 
-import io
-import os
 import platform
 import re
 import stat
 import time
-import zipfile
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import StoreError
+from fcos_lib.files import write_whole
+from fcos_lib.stream.array_file import OVERHEAD, Shape, pack_arrays, unpack_arrays
 from fcos_lib.stream.sessions import Detections
 
 FORMAT = 1
@@ -29,7 +27,6 @@ _RECORD = re.compile(r"[0-9a-f]{20}/[0-9a-f]{2}/[0-9a-f]{64}\.npz")
 _TEMPORARY = ".tmp"
 _ABANDONED_S = 24 * 3600.0
 _CPU_NAME = 200
-_OVERHEAD = 1 << 14  # zip's and numpy's headers of seven arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Record:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write `path` in one step: readers on any host see the old file, the new one or none. `OSError` as it comes."""
+    """Write `path` as `write_file` does."""
     arrays: dict[str, Any] = {
         "size": np.array(record.size, "<i8"),
         "boxes": np.ascontiguousarray(record.detections.boxes, "<f4"),
@@ -57,21 +54,14 @@ def write_record(path: Path, record: Record) -> None:
     if record.candidates:
         arrays["candidate_boxes"] = np.ascontiguousarray(record.candidates[0], "<f4")
         arrays["candidate_scores"] = np.ascontiguousarray(record.candidates[1], "<f4")
-    packed = io.BytesIO()
-    np.savez(packed, **arrays)
-    write_whole(path, packed.getvalue())
+    write_file(path, pack_arrays(arrays))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name and rename it; a killed writer leaves at most a hidden `*.tmp`. `StoreError` if that fails."""
-    temporary = path.parent / f".{path.name}-{uuid4().hex}{_TEMPORARY}"
+def write_file(path: Path, data: bytes) -> None:
+    """`write_whole`, in a folder that need not be there yet; `StoreError` if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, data)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror or error})",
@@ -81,57 +71,36 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def read_record(path: Path, contract: ModelContract) -> Record | None:
     """The record in `path`, None if there is none; `ValueError` if it is not one that `write_record` can have written."""
+    rows, candidates, classes = contract.max_detections, contract.candidates, len(contract.classes)
+    largest = OVERHEAD + rows * 28 + candidates * (4 + classes) * 4
     try:
-        found = path.lstat()
-        rows, candidates, classes = contract.max_detections, contract.candidates, len(contract.classes)
-        largest = _OVERHEAD + rows * 28 + candidates * (4 + classes) * 4
-        if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
-            raise ValueError(f"{found.st_size} bytes, at most {largest} in a plain file are expected")
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-            (cpu,) = _read(archive, {"cpu": ("u1", (None,))}, _CPU_NAME)
-            (size,) = _read(archive, {"size": ("<i8", (2,))})
-            boxes, scores, labels = _read(
-                archive, {"boxes": ("<f4", (None, 4)), "scores": ("<f4", (None,)), "labels": ("<i8", (None,))}, rows
-            )
-            before: list[NDArray[Any]] = []
-            if "candidate_boxes.npy" in archive.namelist():
-                before = _read(
-                    archive,
-                    {"candidate_boxes": ("<f4", (candidates, 4)), "candidate_scores": ("<f4", (candidates, classes))},
-                )
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+            raise ValueError(f"{status.st_size} bytes, at most {largest} in a plain file are expected")
+        wanted: dict[str, tuple[str, Shape]] = {
+            "cpu": ("u1", ("letters",)),
+            "size": ("<i8", (2,)),
+            "boxes": ("<f4", ("rows", 4)),
+            "scores": ("<f4", ("rows",)),
+            "labels": ("<i8", ("rows",)),
+            "candidate_boxes": ("<f4", (candidates, 4)),
+            "candidate_scores": ("<f4", (candidates, classes)),
+        }
+        optional = ("candidate_boxes", "candidate_scores")
+        arrays = unpack_arrays(path.read_bytes(), wanted, {"letters": _CPU_NAME, "rows": rows}, optional)
     except FileNotFoundError:
         return None
-    except Exception as error:  # zipfile, struct and numpy raise whatever they stumble over
-        raise ValueError(f"not a record ({type(error).__name__}: {str(error)[:200]})") from error
-    finite = all(bool(np.isfinite(array).all()) for array in (boxes, scores, *before))
-    if not finite or (scores <= 0).any() or (labels < 0).any() or (labels >= classes).any():
+    except (OSError, ValueError) as error:
+        raise ValueError(f"not a record ({error})") from error
+    detections = Detections(arrays["boxes"], arrays["scores"], arrays["labels"])
+    before = (arrays["candidate_boxes"], arrays["candidate_scores"]) if "candidate_boxes" in arrays else None
+    finite = all(bool(np.isfinite(array).all()) for array in arrays.values())
+    if not finite or (detections.scores <= 0).any() or ((detections.labels < 0) | (detections.labels >= classes)).any():
         raise ValueError("not a record (a box, score or label that no model returns)")
-    name = "".join(letter if letter.isprintable() else "?" for letter in cpu.tobytes().decode("ascii", "replace"))
-    width, height = (int(length) for length in size)
-    return Record((width, height), Detections(boxes, scores, labels), (before[0], before[1]) if before else None, name)
-
-
-def _read(
-    archive: zipfile.ZipFile, wanted: dict[str, tuple[str, tuple[int | None, ...]]], rows: int = 0
-) -> list[NDArray[Any]]:
-    """Arrays of these types and shapes, where None stands for one number up to `rows`; `ValueError` for anything else."""
-    arrays: list[NDArray[Any]] = []
-    length: int | None = None
-    for name, (dtype, shape) in wanted.items():
-        entry = archive.getinfo(f"{name}.npy")
-        if entry.compress_type != zipfile.ZIP_STORED:  # stored members are never larger than the file
-            raise ValueError(f"'{name}' is compressed")
-        with archive.open(entry) as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError(f"'{name}' has another version of numpy's format")
-            found, fortran, found_dtype = np.lib.format.read_array_header_1_0(file)
-            if length is None and found and 0 <= found[0] <= rows:
-                length = found[0]
-            expected = tuple(length if number is None else number for number in shape)
-            if fortran or found_dtype != np.dtype(dtype) or found != expected:
-                raise ValueError(f"'{name}' is {found_dtype}{list(found)}, expected {dtype}{list(shape)}")
-            arrays.append(np.frombuffer(file.read(), dtype).reshape(found).copy())
-    return arrays
+    letters = arrays["cpu"].tobytes().decode("ascii", "replace")
+    name = "".join(letter if letter.isprintable() else "?" for letter in letters)
+    width, height = (int(length) for length in arrays["size"])
+    return Record((width, height), detections, before, name)
 
 
 def prune_records(root: Path, limit_bytes: int, keep: Collection[Path]) -> int:

@@ -39,8 +39,8 @@ from fcos_lib.stream.reference_record import (
     difference,
     prune_records,
     read_record,
+    write_file,
     write_record,
-    write_whole,
 )
 from fcos_lib.stream.sessions import Detections, OnnxSession
 
@@ -108,7 +108,7 @@ class References:
         for folder in (self.root, self.folder):
             own_folder(folder, "what is found there is believed", "--references")
         if not (self.folder / "manifest.json").exists():
-            write_whole(self.folder / "manifest.json", json.dumps(inputs, indent=1, sort_keys=True).encode())
+            write_file(self.folder / "manifest.json", json.dumps(inputs, indent=1, sort_keys=True).encode())
 
     @property
     def facts(self) -> ReferenceFacts:

@@ -60,7 +60,7 @@ def kill_after(command, environ, seconds):
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run, tmp_path):
-    """kill -9 of the whole run, over and over: it goes on, repeats a batch per kill at most, and ends with the same bits."""
+    """kill -9 of the whole run, over and over: it goes on, finds no damaged file, and ends with the same bits."""
     expected = numbers(undisturbed)
     artifacts = tmp_path / "killed"
     shutil.copytree(undisturbed, artifacts)
@@ -76,7 +76,7 @@ def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run,
             assert result.returncode == 0, result.stdout + result.stderr
             assert numbers(artifacts) == expected, f"after {kills} kills"
             resumed += evaluation(artifacts)["resumed"]
-            assert evaluation(artifacts)["repeated"] <= 10
+            assert evaluation(artifacts)["repeated"] == 0
             if time.monotonic() - started > 600:
                 break
     assert resumed, "no kill hit an evaluation"
@@ -103,7 +103,7 @@ def test_what_was_interrupted_survives_a_run_of_something_else(undisturbed, suit
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     shards, end = "shapes-batch8-*/shard*", time.monotonic() + 60
-    while not any(path.stat().st_size for path in (undisturbed / "journal").glob(shards)) and time.monotonic() < end:
+    while not any((undisturbed / "journal").glob(shards)) and time.monotonic() < end:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

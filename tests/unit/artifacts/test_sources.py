@@ -34,10 +34,10 @@ KINDS = {
         "artifacts.__init__", "artifacts.om", "ascend.__init__", "ascend.atc_command", "ascend.atc", "ascend.atc_command",
         "ascend.atc_errors", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
     "references": (("fcos_lib.stream.references",), [
-        *STREAM, "stream.reference_record", "stream.reference_record", "stream.references"]),
+        *STREAM, "stream.array_file", "stream.reference_record", "stream.references"]),
     "journal": (("fcos_lib.stream.evaluation", "fcos_lib.ascend.om_session"), [
         *STREAM, "stream.decoder", "stream.decoder_pool", "stream.evaluation", "stream.feed", "stream.journal",
-        "stream.journal_folder", "stream.journal_locks", "stream.journal_records", "ascend.__init__", "ascend.acl_errors",
+        "stream.array_file", "stream.journal_folder", "stream.journal_shards", "ascend.__init__", "ascend.acl_errors",
         "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
     "canary": (("fcos_lib.device.canary",), [
         *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",

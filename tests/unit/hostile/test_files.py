@@ -1,11 +1,12 @@
 """Files from strangers: each is one clear error or a plain value, in bounded time and memory; nothing runs, nothing else is touched."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
-import zlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +164,6 @@ def packed(change):
     """A record of the reference with other members, as a zip."""
 
     def spoil(path):
-        import zipfile
-
         write_record(
             path,
             Record(
@@ -211,9 +210,25 @@ def started_journal(spoil):
     return change
 
 
-def shard(line):
-    """A shard with one line, its checksum right."""
-    return started_journal(lambda folder: (folder / "shard-00000.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(line), line)))  # fmt: skip
+def shard(content):
+    """The file of a shard, beside the header of its journal."""
+    return started_journal(lambda folder: (folder / "shard-00000.npz").write_bytes(content()))
+
+
+def foreign_shard():
+    """Whole, of another journal."""
+    from fcos_lib.stream.journal_shards import pack_shard
+
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    return pack_shard("x", {1: nothing})
+
+
+def bomb():
+    """Little that becomes much."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("journal.npy", bytes(64 << 20))
+    return packed.getvalue()
 
 
 JOURNAL = {
@@ -222,12 +237,13 @@ JOURNAL = {
     "huge-header": (started_journal(lambda folder: os.truncate(folder / "journal.json", 200 << 30)), "has more than"),
     "header-is-a-pipe": (started_journal(lambda folder: ((folder / "journal.json").unlink(), os.mkfifo(folder / "journal.json"))), "not a plain file"),
     "header-is-a-device": (started_journal(lambda folder: ((folder / "journal.json").unlink(), (folder / "journal.json").symlink_to("/dev/zero"))), "not a plain file"),
-    "shard-is-a-pipe": (started_journal(lambda folder: os.mkfifo(folder / "shard-00000.jsonl")), "not a plain file"),
-    "shard-is-a-device": (started_journal(lambda folder: (folder / "shard-00000.jsonl").symlink_to("/dev/zero")), "not a plain file"),
-    "shard-is-a-link": (started_journal(lambda folder: (folder / "shard-00000.jsonl").symlink_to(folder.parent / "outside" / "secret")), None),
-    "huge-shard": (started_journal(lambda folder: ((folder / "shard-00000.jsonl").touch(), os.truncate(folder / "shard-00000.jsonl", 200 << 30))), "has more than"),
-    "deep-line": (shard(b"[" * 50_000), None),
-    "foreign-line": (shard(json.dumps({"journal": "x", "batch": 0, "pictures": [{"id": 1, "labels": [], "boxes": "", "scores": ""}]}).encode()), "results of another journal"),
+    "shard-is-a-pipe": (started_journal(lambda folder: os.mkfifo(folder / "shard-00000.npz")), "not a plain file"),
+    "shard-is-a-device": (started_journal(lambda folder: (folder / "shard-00000.npz").symlink_to("/dev/zero")), "not a plain file"),
+    "shard-is-a-link": (started_journal(lambda folder: (folder / "shard-00000.npz").symlink_to(folder.parent / "outside" / "secret")), None),
+    "huge-shard": (started_journal(lambda folder: ((folder / "shard-00000.npz").touch(), os.truncate(folder / "shard-00000.npz", 200 << 30))), "has more than"),
+    "deep-shard": (shard(lambda: b"[" * 50_000), None),
+    "bomb": (shard(bomb), None),
+    "foreign-shard": (shard(foreign_shard), "results of another journal"),
     "lock-is-a-link": (started_journal(lambda folder: ((folder / "journal.lock").unlink(), (folder / "journal.lock").symlink_to(folder.parent / "outside" / "secret"))), "failed"),
 }  # fmt: skip
 

@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 
 from fcos_lib.contract import SHAPES, InputLayout
-from fcos_lib.stream import journal_records
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.evaluation import detect_journaled
 from fcos_lib.stream.feed import Feed, load_batch
@@ -27,7 +26,6 @@ from fcos_lib.stream.sessions import Outputs
 
 ROOT = Path(__file__).parents[3]
 TINY = replace(SHAPES, name="tiny", height=32, width=53)
-SHARD_PICTURES = 12
 BATCH = 3
 FINGERPRINT = {"om": "0123abcd", "precision": "fp16", "software": {"numpy": "2.0"}}
 
@@ -119,7 +117,6 @@ def _work(pictures, folder, run_id="run", log=None, seconds=0.0, real_feed=False
 
 def _serve():
     cv2.setNumThreads(1)  # no threads before a fork
-    journal_records.SHARD_PICTURES = SHARD_PICTURES
     pictures, started, answer = pictures_of_the_set(60), set(), None
     for line in sys.stdin:
         what = json.loads(line)

@@ -1,6 +1,5 @@
-"""A journal keeps whole batches through any interruption, is about one thing only, and proves that every picture is there once."""
+"""A journal keeps whole shards through any interruption, is about one thing only, and proves that every picture is there once."""
 
-import json
 import os
 import resource
 import signal
@@ -12,21 +11,17 @@ import pytest
 
 from fcos_lib.errors import JournalError, StoreError
 from fcos_lib.stream import journal as journal_module
-from fcos_lib.stream import journal_folder, journal_locks, journal_records
+from fcos_lib.stream import journal_folder, journal_shards
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
-from fcos_lib.stream.journal_records import Record, encode_record
+from fcos_lib.stream.journal_folder import parse_header
+from fcos_lib.stream.journal_shards import pack_shard, shard_path
 from fcos_lib.stream.sessions import Detections
-from tests.unit.stream.journal_worker import FINGERPRINT, SHARD_PICTURES, pictures_of_the_set, runs_in, until, workers
+from tests.unit.stream.journal_worker import FINGERPRINT, pictures_of_the_set, runs_in, until, workers
 
 PICTURES = [Picture(number, None, 40, 30) for number in range(100, 130)]
-"""Ten batches of three in three shards."""
+"""Ten batches of three, and two batches to a shard: five shards."""
 IDS = [picture.id for picture in PICTURES]
-
-
-@pytest.fixture(autouse=True)
-def _small_shards(monkeypatch):
-    monkeypatch.setattr(journal_records, "SHARD_PICTURES", SHARD_PICTURES)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +78,9 @@ def assert_complete(merged):
             assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), f"{name} of {picture_id}"
 
 
-def lines_of(folder, shard):
-    """The lines of a shard, each with its newline."""
-    return (folder / f"shard-{shard:05d}.jsonl").read_bytes().splitlines(keepends=True)
-
-
-def write_lines(folder, shard, lines):
-    """Replace a shard's lines."""
-    (folder / f"shard-{shard:05d}.jsonl").write_bytes(b"".join(lines))
+def files(folder):
+    """The names of what is in the folder, shards and what is left of broken writes among it."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_one_worker_does_it_all(folder):
@@ -99,36 +89,38 @@ def test_one_worker_does_it_all(folder):
 
 
 def test_what_was_done_is_not_done_again(folder):
-    """The next process begins behind the last whole batch, in the middle of a shard."""
+    """The next process begins with the shard that was in progress; of that, nothing is on the disk."""
     with opened(folder) as journal:
         assert len(work(journal, 5)) == 5
+        assert (journal.recorded, journal.due) == (12, (115, 116, 117))
+    assert files(folder) == ["journal.json", "journal.lock", "shard-00000.npz", "shard-00001.npz"]
     with opened(folder) as journal:
-        assert (journal.recorded, journal.repeated) == (15, 0)
-    assert [ids[0] for ids in finish(folder)] == [115, 118, 121, 124, 127]
+        assert (journal.recorded, journal.repeated) == (12, 0)
+    assert [ids[0] for ids in finish(folder)] == [112, 115, 118, 121, 124, 127]
 
 
-def test_a_line_torn_at_any_byte_repeats_one_batch(folder):
-    """Each byte at which a write can break off: only that batch is done again, and the result is the same."""
-    few = {"pictures": PICTURES[:3], "batch": 1}
-    with opened(folder, **few) as journal:
-        work(journal, 2)
-    first, second = lines_of(folder, 0)
-    for end in range(len(second)):
-        write_lines(folder, 0, [first, second[:end]])
-        with opened(folder, **few) as journal:
-            assert work(journal, 1) == [[101]], f"broken off at byte {end}"
-            assert journal.repeated == (end > 0)
-        assert lines_of(folder, 0) == [first, second]
-
-
-def test_damage_in_the_middle_names_the_file_and_stops_everything(folder):
-    """Nothing is run on top of a file that no interruption explains."""
+@pytest.mark.parametrize("damage", ["cut off", "a bit", "zeros", "empty", "something else"])
+def test_a_damaged_shard_is_run_again(folder, damage):
+    """Once, by whoever claims it, and no other; the result is the same."""
+    finish(folder)
+    path = shard_path(folder, 1)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    damaged = {
+        "cut off": whole[:-100],
+        "a bit": flipped,
+        "zeros": bytes(len(whole)),
+        "empty": b"",
+        "something else": b"PK",
+    }
+    path.write_bytes(damaged[damage])
     with opened(folder) as journal:
-        work(journal, 6)
-    first, second, *others = lines_of(folder, 0)
-    write_lines(folder, 0, [first, b"x" + second[1:], *others])
-    with pytest.raises(JournalError, match=r"shard-00000\.jsonl cannot be used: record 2 is damaged"):
-        opened(folder)
+        assert journal.recorded == 24
+        assert [ids[0] for ids in work(journal)] == [106, 109]
+        assert journal.repeated == 1
+        assert_complete(journal.merge())
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(
@@ -191,15 +183,15 @@ def test_others_that_record_nothing_are_not_waited_for_for_ever(folder, tmp_path
 
 def test_a_process_that_stands_still_while_it_opens_is_not_waited_for_for_ever(folder, monkeypatch):
     """The guard is held for moments; who does not get it says which file to look at."""
-    monkeypatch.setattr(journal_locks, "GUARD_LOOKS", 10)
+    monkeypatch.setattr(journal_shards, "GUARD_LOOKS", 10)
     with opened(folder):
         pass
     ready, hold = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
         with suppress(BaseException):
-            journal_locks._open_here.clear()
-            with journal_locks.Locks(folder).guard():
+            journal_shards._open_here.clear()
+            with journal_shards.Locks(folder).guard():
                 os.write(ready[1], b"x")
                 os.read(hold[0], 1)
         os._exit(0)
@@ -275,59 +267,85 @@ def test_nobody_starts_over_under_the_feet_of_others(folder, tmp_path, monkeypat
 def test_a_process_cannot_be_its_own_rival(folder, others):
     """The second journal is refused, and the first keeps its locks: another process still finds the shard taken."""
     start, wait = others
+    first = shard_path(folder, 0)
     with opened(folder, pictures_of_the_set(12)) as journal:
         next(journal.claims())
         with pytest.raises(JournalError, match="open in this process already"):
             opened(folder, pictures_of_the_set(12))
         pid = start(folder, count=12)
         time.sleep(0.3)
-        assert lines_of(folder, 0) == [], "somebody else worked on a claimed shard"
+        assert not first.exists(), "somebody else worked on a claimed shard"
     assert wait(pid) == 0
-    assert len(lines_of(folder, 0)) == 4
+    assert first.exists()
+
+
+def test_what_a_killed_writer_left_is_no_shard(folder):
+    """It has another name, is nobody's result, and goes with its journal."""
+    with opened(folder) as journal:
+        work(journal, 2)
+    left = folder / f".shard-00001.npz-{'0' * 32}.tmp"
+    left.write_bytes(shard_path(folder, 0).read_bytes()[:-1])
+    assert len(finish(folder)) == 8
+    assert len(finish(folder, run_id="tomorrow")) == 10
+    assert not left.exists()
 
 
 def test_two_files_that_swapped_places_are_refused(folder):
     """A shard is told by what is in it, not by its name alone."""
     finish(folder)
-    first, second = lines_of(folder, 0), lines_of(folder, 1)
-    write_lines(folder, 0, second)
-    write_lines(folder, 1, first)
-    with pytest.raises(JournalError, match="missing: 100, 101, 102"):
+    first, second = shard_path(folder, 0), shard_path(folder, 1)
+    content = first.read_bytes()
+    second.rename(first)
+    second.write_bytes(content)
+    with pytest.raises(JournalError, match=r"shard-00000\.npz cannot be used: pictures missing: 100, 101, 102"):
         opened(folder)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("token", "ids", "said"),
     [
-        (lambda lines, _: [*lines, lines[-1]], "more than once: 109, 110, 111|foreign"),
-        (lambda lines, _: [lines[0], *lines[2:]], "missing: 103, 104, 105"),
-        (lambda lines, _: lines[::-1], "not in order"),
-        (lambda lines, token: [encode_record(Record(token, 0, ((7, seen_in(7)),))), *lines[1:]], "foreign: 7"),
-        (lambda lines, _: [encode_record(Record("old", 0, ((100, seen_in(100)),))), *lines[1:]], "another journal"),
-        (lambda lines, _: [b" " * (1 << 20), *lines], "more than"),
+        (None, IDS[:7], "foreign: 106"),
+        (None, IDS[:5], "missing: 105"),
+        (None, IDS[5::-1], "not in order"),
+        (None, [7, *IDS[1:6]], "missing: 100; foreign: 7"),
+        ("old", IDS[:6], "another journal"),
     ],
-    ids=["twice", "left out", "swapped", "stranger", "other journal", "too large"],
+    ids=["more", "left out", "swapped", "stranger", "other journal"],
 )
-def test_a_shard_changed_by_hand_is_refused(folder, change, said):
-    """Right checksums do not help: every picture is there once, or nothing is merged."""
+def test_a_whole_shard_of_something_else_is_refused(folder, token, ids, said):
+    """Right checksums do not help: somebody put it there, so nothing is repaired, and nothing is taken from it."""
     with opened(folder) as journal:
-        work(journal)
-        token = json.loads((folder / "journal.json").read_text())["token"]
-        write_lines(folder, 0, change(lines_of(folder, 0), token))
-        with pytest.raises(JournalError, match=said):
-            journal.merge()
-    with pytest.raises(JournalError, match=said):
+        work(journal, 4)
+    path = shard_path(folder, 0)
+    token = token or parse_header((folder / "journal.json").read_bytes()).token
+    path.write_bytes(pack_shard(token, {picture_id: seen_in(picture_id) for picture_id in ids}))
+    with pytest.raises(JournalError, match=rf"shard-00000\.npz cannot be used: .*{said}"):
         opened(folder)
 
 
-def test_what_vanished_after_it_was_done_is_named(folder):
-    """A lost shard is an error in the process that saw it complete, and is done again by the next."""
+def test_a_shard_of_more_bytes_than_any_is_refused(folder):
+    """It is not even read."""
+    finish(folder)
+    os.truncate(shard_path(folder, 0), 1 << 40)
+    with pytest.raises(JournalError, match="more than"):
+        opened(folder)
+
+
+def test_what_vanished_after_it_was_done_is_done_again_by_the_next(folder):
+    """Who saw it complete has the results; the next process finds no file."""
     with opened(folder) as journal:
         work(journal)
-        (folder / "shard-00001.jsonl").unlink()
-        with pytest.raises(JournalError, match=r"missing: 112, 113, 114, 115, 116, \.\.\. \(12 in all\)"):
+        shard_path(folder, 1).unlink()
+        assert_complete(journal.merge())
+    assert len(finish(folder)) == 2
+
+
+def test_what_is_missing_is_named_by_the_merge(folder):
+    """An evaluation that ended too early is no result."""
+    with opened(folder) as journal:
+        work(journal, 4)
+        with pytest.raises(JournalError, match=r"missing: 112, 113, 114, 115, 116, \.\.\. \(18 in all\)"):
             journal.merge()
-    assert len(finish(folder)) == 4
 
 
 def test_only_the_batch_that_is_due_is_taken(folder):
@@ -335,11 +353,13 @@ def test_only_the_batch_that_is_due_is_taken(folder):
     with opened(folder) as journal:
         groups = journal.claims()
         first, second = next(groups), next(groups)
-        for wrong in (second, first[:2], PICTURES[-3:]):
+        for wrong in (second, first[:2], PICTURES[-3:], ()):
             with pytest.raises(JournalError, match=r"no batch that is due in .*: 100, 101, 102, .* are"):
                 journal.append({picture.id: seen_in(picture.id) for picture in wrong})
         journal.append({picture.id: seen_in(picture.id) for picture in first})
-        assert journal.recorded == 3
+        assert journal.recorded == 0
+        journal.append({picture.id: seen_in(picture.id) for picture in second})
+        assert journal.recorded == 6
 
 
 def test_who_holds_a_shard_does_not_wait(folder):
@@ -347,49 +367,61 @@ def test_who_holds_a_shard_does_not_wait(folder):
     with opened(folder) as journal:
         first = next(journal.claims())
         assert journal.wait()
-        assert not (folder / "shard-00001.jsonl").exists()
+        assert len(journal.due) == 6
         assert next(journal.claims()) == first
         work(journal)
         assert not journal.wait()
 
 
-def test_a_full_disk_is_one_clear_error_and_costs_one_batch(folder):
-    """The write that does not fit is an error of the machine; with room again, the torn batch is repeated, no other."""
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half(folder):
+    """The write that does not fit is an error of the machine; with room again, that shard is run again, no other."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(folder) as journal:
         work(journal, 2)
-        room = sum(map(len, lines_of(folder, 0))) + 100
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))  # Python ignores the signal that comes with it
+        there = files(folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))  # Python ignores the signal that comes with it
         try:
-            with pytest.raises(StoreError, match=r"writing .*shard-00000\.jsonl failed \(File too large\)") as refused:
+            with pytest.raises(StoreError, match=r"writing .*shard-00001\.npz failed \(File too large\)") as refused:
                 work(journal)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert isinstance(refused.value, JournalError)
         assert journal.recorded == 6
         assert "free space" in refused.value.advice
-        assert not lines_of(folder, 0)[-1].endswith(b"\n"), "nothing was torn, so nothing was tested"
+        assert files(folder) == there
     with opened(folder) as journal:
         assert len(work(journal)) == 8
-        assert journal.repeated == 1
+        assert journal.repeated == 0
         assert_complete(journal.merge())
 
 
-@pytest.mark.parametrize("name", ["shard-00000.jsonl", "journal.lock"])
+def test_results_that_could_not_be_read_again_are_not_recorded(folder):
+    """One clear error, and the shard is let go."""
+    with opened(folder) as journal:
+        first, second, _ = (next(groups) for groups in [journal.claims()] * 3)
+        journal.append({picture.id: seen_in(picture.id) for picture in first})
+        bad = Detections(np.full((1, 4), np.nan, np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+        with pytest.raises(JournalError, match=r"results cannot be recorded: .*finite"):
+            journal.append({picture.id: bad for picture in second})
+    assert files(folder) == ["journal.json", "journal.lock"]
+    assert len(finish(folder)) == 10
+
+
+@pytest.mark.parametrize("name", ["shard-00000.npz", "journal.lock"])
 def test_links_are_not_written_through(folder, tmp_path, name):
-    """A link in the folder is an error, and what it points to stays."""
+    """What a link in the folder points to stays."""
     with opened(folder):
         pass
     victim = tmp_path / "victim"
     victim.write_bytes(b"")
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(victim)
-    with pytest.raises(JournalError), opened(folder) as journal:
+    with suppress(JournalError), opened(folder) as journal:
         work(journal)
     assert victim.read_bytes() == b""
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 2}', b'{"format": 1, "token": "x"}', b"\x00" * 9])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 1}', b'{"format": 2, "token": "x"}', b"\x00" * 9])
 def test_a_damaged_header_is_refused_and_fresh_helps(folder, content):
     """The error names the file; --fresh does not need to read it."""
     finish(folder)

@@ -6,17 +6,12 @@ import time
 
 import pytest
 
-from fcos_lib.stream import journal_records, own_journals
-from fcos_lib.stream.own_journals import own_journal
-from tests.unit.stream.journal_worker import FINGERPRINT, SHARD_PICTURES
+from fcos_lib.stream.journal import own_journal
+from fcos_lib.stream.journal_folder import KEPT_S, parse_header
+from tests.unit.stream.journal_worker import FINGERPRINT
 from tests.unit.stream.test_journal import PICTURES, assert_complete, work
 
 OTHER = {"om": "another"}
-
-
-@pytest.fixture(autouse=True)
-def _small_shards(monkeypatch):
-    monkeypatch.setattr(journal_records, "SHARD_PICTURES", SHARD_PICTURES)
 
 
 @pytest.fixture
@@ -70,7 +65,7 @@ def test_fresh_starts_over_what_was_interrupted(stem):
         work(journal, 4)
     with opened(stem, run_id="second", fresh=True) as journal:
         assert journal.recorded == 0
-        work(journal, 2)
+        work(journal, 3)
     with opened(stem, run_id="second", fresh=True) as journal:
         assert journal.recorded == 6
 
@@ -82,8 +77,8 @@ def test_an_interrupted_one_that_nobody_wants_goes_in_the_end(stem):
             work(journal, 1)
     first, second = (stem.parent / name for name in folders(stem))
     (second / "notes.txt").write_text("mine")
-    for path in (*first.iterdir(), *second.iterdir()):
-        os.utime(path, (0, time.time() - own_journals.KEPT_S - 60))
+    for folder in (first, second):
+        os.utime(folder, (0, time.time() - KEPT_S - 60))
     with opened(stem, run_id="second", fingerprint={"om": "third"}):
         pass
     assert not first.exists()
@@ -100,8 +95,8 @@ def test_only_own_journals_are_removed(stem):
     link = stem.parent / f"x-{'0' * 16}"
     link.symlink_to(elsewhere / folders(elsewhere / "x")[0])
     finish(stem, run_id="second")
-    assert (stem.parent / "shapes-batch3" / "finished.json").exists()
-    assert (link / "finished.json").exists()
+    for kept in (stem.parent / "shapes-batch3", link):
+        assert parse_header((kept / "journal.json").read_bytes()).finished_by == ("first",)
 
 
 def test_one_that_somebody_uses_is_left_alone(stem):

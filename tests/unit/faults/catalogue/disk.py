@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.unit.faults.fault import Fault
@@ -79,8 +80,7 @@ def _full_report(stage: Stage) -> Said:
 def _full_journal(stage: Stage) -> Said:
     stage.small_disk(stage.folder / "journal")
     said = stage.program(JOURNAL + "judged(record)")
-    for path in (stage.folder / "journal").glob("shard*"):
-        shutil.copy(path, stage.folder)
+    assert not list((stage.folder / "journal").glob(".*")), "half a file is left"
     return said
 
 
@@ -90,20 +90,25 @@ def _full_canary(stage: Stage) -> Said:
     return stage.suite()
 
 
-def _torn(stage: Stage) -> Said:
-    stage.program(JOURNAL + "judged(lambda: record(40))")
-    shard = max((stage.folder / "journal").glob("shard*"))
-    shard.write_bytes(shard.read_bytes()[:-100])
-    return stage.program(JOURNAL + "judged(record)")
+def _shard(change: Callable[[bytearray], bytes | bytearray]) -> Callable[[Stage], Said]:
+    """The file of a shard is changed between a run and the one that continues it."""
+
+    def play(stage: Stage) -> Said:
+        stage.program(JOURNAL + "judged(lambda: record(100))")
+        shard = max((stage.folder / "journal").glob("shard*"))
+        shard.write_bytes(change(bytearray(shard.read_bytes())))
+        return stage.program(JOURNAL + "judged(record)")
+
+    return play
 
 
-def _damaged(stage: Stage) -> Said:
-    stage.program(JOURNAL + "judged(lambda: record(40))")
-    shard = min((stage.folder / "journal").glob("shard*"))
-    content = bytearray(shard.read_bytes())
-    content[200] ^= 1
-    shard.write_bytes(content)
-    return stage.program(JOURNAL + "judged(record)")
+def _cut_off(content: bytearray) -> bytearray:
+    return content[:-100]
+
+
+def _bit_flipped(content: bytearray) -> bytearray:
+    content[len(content) // 2] ^= 1
+    return content
 
 
 def _other_annotations(stage: Stage) -> Said:
@@ -168,11 +173,11 @@ FAULTS = (
     Fault("canary_full", "there is no room for what the canary found", 8, ("what the canary found cannot be kept",),
           _full_canary),
     Fault("journal_full", "the disk of a journal is full", 8, ("No space left on device", "what is in the journal is kept"),
-          _full_journal),
-    Fault("journal_torn", "the last line of a journal is cut off", 0, ("merged 400, repeated 1",), _torn,
-          after="one batch is run again"),
-    Fault("journal_damaged", "a bit in the middle of a journal is another", 8, ("cannot be used: record 1 is damaged", "--fresh"), _damaged,
-          after="nothing of it is used before somebody restores it or passes `--fresh`"),
+          _full_journal, after="the file that did not fit is not there, not even in part"),
+    Fault("journal_torn", "a file of a journal is cut off", 0, ("merged 400, repeated 1",), _shard(_cut_off),
+          after="its pictures are run again, no others"),
+    Fault("journal_damaged", "a bit in a file of a journal is another", 0, ("merged 400, repeated 1",), _shard(_bit_flipped),
+          after="its pictures are run again, no others"),
     Fault("annotations_replaced", "the annotations are replaced between a run and the one that continues it", 8,
           ("is about something else: 'annotations'",), _other_annotations),
     Fault("clock_backwards", "the clock runs backwards", 0, ("artifacts: 0 built, 2 reused",), _clock),
