@@ -267,7 +267,7 @@ def test_the_input_of_the_om_is_bytes_in_nhwc(om_with_aipp, play, generation):
     play(f"generation={generation}")
     session = aclruntime.InferenceSession(str(om_with_aipp), 0, aclruntime.session_options())
     (given,) = session.get_inputs()
-    assert (given.name, given.datatype, int(given.format)) == ("input", aclruntime.uint8, 1)
+    assert (given.name, given.datatype, int(given.format)) == ("input", aclruntime.dtype.uint8, 1)
     assert (given.shape, given.size, given.realsize) == ([2, 16, 16, 3], 1536, 1536)
 
 
