@@ -1,4 +1,4 @@
-"""What do the runtime's texts mean? aclruntime raises the same two exceptions for everything; the cause is printed.
+"""What the runtime's texts mean: aclruntime raises the same two exceptions for everything, and prints the cause.
 
 Texts are those of CANN 6 to 9 and of the two generations of aclruntime, as their sources and users' reports have them.
 """
@@ -131,6 +131,20 @@ def explain(console: str, error: BaseException) -> Cause | None:
     """The first known cause in what was printed and raised."""
     text = f"{console}\n{error}"
     return next((cause for cause in CAUSES if re.search(cause.pattern, text, re.IGNORECASE)), None)
+
+
+def import_failure(error: ImportError) -> DeviceError:
+    """The error for an aclruntime that cannot be imported, with what this usually means."""
+    text = str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name == "aclruntime":
+        advice = "install the aclruntime wheel whose tag fits this Python and CPU, such as cp310-cp310-linux_aarch64"
+    elif "GLIBCXX" in text:
+        advice = "an older libstdc++ comes first (conda's): put the system's into LD_LIBRARY_PATH or LD_PRELOAD"
+    elif ".so" in text:
+        advice = "source set_env.sh of CANN before Python starts, and check that the NPU driver is installed"
+    else:
+        advice = "install the aclruntime wheel of this CANN release"
+    return DeviceError(f"aclruntime cannot be imported ({text})", advice)
 
 
 def runtime_error(

@@ -116,12 +116,11 @@ class _Session:
         for name in output_names:
             if name not in names:
                 raise failure(f"[ERROR] outnames {name} not valid\n")
-        with model.alone(), _failures():
-            model.write([feed.raw() for feed in feeds])
-            outputs = self._execute(model)
+        with _failures():
+            outputs = self._execute(model, [feed.raw() for feed in feeds])
         return [Tensor(outputs[names.index(name)]) for name in output_names or names]
 
-    def _execute(self, model: LoadedModel) -> list[NDArray[Any]]:
+    def _execute(self, model: LoadedModel, buffers: Sequence[memoryview]) -> list[NDArray[Any]]:
         start = time.time()
         fault = acl_parts.next_fault(self._scenario)
         if fault == "lost":
@@ -131,7 +130,7 @@ class _Session:
         header = model.header
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
         seconds = _FOREVER if fault == "hang" else self._pace.next_run(inputs[0].shape[0])
-        arrays = acl_parts.apply_fault(model.execute(inputs, outputs, seconds or 0.0), fault)
+        arrays = acl_parts.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
         self._record(start, time.time() - start if seconds is None else seconds)
         return arrays
 

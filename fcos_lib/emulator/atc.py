@@ -101,7 +101,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
     batches = dynamic_batches(options)
     shapes = input_shapes(options.get("input_shape", ""), lowest=-1 if batches else 1)
     program = compile_onnx(_load(Path(options["model"])), shapes, out_nodes, mode in ROUNDING_MODES)
-    steps = aipp.settle(operators, [desc.shape for desc in program.inputs], options["soc_version"])
+    steps = aipp.settle(operators, [desc.shape for desc in program.inputs])
     inputs = list(program.inputs)
     for step in steps:
         batch, name = inputs[step.rank].shape[0], inputs[step.rank].name

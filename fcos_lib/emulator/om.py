@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fcos_lib.emulator import STAND_IN, aipp
-from fcos_lib.emulator.nms import NmsSettings
+from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
 from fcos_lib.errors import SessionError
 
 if TYPE_CHECKING:
@@ -169,7 +169,6 @@ def _header(text: dict[str, Any]) -> OmHeader:
 
 
 RULE = f"ConvRelu-{STAND_IN}"
-_NMS = ("BatchMultiClassNMS", "BatchMultiClassNonMaxSuppression")
 _TYPES = {"Conv": "Conv2D", "Constant": "Const"}
 
 
@@ -196,7 +195,7 @@ def om_as_json(om: Om) -> dict[str, Any]:
     for graph in filter(None, (om.each, om.before)):
         operators += _operators(onnx.load_from_string(graph))
     if header.nms:
-        operators.append(_operator(*_NMS))
+        operators.append(_operator(NMS_OPERATOR, "BatchMultiClassNonMaxSuppression"))
     if om.after:
         operators += _operators(onnx.load_from_string(om.after))
     operators.append(_operator("Node_Output", "NetOutput"))
