@@ -161,12 +161,12 @@ def runtime_error(
     if chips:
         words += f" ({chips[2]}; this one is {chips[1]})"
     quoted = _telling_line(console, cause)
-    found = f"{doing}{words} ({raised}" + f", after '{quoted}'" * bool(quoted) + ")"
+    sentence = f"{doing}{words} ({raised}" + f", after '{quoted}'" * bool(quoted) + ")"
     if cause is None and isinstance(error, OSError | MemoryError):  # ours, not the runtime's
-        return DeviceError(found, "this machine has run out of something: descriptors (ulimit -n), memory or space")
+        return DeviceError(sentence, "this machine has run out of something: descriptors (ulimit -n), memory or space")
     if cause is None:
-        return unknown(found, unknown_advice)
-    return (DeviceError if cause.device else SessionError)(found, cause.advice)
+        return unknown(sentence, unknown_advice)
+    return (DeviceError if cause.device else SessionError)(sentence, cause.advice)
 
 
 def _telling_line(console: str, cause: Cause | None) -> str:
