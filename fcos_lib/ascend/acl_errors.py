@@ -1,4 +1,4 @@
-"""What do the runtime's texts mean? aclruntime raises the same two exceptions for everything; the cause is printed.
+"""What the runtime's texts mean: aclruntime raises the same two exceptions for everything, and prints the cause.
 
 Texts are those of CANN 6 to 9 and of the two generations of aclruntime, as their sources and users' reports have them.
 """
@@ -133,6 +133,20 @@ def explain(console: str, error: BaseException) -> Cause | None:
     return next((cause for cause in CAUSES if re.search(cause.pattern, text, re.IGNORECASE)), None)
 
 
+def import_failure(error: ImportError) -> DeviceError:
+    """The error for an aclruntime that cannot be imported, with what this usually means."""
+    text = str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name == "aclruntime":
+        advice = "install the aclruntime wheel whose tag fits this Python and CPU, such as cp310-cp310-linux_aarch64"
+    elif "GLIBCXX" in text:
+        advice = "an older libstdc++ comes first (conda's): put the system's into LD_LIBRARY_PATH or LD_PRELOAD"
+    elif ".so" in text:
+        advice = "source set_env.sh of CANN before Python starts, and check that the NPU driver is installed"
+    else:
+        advice = "install the aclruntime wheel of this CANN release"
+    return DeviceError(f"aclruntime cannot be imported ({text})", advice)
+
+
 def runtime_error(
     doing: str, console: str, error: BaseException, unknown: type[FcosError], unknown_advice: str
 ) -> FcosError:
@@ -147,12 +161,12 @@ def runtime_error(
     if chips:
         words += f" ({chips[2]}; this one is {chips[1]})"
     quoted = _telling_line(console, cause)
-    found = f"{doing}{words} ({raised}" + f", after '{quoted}'" * bool(quoted) + ")"
+    sentence = f"{doing}{words} ({raised}" + f", after '{quoted}'" * bool(quoted) + ")"
     if cause is None and isinstance(error, OSError | MemoryError):  # ours, not the runtime's
-        return DeviceError(found, "this machine has run out of something: descriptors (ulimit -n), memory or space")
+        return DeviceError(sentence, "this machine has run out of something: descriptors (ulimit -n), memory or space")
     if cause is None:
-        return unknown(found, unknown_advice)
-    return (DeviceError if cause.device else SessionError)(found, cause.advice)
+        return unknown(sentence, unknown_advice)
+    return (DeviceError if cause.device else SessionError)(sentence, cause.advice)
 
 
 def _telling_line(console: str, cause: Cause | None) -> str:

@@ -1,4 +1,4 @@
-"""What went wrong in `atc`, and what helps? Reads the text that it prints when it fails.
+"""The mistakes that `atc` reports, and what helps: reads the text that it prints when it fails.
 
 Texts and codes are those of the ATC user guide and of the Graph Engine's error registry, CANN 6 to 9.
 """
@@ -76,8 +76,8 @@ _KILLED_ADVICE = "give the machine more memory, or set TE_PARALLEL_COMPILER=1 so
 
 def error_line(text: str) -> tuple[str, str] | None:
     """(code, message) of the error that says most: the first that is no warning and no `E19999: Inner Error!`."""
-    found = [(line["code"], line["message"].strip(), line.end()) for line in _CODE_LINE.finditer(text)]
-    errors = [entry for entry in found if entry[0].startswith("E")]
+    lines = [(line["code"], line["message"].strip(), line.end()) for line in _CODE_LINE.finditer(text)]
+    errors = [entry for entry in lines if entry[0].startswith("E")]
     if not errors:
         return None
     code, message, end = next((entry for entry in errors if entry[0] != "E19999"), errors[0])
@@ -96,14 +96,14 @@ def diagnose(status: int, text: str) -> tuple[str, str]:
     error, refused = error_line(text), _OPTION_LINE.search(text)
     if refused and (error is None or error[0] == "E19999"):
         code = ""
-        found = f"atc ended with status {status}: {refused['message'][:400].strip()}"
+        sentence = f"atc ended with status {status}: {refused['message'][:400].strip()}"
     elif error:
         code, message = error
-        found = f"atc ended with status {status}: {code}: {message}"
+        sentence = f"atc ended with status {status}: {code}: {message}"
     else:
         code = ""
-        found = f"atc ended with status {status}: {last_line(text) or 'it printed nothing'}"
+        sentence = f"atc ended with status {status}: {last_line(text) or 'it printed nothing'}"
     for pattern, advice in _ADVICE_BY_TEXT:
         if re.search(pattern, text, re.MULTILINE):
-            return found, advice
-    return found, _ADVICE_BY_CODE.get(code, "")
+            return sentence, advice
+    return sentence, _ADVICE_BY_CODE.get(code, "")

@@ -1,4 +1,4 @@
-"""Which NPUs are there, how are they, and what does `atc` call them? Reads the tables of `npu-smi info`.
+"""The NPUs of this machine, their state, and what `atc` calls them: reads the tables of `npu-smi info`.
 
 The tables differ by driver and chip: with or without huge pages, device column and HBM; ids with gaps. A table of a kind
 not known here is read as empty.
@@ -89,8 +89,8 @@ class NpuProcess:
 
 def parse_versions(text: str) -> tuple[str, str]:
     """The versions of the tool and of the driver in the table's header; they differ on some machines."""
-    found = _HEADER.search(text)
-    return (found[1], found[2]) if found else (UNKNOWN, UNKNOWN)
+    header = _HEADER.search(text)
+    return (header[1], header[2]) if header else (UNKNOWN, UNKNOWN)
 
 
 def parse_info(text: str) -> list[Npu]:
@@ -113,10 +113,10 @@ def parse_processes(text: str) -> list[NpuProcess]:
     """The processes in the second table of `npu-smi info`; empty if there is none."""
     processes = []
     for cells in _rows(text.partition("Process id")[2], 4):
-        place = _NUMBERED.fullmatch(cells[0])
+        chip = _NUMBERED.fullmatch(cells[0])
         numbers = [re.fullmatch(r"\d{1,9}", cell, re.ASCII) for cell in (cells[1], cells[3])]
-        if place and place[2] and place[2] != "-" and all(numbers):
-            processes.append(NpuProcess(int(place[1]), int(place[2]), int(cells[1]), one_line(cells[2]), int(cells[3])))
+        if chip and chip[2] and chip[2] != "-" and all(numbers):
+            processes.append(NpuProcess(int(chip[1]), int(chip[2]), int(cells[1]), one_line(cells[2]), int(cells[3])))
     return processes
 
 
@@ -195,8 +195,8 @@ def _own_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"fcos_lib-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
             raise OSError(errno.EPERM, "it is somebody else's, or others can change it")
     except OSError as error:
         raise DeviceError(

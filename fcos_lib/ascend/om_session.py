@@ -1,4 +1,4 @@
-"""How does a compiled OM run on the NPU? A `Session` over `aclruntime`, both of its generations.
+"""The session of a compiled OM on the NPU: a `Session` over `aclruntime`, both of its generations.
 
 aclruntime compares nothing but byte counts, tells its causes on stdout only, and keeps its context per thread (or, before
 2024, one for the process). This session checks shapes and dtypes itself, quotes the causes, and stays in one thread of one
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.ascend.acl_errors import runtime_error
+from fcos_lib.ascend.acl_errors import import_failure, runtime_error
 from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_dynamic, output_places, tap_places
 from fcos_lib.ascend.process import Console
 from fcos_lib.ascend.watchdog import guard
@@ -43,8 +43,7 @@ class OmSession:
         """Load `om`, which takes batches in `layout`; if it has profiles, choose the one for `batch`.
 
         `SessionError` if the file is missing, cannot be loaded here or is not the contract's model in this layout and at
-        this batch size;
-        `DeviceError` if aclruntime is missing or the device cannot be opened.
+        this batch size; `DeviceError` if aclruntime is missing or the device cannot be opened.
         """
         if not om.is_file():
             raise SessionError(f"there is no OM at {om}", "compile it first")
@@ -101,10 +100,10 @@ class OmSession:
         """
         descs = list(self._own().get_outputs())
         boxes, scores = candidate_places(descs, self.contract, self.batch, self.path)
-        places = dict(zip(self.contract.candidate_names, (boxes, scores), strict=True))
-        places |= tap_places(descs, taps, self.batch, self.path)
+        positions = dict(zip(self.contract.candidate_names, (boxes, scores), strict=True))
+        positions |= tap_places(descs, taps, self.batch, self.path)
         arrays = self._run(batch)
-        tensors = {name: np.asarray(arrays[place], np.float32) for name, place in places.items()}
+        tensors = {name: np.asarray(arrays[position], np.float32) for name, position in positions.items()}
         return self._outputs(arrays, finite_only=False), tensors
 
     def _outputs(self, arrays: list[NDArray[Any]], *, finite_only: bool = True) -> Outputs:
@@ -242,24 +241,10 @@ def _import_aclruntime() -> ModuleType:
     try:
         import aclruntime
     except ImportError as error:
-        text = str(error)
-        if isinstance(error, ModuleNotFoundError) and error.name == "aclruntime":
-            advice = (
-                "install the aclruntime wheel whose tag fits this Python and CPU, such as cp310-cp310-linux_aarch64"
-            )
-        elif "GLIBCXX" in text:
-            advice = "an older libstdc++ comes first (conda's): put the system's into LD_LIBRARY_PATH or LD_PRELOAD"
-        elif ".so" in text:
-            advice = "source set_env.sh of CANN before Python starts, and check that the NPU driver is installed"
-        else:
-            advice = "install the aclruntime wheel of this CANN release"
-        raise DeviceError(f"aclruntime cannot be imported ({text})", advice) from error
+        raise import_failure(error) from error
     module: ModuleType = aclruntime
     return module
 
 
 def _duration(entry: Any) -> float:
-    if np.ndim(entry) == 0:
-        return float(entry)
-    start, end = entry
-    return float(end) - float(start)
+    return float(entry) if np.ndim(entry) == 0 else float(entry[1]) - float(entry[0])

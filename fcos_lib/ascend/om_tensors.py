@@ -1,4 +1,4 @@
-"""Are the tensors of an OM those of the contract, and which output is which? Reads aclruntime's descriptions."""
+"""The tensors of an OM against those of the contract, and which output is which: reads aclruntime's descriptions."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ def check_input_descs(
 
     Of an OM with profiles, the one for `batch` has to be chosen.
     """
-    found = [_plain(desc, batch) for desc in descs]
+    tensors = [_plain(desc, batch) for desc in descs]
     shape = contract.input_shape(batch, layout)
     nbytes = int(np.prod(shape)) * np.dtype(layout.dtype).itemsize
     expected = _Tensor(contract.input_name, layout.dtype, shape, nbytes, nhwc=layout is InputLayout.UINT8_NHWC)
-    if found == [expected]:
+    if tensors == [expected]:
         return
     advice = "compile the OM from this contract's ascend ending at this batch size"
     if layout is InputLayout.UINT8_NHWC:
         advice = (
             "compile the OM with --insert_op_conf and this contract's AIPP configuration, or test it without --aipp"
         )
-    elif any(tensor.dtype == "uint8" for tensor in found):
+    elif any(tensor.dtype == "uint8" for tensor in tensors):
         advice = "an OM with AIPP normalises on the device: compile it without --insert_op_conf, or test it with --aipp"
-    elif any(-1 in tensor.shape for tensor in found):
+    elif any(-1 in tensor.shape for tensor in tensors):
         advice = "only the batch size may be dynamic: compile it without dynamic image size or dims"
-    sizes = "".join(f" ({tensor.nbytes} bytes)" for tensor in found) if len(found) == 1 else ""
+    sizes = "".join(f" ({tensor.nbytes} bytes)" for tensor in tensors) if len(tensors) == 1 else ""
     raise SessionError(
-        f"{om} has the input{'s' * (len(found) != 1)} {_listed(found)}{sizes}, expected {expected} ({expected.nbytes} bytes)",
+        f"{om} has the input{'s' * (len(tensors) != 1)} {_listed(tensors)}{sizes}, expected {expected} ({expected.nbytes} bytes)",
         advice,
     )
 
@@ -77,40 +77,40 @@ def output_places(descs: Iterable[Any], contract: ModelContract, batch: int, om:
     By name where atc kept it (`<op>:<index>:<name>`, ATC user guide), otherwise by dtype and shape. Labels may be int32 or
     int64. `SessionError` unless there is exactly one of each with the contract's shape.
     """
-    found = [_plain(desc, batch) for desc in descs]
+    tensors = [_plain(desc, batch) for desc in descs]
     rows = contract.max_detections
     labels_name, dets_name = contract.output_names
-    names = [_onnx_name(tensor.name) for tensor in found]
-    fits_labels = [tensor.dtype in {"int32", "int64"} and tensor.shape == (batch, rows) for tensor in found]
-    fits_dets = [tensor.dtype == "float32" and tensor.shape == (batch, rows, 5) for tensor in found]
-    places = (_only(names, labels_name, fits_labels), _only(names, dets_name, fits_dets))
-    duplicates = len({tensor.name for tensor in found}) != len(found)
-    if places[0] is None or places[1] is None or duplicates:
+    names = [_onnx_name(tensor.name) for tensor in tensors]
+    fits_labels = [tensor.dtype in {"int32", "int64"} and tensor.shape == (batch, rows) for tensor in tensors]
+    fits_dets = [tensor.dtype == "float32" and tensor.shape == (batch, rows, 5) for tensor in tensors]
+    positions = (_only(names, labels_name, fits_labels), _only(names, dets_name, fits_dets))
+    duplicates = len({tensor.name for tensor in tensors}) != len(tensors)
+    if positions[0] is None or positions[1] is None or duplicates:
         raise SessionError(
-            f"{om} has the outputs {_listed(found)}, expected '{labels_name}' int64[{batch}, {rows}] and "
+            f"{om} has the outputs {_listed(tensors)}, expected '{labels_name}' int64[{batch}, {rows}] and "
             f"'{dets_name}' float32[{batch}, {rows}, 5]",
             "aclruntime cannot tell outputs of one name apart: rename them in the ONNX"
             if duplicates
             else "compile the OM from this contract's ascend ending at this batch size, without --output_type",
         )
-    return places[0], places[1]
+    return positions[0], positions[1]
 
 
 def candidate_places(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
     """Where boxes and scores before NMS are among the outputs of an OM that returns them too; `SessionError` if it does not."""
-    found = [_plain(desc, batch) for desc in descs]
-    names = [_onnx_name(tensor.name) for tensor in found]
-    places = []
+    tensors = [_plain(desc, batch) for desc in descs]
+    names = [_onnx_name(tensor.name) for tensor in tensors]
+    positions = []
     for name, last in zip(contract.candidate_names, (4, len(contract.classes)), strict=True):
         shape = (batch, contract.candidates, last)
-        place = _only(names, name, [tensor.dtype == "float32" and tensor.shape == shape for tensor in found])
-        if place is None:
+        position = _only(names, name, [tensor.dtype == "float32" and tensor.shape == shape for tensor in tensors])
+        if position is None:
             raise SessionError(
-                f"{om} has the outputs {_listed(found)}, and none is '{name}' float32{list(shape)}",
+                f"{om} has the outputs {_listed(tensors)}, and none is '{name}' float32{list(shape)}",
                 "compile it from the ONNX that returns its candidates (`fcos_lib.model.endings.with_candidates`)",
             )
-        places.append(place)
-    return places[0], places[1]
+        positions.append(position)
+    return positions[0], positions[1]
 
 
 def tap_places(descs: Iterable[Any], taps: Sequence[str], batch: int, om: Path) -> dict[str, int]:
@@ -118,24 +118,24 @@ def tap_places(descs: Iterable[Any], taps: Sequence[str], batch: int, om: Path) 
 
     `SessionError` if there are not as many, or one is no float32 or float16 of this batch size.
     """
-    found = [_plain(desc, batch) for desc in descs]
-    names = [_onnx_name(tensor.name) for tensor in found]
-    first = len(found) - len(taps)
-    places = {tap: names.index(tap) if tap in names else first + place for place, tap in enumerate(taps)}
-    for tap, place in places.items():
-        fits = 0 <= place < len(found) and found[place].dtype in ("float32", "float16")
-        if not fits or found[place].shape[:1] != (batch,) or len(set(places.values())) != len(taps):
+    tensors = [_plain(desc, batch) for desc in descs]
+    names = [_onnx_name(tensor.name) for tensor in tensors]
+    first = len(tensors) - len(taps)
+    positions = {tap: names.index(tap) if tap in names else first + position for position, tap in enumerate(taps)}
+    for tap, position in positions.items():
+        fits = 0 <= position < len(tensors) and tensors[position].dtype in ("float32", "float16")
+        if not fits or tensors[position].shape[:1] != (batch,) or len(set(positions.values())) != len(taps):
             raise SessionError(
-                f"{om} has {len(found)} outputs, and none is '{tap}' for batch size {batch}",
+                f"{om} has {len(tensors)} outputs, and none is '{tap}' for batch size {batch}",
                 "compile it from the ONNX that returns these tensors (`fcos_lib.model.taps.with_taps`)",
             )
-    return places
+    return positions
 
 
 def _only(names: Sequence[str], name: str, fits: Sequence[bool]) -> int | None:
-    """The place of `name`, or without one of that name the only place that fits; None if it does not fit."""
-    named = [place for place, found in enumerate(names) if found == name]
-    candidates = named or [place for place, fit in enumerate(fits) if fit]
+    """The position of `name`, or without one of that name the only one that fits; None if it does not fit."""
+    named = [position for position, other in enumerate(names) if other == name]
+    candidates = named or [position for position, fit in enumerate(fits) if fit]
     return candidates[0] if len(candidates) == 1 and fits[candidates[0]] else None
 
 

@@ -1,4 +1,4 @@
-"""What was an OM made from, and does it belong to this chip, this ONNX and this contract? Asked before the device is touched."""
+"""Provenance of an OM: what it was made from, and whether it belongs to this chip, ONNX and contract, before the device is touched."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def find_oms(toolkit: Toolkit, folder: Path, contract: ModelContract) -> dict[in
     paths = sorted([*folder.glob("*.om"), *folder.glob("*/*.om")]) if folder.is_dir() else []
     if not paths:
         raise UsageError(f"there is no .om in {folder}", "pass --om FOLDER with an OM for each batch size")
-    found: dict[int, OmFacts] = {}
+    by_batch: dict[int, OmFacts] = {}
     for path in paths:
         facts = om_facts(toolkit, path, contract)
         for batch in facts.batches or (0,):
-            if batch in found:
+            if batch in by_batch:
                 raise UsageError(
-                    f"{path} and {found[batch].path} are both for batch size {batch}",
+                    f"{path} and {by_batch[batch].path} are both for batch size {batch}",
                     "leave one of them in the folder",
                 )
-            found[batch] = facts
-    return found
+            by_batch[batch] = facts
+    return by_batch
 
 
 def check_provenance(

@@ -1,4 +1,4 @@
-"""Which CANN does this machine have? Where `atc` and `npu-smi` are, and which versions their files name."""
+"""The CANN of this machine: where `atc` and `npu-smi` are, and which versions their files name."""
 
 from __future__ import annotations
 

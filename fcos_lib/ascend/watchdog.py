@@ -1,7 +1,7 @@
-"""Who ends a call into a device's library that never returns? A process beside this one: the call holds the GIL.
+"""The watchdog: a process that ends this one when a call into a device's library never returns, since the call holds the GIL.
 
 While a call is under way, no Python of this process runs: no thread, no signal handler, no timer. So this module is also a
-program. It shares a page of memory with the process that it guards, in which that one notes until when a call may take; it
+program. It shares a page of memory with the process that it guards, in which it notes until when a call may take; it
 looks there twice a second, which costs the guarded process nothing but two writes per call. When the time is over it says so
 on stderr and in a file, and sends SIGFPE, for which the guarded process has set C's own `_exit` as handler: that runs without
 Python, and its argument, the number of the signal, is 8, which is the exit status of INFRA. What does not end by that is killed.
@@ -77,12 +77,12 @@ class Watchdog:
     @contextlib.contextmanager
     def tool(self, group: int) -> Iterator[None]:
         """Have this process group killed if this process dies within the block."""
-        place = slice(mmap.PAGESIZE - _GROUP.size, mmap.PAGESIZE)
-        before, self._page[place] = self._page[place], _GROUP.pack(group)
+        span = slice(mmap.PAGESIZE - _GROUP.size, mmap.PAGESIZE)
+        before, self._page[span] = self._page[span], _GROUP.pack(group)
         try:
             yield
         finally:
-            self._page[place] = before
+            self._page[span] = before
 
     def close(self) -> None:
         """End the watching process and wait for that."""
@@ -105,13 +105,13 @@ _watching: dict[int, Watchdog] = {}
 
 def watch(limit_s: float | None = None, note: Path | None = None) -> Watchdog:
     """This process's watchdog, begun if there is none; with a limit a new one, whose stderr is the one of now."""
-    mine = os.getpid()
+    process = os.getpid()
     _mind_the_end()
-    if mine in _watching and limit_s is not None:
-        _watching.pop(mine).close()
-    if mine not in _watching:
-        _watching[mine] = Watchdog(LIMIT_S if limit_s is None else limit_s, note)
-    return _watching[mine]
+    if process in _watching and limit_s is not None:
+        _watching.pop(process).close()
+    if process not in _watching:
+        _watching[process] = Watchdog(LIMIT_S if limit_s is None else limit_s, note)
+    return _watching[process]
 
 
 def end_with_parent() -> None:

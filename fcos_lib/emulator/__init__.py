@@ -1,4 +1,4 @@
-"""What stands in for CANN on a machine without an NPU? `atc`, `npu-smi` and `aclruntime` in software.
+"""A software CANN for machines without an NPU: `atc`, `npu-smi` and the module `aclruntime`.
 
 Texts, exit codes and interfaces follow the ATC user guide, npu-smi and the aclruntime source; numbers come from
 onnxruntime on the CPU, rounded to fp16 where the device would, and from the NMS kernel's arithmetic in numpy. Times mean

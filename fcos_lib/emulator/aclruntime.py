@@ -1,89 +1,212 @@
-"""What would `import aclruntime` give? The pybind11 module's surface, texts and failures, over the emulator's OM.
+"""`aclruntime` in software: what this suite calls of the pybind11 module, with its texts and failures, over the emulator's OM.
 
-Both generations call themselves 0.0.2; which one this is, `FCOS_EMULATOR` says, so the names that only one of them has are
-looked up when they are asked for. Texts go to file descriptor 1, as printf's do.
-
-As in the real module, run() holds the GIL until the device is done (`driver`). Known differences: pipelines
-(`run_pipeline`, `inner_run`) and dynamic AIPP are missing; a Tensor shows itself to numpy alone.
+Both generations call themselves 0.0.2; which one this is, `FCOS_EMULATOR` says, so `InferenceSession` is looked up when it is
+asked for. Texts go to file descriptor 1, as printf's do. As in the real module, run() holds the GIL until the device is done
+(`driver`). Missing are loops, pipelines, tensors made by hand, and everything dynamic but the batch size.
 """
 
 from __future__ import annotations
 
-import re
-import stat
+import contextlib
+import itertools
 import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fcos_lib.emulator import acl_tensor, scenario
-from fcos_lib.emulator.acl_session import FAILURE, Session, close_devices, say
-from fcos_lib.emulator.acl_tensor import (
+from fcos_lib.emulator import acl_parts, om, scenario
+from fcos_lib.emulator.acl_parts import (
     BaseTensor,
-    MemorySummary,
     Tensor,
-    batch,
+    acceptable,
+    describe,
     dtype,
+    failure,
+    say,
     session_options,
     sumary,
     tensor_desc,
-    type,
 )
-from fcos_lib.emulator.driver import LoadedModel
+from fcos_lib.emulator.driver import DeviceLost, DeviceRefused, LoadedModel
+from fcos_lib.errors import SessionError
 
 STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
+__all__ = ["STAND_IN", "BaseTensor", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
 
-__all__ = [
-    "STAND_IN",
-    "BaseTensor",
-    "MemorySummary",
-    "Tensor",
-    "batch",
-    "dtype",
-    "model",
-    "session_options",
-    "sumary",
-    "tensor_desc",
-    "type",
-]
+_BAD_PARAMETER = "[1][ACL: invalid parameter] "
+_model_ids = itertools.count(1)
+_FOREVER = 1e9
 
 
 def __getattr__(name: str) -> Any:
     if name == "InferenceSession":
         return _OldSession if scenario.current().generation == "old" else _NewSession
-    if name == "infer_options" and scenario.current().generation == "new":
-        return acl_tensor.infer_options
-    for kind in (dtype, type):
-        if name in kind.__members__:
-            return kind[name]
     raise AttributeError(f"module 'aclruntime' has no attribute '{name}'")
 
 
-def model(modelPath: str, deviceId: int = 0, options: session_options | None = None) -> Any:
-    """The same as `InferenceSession`, with the factory's own argument names."""
-    return __getattr__("InferenceSession")(modelPath, deviceId, options or session_options())
+@cache
+def _initialise() -> None:
+    say("[INFO] acl init success\n")
 
 
-class _NewSession(Session):
+class _Session:
+    """What both generations share: until 2023 the model's context belongs to the thread that made the session."""
+
+    _generation: scenario.Generation
+
+    def __init__(self, model_path: str, device_id: int, options: session_options) -> None:
+        self._scenario = scenario.current()
+        self._path, self._device, self._options = str(model_path), device_id, options
+        self._check_arguments()
+        self._thread, self._born, self._summary = threading.get_ident(), time.time(), sumary()
+        self._model: LoadedModel | None = None
+        _initialise()
+        if not 0 <= device_id < len(self._scenario.server.ids):
+            say(f"[ERROR] acl open device {device_id} failed\n")
+            raise RuntimeError("[507033][Error code unknown] ")
+        say(f"[INFO] open device {device_id} success\n")
+        self._model = self._load()
+        self._id = next(_model_ids)
+        say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
+        header = self._model.header
+        self._pace = acl_parts.Pace(self._scenario, header.time_factor, self._id)
+        self._batches = header.batches
+        self._batch = max(header.batches, default=0)  # which profile runs; the largest until another is set
+        self._static_asked = False
+        self._inputs = [describe(desc, self._batch) for desc in header.inputs]
+        self._outputs = [describe(desc, self._batch) for desc in header.outputs]
+
+    def _check_arguments(self) -> None:
+        """Nothing: the old generation finds out when loading."""
+
+    def _load(self) -> LoadedModel:
+        path = Path(self._path)
+        try:
+            header = om.read_header(path)
+            refusal = acl_parts.load_refusal(header, self._scenario)
+            if refusal is None:
+                return LoadedModel(path, header, self._device)
+        except (SessionError, DeviceRefused) as error:
+            cause = error.found if isinstance(error, SessionError) else error
+            refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
+        except DeviceLost:
+            refusal = acl_parts.LOST
+        prefix = "[ACL ERROR] " if self._generation == "new" else ""
+        say(
+            f"{prefix}{refusal}\n[ERROR] load model from file failed, model file is {self._path}\n"
+            "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
+            "[WARN] no model had been loaded, unload failed\n"
+        )
+        raise RuntimeError(_BAD_PARAMETER)
+
+    def run(self, output_names: Sequence[str], feeds: Sequence[BaseTensor]) -> list[Tensor]:
+        """Device tensors of the named outputs, of all if none are named.
+
+        Inputs are checked by their number and their bytes, and by nothing else, as in the real module.
+        """
+        model = self._ready()
+        names = [desc.name for desc in self._outputs]
+        self._check(feeds)
+        for name in output_names:
+            if name not in names:
+                raise failure(f"[ERROR] outnames {name} not valid\n")
+        with _failures():
+            outputs = self._execute(model, [feed.raw() for feed in feeds])
+        return [Tensor(outputs[names.index(name)]) for name in output_names or names]
+
+    def _execute(self, model: LoadedModel, buffers: Sequence[memoryview]) -> list[NDArray[Any]]:
+        start = time.time()
+        fault = acl_parts.next_fault(self._scenario)
+        if fault == "lost":
+            acl_parts.lose_device()
+        if fault in acl_parts.FAILED_RUN:
+            raise failure(acl_parts.FAILED_RUN[fault])
+        header = model.header
+        inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
+        seconds = _FOREVER if fault == "hang" else self._pace.next_run(inputs[0].shape[0])
+        arrays = acl_parts.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
+        self._record(start, time.time() - start if seconds is None else seconds)
+        return arrays
+
+    def _record(self, start: float, seconds: float) -> None:
+        """Note an execution: when it began, as `time.time` has it, and how long it took."""
+        raise NotImplementedError
+
+    def _ready(self) -> LoadedModel:
+        if self._model is None:
+            raise failure("[WARN] no model had been loaded\n")
+        return self._model
+
+    def _check(self, feeds: Sequence[BaseTensor]) -> None:
+        failed = "[ERROR] check input vector failed ret:-1\n"
+        if len(feeds) != len(self._inputs):
+            raise failure(failed)
+        check = "check" if self._generation == "new" else "Check"
+        for position, (feed, desc) in enumerate(zip(feeds, self._inputs, strict=True)):
+            if feed.size != desc.realsize:
+                sizes = f"in size:{feed.size} needsize:{desc.realsize} not match"
+                raise failure(f"[ERROR] {check} i:{position} name:{desc.name} {sizes}\n{failed}")
+
+    def sumary(self) -> sumary:
+        """Times of the executions so far; the name is the module's."""
+        return self._summary
+
+    def reset_sumaryinfo(self) -> None:
+        """Forget the times."""
+        self._summary = sumary()
+
+    def get_inputs(self) -> list[tensor_desc]:
+        """Descriptions of the inputs."""
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[tensor_desc]:
+        """Descriptions of the outputs, in the order of `--out_nodes`."""
+        return list(self._outputs)
+
+    def set_staticbatch(self) -> int:
+        """0; the new generation then runs no OM with profiles."""
+        self._static_asked = True
+        return 0
+
+    def set_dynamic_batchsize(self, size: int) -> int:
+        """Choose the profile that runs; refused if the OM does not have it, or has none."""
+        if self._generation == "new" and not 1 <= size <= 4096:
+            raise RuntimeError("dynamic batchsize out of range. Please check.")
+        if not self._batches:
+            raise failure("[ERROR] the dynamic_batch_size parameter is not specified for model conversion\n")
+        if size not in self._batches:
+            raise failure(acl_parts.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
+        self._batch, self._static_asked = size, False
+        for desc in (*self._inputs, *self._outputs):
+            if om.DYNAMIC in desc.shape:
+                desc.realsize = desc.size * size // max(self._batches)
+        return 0
+
+
+class _NewSession(_Session):
     """`InferenceSession` since 2024."""
 
     _generation = "new"
 
     def _check_arguments(self) -> None:
         """RuntimeError for arguments that the constructor refuses before it touches the device."""
-        options, path = self._options, Path(self._path)
-        if not 1 <= options.loop <= 100000:
-            raise RuntimeError("loop num out of range. Please check.")
-        if not 1 <= options.log_level <= 4:
+        if not 1 <= self._options.log_level <= 4:
             raise RuntimeError("log level out of range. Please check.")
-        if not _acceptable(path):
+        if not acceptable(Path(self._path)):
             raise RuntimeError("please check model path")
-        if options.acl_json_path and not Path(options.acl_json_path).is_file():
-            raise RuntimeError("please check acl json path")
         if not 0 <= self._device <= 255:
             raise RuntimeError("device id is out of range")
+
+    def _ready(self) -> LoadedModel:
+        if self._batches and self._static_asked:
+            raise failure(f"[WARN] check failed dym gearcount:{len(self._batches)} but dymtype:0 not set\n")
+        return super()._ready()
 
     def _record(self, start: float, seconds: float) -> None:
         """float32, as the real module stores them: the difference coarsens as the session ages."""
@@ -91,46 +214,34 @@ class _NewSession(Session):
         times = (float(np.float32(moment * 1e3)) for moment in (since, since + seconds))
         self._summary.exec_time_list.append(tuple(times))
 
-    def set_context(self) -> int:
-        """There is one context: 0."""
-        return 0
-
     def free_resource(self) -> None:
         """Unload the model; run() fails from now on. Twice is harmless."""
-        self._unload()
-
-    @staticmethod
-    def finalize() -> None:
-        """Give back ACL, once for the process."""
-        close_devices("end to reset device {}")
+        if self._model is not None:
+            self._model.free()
+            self._model = None
+            say(f"[INFO] unload model success, model Id is {self._id}\n")
 
 
-class _OldSession(Session):
-    """`InferenceSession` until 2023: one context, which belongs to the thread that made the session."""
+class _OldSession(_Session):
+    """`InferenceSession` until 2023: one context, which belongs to the thread that made the session; dropping it unloads."""
 
     _generation = "old"
 
     def _ready(self) -> LoadedModel:
         if threading.get_ident() != self._thread:
-            say("[ERROR] acl execute failed:107002\n")
-            raise RuntimeError(FAILURE)
+            raise failure("[ERROR] acl execute failed:107002\n")
         return super()._ready()
 
     def _record(self, start: float, seconds: float) -> None:
         self._summary.exec_time_list.append(seconds * 1e3)
 
-    def finalize(self) -> None:
-        """Unload the model and tear down ACL for the whole process."""
-        self._unload()
-        close_devices("end to reset device is {}")
 
-
-for _kind in (_NewSession, _OldSession):
-    _kind.__name__ = _kind.__qualname__ = "InferenceSession"
-
-
-def _acceptable(path: Path) -> bool:
-    """The new generation's rules for a model file: no link, no unusual character, writable by its owner only."""
-    if not re.fullmatch(r"[A-Za-z0-9_./-]+\.om", str(path)) or path.is_symlink() or not path.is_file():
-        return False
-    return not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """A device that ends or fails, in the module's words."""
+    try:
+        yield
+    except DeviceLost:
+        raise failure(acl_parts.LOST) from None
+    except DeviceRefused as error:
+        raise failure(f"EZ9999: Inner Error!\n        {error}\n[ERROR] acl execute failed:507011\n") from None

@@ -1,4 +1,4 @@
-"""What would `atc` do with this command line? Modes 0 (compile an ONNX), 1 (an OM as JSON) and 6 (show an OM).
+"""`atc` in software: modes 0 (compile an ONNX), 1 (an OM as JSON) and 6 (show an OM).
 
 stdout has the start line, then `ATC run success` or `ATC run failed` and the error block; the exit status is 0 or 255.
 Options that would change the model in ways that are not imitated are refused with E10055 rather than ignored.
@@ -15,9 +15,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fcos_lib.emulator import CANN_VERSION, STAND_IN, atc_options
-from fcos_lib.emulator.atc_errors import AtcError
-from fcos_lib.emulator.atc_options import ROUNDING_MODES, check, dynamic_batches, input_shapes, precision_mode
+from fcos_lib.emulator import CANN_VERSION, STAND_IN
+from fcos_lib.emulator.atc_errors import (
+    HARMLESS,
+    NOT_MODELLED,
+    ROUNDING_MODES,
+    AtcError,
+    check,
+    dynamic_batches,
+    input_shapes,
+    precision_mode,
+)
 from fcos_lib.emulator.scenario import Scenario, current
 from fcos_lib.errors import SessionError, UsageError
 
@@ -27,10 +35,48 @@ if TYPE_CHECKING:
     from fcos_lib.emulator.om import Om
 
 FAILED = 255
-_W11001 = (
-    "W11001: Op [{}] does not hit the high-priority operator information library, which might result in compromised "
-    "performance."
-)
+DEFAULTS = {
+    "mode": "0", "framework": "", "model": "", "weight": "", "output": "", "soc_version": "", "input_format": "NCHW",
+    "precision_mode": "", "precision_mode_v2": "", "op_select_implmode": "", "log": "null", "om": "", "json": "",
+}  # fmt: skip
+"""Options with a meaning here, and what they are when absent; every other option is left out of the mapping."""
+_MODELLED = frozenset(DEFAULTS) | {"dynamic_batch_size", "input_shape", "insert_op_conf", "out_nodes", "help"}
+NAMES = tuple(sorted(_MODELLED | HARMLESS | NOT_MODELLED))
+
+
+class CommandLineError(Exception):
+    """A command line that cannot be read; the text is what goes to stderr."""
+
+
+def parse(arguments: list[str]) -> dict[str, str]:
+    """The options that were given, by full name; `help` ends the reading. `CommandLineError` as atc words it."""
+    options: dict[str, str] = {}
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        typed, equals, value = rest.pop(0).partition("=")
+        if not typed.startswith("--"):
+            words.append(typed + equals + value)
+            continue
+        name = _full_name(typed[2:])
+        if name == "help":
+            return options | {"help": ""}
+        if not equals:
+            if not rest:
+                raise CommandLineError(f"ERROR: flag '{typed}' is missing its argument")
+            value = rest.pop(0)
+        options[name] = value
+    if words:
+        raise CommandLineError("\n".join(f"ERROR: Non-option parameter: {word}" for word in words))
+    return options
+
+
+def _full_name(typed: str) -> str:
+    """The option that was typed in full or by a beginning that only one has."""
+    matches = [name for name in NAMES if name.startswith(typed)]
+    if typed in matches or len(matches) == 1:
+        return typed if typed in matches else matches[0]
+    raise CommandLineError(f"ERROR: unknown command line flag '{typed}'")
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -45,18 +91,17 @@ def _load(path: Path) -> onnx.ModelProto:
 def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | None:
     """Compile and write the OM and its side files; the path of the OM, None if the scenario forbids it."""
     from fcos_lib.emulator import aipp, om
-    from fcos_lib.emulator.atc_reports import fusion_result
     from fcos_lib.emulator.compile import compile_onnx
     from fcos_lib.emulator.install import version
 
     mode = precision_mode(options)
     conf = options.get("insert_op_conf")
-    found = aipp.read_config(Path(conf)) if conf else []
+    operators = aipp.read_config(Path(conf)) if conf else []
     out_nodes = [name for name in options.get("out_nodes", "").split(";") if name]
     batches = dynamic_batches(options)
     shapes = input_shapes(options.get("input_shape", ""), lowest=-1 if batches else 1)
     program = compile_onnx(_load(Path(options["model"])), shapes, out_nodes, mode in ROUNDING_MODES)
-    steps = aipp.settle(found, [desc.shape for desc in program.inputs], options["soc_version"])
+    steps = aipp.settle(operators, [desc.shape for desc in program.inputs])
     inputs = list(program.inputs)
     for step in steps:
         batch, name = inputs[step.rank].shape[0], inputs[step.rank].name
@@ -78,7 +123,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
         time_factor=None if scenario.om_slower is None else 1 + scenario.om_slower / 100,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
-    Path("fusion_result.json").write_text(json.dumps(fusion_result(*program.graphs), indent=4))
+    Path("fusion_result.json").write_text(json.dumps(om.fusion_result(*program.graphs), indent=4))
     if scenario.atc == "no_file":
         return None
     suffix = f"_linux_{platform.machine()}" if scenario.atc == "arch_suffix" else ""
@@ -92,8 +137,8 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
 
 def display(options: dict[str, str]) -> str:
     """What `--mode=6 --om=X` prints; `AtcError` if there is no such OM or it is damaged."""
-    found = _read_om(options)
-    header, size = found.header, sum(map(len, found.graphs))
+    om = _read_om(options)
+    header, size = om.header, sum(map(len, om.graphs))
     return (
         "============ Display Model Info start ============\n"
         f"Original Atc command line: {header.command}\n"
@@ -107,15 +152,15 @@ def display(options: dict[str, str]) -> str:
 
 def write_json(options: dict[str, str]) -> None:
     """What `--mode=1 --om=X --json=Y` writes; `AtcError` if there is no such OM or the file cannot be written."""
-    from fcos_lib.emulator.atc_reports import om_as_json
+    from fcos_lib.emulator.om import om_as_json
 
     if options["framework"]:
         raise AtcError("E10055", "the stand-in turns OMs into JSON only, leave --framework out")
-    found = _read_om(options)
+    om = _read_om(options)
     if not options["json"]:
         raise AtcError("E10004", "json")
     try:
-        Path(options["json"]).write_text(json.dumps(om_as_json(found), indent=2))
+        Path(options["json"]).write_text(json.dumps(om_as_json(om), indent=2))
     except OSError as error:
         raise AtcError("E10001", options["json"], "--json", os.strerror(error.errno or 0)) from error
 
@@ -158,12 +203,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     _say("ATC start working now, please wait for a moment.")
     try:
-        given = atc_options.parse(arguments)
+        given = parse(arguments)
         if "help" in given:
             _say(f"usage: atc <args>\nA {STAND_IN} of CANN {CANN_VERSION}; options:")
-            _say("\n".join(f"  --{name}" for name in atc_options.NAMES))
+            _say("\n".join(f"  --{name}" for name in NAMES))
             return 0
-        options = atc_options.DEFAULTS | given
+        options = DEFAULTS | given
         _misfortune(scenario)
         if options["mode"] == "6":
             _say(display(options))
@@ -172,18 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
             build(options, " ".join(["atc.bin", *arguments]), scenario)
         elif options["mode"] == "1":
             write_json(options)
-        elif options["mode"] in ("3", "5", "30"):
-            raise AtcError("E10055", f"the stand-in has no --mode={options['mode']}")
         else:
-            raise AtcError("E10001", options["mode"], "--mode", "The value must be 0, 1, 3, 5, 6 or 30.")
-    except atc_options.CommandLineError as error:
+            raise AtcError("E10055", f"the stand-in has no --mode={options['mode']}")
+    except CommandLineError as error:
         print(error, file=sys.stderr, flush=True)
         return _fail(AtcError("E19999"))
     except AtcError as error:
         return _fail(error)
     _say("...\nATC run success, welcome to the next use.")
-    if scenario.atc == "w11001":
-        _say("\n".join(_W11001.format(name) for name in ("Slice_30", "Slice_10")))
     return 0
 
 

@@ -1,13 +1,15 @@
-"""Which words does `atc` have for a mistake? Its error codes, and the layout in which CANN 8 prints them.
+"""The mistakes that `atc` finds: its error codes in the layout of CANN 8, and what shows without reading the model.
 
-Messages, causes and solutions are those of the Graph Engine's error registry, as far as the emulator can detect the
-mistake.
+Messages, causes and solutions are those of the Graph Engine's error registry.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from fcos_lib.emulator import STAND_IN
@@ -32,14 +34,7 @@ _CATALOGUE = {
         "Ensure that the shape values are integers.",
     ),
     "E10004": _Entry("Value for --{} is empty.", _SET),
-    "E10005": _Entry("Value {} for parameter --{} is invalid. The value must be either true or false.", _SET),
-    "E10006": _Entry("Value {} for parameter --{} is invalid. The value must be either 1 or 0.", _SET),
     "E10007": _Entry("[{}] is required. The value must be [{}].", _SET),
-    "E10009": _Entry(
-        "--dynamic_batch_size, --dynamic_image_size, --input_shape_range, and --dynamic_dims are mutually exclusive.",
-        "In dynamic shape scenarios, include only one of these options in your command line.",
-    ),
-    "E10010": _Entry("Value {} for parameter --log is invalid.", "Select the value from debug, info, warning, error, and null."),
     "E10011": _Entry(
         "Value {} for parameter --input_shape is invalid. Shape values must be positive integers. "
         "The error value in the shape is {}.",
@@ -49,11 +44,6 @@ _CATALOGUE = {
         "Opname {} specified in --{} is not found in the model. Confirm whether this node name exists, or the node is "
         "not split with the specified delimiter ';'.",
         "Specify the name of an existing node in the graph.",
-    ),
-    "E10018": _Entry(
-        "Value {} for shape {} is invalid. When --dynamic_batch_size is included, only batch size N can be -1 in "
-        "--input_shape.",
-        "Make sure that non-batch size axes are not -1.",
     ),
     "E10031": _Entry(
         "--dynamic_batch_size is included, but none of the nodes specified in --input_shape has a batch size equaling -1.",
@@ -73,13 +63,7 @@ _CATALOGUE = {
         "The --dynamic_batch_size, --dynamic_image_size, or --dynamic_dims argument have duplicate profiles.",
         "Check that the profiles are unique.",
     ),
-    "E10040": _Entry(
-        "As the --dynamic_batch_size, --dynamic_image_size, or --dynamic_dims argument is included, the corresponding "
-        "nodes specified in --input_shape must have -1 axes and cannot have '~'.",
-        _REMOVE_DYNAMIC,
-    ),
     "E10041": _Entry("Failed to load the model from {}.", "Check that the model file is valid."),
-    "E10047": _Entry("--{} and --{} are mutually exclusive.", "Remove either of them and try again."),
     "E10049": _Entry(
         "Dimension count {} configured in --input_shape does not match dimension count {} of the node.",
         "Set the dimension count in --input_shape according to the dimension count of the node.",
@@ -98,12 +82,6 @@ _CATALOGUE = {
         "Cannot configure both parameters {} and {} simultaneously.",
         "The two parameters cannot be set at the same time.",
     ),
-    "E10057": _Entry("--{} and --{} can only be used together", "Please check and try again."),
-    "E10410": _Entry(
-        "File {} does not exist.",
-        "Try again with a valid file directory.",
-        "The file specified by the --keep_dtype or --compress_weight_conf argument does not exist.",
-    ),
     "E11017": _Entry("Failed to find node {} specified by --out_nodes.", "Try again with a valid --out_nodes argument."),
     "E13000": _Entry("Path {} is empty. Reason: {}.", "Try again with a valid directory.", "The file does not exist."),
     "E13010": _Entry(
@@ -111,18 +89,6 @@ _CATALOGUE = {
         "If the operator is a built-in operator, install the package that supports this operator version.",
     ),
     "E16004": _Entry("ONNX model has no graph.", "Check that the ONNX model is valid."),
-    "E19010": _Entry("No parser is registered for Op [{}, optype [{}]].", _NA),
-    "EC0010": _Entry(
-        "Failed to import Python module [{}].",
-        "Check that all required components are properly installed and the specified Python path matches the Python "
-        "installation directory.",
-    ),
-    "EZ3003": _Entry(
-        "No supported Ops kernel and engine are found for [{}], optype [{}].",
-        "1. Check that the OPP component is installed properly. 2. Submit an issue to request for the support of this "
-        "operator type.",
-        "The operator is not supported by the system. Therefore, no hit is found in any operator information library.",
-    ),
     "E19999": _Entry("Inner Error!\n        Unknown error occurred. Please check the log.", _NA),
 }  # fmt: skip
 
@@ -152,3 +118,124 @@ class AtcError(Exception):
             if value != _NA:
                 lines.append(f"        {title}: {value}")
         return "\n".join(lines)
+
+
+HARMLESS = frozenset((
+    "aicore_num", "atomic_clean_policy", "buffer_optimize", "check_report", "core_type", "debug_dir",
+    "deterministic", "device_id", "disable_reuse_memory", "display_model_info", "dump_mode",
+    "enable_graph_parallel", "enable_single_stream", "fusion_switch_file", "host_env_cpu", "host_env_os",
+    "input_format", "is_input_adjust_hw_layout", "log", "mdl_bank_path", "oo_level", "op_bank_path",
+    "op_compiler_cache_dir", "op_compiler_cache_mode", "op_debug_config", "op_debug_level",
+    "op_select_implmode", "optypelist_for_implmode", "save_original_model", "status_check",
+    "tiling_schedule_optimize", "virtual_type",
+))  # fmt: skip
+"""Options that change where files lie or how fast kernels are, not what the model computes: accepted, without effect."""
+
+NOT_MODELLED = frozenset((
+    "ac_parallel_enable", "auto_tune_mode", "cluster_config", "compress_weight_conf",
+    "compression_optimize_conf", "customize_dtypes", "dynamic_dims", "dynamic_image_size",
+    "enable_compress_weight", "enable_small_channel", "external_weight", "input_fp16_nodes", "input_hint_shape",
+    "input_shape_range", "is_output_adjust_hw_layout", "is_weight_clip", "keep_dtype",
+    "modify_mixlist", "op_name_map", "op_precision_mode", "output_type", "quant_dumpable", "singleop",
+    "sparsity",
+))  # fmt: skip
+"""Options that change the model's interface or numbers in ways the emulator does not imitate: refused (E10055)."""
+
+ROUNDING_MODES = frozenset({"force_fp16", "fp16"})
+EXACT_MODES = frozenset({"force_fp32", "must_keep_origin_dtype", "origin"})
+"""Modes without rounding before the NMS. (The device's force_fp32 still gives convolutions fp16 inputs.)"""
+_MODES = frozenset((
+    "force_fp16", "force_fp32", "cube_fp16in_fp32out", "allow_mix_precision", "allow_fp32_to_fp16",
+    "must_keep_origin_dtype", "allow_mix_precision_fp16", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
+))  # fmt: skip
+_MODES_V2 = frozenset((
+    "fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16",
+))  # fmt: skip
+_SOC = re.compile(r"Ascend(310|310P[1-7]|310B[1-4]|910|910(Pro)?[AB]|910B[1-4](-1)?|910_\d{4}|950\w*)")
+_IMPLEMENTATION_MODES = ("high_precision", "high_performance", "high_precision_for_all", "high_performance_for_all")
+_FRAMEWORKS = {"0": "Caffe", "1": "MindSpore", "3": "TensorFlow", "5": "Onnx"}
+
+
+def check(options: dict[str, str]) -> None:
+    """`AtcError` for the first mistake that shows without reading the model, in the order in which atc looks."""
+    if options["framework"] not in _FRAMEWORKS:
+        raise AtcError("E10007", "--framework", " or ".join(f"{key}({name})" for key, name in _FRAMEWORKS.items()))
+    for name in ("soc_version", "output", "model"):
+        if not options[name]:
+            raise AtcError("E10054", f"--{name}")
+    if not Path(options["model"]).is_file():
+        raise AtcError("E13000", options["model"], os.strerror(errno.ENOENT))
+    if not re.fullmatch(r"[A-Za-z0-9_./\-\u4e00-\u9fa5]+", options["output"]) or options["output"].endswith("/"):
+        raise AtcError("E10001", options["output"], "--output", "The path has characters other than a-z A-Z 0-9 _ - .")
+    if not _SOC.fullmatch(options["soc_version"]):
+        raise AtcError("E10001", options["soc_version"], "--soc_version", "The value is not a known SoC version.")
+    if options["input_format"] not in ("NCHW", "ND", "NCDHW"):
+        reason = "Only NCHW, ND and NCDHW are supported for ONNX."
+        raise AtcError("E10001", options["input_format"], "--input_format", reason)
+    _check_dynamic(options)
+    _check_precision(options)
+    if options["op_select_implmode"] not in ("", *_IMPLEMENTATION_MODES):
+        reason = f"The current value is not within the valid range {list(_IMPLEMENTATION_MODES)}."
+        raise AtcError("E10001", options["op_select_implmode"], "--op_select_implmode", reason)
+    if options["framework"] != "5":
+        raise AtcError("E10055", f"the stand-in reads ONNX only, not {_FRAMEWORKS[options['framework']]}")
+    for name in sorted(NOT_MODELLED.intersection(options)):
+        raise AtcError("E10055", f"the stand-in does not imitate --{name}")
+
+
+def _check_dynamic(options: dict[str, str]) -> None:
+    sizes = options.get("dynamic_batch_size")
+    if not sizes:
+        return
+    if not options.get("input_shape"):
+        raise AtcError("E10004", "input_shape")
+    shapes = input_shapes(options["input_shape"], lowest=-1)
+    if not any(shape[0] == -1 for shape in shapes.values() if shape):
+        raise AtcError("E10031")
+    profiles = [part.strip() for part in sizes.split(",")]
+    for profile in profiles:
+        if not profile.isdigit() or int(profile) < 1:
+            raise AtcError("E10038", profile)
+    if len(profiles) < 2:
+        raise AtcError("E10035", len(profiles), 2)
+    if len(profiles) > 100:
+        raise AtcError("E10036", len(profiles), 100)
+    if len(set(profiles)) != len(profiles):
+        raise AtcError("E10039")
+
+
+def dynamic_batches(options: dict[str, str]) -> tuple[int, ...]:
+    """The profiles of `--dynamic_batch_size`, rising; empty if it was not given."""
+    return tuple(sorted(int(size) for size in options.get("dynamic_batch_size", "").split(",") if size.strip()))
+
+
+def _check_precision(options: dict[str, str]) -> None:
+    first, second = options["precision_mode"], options["precision_mode_v2"]
+    if first and second:
+        raise AtcError("E10056", "precision_mode", "precision_mode_v2")
+    for name, value, known in (("precision_mode", first, _MODES), ("precision_mode_v2", second, _MODES_V2)):
+        if value and value not in known:
+            reason = f"The current value is not within the valid range {sorted(known)}."
+            raise AtcError("E10001", value, f"--{name}", reason)
+    if precision_mode(options) not in ROUNDING_MODES | EXACT_MODES:
+        raise AtcError("E10055", f"the stand-in does not imitate precision mode {precision_mode(options)}")
+
+
+def precision_mode(options: dict[str, str]) -> str:
+    """The mode that applies: either option's, or the default."""
+    return options["precision_mode"] or options["precision_mode_v2"] or "force_fp16"
+
+
+def input_shapes(text: str, lowest: int = 1) -> dict[str, tuple[int, ...]]:
+    """`--input_shape` as name → sizes; E10002 for the form, E10011 for a size below `lowest` or 0."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part in filter(None, text.split(";")):
+        name, colon, sizes = part.rpartition(":")
+        numbers = [size.strip() for size in sizes.split(",")]
+        if not colon or not name or not all(re.fullmatch(r"-?\d+", number) for number in numbers):
+            raise AtcError("E10002", text, "the shape is not a list of integers", "input_name1:n1,c1,h1,w1")
+        for number in numbers:
+            if int(number) < lowest or int(number) == 0:
+                raise AtcError("E10011", text, number)
+        shapes[name.strip()] = tuple(int(number) for number in numbers)
+    return shapes

@@ -1,8 +1,8 @@
-"""How does an ONNX become the OM's graphs? Static shapes, the outputs that were asked for, a cut at the NMS.
+"""The compiler, from an ONNX to the OM's graphs: static shapes, the outputs that were asked for, a cut at the NMS.
 
 `BatchMultiClassNMS` is no ONNX operator, so nothing but the NPU can run the whole graph. It is cut out: what leads to it
 is one graph, what follows from it another, and `nms` stands between them. Without the node everything is in the first, of
-which `split` cuts off what can be run picture by picture.
+which `operators` cuts off what can be run picture by picture.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from fcos_lib.emulator.atc_errors import AtcError
-from fcos_lib.emulator.nms import NmsSettings
+from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
 from fcos_lib.emulator.om import DYNAMIC, TensorDesc
+from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part, split
 from fcos_lib.emulator.precision import round_to_half
-from fcos_lib.emulator.split import dims, is_static, measure_shapes, part, split
 
-NMS_OPERATOR = "BatchMultiClassNMS"
 OPSETS = range(8, 19)
 NMS_OPSETS = range(8, 16)
 """Opsets for which the NMS plugin is registered; a newer export of FCOS fails with `No operator plugin is registered`."""
-_SIZES_FROM_VALUES = frozenset({"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Range", "Scan", "Unique"})
-"""Operators whose results have sizes that depend on values, which is what the device refuses."""
 _NMS_TYPES = (TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.INT32)
 
 
@@ -53,7 +50,8 @@ def compile_onnx(
 ) -> Program:
     """Compile `model` for the input `shapes` and the outputs `out_nodes` (all of the model's if empty).
 
-    -1 on axis 0 leaves the batch size open; it then has to be open on axis 0 of every output and nowhere else. `half` rounds to fp16 wherever the device computes; the NMS does so in any case. `AtcError` if atc would refuse.
+    -1 on axis 0 leaves the batch size open; it then has to be open on axis 0 of every output and nowhere else. `half` rounds to
+    fp16 wherever the device computes; the NMS does so in any case. `AtcError` if atc would refuse.
     """
     if not model.graph.node:
         raise AtcError("E16004")
@@ -80,14 +78,15 @@ def compile_onnx(
         given += _nms_values(cut[0], batch)
         after = _graph(work, later, given, [name for node in later for name in node.output if name in tensors])
     dynamic = any(DYNAMIC in shape for shape in shapes.values())
-    found = {value.name: value for part in (before, after) if part for value in (*part.graph.input, *part.graph.output)}
+    graphs = [model.graph for model in (before, after) if model]
+    values = {value.name: value for graph in graphs for value in (*graph.input, *graph.output)}
     parts = split(round_to_half(before) if half else before)
     return Program(
         each=parts.each,
         before=parts.rest,
         after=round_to_half(after) if half and after else after,
         inputs=tuple(_desc(value, value.name, dynamic) for value in work.graph.input),
-        outputs=tuple(_desc(found[tensor], name, dynamic) for name, tensor in zip(names, tensors, strict=True)),
+        outputs=tuple(_desc(values[tensor], name, dynamic) for name, tensor in zip(names, tensors, strict=True)),
         tensors=tuple(tensors),
         nms=_settings(cut[0]) if cut else None,
         nms_inputs=tuple(cut[0].input[:2]) if cut else (),
@@ -163,12 +162,12 @@ def _needed(nodes: list[onnx.NodeProto], tensors: Iterable[str]) -> list[onnx.No
 
 
 def _followers(nodes: list[onnx.NodeProto], first: onnx.NodeProto) -> list[onnx.NodeProto]:
-    reached, found = {name for name in first.output if name}, []
+    reached, followers = {name for name in first.output if name}, []
     for node in nodes:
         if reached.intersection(node.input):
-            found.append(node)
+            followers.append(node)
             reached.update(node.output)
-    return found
+    return followers
 
 
 def _graph(
@@ -186,7 +185,7 @@ def _graph(
     except onnx.shape_inference.InferenceError as error:
         raise AtcError("E19999") from error
     del inferred.graph.value_info[:]
-    fixed = all(map(is_static, inferred.graph.input)) and _SIZES_FROM_VALUES.isdisjoint(node.op_type for node in nodes)
+    fixed = all(map(is_static, inferred.graph.input)) and not any(operator(node).size_from_values for node in nodes)
     if fixed and not all(map(is_static, inferred.graph.output)):  # onnx does not follow every size that is computed
         try:
             measure_shapes(inferred)
@@ -206,13 +205,13 @@ def _nms_values(node: onnx.NodeProto, batch: onnx.TensorShapeProto.Dimension) ->
 
 
 def _settings(node: onnx.NodeProto) -> NmsSettings:
-    found = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     try:
         return NmsSettings(
-            score_threshold=float(found["score_threshold"]),
-            iou_threshold=float(found["iou_threshold"]),
-            max_size_per_class=int(found["max_size_per_class"]),
-            max_total_size=int(found["max_total_size"]),
+            score_threshold=float(values["score_threshold"]),
+            iou_threshold=float(values["iou_threshold"]),
+            max_size_per_class=int(values["max_size_per_class"]),
+            max_total_size=int(values["max_total_size"]),
         )
     except KeyError as error:
         raise AtcError("E19999") from error

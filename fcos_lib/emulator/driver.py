@@ -1,4 +1,4 @@
-"""How does a session reach the process that plays the NPU, and wait for it as aclruntime does, with the GIL in its hand?
+"""The driver: reaches the process that plays the NPU, and waits for it as aclruntime does, with the GIL in its hand.
 
 One process per device (`processor`), from the first loaded model to the last; it has its own Python, so that this one's GIL
 can be held while it computes. `ctypes.PyDLL` makes the calls: unlike anything in `os`, it does not release the GIL.
@@ -15,11 +15,10 @@ import mmap
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from fcos_lib.emulator import om
 from fcos_lib.emulator.om import TensorDesc
 
 _ALIGNMENT = 64
+_numbers = itertools.count(1)
 _processors: dict[int, _Processor] = {}
 _lock = threading.RLock()
 
@@ -53,38 +53,27 @@ class LoadedModel:
         self._processor = _reserve(device, self._number)
         self.free = weakref.finalize(self, _unload, self._processor, self._number)
         try:
-            with self.alone():
+            with self._processor.lock:
                 self._processor.ask(load=self._number, path=str(path.absolute()))
         except BaseException:
             self.free()
             raise
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep the device to oneself, such as from writing the inputs to reading the outputs."""
-        with self._processor.lock:
-            yield
-
-    def write(self, buffers: Sequence[Any]) -> None:
-        """Copy the inputs, contiguous buffers of bytes, to the device."""
-        self._processor.write(buffers)
-
     def execute(
-        self, inputs: Sequence[TensorDesc], outputs: Sequence[TensorDesc], seconds: float = 0.0
+        self, buffers: Sequence[Any], inputs: Sequence[TensorDesc], outputs: Sequence[TensorDesc], seconds: float = 0.0
     ) -> list[NDArray[Any]]:
-        """Run on what was written for at least `seconds`, the GIL held until the device is done.
+        """Run on the inputs, contiguous buffers of bytes, for at least `seconds`, the GIL held until the device is done.
 
         `DeviceRefused` or `DeviceLost` if it is not.
         """
-        until = time.monotonic() + seconds
-        places, size = _places(inputs, 0)
-        results, size = _places(outputs, size)
-        self._processor.reserve(size)
-        self._processor.ask(run=self._number, size=size, inputs=places, outputs=results, until=until)
-        return [self._processor.read(*place) for place in results]
-
-
-_numbers = itertools.count(1)
+        operands, size = _extents(inputs, 0)
+        results, size = _extents(outputs, size)
+        with self._processor.lock:
+            until = time.monotonic() + seconds
+            self._processor.write(buffers)
+            self._processor.reserve(size)
+            self._processor.ask(run=self._number, size=size, inputs=operands, outputs=results, until=until)
+            return [self._processor.read(*extent) for extent in results]
 
 
 class _Processor:
@@ -96,7 +85,7 @@ class _Processor:
         self._ids = itertools.count(1)
         self._received = bytearray()
         # Without a name, so that nothing can stay behind whatever happens to the two processes.
-        self._file = os.memfd_create("fcos-npu") if hasattr(os, "memfd_create") else _nameless_file()
+        self._file = os.memfd_create("fcos-npu")
         self._size = 0
         self.reserve(mmap.PAGESIZE)
         package = str(Path(__file__).resolve().parents[2])
@@ -160,8 +149,8 @@ class _Processor:
             self._received += buffer.raw[:count]
         line, _, rest = bytes(self._received).partition(b"\n")
         self._received[:] = rest
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _call(self, name: str, buffer: Any, size: int) -> int:
         """read() from or write() to the process, the GIL held; 0 or less means that the process is gone."""
@@ -247,19 +236,14 @@ def _libc() -> Any:
     return library
 
 
-def _nameless_file() -> int:
-    with tempfile.TemporaryFile(prefix="fcos-npu-") as file:
-        return os.dup(file.fileno())
-
-
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _places(descs: Sequence[TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
+def _extents(descs: Sequence[TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
     """(offset, shape, dtype) of each tensor in the memory from `start` on, and where the next one would lie."""
-    places = []
+    extents = []
     for desc in descs:
-        places.append((start, list(desc.shape), desc.dtype))
+        extents.append((start, list(desc.shape), desc.dtype))
         start += _aligned(desc.nbytes)
-    return places, start
+    return extents, start

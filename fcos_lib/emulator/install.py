@@ -1,4 +1,4 @@
-"""How does a machine without CANN get one? A folder laid out like CANN, whose programs are this package.
+"""The installation: a folder laid out like CANN, whose programs are this package.
 
 The tree holds no copy of the code: two shell wrappers start this interpreter on this package, as the real `atc` is a
 wrapper around `atc.bin`, and a one-line `aclruntime.py` hands over to the emulator's.

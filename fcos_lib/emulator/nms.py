@@ -1,4 +1,4 @@
-"""What does the NPU's `BatchMultiClassNMS` return? Its kernel's arithmetic in numpy, fp16 step by fp16 step.
+"""The NPU's `BatchMultiClassNMS`: its kernel's arithmetic in numpy, fp16 step by fp16 step.
 
 The order of operations is that of the TIK kernel in CANN's operator sources, believed to be the one that 310 and 310P
 run: boxes are scaled by 0.1 so that areas fit fp16, x2 and y2 are one less until the end, both comparisons are strict,
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Half = NDArray[np.float16]
 Full = NDArray[np.float32]
 
+NMS_OPERATOR = "BatchMultiClassNMS"
+"""The type of its node in ONNX."""
 SORTED_PER_CLASS = 3968
 """Candidates of one class that the kernel sorts (248 KB of unified buffer / 64 bytes); the rest is never looked at."""
 _BURST = 128
@@ -49,9 +51,9 @@ def _suppresses(kept: Full, areas: Full, boxes: Full, box_areas: Full, factor: n
     """bool[K, B]: whether kept box k overlaps box b by more than the threshold; sides count the shifted pixel back in."""
     width = np.minimum(kept[:, None, 2], boxes[None, :, 2]) - np.maximum(kept[:, None, 0], boxes[None, :, 0])
     height = np.minimum(kept[:, None, 3], boxes[None, :, 3]) - np.maximum(kept[:, None, 1], boxes[None, :, 1])
-    one = np.float32(1)
+    pixel = np.float32(1)
     overlap = _half(
-        np.maximum(_half(_half(width) + one), np.float32(0)) * np.maximum(_half(_half(height) + one), np.float32(0))
+        np.maximum(_half(_half(width) + pixel), np.float32(0)) * np.maximum(_half(_half(height) + pixel), np.float32(0))
     )
     allowed = _half(_half(areas[:, None] + box_areas[None, :]) * factor)
     result: NDArray[np.bool_] = overlap > allowed
@@ -60,8 +62,8 @@ def _suppresses(kept: Full, areas: Full, boxes: Full, box_areas: Full, factor: n
 
 def _one_class(boxes: Full, limit: int, factor: np.float32) -> list[int]:
     """Positions of at most `limit` survivors among boxes float32[K, 4] sorted by score, in bursts as the kernel goes."""
-    one = np.float32(1)
-    sides = _half(_half(boxes[:, 2:] - boxes[:, :2]) + one)
+    pixel = np.float32(1)
+    sides = _half(_half(boxes[:, 2:] - boxes[:, :2]) + pixel)
     areas = _half(sides[:, 0] * sides[:, 1])
     kept: list[int] = []
     for start in range(0, len(boxes), _BURST):
@@ -90,17 +92,17 @@ def _one_picture(boxes: Full, scores: Half, settings: NmsSettings) -> tuple[Full
     iou = np.float32(settings.iou_threshold)
     factor = np.float32(np.float16(iou / (np.float32(1) + iou)))
     above = scores > threshold
-    found: list[tuple[Full, Full, NDArray[np.intp]]] = []
+    classes: list[tuple[Full, Full, NDArray[np.intp]]] = []
     for label in np.flatnonzero(above.any(0)):
         candidates = np.flatnonzero(above[:, label])
         values = scores[candidates, label].astype(np.float32)
         order = _sorted(values)[:SORTED_PER_CLASS]
         ranked = boxes[candidates[order], label if boxes.shape[1] > 1 else 0]
         kept = _one_class(ranked, settings.max_size_per_class, factor)
-        found.append((ranked[kept], values[order][kept], np.full(len(kept), label)))
-    if not found:
+        classes.append((ranked[kept], values[order][kept], np.full(len(kept), label)))
+    if not classes:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp)
-    all_boxes, all_scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    all_boxes, all_scores, labels = (np.concatenate(parts) for parts in zip(*classes, strict=True))
     best = _sorted(all_scores)[: settings.max_total_size]
     return all_boxes[best], all_scores[best], labels[best]
 

@@ -1,10 +1,12 @@
-"""What is in the emulator's OM? A first line that says STAND-IN, a JSON header, and ONNX graphs before and after the NMS.
+"""The emulator's OM: a first line that says STAND-IN, a JSON header, and ONNX graphs; and what `atc` reports of them.
 
     FCOS-EMULATOR STAND-IN OM 2\\n
     {"soc_version": "Ascend310P3", ...}\\n
     <graph for each picture><graph before NMS><graph after NMS>
 
-A real runtime refuses such a file at its first byte, and so does the emulator a real OM.
+A real runtime refuses such a file at its first byte, and so does the emulator a real OM. The reports have the fields of the ATC
+user guide (`--export_compile_stat`, `--om`), and what they count is invented: one rule that merges a Relu into the Conv before
+it, and a TransData behind each input that AIPP does not read.
 """
 
 from __future__ import annotations
@@ -13,15 +15,20 @@ import hashlib
 import itertools
 import json
 import math
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from fcos_lib.emulator import STAND_IN, aipp
-from fcos_lib.emulator.nms import NmsSettings
+from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
 from fcos_lib.errors import SessionError
+
+if TYPE_CHECKING:
+    import onnx
 
 MAGIC = f"FCOS-EMULATOR {STAND_IN} OM 2\n".encode()
 DYNAMIC = -1
@@ -159,3 +166,85 @@ def _header(text: dict[str, Any]) -> OmHeader:
     text["aipp"] = tuple(aipp.from_json(item) for item in text["aipp"])
     text["nms"] = None if text["nms"] is None else NmsSettings(**text["nms"])
     return OmHeader(**text)
+
+
+RULE = f"ConvRelu-{STAND_IN}"
+_TYPES = {"Conv": "Conv2D", "Constant": "Const"}
+
+
+def fusion_result(*graphs: onnx.ModelProto | None) -> dict[str, Any]:
+    """The content of `fusion_result.json`; times are text, as in the real one."""
+    times = str(sum(len(_merged(list(model.graph.node))) for model in graphs if model))
+    counts = {"effect_times": times, "match_times": times, "repository_hit_times": "0"}
+    return {"session_and_graph_id_0_0": {"graph_fusion": {}, "ub_fusion": {RULE: counts}}}
+
+
+def om_as_json(om: Om) -> dict[str, Any]:
+    """What `--mode=1` writes: attributes of the model, and of each operator its name, type and engine."""
+    import onnx
+
+    header = om.header
+    read = {step.rank for step in header.aipp}
+    operators = [_operator(desc.name, "Data") for desc in header.inputs]
+    operators += [
+        _operator(f"aipp_{position}", "Aipp")
+        if position in read
+        else _operator(f"trans_TransData_{position}", "TransData")
+        for position in range(len(header.inputs))
+    ]
+    for graph in filter(None, (om.each, om.before)):
+        operators += _operators(onnx.load_from_string(graph))
+    if header.nms:
+        operators.append(_operator(NMS_OPERATOR, "BatchMultiClassNonMaxSuppression"))
+    if om.after:
+        operators += _operators(onnx.load_from_string(om.after))
+    operators.append(_operator("Node_Output", "NetOutput"))
+    attributes = {
+        "atc_version": header.atc_version,
+        "opp_version": header.opp_version,
+        "soc_version": header.soc_version,
+        "atc_cmdline": header.command,
+    }
+    return {
+        "name": f"{STAND_IN} model",
+        "attr": [_attribute(key, {"s": value}) for key, value in attributes.items()],
+        "graph": [{"name": "graph", "op": operators}],
+    }
+
+
+def _operators(model: onnx.ModelProto) -> Iterator[dict[str, Any]]:
+    """The operators of one graph, without the Casts that only imitate fp16."""
+    nodes = list(model.graph.node)
+    merged = _merged(nodes)
+    gone = {id(relu) for relu in merged.values()}
+    for node in nodes:
+        name = node.name or node.output[0]
+        if id(node) in gone or (node.op_type == "Cast" and name.endswith(("/half", "/back"))):
+            continue
+        relu = merged.get(node.output[0])
+        originals = [name, relu.name or relu.output[0]] if relu is not None else [name]
+        yield _operator(name, _TYPES.get(node.op_type, node.op_type), originals)
+
+
+def _merged(nodes: list[onnx.NodeProto]) -> dict[str, onnx.NodeProto]:
+    """The Relu behind each Conv whose output nothing else reads, by the name of that output."""
+    convolved = {node.output[0] for node in nodes if node.op_type == "Conv"}
+    readers = Counter(name for node in nodes for name in node.input)
+    return {
+        node.input[0]: node
+        for node in nodes
+        if node.op_type == "Relu" and node.input[0] in convolved and readers[node.input[0]] == 1
+    }
+
+
+def _operator(name: str, kind: str, originals: list[str] | None = None) -> dict[str, Any]:
+    engine = "DNN_VM_GE_LOCAL_OP_STORE" if kind in ("Data", "Const", "NetOutput") else "AIcoreEngine"
+    attributes = [
+        _attribute("_ge_attr_op_kernel_lib_name", {"s": engine}),
+        _attribute("_datadump_original_op_names", {"list": {"s": originals or []}}),
+    ]
+    return {"name": name, "type": kind, "attr": attributes}
+
+
+def _attribute(key: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"key": key, "value": value}

@@ -1,4 +1,4 @@
-"""Where does fp16 round? The graph rewritten so that a float32 runtime gives the values of `force_fp16`.
+"""The rounding of fp16: a graph rewritten so that a float32 runtime gives the values of `force_fp16`.
 
 Weights and constants become fp16 numbers, and each activation is cast to fp16 and back after every operator that
 computes new values. Operators that only move or select values need no rounding of their own; a Relu that alone follows a
@@ -18,13 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-MOVING = frozenset((
-    "Clip", "Compress", "Concat", "ConstantOfShape", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather",
-    "GatherElements", "GatherND", "GlobalMaxPool", "Identity", "Max", "MaxPool", "Min", "Neg", "Abs", "Pad",
-    "ReduceMax", "ReduceMin", "Relu", "Reshape", "ScatterElements", "ScatterND", "Sign", "Slice",
-    "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where",
-))  # fmt: skip
-"""Operators whose float outputs hold only values of their inputs (or exact ones): nothing new to round."""
+from fcos_lib.emulator.operators import operator
 
 _FUSES_WITH_RELU = ("Conv", "Add")
 _SMALL = 16
@@ -81,21 +75,21 @@ class _Rounding:
 
     def constants(self, graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         """Turn float weights and Constant nodes into fp16 initialisers of `graph`; yields the Casts back to float."""
-        found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        found |= {
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        arrays |= {
             node.output[0]: numpy_helper.to_array(attribute.t)
             for node in nodes
             for attribute in node.attribute
             if node.op_type == "Constant" and attribute.name == "value"
         }
-        for name, array in found.items():
+        for name, array in arrays.items():
             if array.dtype == np.float32 and not self._only_parameters(name):
                 self.constant_names.add(name)
         kept = [tensor for tensor in graph.initializer if tensor.name not in self.constant_names]
         del graph.initializer[:]
         graph.initializer.extend(kept)
         for name in sorted(self.constant_names):
-            half = _to_half(found[name])
+            half = _to_half(arrays[name])
             if half.size <= _SMALL:
                 graph.initializer.append(numpy_helper.from_array(half.astype(np.float32), name))
                 continue
@@ -106,7 +100,7 @@ class _Rounding:
         """Whether a constant is only ever the scale or region of a Resize, which the host computes with."""
         readers = self.readers[name]
         return name in self.outputs or all(
-            node.op_type in ("Resize", "Upsample") and position > 0 for node, position in readers
+            operator(node).pictures == "resize" and position > 0 for node, position in readers
         )
 
     def node(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
@@ -131,10 +125,10 @@ class _Rounding:
             return node.input[0] in self.left_to_relu
         if node.op_type == "Cast":
             return self.types.get(node.input[0]) not in (TensorProto.FLOAT, TensorProto.FLOAT16)
-        if node.op_type in ("Resize", "Upsample"):
+        if operator(node).pictures == "resize":
             modes = [attribute.s for attribute in node.attribute if attribute.name == "mode"]
             return bool(modes) and modes[0] != b"nearest"
-        return node.op_type not in MOVING
+        return not operator(node).moves
 
     def _goes_to_relu_only(self, node: onnx.NodeProto) -> bool:
         readers = self.readers[node.output[0]]

@@ -1,4 +1,4 @@
-"""What does the process that plays the NPU do? It loads OMs and runs them, for the one process that started it.
+"""The process that plays the NPU: it loads OMs and runs them, for the one process that started it.
 
 Started by `driver` as `python -m fcos_lib.emulator.processor FD`, FD being the device's memory: an anonymous file that both
 map. Commands come as JSON lines on stdin, answers go to stdout:
@@ -10,7 +10,6 @@ map. Commands come as JSON lines on stdin, answers go to stdout:
 A run is answered no earlier than T, a reading of `time.monotonic`, which is one clock for all processes: whoever waits for the
 answer holds the GIL meanwhile, and could not sleep without letting go of it.
 A command that fails answers `{"id": N, "error": "..."}`. The process ends as soon as nobody holds the other end of stdin.
-
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ class Model:
             values |= _run(self._before, values)
         if self.header.nms is not None:
             boxes, scores = (values[name] for name in self.header.nms_inputs)
-            found = batch_multi_class_nms(boxes, scores, self.header.nms)
-            values |= dict(zip(self.header.nms_outputs, found, strict=False))
+            detections = batch_multi_class_nms(boxes, scores, self.header.nms)
+            values |= dict(zip(self.header.nms_outputs, detections, strict=False))
         if self._after is not None:
             values |= _run(self._after, values)
         return [np.ascontiguousarray(values[name]) for name in self.header.tensors]
@@ -156,11 +155,11 @@ class Processor:
     def _run(self, model: Model, command: dict[str, Any]) -> None:
         if self._memory is None or len(self._memory) < command["size"]:
             self._memory = mmap.mmap(self._file, command["size"])
-        outputs = model.execute([self._array(*place) for place in command["inputs"]])
-        for place, output in zip(command["outputs"], outputs, strict=True):
-            target = self._array(*place)
+        outputs = model.execute([self._array(*extent) for extent in command["inputs"]])
+        for extent, output in zip(command["outputs"], outputs, strict=True):
+            target = self._array(*extent)
             if (target.shape, target.dtype) != (output.shape, output.dtype):  # copying would broadcast or cast
-                raise ValueError(f"an output is {output.dtype}{list(output.shape)}, not {target.dtype}{place[1]}")
+                raise ValueError(f"an output is {output.dtype}{list(output.shape)}, not {target.dtype}{extent[1]}")
             target[...] = output
         time.sleep(max(0.0, command["until"] - time.monotonic()))
 

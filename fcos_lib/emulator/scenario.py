@@ -1,10 +1,10 @@
-"""Which machine, and which misfortune, does the emulator play? `FCOS_EMULATOR`, read by all three programs.
+"""The server and the misfortune that the emulator plays: `FCOS_EMULATOR`, read by all three programs.
 
 A comma-separated list of `key` or `key=value`; unset plays a healthy server with two 310P3 cards. There is no other
 switch and no hidden behaviour.
 
-chip=310P3            the server: 310P3 (default), 310, 310P3-duo, 310B4, 910A, 910B, 910B4, A3
-cards=2               how many cards it has, 1 to 8; those beyond the table that a driver printed are like its last one
+chip=310P3            the server: 310P3 (default), 910B4, A3
+cards=1               one card, where the server has more
 npu_smi=absent        the command is not installed (exit 127)
 npu_smi=187           the driver cannot be reached (dcmi -8005)
 npu_smi=172           another container uses the device (dcmi -8020)
@@ -17,7 +17,6 @@ atc=crash             killed, as by the kernel when memory runs out (137 in a sh
 atc=no_file           success is announced and no OM written
 atc=half_file         success is announced and the OM cut in half
 atc=arch_suffix       the OM is called `<output>_linux_<arch>.om`
-atc=w11001            warnings follow the success line
 om_slower=8           the OM that atc writes is another file, and its runs take 8 % longer where there is a rate; 0 makes
                       another file of the same speed, less than 0 a faster one. The artifact store takes two such OMs for
                       the same one: each needs a folder of its own, or the other deleted
@@ -47,47 +46,109 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from fcos_lib.errors import UsageError
 
-
-class Pace:
-    """The times of one session."""
-
-    def __init__(self, scenario: Scenario, time_factor: float | None, session: int) -> None:
-        """`time_factor` is the OM's; `session` tells this process's sessions apart."""
-        self._rate = scenario.rate
-        self._factor = 1.0 if time_factor is None else time_factor
-        self._deviation = scenario.jitter / 100
-        self._noise = random.Random(f"{os.getpid()} {session}")
-
-    def next_run(self, batch: int) -> float | None:
-        """Seconds that the next run of `batch` pictures takes; None if the device has no rate."""
-        if self._rate is None:
-            return None
-        return batch / self._rate * self._factor * self._noise.gauss(1.0, self._deviation)
-
-
 VARIABLE = "FCOS_EMULATOR"
 
-ChipName = Literal["310P3", "310", "310P3-duo", "310B4", "910A", "910B", "910B4", "A3"]
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One kind of server: its chips, and what follows from their kind."""
+
+    soc_version: str
+    """What `atc --soc_version` must be for it, and what the runtime accepts."""
+    name: str
+    """The `Chip Name` of `npu-smi info -t board`."""
+    ids: tuple[tuple[int, int], ...]
+    """(NPU id, chip id) of every chip; the position is the device id."""
+    table: str
+    """What `npu-smi info` prints: as real drivers printed it, from public reports; 910B4 is completed around its rows."""
+    npu_name: str = ""
+    """The `NPU Name` of `npu-smi info -t board`; only A3 has one."""
+
+    def one_card(self) -> Chip:
+        """The same server with its first card only."""
+        ids = tuple(pair for pair in self.ids if pair[0] == self.ids[0][0])
+        lines = self.table.splitlines(keepends=True)
+        processes = lines[_HEAD + _LINES_OF_CHIP * len(self.ids) :][:_LINES_OF_PROCESSES]
+        return replace(self, ids=ids, table="".join([*lines[: _HEAD + _LINES_OF_CHIP * len(ids)], *processes]))
+
+
+_HEAD = 6
+"""Lines of a table before its first chip."""
+_LINES_OF_CHIP = 3
+"""Two rows and a rule."""
+_LINES_OF_PROCESSES = 5
+"""The second table, where there is one, up to its first card."""
+
+CHIPS = {
+    "310P3": Chip("Ascend310P3", "310P3", ((0, 0), (1, 0)), """\
++--------------------------------------------------------------------------------------------+
+| npu-smi 22.0.2                       Version: 22.0.3                                       |
++-------------------+-----------------+------------------------------------------------------+
+| NPU     Name      | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
+| Chip    Device    | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
++===================+=================+======================================================+
+| 0       310P3     | OK              | 15.8         42                0    / 0              |
+| 0       0         | 0000:82:00.0    | 0            1074 / 21534                            |
++===================+=================+======================================================+
+| 1       310P3     | OK              | 15.4         43                0    / 0              |
+| 0       1         | 0000:89:00.0    | 0            1070 / 21534                            |
++===================+=================+======================================================+
++-------------------+-----------------+------------------------------------------------------+
+| NPU     Chip      | Process id      | Process name             | Process memory(MB)        |
++===================+=================+======================================================+
+| No running processes found in NPU 0                                                        |
++===================+=================+======================================================+
+| No running processes found in NPU 1                                                        |
++===================+=================+======================================================+
+"""),
+    "910B4": Chip("Ascend910B4", "910B4", ((5, 0),), """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.5.2                   Version: 25.5.2                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 5     910B4               | OK            | 89.9        39                0    / 0             |
+| 0                         | 0000:41:00.0  | 0           0    / 0          2922 / 32768         |
++===========================+===============+====================================================+
+"""),
+    "A3": Chip("Ascend910_9392", "Ascend910", ((0, 0), (0, 1)), """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.2.0                   Version: 25.2.0                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 0     Ascend910           | OK            | 162.8       37                0    / 0             |
+| 0     0                   | 0000:9C:00.0  | 0           0    / 0          3133 / 65536         |
++------------------------------------------------------------------------------------------------+
+| 0     Ascend910           | OK            | -           37                0    / 0             |
+| 1     1                   | 0000:9E:00.0  | 0           0    / 0          2876 / 65536         |
++===========================+===============+====================================================+
+""", npu_name="9392"),
+}  # fmt: skip
+"""The servers by the name that `chip=` has for them."""
+
+
 Smi = Literal["ok", "absent", "187", "172", "none", "garbage"]
-Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix", "w11001"]
+Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix"]
 Load = Literal["ok", "soc", "soc_old", "opp"]
 Run = Literal["ok", "fail", "fail_once", "lost", "oom", "hang", "wrong", "nan", "inf", "short"]
 Generation = Literal["new", "old"]
-_RANGES = {"cards": (1, 8), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
+_RANGES = {"cards": (1, 1), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """What `FCOS_EMULATOR` asks for; the module's first lines say what each value does."""
 
-    chip: ChipName = "310P3"
+    chip: str = "310P3"
     cards: int | None = None
     """None: as many as the chip's table has."""
     npu_smi: Smi = "ok"
@@ -106,10 +167,17 @@ class Scenario:
     jitter: float = 0.0
     """%, one standard deviation."""
 
+    @property
+    def server(self) -> Chip:
+        """The server with as many cards as the scenario asks for."""
+        chip = CHIPS[self.chip]
+        return chip if self.cards is None else chip.one_card()
+
 
 def parse(text: str) -> Scenario:
     """The scenario that `text` describes; `UsageError` for a key or a value that does not exist."""
     choices = {key: get_args(kind) for key, kind in get_type_hints(Scenario).items() if get_origin(kind) is Literal}
+    choices["chip"] = tuple(CHIPS)
     chosen: dict[str, str | float] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, _, value = item.partition("=")

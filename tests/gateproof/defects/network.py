@@ -342,7 +342,7 @@ CASES = (
                      "cost: OM operators against champion"), champion=True),
     Case("on_ai_cpu", "TopK falls back to the AI CPU, with a change of layout before and behind",
          ("cost: AI CPU operators against champion", "cost: TransData operators against champion"), "TopK +",
-         (Injection("fcos_lib.emulator.atc_reports:om_as_json", "result", _on_ai_cpu),), OM_ONLY, "cost", champion=True),
+         (Injection("fcos_lib.emulator.om:om_as_json", "result", _on_ai_cpu),), OM_ONLY, "cost", champion=True),
     Case("input_wider", "the network's input has become 32 px wider", ("cost: bytes per picture against champion",), "",
          (Injection("fcos_lib.contract:contract_for", "result", _wider),), (*MODELS, "references"), "cost", champion=True),
     compiled("nms_iou", "NMS with an IoU of 0.7 instead of 0.5", partial(_nms, "iou_threshold", 0.7), BY_NMS),

@@ -137,14 +137,9 @@ def pictures():
 def load(compile_om, play):
     """Open a session of a scenario on the compiled detector."""
     path = compile_om()
-    sessions = []
 
     def load(scenario="", device=0, options=None, path=path):
         play(scenario)
-        session = aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
-        sessions.append(session)
-        return session
+        return aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
 
-    yield load
-    for session in sessions:
-        session.finalize()
+    return load

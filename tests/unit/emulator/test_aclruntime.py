@@ -19,18 +19,14 @@ def test_the_module_says_that_it_is_a_stand_in():
 def test_generations_can_be_told_apart_by_their_features(play):
     """Both call themselves 0.0.2, so the names are all there is."""
     play("generation=new")
-    assert hasattr(aclruntime, "infer_options")
     assert hasattr(aclruntime.InferenceSession, "free_resource")
     play("generation=old")
-    assert not hasattr(aclruntime, "infer_options")
     assert not hasattr(aclruntime.InferenceSession, "free_resource")
 
 
 def test_enumerations_have_acls_numbers():
-    """And are attributes of the module as well."""
-    assert int(aclruntime.dtype.int64) == 9
-    assert aclruntime.float32 is aclruntime.dtype.float32
-    assert aclruntime.memory_device is aclruntime.type.memory_device
+    """Which is all that a description says of a type."""
+    assert (int(aclruntime.dtype.int64), int(aclruntime.dtype.uint8)) == (9, 4)
     with pytest.raises(AttributeError):
         aclruntime.float128  # noqa: B018
 
@@ -40,10 +36,14 @@ def test_a_session_describes_its_tensors(load, generation):
     """Names, ACL types, shapes and bytes, in the order of out_nodes."""
     session = load(f"generation={generation}")
     (given,) = session.get_inputs()
-    assert (given.name, given.datatype, given.shape, given.size) == ("input", aclruntime.float32, [2, 3, 16, 16], 6144)
+    assert (given.name, given.datatype, given.shape, given.size) == (
+        "input",
+        aclruntime.dtype.float32,
+        [2, 3, 16, 16],
+        6144,
+    )
     assert [desc.name for desc in session.get_outputs()] == NAMES
     assert [desc.realsize for desc in session.get_outputs()] == [160, 400]
-    assert repr(session).startswith("<Model>\ndevice:\t0\ninput:\n  #0    input  (2, 3, 16, 16)  float32  6144  6144\n")
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
@@ -57,26 +57,14 @@ def test_outputs_are_on_the_device_until_they_are_fetched(load, pictures, genera
     dets.to_host()
     assert (np.array(labels).dtype, np.array(labels).shape) == (np.int64, (2, 10))
     assert (np.array(dets).dtype, np.array(dets).shape) == (np.float32, (2, 10, 5))
-    assert str(dets) == "<Tensor>\nshape:\t(2, 10, 5)\ndtype:\tfloat32\ndevice:\t-1"
-
-
-def test_feeds_come_in_three_kinds(load, pictures):
-    """Device tensors, a dict of them, or host addresses: the same detections."""
-    session = load()
-    tensor = aclruntime.Tensor(pictures)
-    tensor.to_device(0)
-    for feeds in ([tensor], {"input": tensor}):
-        for first, second in zip(
-            on_host(session.run(NAMES, feeds)), on_host(session.run(NAMES, base_tensors(pictures))), strict=True
-        ):
-            np.testing.assert_array_equal(first, second)
 
 
 def test_only_the_asked_outputs_come_back(load, pictures):
     """In the order in which they are named; all of them when none is."""
     session = load()
     (dets,) = session.run(NAMES[1:], base_tensors(pictures))
-    assert dets.shape == [2, 10, 5]
+    dets.to_host()
+    assert np.array(dets).shape == (2, 10, 5)
     assert len(session.run([], base_tensors(pictures))) == 2
 
 
@@ -116,10 +104,9 @@ def test_an_unknown_output_is_refused(load, pictures, capfd):
 
 def test_times_of_the_new_generation_are_pairs(load, pictures):
     """(start, end) in ms since the session began, one pair per execution, until they are reset."""
-    options = aclruntime.session_options()
-    options.loop = 3
-    session = load("generation=new", options=options)
-    session.run(NAMES, base_tensors(pictures))
+    session = load("generation=new")
+    for _ in range(3):
+        session.run(NAMES, base_tensors(pictures))
     times = session.sumary().exec_time_list
     assert len(times) == 3
     assert all(0 <= start <= end for start, end in times)
@@ -136,48 +123,18 @@ def test_times_of_the_old_generation_are_durations(load, pictures):
     assert isinstance(time, float)
 
 
-def test_a_loop_reports_its_turns(load, pictures, capfd):
-    """On one line, with carriage returns."""
-    options = aclruntime.session_options()
-    options.loop = 2
-    load(options=options).run(NAMES, base_tensors(pictures))
-    assert "\rloop inference exec: (1/2)\rloop inference exec: (2/2)" in capfd.readouterr().out
-
-
-def test_copies_are_timed_for_the_whole_process(load, pictures):
-    """One H2D per BaseTensor, one D2H per fetched output."""
-    aclruntime.MemorySummary().reset()
-    on_host(load().run(NAMES, base_tensors(pictures)))
-    assert len(aclruntime.MemorySummary().H2D_time_list) == 1
-    assert len(aclruntime.MemorySummary().D2H_time_list) == 2
-
-
 def test_the_life_of_a_session_is_told_on_stdout(load, capfd):
     """Every line of success, past sys.stdout, as printf does."""
     session = load()
     session.free_resource()
     session.free_resource()
-    aclruntime.InferenceSession.finalize()
     lines = capfd.readouterr().out.splitlines()
     for line in (
-        "[INFO] acl init success",
         "[INFO] open device 0 success",
-        "[INFO] create new context",
         "[INFO] create model description success",
-        "[INFO] end to reset device 0",
-        "[INFO] end to finalize acl",
     ):
         assert line in lines
     assert sum(line.startswith("[INFO] unload model success, model Id is ") for line in lines) == 1
-
-
-def test_the_old_generation_ends_with_the_instance(load, pictures, capfd):
-    """finalize() belongs to the session and its text has one more word; afterwards nothing runs."""
-    session = load("generation=old")
-    session.finalize()
-    assert "[INFO] end to reset device is 0" in capfd.readouterr().out
-    with pytest.raises(RuntimeError):
-        session.run(NAMES, base_tensors(pictures))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +143,7 @@ def test_the_old_generation_ends_with_the_instance(load, pictures, capfd):
         ("load=soc", "ModelCheckCompatibility failed, supported socVersion=Ascend310P3"),
         ("load=soc_old", "index:0 > stream_list.size(): 0, check invalid[FUNC:SetStream]"),
         ("load=opp", "The opp version of the model does not match the current opp run package"),
-        ("chip=310", "supported socVersion=Ascend310, but the model socVersion=Ascend310P3"),
+        ("chip=910B4", "supported socVersion=Ascend910B4, but the model socVersion=Ascend310P3"),
     ],
     ids=["soc", "soc_old", "opp", "other_chip"],
 )
@@ -230,21 +187,12 @@ def test_the_new_generation_refuses_files_that_others_may_write(load, tmp_path):
             load(path=tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "text"),
-    [
-        ("loop", 0, "loop num out of range. Please check."),
-        ("log_level", 5, "log level out of range. Please check."),
-        ("acl_json_path", "none.json", "please check acl json path"),
-    ],
-)
-def test_options_are_validated(load, name, value, text):
+def test_options_are_validated(load):
     """By the constructor of the new generation."""
     options = aclruntime.session_options()
-    setattr(options, name, value)
-    with pytest.raises(RuntimeError) as caught:
+    options.log_level = 5
+    with pytest.raises(RuntimeError, match=r"log level out of range\. Please check\."):
         load(options=options)
-    assert str(caught.value) == text
 
 
 def test_a_device_that_is_not_there_cannot_be_opened(load, capfd):
@@ -259,12 +207,8 @@ def test_a_device_that_is_not_there_cannot_be_opened(load, capfd):
 
 def test_every_card_is_a_device(load, pictures):
     """Each with a process of its own, and none beyond them."""
-    sessions = [load("cards=3", device=number) for number in range(3)]
-    expected = on_host(sessions[0].run(NAMES, base_tensors(pictures)))[1]
-    for session in sessions[1:]:
-        np.testing.assert_array_equal(on_host(session.run(NAMES, base_tensors(pictures)))[1], expected)
-    with pytest.raises(RuntimeError):
-        load("cards=3", device=3)
+    first, second = (on_host(load(device=number).run(NAMES, base_tensors(pictures)))[1] for number in range(2))
+    np.testing.assert_array_equal(first, second)
     with pytest.raises(RuntimeError):
         load("cards=1", device=1)
 
@@ -295,33 +239,3 @@ def test_the_old_generation_runs_only_in_its_own_thread(load, pictures):
         thread.start()
         thread.join()
         assert len(caught) == failures, f"{generation}: {caught}"
-
-
-def test_files_become_a_tensor(load, pictures, tmp_path):
-    """Their bytes, one after the other, if they are as many as the input needs."""
-    session = load()
-    for number, picture in enumerate(pictures):
-        picture.tofile(tmp_path / f"{number}.bin")
-    files = [str(tmp_path / f"{number}.bin") for number in range(2)]
-    tensor = session.create_tensor_from_fileslist(session.get_inputs()[0], files)
-    found = on_host(session.run(NAMES, [tensor]))[1]
-    np.testing.assert_array_equal(found, on_host(session.run(NAMES, base_tensors(pictures)))[1])
-    with pytest.raises(RuntimeError):
-        session.create_tensor_from_fileslist(session.get_inputs()[0], files[:1])
-
-
-def test_tensors_copy_what_they_are_given(pictures):
-    """Any buffer, bytes as uint8, and they join along the first axis."""
-    assert aclruntime.Tensor(b"abc").dtype is aclruntime.uint8
-    tensor = aclruntime.Tensor(pictures)
-    pictures[:] = 0
-    assert np.array(tensor).any()
-    assert aclruntime.batch([tensor, tensor], keep_dims=True).shape == [4, 3, 16, 16]
-
-
-def test_the_factory_makes_the_same_session(load, tmp_path):
-    """`model(path, device, options)` has defaults."""
-    load()
-    session = aclruntime.model(str(tmp_path / "out.om"))
-    assert type(session) is aclruntime.InferenceSession
-    session.free_resource()

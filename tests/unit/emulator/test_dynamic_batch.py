@@ -30,7 +30,6 @@ def load(path, play):
 
     yield load
     for session in sessions:
-        session.finalize()
         if hasattr(session, "free_resource"):
             session.free_resource()
 

@@ -84,7 +84,7 @@ def test_atc_compiles_from_an_empty_environment(root, detector, tmp_path):
 
 def test_import_aclruntime_finds_the_emulator(root):
     """The shim is the module itself, so features are looked up in one place."""
-    code = "import aclruntime; print(aclruntime.STAND_IN, hasattr(aclruntime, 'infer_options'))"
+    code = "import aclruntime; print(aclruntime.STAND_IN, hasattr(aclruntime.InferenceSession, 'free_resource'))"
     variables = os.environ | environment(root) | {"FCOS_EMULATOR": "generation=old"}
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
     assert done.stdout.split() == ["True", "False"], done.stderr

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fcos_lib.emulator import aclruntime
-from fcos_lib.emulator.scenario import Pace, parse
+from fcos_lib.emulator.acl_parts import Pace
+from fcos_lib.emulator.scenario import parse
 
 GENERATIONS = ["new", "old"]
 
@@ -21,23 +22,21 @@ def load(play):
     """Open a session on an OM in a scenario; it is freed in the end."""
     sessions = []
 
-    def load(path, scenario, loop=1):
+    def load(path, scenario):
         play(scenario)
-        options = aclruntime.session_options()
-        options.loop = loop
-        sessions.append(aclruntime.InferenceSession(str(path), 0, options))
+        sessions.append(aclruntime.InferenceSession(str(path), 0, aclruntime.session_options()))
         return sessions[-1]
 
     yield load
     for session in sessions:
-        session.finalize()
         if hasattr(session, "free_resource"):
             session.free_resource()
 
 
-def run(session, pictures):
-    """Labels and dets on the host."""
-    tensors = session.run([], [aclruntime.BaseTensor(pictures.ctypes.data, pictures.nbytes)])
+def run(session, pictures, times=1):
+    """Labels and dets on the host, of the last of these runs."""
+    for _ in range(times):
+        tensors = session.run([], [aclruntime.BaseTensor(pictures.ctypes.data, pictures.nbytes)])
     for tensor in tensors:
         tensor.to_host()
     return [np.array(tensor) for tensor in tensors]
@@ -50,15 +49,15 @@ def durations(session):
 
 def test_the_old_generation_reports_the_rate_to_the_last_bit(load, compile_om, pictures):
     """Two pictures at 40 images/s are 50 ms, every time."""
-    session = load(compile_om(), "generation=old,rate=40", loop=3)
-    run(session, pictures)
+    session = load(compile_om(), "generation=old,rate=40")
+    run(session, pictures, times=3)
     assert durations(session) == [50.0] * 3
 
 
 def test_the_new_generation_reports_it_as_coarsely_as_float32_is(load, compile_om, pictures):
     """Pairs in ms since the load, no two of them at once, whose difference is off by the step of float32 at most."""
-    session = load(compile_om(), "generation=new,rate=40", loop=3)
-    run(session, pictures)
+    session = load(compile_om(), "generation=new,rate=40")
+    run(session, pictures, times=3)
     pairs = session.sumary().exec_time_list
     assert all(value == float(np.float32(value)) for pair in pairs for value in pair), "they are stored as float32"
     step = float(np.spacing(np.float32(pairs[-1][1])))
@@ -69,10 +68,10 @@ def test_the_new_generation_reports_it_as_coarsely_as_float32_is(load, compile_o
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_a_run_takes_at_least_as_long_as_it_reports(load, compile_om, pictures, generation):
-    """By the wall clock, each of the loop."""
-    session = load(compile_om(), f"generation={generation},rate=40", loop=3)
+    """By the wall clock, each of several."""
+    session = load(compile_om(), f"generation={generation},rate=40")
     start = time.perf_counter()
-    run(session, pictures)
+    run(session, pictures, times=3)
     assert time.perf_counter() - start >= 3 * 0.050
 
 
@@ -150,7 +149,7 @@ def test_a_slower_om_is_another_file(compile_om, play):
         return hashlib.sha256(compile_om().read_bytes()).hexdigest()
 
     plain = sha256("")
-    assert sha256("rate=40,jitter=1,cards=4") == plain, "the OM depends on the device that is played"
+    assert sha256("rate=40,jitter=1,cards=1") == plain, "the OM depends on the device that is played"
     different = {sha256(f"om_slower={percent}") for percent in (0, 3, 8)}
     assert len(different | {plain}) == 4, "two OMs of different speed are the same file"
 
@@ -174,9 +173,9 @@ def test_without_a_rate_times_are_this_machines(load, compile_om, play, pictures
 def test_jitter_moves_each_run_by_its_standard_deviation(load, compile_om, pictures):
     """Around the rate; two sessions of a process draw different numbers."""
     path, scenario = compile_om(), "generation=old,rate=2000,jitter=1"
-    first, second = load(path, scenario, loop=5), load(path, scenario, loop=5)
+    first, second = load(path, scenario), load(path, scenario)
     for session in (first, second):
-        run(session, pictures)
+        run(session, pictures, times=5)
     found = durations(first) + durations(second)
     assert len(set(found)) == 10, f"runs or sessions repeat each other: {found}"
     assert found == pytest.approx([1.0] * 10, rel=0.06)

@@ -37,8 +37,8 @@ def test_a_fault_of_the_run_may_begin_later():
 
 def test_numbers_are_read_as_numbers():
     """The rate of a device, how many there are, and by how much an OM is slower."""
-    parsed = scenario.parse("rate=65.5,jitter=0.5,om_slower=-3,cards=4")
-    assert (parsed.rate, parsed.jitter, parsed.om_slower, parsed.cards) == (65.5, 0.5, -3.0, 4)
+    parsed = scenario.parse("rate=65.5,jitter=0.5,om_slower=-3,cards=1")
+    assert (parsed.rate, parsed.jitter, parsed.om_slower, parsed.cards) == (65.5, 0.5, -3.0, 1)
     assert scenario.parse("om_slower=0").om_slower is not None, "slower by nothing is not the same as not asked for"
 
 
@@ -47,7 +47,7 @@ def test_numbers_are_read_as_numbers():
     [
         *("rate", "rate=", "rate=0", "rate=-65", "rate=nan", "rate=inf", "rate=fast", "rate=0x10"),
         *("om_slower=-100", "om_slower=8%", "om_slower=nan", "jitter=11", "jitter=-1", "jitter=some"),
-        *("cards=0", "cards=9", "cards=2.5", "cards=all"),
+        *("cards=0", "cards=2", "cards=2.5", "cards=all"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused(text):
@@ -76,7 +76,7 @@ def test_a_misspelt_scenario_is_refused(text):
     with pytest.raises(UsageError) as caught:
         scenario.parse(text)
     assert text in caught.value.found
-    assert "310P3-duo" in caught.value.advice, "the advice lists what exists"
+    assert "910B4" in caught.value.advice, "the advice lists what exists"
 
 
 def test_every_value_is_explained():

@@ -1,16 +1,15 @@
-"""The part of a graph that treats each picture of a batch by itself, cut off so that it can be run picture by picture.
+"""What is known of each ONNX operator, and the part of a graph that treats each picture of a batch by itself.
 
-A picture at a time stays in the processor's cache, and each core can have one of its own; a batch of 64 then takes half the
+That part is cut off, so that it can be run picture by picture. A picture at a time stays in the processor's cache, and each core can have one of its own; a batch of 64 then takes half the
 time and gives the same bits. That pictures do not mix follows from the kinds of operators, and from the shapes of all that they
 make of one and of two pictures. Where it does not follow, as at a Reshape, the cut is made: the rest runs on the whole batch.
-
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -18,6 +17,43 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from fcos_lib.emulator.om import DYNAMIC
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the emulator has to know of one kind of operator."""
+
+    moves: bool = False
+    """Its float outputs hold only values of its inputs, or exact ones: there is nothing new to round."""
+    pictures: Literal["", "window", "resize", "element"] = ""
+    """How it treats each picture by itself, if it does: it reads pictures first and then constants, or sizes as well, or pictures
+    and constants in any order. A constant with values for each slot shows in the shape that it makes of a single picture."""
+    size_from_values: bool = False
+    """Its results have sizes that depend on values, which is what the device refuses."""
+
+
+_UNKNOWN = Operator()
+_OPERATORS = {
+    **dict.fromkeys(("Abs", "Clip", "Max", "Min", "Neg", "Relu"), Operator(moves=True, pictures="element")),
+    **dict.fromkeys(("Add", "Cast", "Div", "Exp", "LeakyRelu", "Mul", "Sigmoid", "Sub"), Operator(pictures="element")),
+    **dict.fromkeys(("AveragePool", "BatchNormalization", "Conv"), Operator(pictures="window")),
+    "MaxPool": Operator(moves=True, pictures="window"),
+    **dict.fromkeys(("Resize", "Upsample"), Operator(pictures="resize")),
+    **dict.fromkeys((
+        "Concat", "ConstantOfShape", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
+        "GlobalMaxPool", "Identity", "Pad", "ReduceMax", "ReduceMin", "Reshape", "ScatterElements", "ScatterND", "Sign",
+        "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where",
+    ), Operator(moves=True)),
+    "Compress": Operator(moves=True, size_from_values=True),
+    **dict.fromkeys(
+        ("If", "Loop", "NonMaxSuppression", "NonZero", "Range", "Scan", "Unique"), Operator(size_from_values=True)
+    ),
+}  # fmt: skip
+
+
+def operator(node: onnx.NodeProto) -> Operator:
+    """What is known of a node's kind; of most that is nothing but that they compute."""
+    return _OPERATORS.get(node.op_type, _UNKNOWN)
 
 
 def part(
@@ -77,13 +113,6 @@ def run_on_zeros(model: onnx.ModelProto) -> list[NDArray[Any]]:
     return list(session.run(None, zeros))
 
 
-_WINDOWS = frozenset({"AveragePool", "BatchNormalization", "Conv", "MaxPool"})
-"""Read pictures first, then constants."""
-_RESIZES = frozenset({"Resize", "Upsample"})
-_ELEMENTWISE = frozenset((
-    "Abs", "Add", "Cast", "Clip", "Div", "Exp", "LeakyRelu", "Max", "Min", "Mul", "Neg", "Relu", "Sigmoid", "Sub",
-))  # fmt: skip
-"""Read pictures and constants; one that has values for each slot shows in the shape that it makes of a single picture."""
 _AXES = 4
 """Of a tensor of pictures: batch, channel, row, column."""
 
@@ -106,11 +135,11 @@ def split(model: onnx.ModelProto) -> Split:
     read = {name for node in parts.rest for name in node.input} | {value.name for value in graph.output}
     inputs = [with_batch(value, 1) for value in _read_by(parts.each, graph.input)]
     tensors = [name for node in parts.each for name in node.output if name in parts.pictures]
-    found = _shapes_of_one(part(model, parts.each, inputs, []), tensors)
-    if found is None:
+    values = _shapes_of_one(part(model, parts.each, inputs, []), tensors)
+    if values is None:
         return Split(None, model)
     made = [name for name in tensors if name in read]
-    each = part(model, parts.each, inputs, [found[name] for name in made])
+    each = part(model, parts.each, inputs, [values[name] for name in made])
     if not parts.rest:
         return Split(each, None)
     batch = graph.input[0].type.tensor_type.shape.dim[0]
@@ -155,19 +184,21 @@ class _Parts:
 
     def _is_by_picture(self, node: onnx.NodeProto) -> bool:
         first, *others = node.input
-        if node.op_type in _WINDOWS:
+        kind = operator(node).pictures
+        if kind == "window":
             return first in self.pictures and self._constants.issuperset(others) and len(node.output) == 1
-        if node.op_type in _RESIZES:
+        if kind == "resize":
             return first in self.pictures and (self._constants | self._sizes).issuperset(others)
-        return node.op_type in _ELEMENTWISE and (self.pictures | self._constants).issuperset(node.input)
+        return kind == "element" and (self.pictures | self._constants).issuperset(node.input)
 
 
 def _with_shared(kind: str, kinds: list[str], graph: onnx.GraphProto, wanted: set[str]) -> list[onnx.NodeProto]:
     """The nodes of a kind, with the shared ones that they read or that make what is `wanted`."""
     chosen: list[onnx.NodeProto] = []
-    read = {name for node, its in zip(graph.node, kinds, strict=True) if its == kind for name in node.input} | wanted
-    for node, its in zip(reversed(graph.node), reversed(kinds), strict=True):
-        if its == kind or (its == "shared" and read.intersection(node.output)):
+    nodes = list(zip(graph.node, kinds, strict=True))
+    read = {name for node, node_kind in nodes if node_kind == kind for name in node.input} | wanted
+    for node, node_kind in reversed(nodes):
+        if node_kind == kind or (node_kind == "shared" and read.intersection(node.output)):
             chosen.append(node)
             read.update(node.input)
     return chosen[::-1]
@@ -176,25 +207,23 @@ def _with_shared(kind: str, kinds: list[str], graph: onnx.GraphProto, wanted: se
 def _shapes_of_one(each: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.ValueInfoProto] | None:
     """These tensors with types and shapes for one picture; None unless two pictures give twice as much of the same shape."""
     try:
-        one, two = (_inferred(each, batch) for batch in (1, 2))
-    except (
-        Exception
-    ):  # onnxruntime raises its own hierarchy; the graph may need the batch size that it was compiled for
+        single, double = (_inferred(each, batch) for batch in (1, 2))
+    except Exception:  # onnxruntime raises its own hierarchy; the graph may need the batch size of its compilation
         return None
     for name in tensors:
-        if name not in one or name not in two or not is_static(one[name]):
+        if name not in single or name not in double or not is_static(single[name]):
             return None
-        first, *others = dims(one[name])
-        if first != 1 or dims(two[name]) != (2, *others):
+        first, *others = dims(single[name])
+        if first != 1 or dims(double[name]) != (2, *others):
             return None
-    return one
+    return single
 
 
 def _inferred(each: onnx.ModelProto, batch: int) -> dict[str, onnx.ValueInfoProto]:
     """What onnx infers for a batch, after the sizes that the graph computes for a Resize have been computed."""
     inputs = [with_batch(value, batch) for value in each.graph.input]
     made = {name for node in each.graph.node for name in node.output}
-    resizes = [node for node in each.graph.node if node.op_type in _RESIZES]
+    resizes = [node for node in each.graph.node if operator(node).pictures == "resize"]
     sizes = sorted({name for node in resizes for name in node.input[1:] if name in made})
     if sizes:
         outputs = [onnx.ValueInfoProto(name=name) for name in sizes]
