@@ -15,6 +15,7 @@ import json
 import os
 import shlex
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -199,8 +200,9 @@ def _open(path: Path, folder: Path) -> int:
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(PermissionError):
-                folder.chmod(0o1777)
+            if folder.parent.stat().st_mode & stat.S_ISVTX:  # as in /run/lock: everybody's; an artifact folder is not
+                with contextlib.suppress(PermissionError):
+                    folder.chmod(0o1777)
         for flags in (os.O_RDWR, os.O_RDONLY):
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

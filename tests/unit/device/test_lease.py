@@ -210,3 +210,11 @@ def test_a_forked_child_holds_nothing(tmp_path):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         held._descriptor = os.open(tmp_path / "npu-0.lock", os.O_RDWR)
+
+
+def test_locks_below_an_artifact_folder_stay_the_users_own(tmp_path):
+    """The store refuses a folder that everybody may change, and it keeps its own locks in the same one."""
+    folder = tmp_path / "artifacts" / "locks"
+    with lease(npus(0), folder):
+        pass
+    assert not folder.stat().st_mode & 0o002, "every user may change the locks of an artifact folder"
