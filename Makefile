@@ -11,7 +11,7 @@ accept: $(READY)  ## the acceptance suite with its verdict
 	$(VENV)/bin/pytest tests/acceptance
 
 test: $(READY)  ## unit tests and the acceptance suite
-	$(VENV)/bin/pytest -n 2 -m "not throughput"
+	$(VENV)/bin/pytest -n 2 --dist worksteal -m "not throughput"
 	$(VENV)/bin/pytest -m throughput
 
 pages: $(READY)  ## a green, a red and a NO VERDICT evidence page in pages/, to look at
