@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,9 @@ def _server(
 ) -> Said:
     root = install(stage.folder / "server")
     environ = environment(root)
+    for name in ("PATH", "PYTHONPATH"):  # where gates that ran in this process have left their own software CANN
+        entries = [entry for entry in environ[name].split(os.pathsep) if "cann-stand-in" not in entry]
+        environ[name] = os.pathsep.join(entries)
     if change:
         change(root, environ)
     return stage.suite(
