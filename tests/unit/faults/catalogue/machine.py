@@ -18,7 +18,8 @@ def _server(
     root = install(stage.folder / "server")
     environ = environment(root)
     for name in ("PATH", "PYTHONPATH"):  # where gates that ran in this process have left their own software CANN
-        entries = [entry for entry in environ[name].split(os.pathsep) if "cann-stand-in" not in entry]
+        entries = environ[name].split(os.pathsep)
+        entries = [entry for entry in entries if entry.startswith(str(root)) or "cann-stand-in" not in entry]
         environ[name] = os.pathsep.join(entries)
     if change:
         change(root, environ)
