@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.gateproof.case import PART, REFUSED, Case, Injection
 from tests.gateproof.defects.network import COMPILE, OM_ONLY, edited, noisy
-from tests.gateproof.defects.pictures import ABSOLUTE, INPUTS
+from tests.gateproof.defects.pictures import INPUTS
 
 RULER = "accuracy: distance from pycocotools"
 EVALUATE, OPEN = "fcos_lib.stream.evaluation:detect_journaled", "fcos_lib.stream.dataset:open_dataset"
@@ -145,9 +145,9 @@ def stale_om(child: Any) -> tuple[str, ...]:
 
 def foreign_journal(child: Any) -> tuple[str, ...]:
     """A shared journal that another OM has filled."""
-    options = ("--journal", str(child.folder / "journal"))
+    options = ("--journal", str(child.folder / "journal"), *PART)
     before = child.run(*options, marks="accuracy", scenario="om_slower=0")
-    assert before.status == 0, before.output
+    assert before.status in (0, 7), before.output  # so few pictures decide no mAP
     shutil.rmtree(child.artifacts / "om")
     return options
 
@@ -199,7 +199,7 @@ CASES = (
     Case("ten_detections", "only ten detections of a picture and class count, for both sides", (RULER,), "by pycocotools",
          (Injection("fcos_lib.measure.coco.matching:match", "function", _ten_detections),), marks="accuracy"),
     Case("categories_shifted", "every category has the next one's number", (RULER,), "reference",
-         (Injection(OPEN, "result", _categories_shifted),), marks=ABSOLUTE),
+         (Injection(OPEN, "result", _categories_shifted),), marks="accuracy"),
     Case("journal_of_another_om", "a shared journal holds another OM's results", (REFUSED,), "'om' ", marks="accuracy",
          arrange=foreign_journal, without=OM_ONLY),
     Case("stale_om", "the store serves an OM that was made from other weights",

@@ -210,6 +210,6 @@ CASES = (
     Case("aipp_padding_black", "pictures for AIPP are padded with black", (INPUTS, "consistency: unexplained differences"), "",
          (Injection("fcos_lib.stream.letterbox:letterbox_uint8", "function", _padded_with_black),),
          marks="contract or consistency", options=("--aipp", *PART)),
-    Case("annotations_of_others", "annotations that belong to other pictures of the same size", (MAP,), "", marks=ABSOLUTE,
+    Case("annotations_of_others", "annotations that belong to other pictures of the same size", (MAP,), "", marks="accuracy",
          arrange=shuffled_annotations),
 )  # fmt: skip
