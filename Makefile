@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 TOOLS := .tools
 INSTALL := install --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: accept test pages check format mutation lock audit sbom clean
+.PHONY: accept test quick pages check format mutation lock audit sbom clean
 
 accept: $(READY)  ## the acceptance suite with its verdict
 	$(VENV)/bin/pytest tests/acceptance
@@ -13,6 +13,10 @@ accept: $(READY)  ## the acceptance suite with its verdict
 test: $(READY)  ## unit tests and the acceptance suite
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m "not throughput"
 	$(VENV)/bin/pytest -m throughput
+
+QUICK := judge measure recipe artifacts ascend emulator options gateproof device test_rooms.py
+quick: $(READY)  ## under a minute: the tests that start hardly any process, for while you work
+	$(VENV)/bin/pytest -q -n 2 --dist worksteal $(addprefix tests/unit/,$(QUICK))
 
 pages: $(READY)  ## a green, a red and a NO VERDICT evidence page in pages/, to look at
 	$(VENV)/bin/python tools/make_pages.py
