@@ -12,8 +12,9 @@ from typing import Any
 
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
+from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
-from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs, replace_file
+from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
 from fcos_lib.judge.status import NO_VERDICT, exit_status
 from fcos_lib.options.converters import path
 from fcos_lib.options.table import options_of
@@ -152,7 +153,7 @@ def _plot(args: argparse.Namespace) -> int:
     from fcos_lib.evidence.stored_history import draw_stored_runs
 
     drawing, runs = draw_stored_runs(args.storage, _baseline(args), args.last)
-    replace_file(args.output, drawing)
+    write_whole(args.output, drawing.encode())
     print(f"{args.output}: {runs} runs")
     return 0
 

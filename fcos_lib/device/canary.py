@@ -8,7 +8,6 @@ like a worse model.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import InputLayout
 from fcos_lib.device.lease import Lease
 from fcos_lib.errors import DeviceError, SessionError, StoreError
+from fcos_lib.files import write_whole
 from fcos_lib.store.artifacts import content_key, sha256_of
 from fcos_lib.store.sources import dependencies
 from fcos_lib.stream.dataset import Picture
@@ -107,11 +107,9 @@ class Canary:
         return content_key("canary", {**about, **self._code})
 
     def _write(self, path: Path, found: Known) -> None:
-        partial = path.with_name(f".{path.name}-{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-            os.replace(partial, path)
+            write_whole(path, json.dumps(asdict(found)).encode())
         except OSError as error:
             raise StoreError(
                 f"what the canary found cannot be kept in {path.parent} ({error.strerror or error})",

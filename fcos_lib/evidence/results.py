@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fcos_lib.files import write_whole
 from fcos_lib.judge.gate import PROMISES
 from fcos_lib.judge.verdict import close_pair
 
@@ -144,12 +144,7 @@ def write_results(
         "evidence": list(evidence),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def in_reading_order(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

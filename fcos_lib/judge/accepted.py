@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.files import write_whole
 from fcos_lib.judge.history import (
     FORMAT,
     Fingerprint,
@@ -26,7 +27,6 @@ from fcos_lib.judge.history import (
     Series,
     moment,
     read_json,
-    replace_file,
     run_of_dict,
     text_line,
 )
@@ -215,7 +215,7 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
                     f"the runs lack what the baseline has: {', '.join(dropped)}",
                     "accept complete runs, or pass --fewer if these need not be measured any more",
                 )
-            replace_file(path, _document((*before.acceptances, acceptance)))
+            write_whole(path, _document((*before.acceptances, acceptance)).encode())
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror or error})", "check free space and permissions"

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.files import read_plain, whole_number
+from fcos_lib.files import read_plain, whole_number, write_whole
 
 FORMAT = 1
 KEY = "fcos"
@@ -217,25 +217,12 @@ def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         taken = [int(path.name[:4]) for path in _files(folder, "[0-9][0-9][0-9][0-9]_*.json")]
         path = folder / f"{min(max(taken, default=0) + 1, 9999):04}_{new_run_id()}.json"
-        replace_file(path, text)
+        write_whole(path, text.encode())
     except OSError as error:
         raise StoreError(
             f"the run cannot be saved in {folder} ({error.strerror or error})", "check free space and permissions"
         ) from error
     return path
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")  # not *.json: nobody reads it
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path, advice: str) -> object:

@@ -19,7 +19,7 @@ from fcos_lib.evidence.page.pictures import Jpegs, pictures
 from fcos_lib.evidence.page.verdicts import headline, verdicts, word_of
 from fcos_lib.evidence.page.words import asset, slug, templates
 from fcos_lib.evidence.reading import has_stand_in, read_results
-from fcos_lib.judge.history import replace_file
+from fcos_lib.files import write_whole
 
 NAME = "evidence.html"
 MOST_BYTES = 10 << 20
@@ -46,7 +46,7 @@ def write_page_of(results: Path, output: Path) -> None:
     """Draw a stored run; `UsageError` if it is no `results.json`, `OSError` if the page cannot be written."""
     page = render(read_results(results))
     output.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(output, page)
+    write_whole(output, page.encode())
 
 
 def render(document: Mapping[str, Any], room: int = _FOR_PICTURES) -> str:

@@ -1,4 +1,4 @@
-"""Is the AIPP configuration the contract's, and does it travel with the OM that was compiled with it?"""
+"""The AIPP configuration is the contract's, and travels with the OM that was compiled with it."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Does somebody at a terminal see that atc is at work, and does nobody else?"""
+"""Somebody at a terminal sees that atc is at work, and nobody else does."""
 
 import io
 from pathlib import Path

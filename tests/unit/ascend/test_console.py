@@ -1,4 +1,4 @@
-"""Is what a C++ library prints collected, and stdout always given back?"""
+"""What a C++ library prints is collected, and stdout is always given back."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Where does a fault happen? Real processes in a folder of their own, with prepared artifacts, and what is left of them."""
+"""The stage of a fault: real processes in a folder of their own, with prepared artifacts, and what is left of them."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 import pytest
 
 from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.files import write_whole
 from fcos_lib.judge import history
-from fcos_lib.judge.history import moment, read_json, read_run, replace_file, run_of, run_of_dict, save_run, text_line
+from fcos_lib.judge.history import moment, read_json, read_run, run_of, run_of_dict, save_run, text_line
 from tests.unit.judge.history_runs import EMULATED, HERE, document, rate, run
 
 ADVICE = "remove the file, or restore it; it is not guessed at"
@@ -308,7 +309,7 @@ def _ascii_locale():
 def test_text_is_utf_8_whatever_the_locale_says(tmp_path):
     """Written and read."""
     path = tmp_path / "x.json"
-    replace_file(path, '["± °C"]\n')
+    write_whole(path, '["± °C"]\n'.encode())
     assert path.read_bytes() == '["± °C"]\n'.encode()
     assert read_json(path, "") == ["± °C"]
 
@@ -317,7 +318,7 @@ def test_a_file_that_could_not_be_replaced_leaves_nothing_behind(tmp_path):
     """Neither half a file nor a partial one."""
     (tmp_path / "x.json").mkdir()
     with pytest.raises(OSError, match="directory"):
-        replace_file(tmp_path / "x.json", "text")
+        write_whole(tmp_path / "x.json", b"text")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 

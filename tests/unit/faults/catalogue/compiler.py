@@ -1,4 +1,4 @@
-"""What can happen to `atc`?"""
+"""Faults of `atc`."""
 
 from __future__ import annotations
 

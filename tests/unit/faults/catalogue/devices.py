@@ -1,4 +1,4 @@
-"""What can happen on the device, and to whom it belongs?"""
+"""Faults of a device, and those that only look like one."""
 
 from __future__ import annotations
 

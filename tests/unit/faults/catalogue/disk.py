@@ -1,4 +1,4 @@
-"""What can happen to what is on the disk?"""
+"""Faults of what is on the disk."""
 
 from __future__ import annotations
 

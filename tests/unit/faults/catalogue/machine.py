@@ -1,4 +1,4 @@
-"""What can be wrong with the machine before anything runs? Asked with `--npu required`, which lets nothing take its place."""
+"""Faults of the machine before anything runs, asked for with `--npu required`, which lets nothing take its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What if somebody ends a process, ours or one of ours?"""
+"""Faults of processes: somebody ends ours, or one of ours."""
 
 from __future__ import annotations
 
