@@ -120,7 +120,7 @@ class Left:
     def __init__(self, folder: Path) -> None:
         """`folder` becomes the place for temporary files of everything that is started with `environment`."""
         folder.mkdir()
-        self._mark, self._folder, self._shared = uuid.uuid4().hex, folder, _names(SHARED)
+        self._mark, self._folder, self._shared = uuid.uuid4().hex, folder, _files(SHARED)
         self.environment = {**os.environ, MARK: self._mark, "TMPDIR": str(folder)}
 
     def processes(self) -> list[str]:
@@ -131,9 +131,11 @@ class Left:
         return found
 
     def shared(self) -> list[str]:
-        """New files in /dev/shm, whoever made them, that no living process uses; those of others may be about to go."""
+        """New files in /dev/shm, whoever made them, that no living process uses; those of others may be about to go.
+
+        Shared memory is files: a folder there is some other program's."""
         deadline = time.monotonic() + PATIENCE
-        while (new := _names(SHARED) - self._shared) and (new := new - _in_use()) and time.monotonic() < deadline:
+        while (new := _files(SHARED) - self._shared) and (new := new - _in_use()) and time.monotonic() < deadline:
             time.sleep(0.1)  # nothing tells when a file goes
         return sorted(new)
 
@@ -155,6 +157,10 @@ class Left:
 
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _files(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir() if entry.is_file()} if folder.is_dir() else set()
 
 
 def _in_use() -> set[str]:

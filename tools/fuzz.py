@@ -11,6 +11,7 @@ import argparse
 import atexit
 import contextlib
 import copy
+import functools
 import json
 import marshal
 import os
@@ -27,9 +28,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 CORPUS = ROOT / "tests" / "unit" / "hostile" / "corpus"
-_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
-_FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_MEMORY))
-atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+
+
+@functools.cache
+def _folder() -> Path:
+    """The folder of all files that targets read, removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def npu_smi(data: bytes) -> None:
@@ -64,11 +70,11 @@ def version_info(data: bytes) -> None:
     """`version.info` and its like of a driver and a toolkit."""
     from fcos_lib.ascend.toolkit import discover
 
-    path = _FOLDER / "version.info"
+    path = _folder() / "version.info"
     path.write_bytes(data)
-    os.makedirs(_FOLDER / "home", exist_ok=True)
-    (_FOLDER / "home" / "version.cfg").write_bytes(data)
-    found = discover({"ASCEND_DRIVER_PATH": str(_FOLDER), "ASCEND_TOOLKIT_HOME": str(_FOLDER / "home")})
+    os.makedirs(_folder() / "home", exist_ok=True)
+    (_folder() / "home" / "version.cfg").write_bytes(data)
+    found = discover({"ASCEND_DRIVER_PATH": str(_folder()), "ASCEND_TOOLKIT_HOME": str(_folder() / "home")})
     assert (found.driver_version + found.cann_version).isprintable()
 
 
@@ -76,7 +82,7 @@ def compile_reports(data: bytes) -> None:
     """What atc reports of its work: an OM as JSON, and the fusion rules."""
     from fcos_lib.measure.cost.compile_reports import fusions, om_operators
 
-    path = _FOLDER / "report.json"
+    path = _folder() / "report.json"
     path.write_bytes(data)
     for read in (om_operators, fusions):
         with contextlib.suppress(ValueError):
@@ -88,7 +94,7 @@ def result_file(data: bytes) -> None:
     from fcos_lib.errors import UsageError
     from fcos_lib.recipe.result_files import FORMATS, read_result
 
-    path = _FOLDER / f"1_0.{FORMATS[data[0] % 3] if data else 'bin'}"
+    path = _folder() / f"1_0.{FORMATS[data[0] % 3] if data else 'bin'}"
     path.write_bytes(data[1:])
     with contextlib.suppress(UsageError):
         assert len(read_result(path, _contract())) == _contract().max_detections
@@ -101,7 +107,7 @@ def result_folder(data: bytes) -> None:
     from fcos_lib.stream.dataset import Dataset, Picture
 
     pictures = (Picture(1, Path("1.jpg"), 64, 48), Picture(2, Path("2.jpg"), 64, 48))
-    folder = _FOLDER / "results"
+    folder = _folder() / "results"
     folder.mkdir(exist_ok=True)
     written = []
     contents = (b"\0" * _contract().max_detections * 8, b"\0" * _contract().max_detections * 20)
@@ -138,7 +144,7 @@ def manifest(data: bytes) -> None:
     from fcos_lib.errors import StoreError
     from fcos_lib.store.artifacts import Store
 
-    root = _FOLDER / "store"
+    root = _folder() / "store"
     folder = root / "om" / "k"
     champion = root / "champions" / "shapes-Ascend310P3-batch8" / "0001"
     if not folder.is_dir():
@@ -164,7 +170,7 @@ def results(data: bytes) -> None:
     from fcos_lib.evidence.results import in_reading_order, verdict_table
     from fcos_lib.judge.verdict import paragraph
 
-    path = _FOLDER / "results.json"
+    path = _folder() / "results.json"
     path.write_bytes(data if data[:1] == b"{" else json.dumps(_spoilt(_part(data), data[1:])).encode())
     try:
         document = read_results(path)
@@ -189,7 +195,7 @@ def throughput(data: bytes) -> None:
     from fcos_lib.judge.accepted import read_accepted
     from fcos_lib.judge.history import read_run
 
-    path = _FOLDER / "run.json"
+    path = _folder() / "run.json"
     path.write_bytes(data)
     for read in (read_accepted, read_run):
         with contextlib.suppress(UsageError):
@@ -209,7 +215,7 @@ def checkpoint(data: bytes) -> None:
     """A `.pth`, before torch may read it: as it is, and as the pickle of an archive."""
     from fcos_lib.model.checkpoint import check_file
 
-    path = _FOLDER / "x.pth"
+    path = _folder() / "x.pth"
     path.write_bytes(data)
     with contextlib.suppress(ValueError):
         assert check_file(path) == len(data)
@@ -293,6 +299,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--found", type=Path, default=None, help="where new inputs are kept between runs")
     args = parser.parse_args()
+    if os.access("/dev/shm", os.W_OK):
+        tempfile.tempdir = "/dev/shm"  # in memory: a million small files
+    _folder()
     child = os.fork()
     if child:  # atheris ends its process without Python, so another one clears up
         sys.exit(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
@@ -303,7 +312,7 @@ def main() -> None:
     with atheris.instrument_imports(include=["fcos_lib"]):
         for seed in sorted((CORPUS / args.target).iterdir()):
             TARGETS[args.target](seed.read_bytes())  # imports what the target needs
-    found = args.found or _FOLDER / "found"
+    found = args.found or _folder() / "found"
     found.mkdir(parents=True, exist_ok=True)
     folders = [str(found), str(CORPUS / args.target)]
     limits = [f"-runs={args.runs}", "-max_len=4096", "-timeout=10", "-rss_limit_mb=3000", "-print_final_stats=1"]
