@@ -14,20 +14,22 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
+
+from msgspec import Struct, to_builtins
 
 from fcos_lib.contract import InputLayout
-from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.files import changeable_by_others, read_plain, whole_number
+from fcos_lib.errors import FcosError, StoreError, UsageError
+from fcos_lib.files import changeable_by_others
+from fcos_lib.records import Form
 from fcos_lib.store.artifacts import MANIFEST, locked, sha256_of
 
-FORMAT = 1
+FORMAT: Final = 1
 KEPT = 3
 """OMs that a place keeps: the champion's and those of its last predecessors."""
 FOLDER = "champions"
-_MANIFEST_BYTES = 64 << 20
 _WAIT_S = 600.0
 """For another process that accepts an OM, which may be copied over a network."""
 
@@ -84,6 +86,29 @@ class Champion:
     """What it was accepted on; JSON-ready. `accept` of the command line writes `provenance`, `cost`, `verdicts`, `run`."""
 
 
+class _Manifest(Struct, forbid_unknown_fields=True):
+    """What `manifest.json` of a champion holds."""
+
+    format: Literal[1]
+    place: Place
+    om: str
+    sha256: str
+    who: str
+    at: str
+    why: str
+    facts: dict[str, Any]
+
+
+_FORM = Form(
+    _Manifest,
+    "a champion's manifest",
+    "restore the folder, or accept a champion again; without the folder its predecessor is in office",
+    most_bytes=64 << 20,
+    version=("format", 1, FORMAT),
+    error=StoreError,
+)
+
+
 def champion_of(root: Path, place: Place) -> Champion | None:
     """The champion of a place below the artifact folder `root`, None if nobody was ever accepted.
 
@@ -135,17 +160,9 @@ def _install(folder: Path, place: Place, om: Path, facts: Mapping[str, Any], *, 
         _link_or_copy(om.resolve(), draft / om.name)
         if (found := sha256_of(draft / om.name)) != sha256:
             raise StoreError(f"{om} has the SHA-256 {found[:12]}, not {sha256[:12]}", "run the suite on it again")
-        manifest = {
-            "format": FORMAT,
-            "place": {**asdict(place), "layout": place.layout.value},
-            "om": om.name,
-            "sha256": sha256,
-            "who": who,
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "why": why,
-            "facts": facts,
-        }
-        text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        manifest = _Manifest(FORMAT, place, om.name, sha256, who, at, why, dict(facts))
+        text = json.dumps(to_builtins(manifest), indent=1, sort_keys=True, allow_nan=False)
         (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
         os.rename(draft, folder / f"{number:04}")
     except BaseException:
@@ -179,24 +196,19 @@ def _numbers(folder: Path) -> list[int]:
 def _read(folder: Path, number: int, place: Place) -> Champion:
     own = folder / f"{number:04}"
     try:
-        content = json.loads(read_plain(own / MANIFEST, _MANIFEST_BYTES), parse_int=whole_number)
-        texts = {name: content[name] for name in ("om", "sha256", "who", "at", "why")}
-        if content["format"] != FORMAT or not all(isinstance(text, str) for text in texts.values()):
-            raise ValueError(f"its manifest is not of format {FORMAT}")
-        if content["place"] != json.loads(json.dumps({**asdict(place), "layout": place.layout.value})):
+        manifest = _FORM.read(own / MANIFEST)
+        if manifest.place != place:
             raise ValueError("its manifest is of another place")
-        if not isinstance(content["facts"], dict) or Path(texts["om"]).name != texts["om"]:
+        if Path(manifest.om).name != manifest.om:
             raise ValueError("its manifest is not what was written")
-        om = own / texts["om"]
+        om = own / manifest.om
         if om.is_symlink() or any(map(changeable_by_others, (folder, own, om))):
             raise ValueError(f"{om.name} is a link, or every user may change it")
-        if sha256_of(om) != texts["sha256"]:
+        if sha256_of(om) != manifest.sha256:
             raise ValueError(f"{om.name} is not the file that was accepted")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"{error.strerror}" if isinstance(error, OSError) else f"{error}"
-        raise StoreError(
-            f"the champion {own} is damaged ({reason[:200]})",
-            "restore the folder, or accept a champion again; without the folder its predecessor is in office",
-        ) from error
-    facts = content["facts"]
-    return Champion(place, number, om, texts["sha256"], texts["who"], texts["at"], texts["why"], facts)
+    except (OSError, ValueError, FcosError) as error:
+        reason = (
+            error.strerror if isinstance(error, OSError) else error.found if isinstance(error, FcosError) else error
+        )
+        raise StoreError(f"the champion {own} is damaged ({str(reason)[:200]})", _FORM.advice) from error
+    return Champion(place, number, om, manifest.sha256, manifest.who, manifest.at, manifest.why, manifest.facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -12,10 +11,7 @@ from fcos_lib.ascend.atc import om_info
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
-from fcos_lib.files import read_plain, whole_number
-from fcos_lib.store.artifacts import MANIFEST, sha256_of
-
-_MANIFEST_BYTES = 16 << 20
+from fcos_lib.store.artifacts import read_manifest, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +37,15 @@ def om_facts(toolkit: Toolkit, om: Path, contract: ModelContract) -> OmFacts:
     """Facts of one OM from `atc --mode=6`, and the ONNX's hash from our manifest beside it if there is one."""
     info = om_info(toolkit, om)
     options = command_options(info["command_line"])
-    manifest = om.parent / MANIFEST
-    inputs = {}
-    if manifest.is_file():
-        try:
-            document = json.loads(read_plain(manifest, _MANIFEST_BYTES), parse_int=whole_number)
-            if document["files"][om.name]["sha256"] == sha256_of(om):
-                inputs = dict(document["inputs"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            inputs = {}
+    manifest = read_manifest(om.parent)
+    ours = manifest and om.name in manifest.files and manifest.files[om.name].sha256 == sha256_of(om)
     return OmFacts(
         path=om,
         sha256=sha256_of(om),
         soc_version=info["soc_version"],
         batches=batch_sizes(options) if options.get("input_shape", "").startswith(f"{contract.input_name}:") else (),
         out_nodes=options.get("out_nodes", ""),
-        onnx_sha256=str(inputs.get("onnx", "")),
+        onnx_sha256=str(manifest.inputs.get("onnx", "")) if manifest and ours else "",
         precision_mode=options.get("precision_mode") or options.get("precision_mode_v2") or "force_fp16",
         cann_version=info.get("atc_version", "unknown"),
         input_layout=InputLayout.UINT8_NHWC if options.get("insert_op_conf") else InputLayout.FLOAT_NCHW,

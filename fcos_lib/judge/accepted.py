@@ -11,42 +11,45 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
 
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.files import write_whole
-from fcos_lib.judge.history import (
-    FORMAT,
-    Fingerprint,
-    Rate,
-    Run,
-    Series,
-    moment,
-    read_json,
-    run_of_dict,
-    text_line,
-)
+from fcos_lib.judge.history import FILE_LIMIT, FORMAT, Fingerprint, Rate, Run, Series, in_utc
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure import Measurement
+from fcos_lib.records import Form, Line
 from fcos_lib.store.artifacts import locked
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that somebody declared to be the baseline of what they hold."""
 
     at: datetime
-    reason: str
+    reason: Line
     runs: tuple[Run, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class _File(Struct, forbid_unknown_fields=True):
+    """What `accepted.json` holds."""
+
+    format: Literal[1]
+    accepted: tuple[Acceptance, ...]
+    benchmarks: list[Any] = []
+
+
+_ADVICE = "restore it: without it every series is new"
+_FORM = Form(_File, "an accepted.json", _ADVICE, FILE_LIMIT, version=("format", 1, FORMAT))
+
+
+class Baseline(Struct, frozen=True):
     """Every acceptance so far, the oldest first."""
 
     acceptances: tuple[Acceptance, ...] = ()
@@ -151,12 +154,12 @@ def compare(run: Run, baseline: Baseline, judge: SeriesJudge, *, require_baselin
 
 def differences(old: Rate, new: Rate) -> list[str]:
     """The fields of identity in which two rates differ: `driver 24.1.0 → 25.0.RC1`."""
-    pairs = ((asdict(old.series), asdict(new.series)), (asdict(old.fingerprint), asdict(new.fingerprint)))
+    pairs = ((old.series, new.series), (old.fingerprint, new.fingerprint))
     return [
-        f"{name} {_short(before[name])} → {_short(after[name])}"
+        f"{name} {_short(getattr(before, name))} → {_short(getattr(after, name))}"
         for before, after in pairs
-        for name in before
-        if before[name] != after[name]
+        for name in before.__struct_fields__
+        if getattr(before, name) != getattr(after, name)
     ]
 
 
@@ -164,24 +167,15 @@ def read_accepted(path: Path) -> Baseline:
     """The baseline in `accepted.json`, empty if there is no such file; `UsageError` if it is broken."""
     if not path.exists():
         return Baseline()
-    advice = "restore it: without it every series is new"
-    document = read_json(path, advice)
-    entries = document.get("accepted") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(entries, list):
-        raise UsageError(f"{path} is no accepted.json of format {FORMAT}", advice)
     try:
         return Baseline(
             tuple(
-                Acceptance(
-                    moment(entry["at"], str(path)),
-                    text_line(entry["reason"], "reason", str(path)),
-                    tuple(run_of_dict(run, str(path)) for run in entry["runs"]),
-                )
-                for entry in entries
+                Acceptance(in_utc(entry.at), entry.reason, tuple(run.checked() for run in entry.runs))
+                for entry in _FORM.read(path).accepted
             )
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is no accepted.json of format {FORMAT} ({error!r:.120})", advice) from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", _ADVICE) from error
 
 
 def expected(baseline: Baseline, series: Series, fingerprint: Fingerprint, judge: SeriesJudge) -> tuple[float, float]:

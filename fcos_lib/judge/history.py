@@ -19,49 +19,47 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, to_builtins
+from msgspec.structs import replace
 
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.files import read_plain, whole_number, write_whole
+from fcos_lib.files import write_whole
+from fcos_lib.records import Form, Line, record_of
 
 FORMAT = 1
 KEY = "fcos"
 ACCEPTED = "accepted.json"
 """The one file in a storage folder that is no run."""
-TIMED = ("pure", "end to end", "stream")
-"""Pure inference as in the recipe; one picture or batch from JPEG to boxes; a whole stream with decoding ahead."""
 FILE_LIMIT = 64 << 20
-_FASTEST = 1e7  # images/s; more is a unit gone wrong, and keeps ratios finite
+_ADVICE = "remove the file, or restore it; if another run is writing it now, try again"
+_Name = Annotated[Line, Meta(min_length=1)]
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Struct, frozen=True, forbid_unknown_fields=True):
     """What was timed: contract, OM recipe, kind of device, batch size and which part of the way."""
 
-    contract: str
-    timed: str
-    """One of `TIMED`."""
-    batch_size: int
-    soc_version: str
+    contract: _Name
+    timed: Literal["pure", "end to end", "stream"]
+    """Pure inference as in the recipe; one picture or batch from JPEG to boxes; a whole stream with decoding ahead."""
+    batch_size: Annotated[int, Meta(ge=1)]
+    soc_version: _Name
     stand_in: bool
     """True on the emulator. Part of the identity, so that it never meets hardware."""
-    input: str
+    input: Line
     """`float32 NCHW` or `uint8 NHWC (AIPP)`."""
-    precision_mode: str
-    op_select_implmode: str
+    precision_mode: Line
+    op_select_implmode: Line
     """Empty for atc's default."""
-    dynamic_batch: str
+    dynamic_batch: Line
     """The profiles of an OM that has several, such as `1,4,8`; otherwise empty."""
-    atc_options: str
+    atc_options: Line
     """Further options given to atc, as one text; empty for none."""
 
     @property
@@ -82,47 +80,54 @@ class Series:
         return "STAND-IN " * self.stand_in + ", ".join(part for part in parts if part)
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Struct, frozen=True, forbid_unknown_fields=True):
     """On what it was timed. Rates are compared only where all of it is equal; empty means that nobody could tell."""
 
-    chip: str
+    chip: Line
     """Which one of its kind: serial number or PCIe address. Chips of one kind may differ by 10 %."""
-    host: str
+    host: Line
     """A name or hash that stays with the machine; a container's random hostname does not."""
-    driver: str
-    firmware: str
-    cann: str
+    driver: Line
+    firmware: Line
+    cann: Line
     """That ran the OM."""
-    atc: str
+    atc: Line
     """That compiled the OM."""
-    pictures: str
+    pictures: Line
     """SHA-256 over the pictures in their order; what NMS has to do depends on them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     """One series as one run measured it."""
 
     series: Series
     fingerprint: Fingerprint
-    images_per_second: float
-    om_sha256: str
+    images_per_second: Annotated[float, Meta(gt=0, lt=1e7)]  # more is a unit gone wrong, and keeps ratios finite
+    om_sha256: Line
 
     def as_extra_info(self, run_id: str) -> dict[str, Any]:
         """What the benchmark's `extra_info["fcos"]` must be."""
-        return {"format": FORMAT, "run": run_id, **asdict(self)}
+        return {"format": FORMAT, "run": run_id, **to_builtins(self)}
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+RunId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{8,100}\Z")]
+
+
+class _Recorded(Rate, frozen=True, forbid_unknown_fields=True):
+    """A rate as a benchmark's `extra_info["fcos"]` has it."""
+
+    format: Literal[1]
+    run: RunId
+
+
+class Run(Struct, frozen=True, forbid_unknown_fields=True):
     """What one session of the suite measured."""
 
-    run_id: str
-    name: str
+    run_id: RunId
+    name: Line
     """Its file's name without `.json`."""
     at: datetime
-    commit: str
+    commit: Line
     """Abbreviated; `+` if there were uncommitted changes; empty if unknown."""
     rates: tuple[Rate, ...]
 
@@ -131,8 +136,41 @@ class Run:
         return next((rate for rate in self.rates if rate.series == series), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; `run_of_dict` reads it."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        """JSON-ready, as accepted.json has it."""
+        return {**to_builtins(self), "at": self.at.isoformat()}
+
+    def checked(self) -> Run:
+        """The same with its time in UTC and its rates in reading order; `ValueError` if it contradicts itself."""
+        seen: set[Series] = set()
+        for series, fingerprint in ((rate.series, rate.fingerprint) for rate in self.rates):
+            if not series.stand_in and "STAND-IN" in fingerprint.cann + fingerprint.atc:
+                raise ValueError("it says hardware, but its CANN is the emulator's")
+            if series in seen:
+                raise ValueError(f"it has two rates for {series.label}, {series.recipe_label}")
+            seen.add(series)
+        if not self.rates:
+            raise ValueError("it holds no rates")
+        rates = sorted(
+            self.rates, key=lambda rate: (rate.series.recipe_label, rate.series.timed, rate.series.batch_size)
+        )
+        return replace(self, at=in_utc(self.at), rates=tuple(rates))
+
+
+class _File(Struct):
+    """What counts of a document of pytest-benchmark's, which may hold other people's benchmarks."""
+
+    benchmarks: list[Any]
+    datetime: Any = None
+    commit_info: Any = None
+
+
+class _Commit(Struct):
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{7,64}\Z")]
+    dirty: Any = False
+
+
+_FILE = Form(_File, "a file of pytest-benchmark's", _ADVICE, FILE_LIMIT)
+_RECORDED = Form(_Recorded, "a rate of this suite", _ADVICE, FILE_LIMIT, version=("format", 1, FORMAT))
 
 
 def new_run_id() -> str:
@@ -140,67 +178,43 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def run_of_dict(data: object, where: str) -> Run:
-    """A run from `Run.as_dict`'s form; `UsageError` that begins with `where` if anything is missing, foreign or impossible."""
-    content = _keys(data, {field.name for field in fields(Run)}, where)
-    rates = content["rates"]
-    if not isinstance(rates, list) or not rates:
-        raise _broken(where, "it holds no rates")
-    return Run(
-        run_id=_run_id(content["run_id"], where),
-        name=text_line(content["name"], "name", where),
-        at=moment(content["at"], where),
-        commit=text_line(content["commit"], "commit", where),
-        rates=_once([_rate(rate, where) for rate in rates], where),
-    )
-
-
 def read_run(path: Path) -> Run | None:
     """The run in a file of pytest-benchmark's; None if none of its benchmarks is ours. `UsageError` if it is broken."""
-    document = read_json(path, "pytest-benchmark's files are JSON; if another run is writing it now, try again")
-    return run_of(document, str(path), path.name.removesuffix(".json"))
+    return run_of(_FILE.plain(path), str(path), path.name.removesuffix(".json"))
 
 
 def run_of(document: object, where: str, name: str = "") -> Run | None:
     """The run in a document of pytest-benchmark's; see `read_run`."""
-    benchmarks = document.get("benchmarks") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or not isinstance(benchmarks, list):
-        raise _broken(where, "it is no file of pytest-benchmark's (no list 'benchmarks')")
-    rates, run_ids = [], set()
-    for benchmark in benchmarks:
+    file, recorded = _FILE.of(document, where), list[_Recorded]()
+    for benchmark in file.benchmarks:
         extra = benchmark.get("extra_info") if isinstance(benchmark, dict) else None
-        if not isinstance(extra, dict) or KEY not in extra:
-            continue
-        for ours in extra[KEY] if isinstance(extra[KEY], list) else [extra[KEY]]:
-            if not isinstance(ours, dict) or ours.get("format") != FORMAT:
-                found = ours.get("format") if isinstance(ours, dict) else ours
-                raise _broken(where, f"extra_info['{KEY}'] has the format {found!r:.40}, this release reads {FORMAT}")
-            run_ids.add(_run_id(ours.get("run"), where))
-            rates.append(_rate({key: ours[key] for key in ours if key not in ("format", "run")}, where))
-    if not rates:
+        if isinstance(extra, dict) and KEY in extra:
+            entries = extra[KEY] if isinstance(extra[KEY], list) else [extra[KEY]]
+            recorded += [_RECORDED.of(entry, f"{where}, extra_info['{KEY}']") for entry in entries]
+    if not recorded:
         return None
-    if len(run_ids) > 1:
-        raise _broken(where, f"its benchmarks are of different runs ({', '.join(sorted(run_ids))})")
-    return Run(
-        run_ids.pop(),
-        text_line(name, "name", where),
-        moment(document.get("datetime"), where),
-        _commit(document),
-        _once(rates, where),
-    )
+    run_ids = sorted({entry.run for entry in recorded})
+    rates = [Rate(entry.series, entry.fingerprint, entry.images_per_second, entry.om_sha256) for entry in recorded]
+    content = {"run_id": run_ids[0], "name": name, "at": file.datetime, "commit": _commit(file.commit_info), "rates": rates}  # fmt: skip
+    try:
+        if len(run_ids) > 1:
+            raise ValueError(f"its benchmarks are of different runs ({', '.join(run_ids)})")
+        return record_of(content, Run).checked()
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}", _ADVICE) from error
 
 
 def read_runs(folder: Path) -> list[Run]:
     """All runs below a `--benchmark-storage`, the oldest first; a run that was saved twice counts once. Empty without a folder."""
-    found: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
     for path in sorted(_files(folder, "*.json")):
         run = read_run(path) if path.name != ACCEPTED else None
         if run is None:
             continue
-        earlier = found.setdefault(run.run_id, run)
+        earlier = runs.setdefault(run.run_id, run)
         if set(earlier.rates) != set(run.rates):
-            raise _broken(str(path), f"it has other rates for the run {run.run_id} than {earlier.name}.json")
-    return sorted(found.values(), key=lambda run: (run.at, run.run_id))
+            raise UsageError(f"{path}: it has other rates for the run {run.run_id} than {earlier.name}.json", _ADVICE)
+    return sorted(runs.values(), key=lambda run: (run.at, run.run_id))
 
 
 def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
@@ -210,9 +224,9 @@ def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
     it: two runs at once with one `--benchmark-save=NAME` (or one commit and second) overwrite each other or stop, and a
     reader may see half a file. The name here keeps the number, by which `pytest-benchmark list` and `compare` find it.
     """
-    if run_of(document, "the document") is None:
-        raise UsageError(f"no benchmark of the run has an extra_info['{KEY}']", "save runs that measured throughput")
     text = json.dumps(document, indent=1, default=lambda value: f"UNSERIALIZABLE[{value!r}]") + "\n"
+    if run_of(_FILE.parse(text.encode(), "the document"), "the document") is None:
+        raise UsageError(f"no benchmark of the run has an extra_info['{KEY}']", "save runs that measured throughput")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         taken = [int(path.name[:4]) for path in _files(folder, "[0-9][0-9][0-9][0-9]_*.json")]
@@ -225,92 +239,22 @@ def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
     return path
 
 
-def read_json(path: Path, advice: str) -> object:
-    """A JSON file of bounded size; `UsageError` with its path if it is missing, too large or broken."""
-    try:
-        if not path.is_file() or path.stat().st_size > FILE_LIMIT:
-            raise UsageError(f"{path} is not a file of at most {FILE_LIMIT >> 20} MiB", advice)
-        return json.loads(read_plain(path, FILE_LIMIT).decode(), parse_int=whole_number)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as JSON ({str(error)[:120]})", advice) from error
-
-
 def _files(folder: Path, pattern: str) -> list[Path]:
     """Where pytest-benchmark looks: in the folder and in those of each Python below it."""
     return [*folder.glob(pattern), *folder.glob(f"*/{pattern}")]
 
 
-def _rate(data: object, where: str) -> Rate:
-    content = _keys(data, {field.name for field in fields(Rate)}, where)
-    series = _record(Series, content["series"], where)
-    if series.timed not in TIMED or series.batch_size < 1 or not series.contract or not series.soc_version:
-        raise _broken(where, f"its series is impossible: {asdict(series)}")
-    fingerprint = _record(Fingerprint, content["fingerprint"], where)
-    if not series.stand_in and "STAND-IN" in fingerprint.cann + fingerprint.atc:
-        raise _broken(where, "it says hardware, but its CANN is the emulator's")
-    value = content["images_per_second"]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _FASTEST:  # NaN is not, either
-        raise _broken(where, f"images_per_second is {value!r:.40}")
-    return Rate(series, fingerprint, float(value), text_line(content["om_sha256"], "om_sha256", where))
-
-
-def _record(kind: type[T], data: object, where: str) -> T:
-    """A flat dataclass of text, whole numbers and yes or no; `slots` and `from __future__` leave their names as types."""
-    names = {field.name: str(field.type) for field in fields(kind)}  # type: ignore[arg-type]
-    content = _keys(data, set(names), f"{where}: {kind.__name__.lower()}")
-    for name, expected in names.items():
-        if expected == "str":
-            text_line(content[name], name, where)
-        elif type(content[name]).__name__ != expected:
-            raise _broken(where, f"{name} is {content[name]!r:.40}, not of type {expected}")
-    return kind(**content)
-
-
-def _keys(data: object, expected: Iterable[str], where: str) -> dict[str, Any]:
-    if not isinstance(data, dict) or set(data) != set(expected):
-        found = ", ".join(sorted(map(str, data)))[:200] if isinstance(data, dict) else f"{data!r:.40}"
-        raise _broken(where, f"expected are {', '.join(sorted(expected))}; found: {found}")
-    return data
-
-
-def text_line(value: object, name: str, where: str) -> str:
-    """A line of text that can be printed anywhere, or `UsageError`."""
-    if not isinstance(value, str) or len(value) > 1000 or not value.isprintable():
-        raise _broken(where, f"{name} is {value!r:.40}, not a line of text")
-    return value
-
-
-def _run_id(value: object, where: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{8,100}", value, re.ASCII):
-        raise _broken(where, f"{value!r:.40} is no id of a run")
-    return value
-
-
-def moment(value: object, where: str) -> datetime:
-    """A time in UTC from ISO 8601, or `UsageError`."""
+def in_utc(at: datetime) -> datetime:
+    """A time in UTC, which one without a zone is taken to be in; `ValueError` for one that no calendar has there."""
     try:
-        found = datetime.fromisoformat(str(value))
-        return found.astimezone(timezone.utc) if found.tzinfo else found.replace(tzinfo=timezone.utc)
-    except (ValueError, OverflowError) as error:
-        raise _broken(where, f"its time is {value!r:.40}") from error
+        return at.astimezone(timezone.utc) if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    except OverflowError as error:
+        raise ValueError(f"there is no {at} in UTC") from error
 
 
-def _commit(document: Mapping[str, Any]) -> str:
-    info = document.get("commit_info")
-    commit = info.get("id") if isinstance(info, dict) else None
-    if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+def _commit(info: object) -> str:
+    try:
+        commit = record_of(info, _Commit)
+    except ValueError:
         return ""
-    return commit[:10] + "+" * (info.get("dirty") is True if isinstance(info, dict) else False)
-
-
-def _once(rates: list[Rate], where: str) -> tuple[Rate, ...]:
-    seen: set[Series] = set()
-    for rate in rates:
-        if rate.series in seen:
-            raise _broken(where, f"it has two rates for {rate.series.label}, {rate.series.recipe_label}")
-        seen.add(rate.series)
-    return tuple(sorted(rates, key=lambda rate: (rate.series.recipe_label, rate.series.timed, rate.series.batch_size)))
-
-
-def _broken(where: str, why: str) -> UsageError:
-    return UsageError(f"{where}: {why}", "remove the file, or restore it; it is not guessed at")
+    return commit.id[:10] + "+" * (commit.dirty is True)

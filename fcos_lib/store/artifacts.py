@@ -22,14 +22,46 @@ from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+from msgspec import Struct, to_builtins
 
 from fcos_lib.errors import StoreError
-from fcos_lib.files import changeable_by_others, open_plain, read_plain, whole_number
+from fcos_lib.files import changeable_by_others, open_plain, read_plain
+from fcos_lib.records import plain_json, record_of
 from fcos_lib.store.sources import dependencies
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 16 << 20
+
+
+class StoredFile(Struct):
+    """A file of an artifact, as its manifest has it."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+class Manifest(Struct):
+    """What `manifest.json` of an artifact holds."""
+
+    format: int
+    kind: str
+    key: str
+    inputs: dict[str, Any]
+    files: dict[str, StoredFile]
+    """By name in the folder."""
+    built_at: str
+    seconds: float
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the artifact in a folder; None if there is none that this release reads."""
+    try:
+        manifest = record_of(plain_json(read_plain(folder / MANIFEST, _MANIFEST_BYTES)), Manifest)
+    except (OSError, ValueError):
+        return None
+    return manifest if manifest.format == FORMAT else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,49 +156,41 @@ class Store:
             started = time.time()
             build(folder)
             files = {
-                path.relative_to(folder).as_posix(): {"sha256": sha256_of(path), "size": path.stat().st_size}
+                path.relative_to(folder).as_posix(): StoredFile(sha256_of(path), path.stat().st_size)
                 for path in sorted(folder.rglob("*"))
                 if path.is_file()
             }
-            manifest = {
-                "format": FORMAT,
-                "kind": kind,
-                "key": key,
-                "inputs": inputs,
-                "files": files,
-                "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "seconds": round(time.time() - started, 2),
-            }
-            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            built_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            manifest = Manifest(FORMAT, kind, key, dict(inputs), files, built_at, round(time.time() - started, 2))
+            text = json.dumps(to_builtins(manifest), indent=1, sort_keys=True)
+            (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
             for path in (folder, *folder.rglob("*")):
                 _keep_from_others(path)
             os.rename(folder, final)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
-        return Artifact(final, kind, key, inputs, hashes, built=True)
+        return Artifact(final, kind, key, inputs, {name: file.sha256 for name, file in files.items()}, built=True)
 
     def _read(self, kind: str, key: str, final: Path) -> Artifact | None:
         """The artifact in `final` if it is complete, undamaged and nobody else's."""
+        manifest = read_manifest(final)
+        if manifest is None or manifest.key != key:
+            return None
         try:
-            manifest = json.loads(read_plain(final / MANIFEST, _MANIFEST_BYTES), parse_int=whole_number)
-            files = manifest["files"]
-            if manifest["format"] != FORMAT or manifest["key"] != key:
-                return None
-            for name, entry in files.items():
+            for name, file in manifest.files.items():
                 path = final / name
                 if final.resolve() not in path.resolve().parents or path.is_symlink():
                     return None  # nothing is read outside of the folder, whatever the manifest says
-                if path.stat().st_size != entry["size"] or sha256_of(path) != entry["sha256"]:
+                if path.stat().st_size != file.size or sha256_of(path) != file.sha256:
                     return None
-            theirs = (final, *(final / name for name in files))
+            theirs = (final, *(final / name for name in manifest.files))
             if final.is_symlink() or any(map(changeable_by_others, theirs)):
                 return None
-            hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
-            return Artifact(final, kind, key, manifest["inputs"], hashes, built=False)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError):
             return None
+        hashes = {name: file.sha256 for name, file in manifest.files.items()}
+        return Artifact(final, kind, key, manifest.inputs, hashes, built=False)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from fcos_lib.evidence.results import results_schema
+from fcos_lib.evidence.schema import results_schema
 from fcos_lib.options.table import OPTIONS
 from fixtures import github
 
@@ -50,9 +50,9 @@ def test_real_results_keep_to_the_published_schema(results):
 
 def test_the_schema_describes_what_a_run_writes(results):
     """Every key of a run and its settings is in the schema, and the other way round."""
-    described = results_schema()["properties"]["run"]["properties"]
-    assert set(results["run"]) == set(described)
-    assert set(results["run"]["settings"]) == set(described["settings"]["properties"])
+    described = results_schema()["$defs"]
+    assert set(results["run"]) == set(described["Run"]["properties"])
+    assert set(results["run"]["settings"]) == set(described["Settings"]["properties"])
     assert set(results) == set(results_schema()["required"])
 
 

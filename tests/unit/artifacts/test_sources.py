@@ -10,7 +10,7 @@ import pytest
 
 from fcos_lib.store.sources import PACKAGE, ROOT, dependencies, installed, modules_behind
 
-ALWAYS = ["__init__", "store.__init__", "contract", "errors", "store.sources", "store.artifacts", "files"]
+ALWAYS = ["__init__", "store.__init__", "contract", "errors", "store.sources", "store.artifacts", "files", "records"]
 ONNX = ["artifacts.__init__", "model.__init__", "model.export", "model.endings"]
 STREAM = [
     "stream.sessions",

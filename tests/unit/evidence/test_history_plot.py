@@ -2,9 +2,9 @@
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from fcos_lib.evidence.history_plot import draw_history
 from fcos_lib.judge.accepted import Acceptance, Baseline, Comparison

@@ -266,7 +266,7 @@ DOCUMENTS = {
     "no-utf-8": (text(b'{"\xff": 1}'), "JSON"),
     "pipe": (os.mkfifo, "is not a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is not a file"),
-    "null": (text("null"), "version|benchmarks|format"),
+    "null": (text("null"), "version|benchmark|format"),
 }
 LIMITS = {
     "deep": (text("a = " + "[" * 50_000), "is not a limits file"),

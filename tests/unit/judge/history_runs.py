@@ -1,9 +1,10 @@
 """Runs for the history tests: a document as pytest-benchmark writes it, with what the suite adds."""
 
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from fcos_lib.judge.history import Fingerprint, Rate, Run, Series, run_of
 

@@ -2,11 +2,11 @@
 
 import json
 import math
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.judge.accepted import (
@@ -253,43 +253,46 @@ def refused(kind, call, *arguments, **options):
     return error.value.found, error.value.advice
 
 
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        ("[]", " is no accepted.json of format 1"),
-        ('{"format": 2, "accepted": []}', " is no accepted.json of format 1"),
-        ('{"format": 1, "accepted": {}}', " is no accepted.json of format 1"),
-        ('{"format": 1, "accepted": [{}]}', " is no accepted.json of format 1 (KeyError('at'))"),
-        (
-            '{"format": 1, "accepted": [3]}',
-            " is no accepted.json of format 1 (TypeError(\"'int' object is not subscriptable\"))",
-        ),
-        ("{", " cannot be read as JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
-    ],
-)
-def test_a_broken_baseline_says_what_is_wrong_with_it(tmp_path, content, fault):
-    """And that it should be restored: without it every series is new."""
-    path = tmp_path / "accepted.json"
-    path.write_text(content)
-    assert refused(UsageError, read_accepted, path) == (f"{path}{fault}", "restore it: without it every series is new")
+OTHER_FORMAT = "use the release that wrote it, or "
+ADVICE = "restore it: without it every series is new"
+ENTRY = {"at": "2026-11-01T00:00:00Z", "reason": "x", "runs": []}
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault"),
+    ("content", "fault", "asked"),
     [
-        ({"at": "yesterday"}, "its time is 'yesterday'"),
-        ({"reason": 3}, "reason is 3, not a line of text"),
-        ({"runs": [3]}, "expected are at, commit, name, rates, run_id; found: 3"),
+        ([], " has the format None, this release reads 1", OTHER_FORMAT),
+        ({"format": 2, "accepted": []}, " has the format 2, this release reads 1", OTHER_FORMAT),
+        ({"format": 1, "accepted": {}}, " is not an accepted.json (accepted: Expected `array`, got `object`)", ""),
+        ({"format": 1, "accepted": [3]}, " is not an accepted.json (accepted[0]: Expected `object`, got `int`)", ""),
+        (ENTRY | {"at": "yesterday"}, "[0].at: Invalid RFC3339 encoded datetime)", ""),
+        (ENTRY | {"reason": 3}, "[0].reason: Expected `str`, got `int`)", ""),
+        (ENTRY | {"reason": "\x1b[2J"}, "[0].reason: Expected `str` of other characters)", ""),
+        (ENTRY | {"more": 3}, "[0]: Object contains unknown field `more`)", ""),
+        (ENTRY | {"runs": [3]}, "[0].runs[0]: Expected `object`, got `int`)", ""),
+        ({"rates": []}, ": it holds no rates", ""),
+        ({"rates": None}, "[0].runs[0].rates: Expected `array`, got `null`)", ""),
+        ({"run_id": "x"}, "[0].runs[0].run_id: Expected `str` of other characters)", ""),
+        ({"name": 1}, "[0].runs[0].name: Expected `str`, got `int`)", ""),
+        ({"commit": None}, "[0].runs[0].commit: Expected `str`, got `null`)", ""),
+        ({"at": 3}, "[0].runs[0].at: Expected `datetime`, got `int`)", ""),
+        ({"rates": 2 * run(1, rate(58.0)).as_dict()["rates"]}, ": it has two rates for batch8 pure", ""),
+        ({"more": 1}, "[0].runs[0]: Object contains unknown field `more`)", ""),
     ],
 )
-def test_a_broken_entry_is_named_with_the_file(tmp_path, changes, fault):
-    """Which of its fields, and in which file."""
+def test_a_broken_baseline_says_what_is_wrong_with_it(tmp_path, content, fault, asked):
+    """Which field of which entry or run, and that it should be restored; it stays, and nothing is accepted beside it."""
     path = tmp_path / "accepted.json"
-    accept(path, [run(1, rate(58.0))], "first")
-    content = json.loads(path.read_text())
-    content["accepted"][0].update(changes)
-    path.write_text(json.dumps(content))
-    assert refused(UsageError, read_accepted, path)[0] == f"{path}: {fault}"
+    if isinstance(content, dict) and "format" not in content:
+        entry = content if "runs" in content else ENTRY | {"runs": [run(1, rate(58.0)).as_dict() | content]}
+        content = {"format": 1, "accepted": [entry]}
+    path.write_text(text := json.dumps(content))
+    found, advice = refused(UsageError, read_accepted, path)
+    assert found.startswith(str(path))
+    assert fault in found
+    assert advice == asked + ADVICE
+    assert refused(UsageError, accept, path, [run(1, rate(58.0))], "would overwrite it") == (found, advice)
+    assert path.read_text() == text
 
 
 def test_what_is_not_accepted_says_why(tmp_path):
