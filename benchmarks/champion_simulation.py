@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rounds import GOOD, LOSSES, NOISE, Loss, draw, lost
-from fcos_lib.judge.baseline import judge_against_history
 from fcos_lib.judge.champion import ChampionBounds, champion_bounds, enough, judge_champion
+from fcos_lib.judge.change import judge_against_history
 from fcos_lib.judge.limits import FILE, all_limits
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.throughput.paired_rate import HARDWARE, SIDES, Runner, take_turns

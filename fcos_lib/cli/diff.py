@@ -11,7 +11,7 @@ from fcos_lib.errors import UsageError
 from fcos_lib.evidence.difference import Difference, difference
 from fcos_lib.evidence.reading import read_results
 from fcos_lib.files import one_line
-from fcos_lib.judge.moved import Move
+from fcos_lib.judge.change import Move
 from fcos_lib.judge.verdict import close_pair
 
 _LONGEST = 48

@@ -99,7 +99,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from fcos_lib.judge.baseline import judge_against_history
+    from fcos_lib.judge.change import judge_against_history
 
     run = _find(args.storage, args.run)
     if args.against:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fcos_lib.evidence.reading import has_stand_in, stored_verdict
-from fcos_lib.judge.moved import Move, moved
+from fcos_lib.judge.change import Move, moved
 from fcos_lib.judge.verdict import Verdict
 
 FORMAT = 1

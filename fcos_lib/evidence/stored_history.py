@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcos_lib.evidence.history_plot import draw_history
 from fcos_lib.judge.accepted import Baseline, compare, expected
-from fcos_lib.judge.baseline import judge_against_history
+from fcos_lib.judge.change import judge_against_history
 from fcos_lib.judge.history import read_runs
 
 

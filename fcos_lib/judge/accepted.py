@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.files import write_whole
+from fcos_lib.judge.change import HistoryVerdict
 from fcos_lib.judge.history import FILE_LIMIT, FORMAT, Fingerprint, Rate, Run, Series, in_utc
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome
@@ -79,29 +80,9 @@ class Baseline(Struct, frozen=True):
         return min(same_kind, key=lambda old: (old.series != rate.series, len(differences(old, rate))), default=None)
 
 
-class Decision(Protocol):
-    """What a judge of one series says."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """PASS, FAIL or NO VERDICT."""
-
-    @property
-    def low(self) -> float:
-        """The lowest rate to be expected, images/s; NaN if that cannot be told."""
-
-    @property
-    def high(self) -> float:
-        """The highest."""
-
-    @property
-    def reason(self) -> str:
-        """Why, in a sentence."""
-
-
 _GATES = {"pure": "history.pure", "end to end": "history.end_to_end", "stream": "history.stream"}
 
-SeriesJudge = Callable[[float, Sequence[float]], Decision]
+SeriesJudge = Callable[[float, Sequence[float]], HistoryVerdict]
 """Decides from a new rate and the accepted ones (images/s, in the order of their runs): `baseline.judge_against_history`."""
 
 

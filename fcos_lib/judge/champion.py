@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, quiet, shown, unbelievable, unsteady
-from fcos_lib.judge.verdict import Outcome
+from fcos_lib.judge.verdict import Outcome, within
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.throughput.paired_rate import SIDES, PairedRounds, Plan, Rounds
 from fcos_lib.measure.throughput.rate_ratio import (
@@ -156,33 +156,35 @@ def _compare(compute_ms: Rounds, bounds: ChampionBounds, plan: Plan) -> Comparis
 
 def _rate(compared: Comparison, bounds: ChampionBounds) -> tuple[LogRatio, Finding]:
     """The rate over the rounds that decide, all or the last third, and what it comes to: the worse of both."""
-    floor, percent = bounds.floor, f"{-bounds.slower.bound:g} %"
-    spans = [(compared.change, "The challenger's rate is")]
+    percent = f"{-bounds.slower.bound:g} %"
+    means = {
+        Outcome.FAIL: f"is slower by more than {percent}",
+        Outcome.NO_VERDICT: f"leaves open whether it is {percent} slower",
+        Outcome.PASS: f"is not slower by more than {percent}",
+    }
+    spans = [("The challenger's rate is", compared.change)]
     if compared.late:
-        spans.append((compared.late, "In the last third of the rounds the challenger's rate is"))
-    for change, what in spans:
-        if change.high < floor:
-            return change, Finding(Outcome.FAIL, f"{what} {shown(change)}, which is slower by more than {percent}.")
-    for change, what in spans:
-        if change.low < floor:
-            reason = f"{what} {shown(change)}, which leaves open whether it is {percent} slower."
-            return change, Finding(Outcome.NO_VERDICT, reason)
-    reason = f"The challenger's rate is {shown(compared.change)}, which is not slower by more than {percent}."
-    return compared.change, Finding(Outcome.PASS, reason)
+        spans.append(("In the last third of the rounds the challenger's rate is", compared.late))
+    found = [(within(bounds.slower, *change.percent()[1:]), what, change) for what, change in spans]
+    outcome, what, change = min(found, key=lambda entry: list(means).index(entry[0]))
+    return change, Finding(outcome, f"{what} {shown(change)}, which {means[outcome]}.")
 
 
 def _slow(share: SlowShare, bounds: ChampionBounds) -> Finding:
     """What the slow rounds come to."""
     limit = bounds.slow_rounds
-    seen = (
+    means = {
+        Outcome.FAIL: f"is more than {limit.bound:g} % beyond the champion's",
+        Outcome.NO_VERDICT: f"leaves open whether {limit.bound:g} % more are slow",
+        Outcome.PASS: f"is not more than {limit.bound:g} % beyond the champion's",
+    }
+    outcome = within(limit, share.low, share.high)
+    return Finding(
+        outcome,
         f"{share.slow[0]} of {share.rounds[0]} rounds of the challenger and {share.slow[1]} of {share.rounds[1]} of the champion "
-        f"took over {bounds.slow_round.bound:g} % longer than usual: {share.value:+.2f} % ({share.low:+.2f} to {share.high:+.2f} %)"
+        f"took over {bounds.slow_round.bound:g} % longer than usual: {share.value:+.2f} % "
+        f"({share.low:+.2f} to {share.high:+.2f} %), which {means[outcome]}.",
     )
-    if not limit.holds(share.low):
-        return Finding(Outcome.FAIL, f"{seen}, which is more than {limit.bound:g} % beyond the champion's.")
-    if not limit.holds(share.high):
-        return Finding(Outcome.NO_VERDICT, f"{seen}, which leaves open whether {limit.bound:g} % more are slow.")
-    return Finding(Outcome.PASS, f"{seen}, which is not more than {limit.bound:g} % beyond the champion's.")
 
 
 def _interval(n: int, low: float, high: float) -> tuple[float, float] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.verdict import Outcome, within
 from fcos_lib.measure.throughput.paired_rate import DeviceFacts, PairedRounds, Rounds
 from fcos_lib.measure.throughput.rate_ratio import LogRatio, largest_step
 
@@ -76,7 +77,7 @@ def unsteady(compute_ms: Rounds, noise: LogRatio, bounds: ChampionBounds) -> lis
 
 def unbelievable(change: LogRatio, bounds: ChampionBounds) -> list[str]:
     """A sentence if the challenger is too fast to be believed."""
-    if bounds.faster.holds(change.percent()[1]) or not math.isfinite(change.low):
+    if within(bounds.faster, *change.percent()[1:]) is not Outcome.FAIL:
         return []
     return [
         f"The challenger's rate is {shown(change)}, too fast by more than {bounds.faster.bound:g} % to be believed: check "

@@ -91,6 +91,16 @@ class Verdict:
         return data
 
 
+def within(limit: Limit, *ends: float) -> Outcome:
+    """What a number, or an interval by its two ends, comes to beside a limit of the same unit.
+
+    PASS if all of it is within the limit, FAIL if nothing of it is, NO VERDICT if the limit lies inside. Every judge asks this,
+    so that a rate is slower than the champion, than accepted runs and than a published figure by one rule.
+    """
+    holds = [limit.holds(end) for end in ends]
+    return Outcome.PASS if all(holds) else Outcome.NO_VERDICT if any(holds) else Outcome.FAIL
+
+
 def judge_gate(
     measurement: Measurement, scope: Scope, subject: str, *, stand_in: bool, derived: Limit | None = None
 ) -> Verdict:
@@ -120,13 +130,12 @@ def decide(
     that should be there and is not. NO VERDICT as well if the limit is for other pictures, and instead of FAIL for a gate of
     the suite's own instruments.
     """
-    ends = measurement.interval or (measurement.value,)
-    holds = [limit.holds(value) for value in ends] if limit else []
+    held = within(limit, *(measurement.interval or (measurement.value,))) if limit else Outcome.PASS
     if measurement.n > 0 and limit and limit.foreign(measurement.details):
         outcome = Outcome.NO_VERDICT
-    elif measurement.n > 0 and holds and not any(holds):
+    elif measurement.n > 0 and held is Outcome.FAIL:
         outcome = Outcome.NO_VERDICT if _instrument(measurement) else Outcome.FAIL
-    elif lacks or (measurement.n > 0 and not all(holds)):
+    elif lacks or (measurement.n > 0 and held is Outcome.NO_VERDICT):
         outcome = Outcome.NO_VERDICT
     elif stand_in and measurement.n > 0:
         outcome = Outcome.STAND_IN

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from fcos_lib.cli.main import main
-from fcos_lib.judge.baseline import LEAST_RUNS
+from fcos_lib.judge.change import LEAST_RUNS
 from tests.unit.judge.history_runs import EMULATED, document, rate, write
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from fcos_lib.judge.limits import FILE, Limit, all_limits, find_limit
-from fcos_lib.judge.verdict import Outcome, Verdict, close_pair, decide, paragraph
+from fcos_lib.judge.verdict import Outcome, Verdict, close_pair, decide, paragraph, within
 from fcos_lib.measure import Measurement
 
 AT_LEAST = Limit("accuracy.x", 0.359, True, "AP", "a paper")
@@ -239,3 +239,24 @@ def test_every_limit_says_how_it_was_measured_or_who_published_it():
             )
         )
         assert grounded or argued, f"{limit.name}: {limit.source}"
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome"),
+    [
+        ((-1.0,), Outcome.PASS),
+        ((-1.01,), Outcome.FAIL),
+        ((math.nan,), Outcome.FAIL),
+        ((-1.0, 3.0), Outcome.PASS),
+        ((-1.01, 3.0), Outcome.NO_VERDICT),
+        ((-3.0, -1.0), Outcome.NO_VERDICT),
+        ((-3.0, -1.01), Outcome.FAIL),
+        ((-math.inf, math.inf), Outcome.NO_VERDICT),
+    ],
+)
+def test_slower_is_one_rule(ends, outcome):
+    """All of an interval below the floor is FAIL, all of it above is PASS; the floor itself is allowed, and no number never is."""
+    floor = Limit("rate_against_champion.slower", -1.0, True, "%", "for this test")
+    assert within(floor, *ends) is outcome
+    ceiling = Limit("rate_against_champion.faster", 1.0, False, "%", "for this test")
+    assert within(ceiling, *(-end for end in ends)) is outcome, "the same the other way round"
