@@ -24,6 +24,11 @@ Line = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\
 """Text of one line: no control character, nothing that turns the reading direction."""
 
 
+def says(description: str) -> msgspec.Meta:
+    """What a field means, in its type: who reads the schema of a record is told as well."""
+    return msgspec.Meta(description=description)
+
+
 def plain_json(data: bytes, most_values: int | None = None) -> Any:
     """Any JSON as dicts, lists, text and finite numbers; `ValueError` says what is wrong with it.
 

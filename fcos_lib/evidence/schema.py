@@ -11,15 +11,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.roll_call import State
 from fcos_lib.judge.verdict import Outcome
+from fcos_lib.records import says
 
 SCHEMA_VERSION = 2
-
-
-def _says(description: str) -> Meta:
-    """What a field means, for who reads the schema."""
-    return Meta(description=description)
 
 
 Count = Annotated[int, Meta(ge=0)]
@@ -28,7 +25,7 @@ Count = Annotated[int, Meta(ge=0)]
 class Device(Struct):
     """The device that the candidate ran on."""
 
-    stand_in: Annotated[bool, _says("True for the emulator: nothing measured on it says anything about hardware.")]
+    stand_in: Annotated[bool, says("True for the emulator: nothing measured on it says anything about hardware.")]
     device_id: int = 0
     name: str | None = None
     soc_version: str = ""
@@ -43,22 +40,22 @@ class Environment(Struct):
     python: str = ""
     platform: str = ""
     machine: str = ""
-    packages: Annotated[dict[str, str | None], _says("Versions by name; null: not installed.")] = {}
-    device: Annotated[Device | None, _says("Null if no gate needed one.")] = None
+    packages: Annotated[dict[str, str | None], says("Versions by name; null: not installed.")] = {}
+    device: Annotated[Device | None, says("Null if no gate needed one.")] = None
 
 
 class Settings(Struct):
     """Every option as it was resolved, by its name with underscores; paths are absolute."""
 
     npu: Literal["auto", "emulated", "required"] = "auto"
-    device_id: Annotated[list[Count], _says("Empty: all of one kind.")] = []
+    device_id: Annotated[list[Count], says("Empty: all of one kind.")] = []
     dataset: str = ""
     annotations_sha256: Annotated[
-        str | None, _says("Of the dataset's annotation file; null if it could not be read.")
+        str | None, says("Of the dataset's annotation file; null if it could not be read.")
     ] = None
     checkpoint: str | None = None
-    pictures: Annotated[int | None, _says("How many of the dataset's; null: all.")] = None
-    reference: Annotated[bool, _says("Whether the reference sees every picture of a large dataset.")] = False
+    pictures: Annotated[int | None, says("How many of the dataset's; null: all.")] = None
+    reference: Annotated[bool, says("Whether the reference sees every picture of a large dataset.")] = False
     batch_sizes: list[Annotated[int, Meta(ge=1)]] = []
     artifacts: str = ""
     onnx: str | None = None
@@ -76,8 +73,8 @@ class Settings(Struct):
     precision_mode: str = ""
     op_select_implmode: str = ""
     atc_option: list[str] = []
-    atc_time_limit: Annotated[int, _says("Minutes.")] = 0
-    run_time_limit: Annotated[int, _says("Seconds.")] = 0
+    atc_time_limit: Annotated[int, says("Minutes.")] = 0
+    run_time_limit: Annotated[int, says("Seconds.")] = 0
     no_explain: bool = False
     require: list[str] = []
 
@@ -85,97 +82,62 @@ class Settings(Struct):
 class Run(Struct, forbid_unknown_fields=True):
     """The run as a whole."""
 
-    command: Annotated[list[str], _says("As it was typed, word by word.")] = []
+    command: Annotated[list[str], says("As it was typed, word by word.")] = []
     options: Annotated[
-        str, _says("Those that differ from their defaults: what to add to a test's id to run it again.")
+        str, says("Those that differ from their defaults: what to add to a test's id to run it again.")
     ] = ""
     settings: Settings | None = None
-    exit_status: Annotated[int, _says("0 green, 1 FAIL, 7 NO VERDICT, 8 INFRA, others are pytest's own.")] = 0
-    started_at: Annotated[str, _says("UTC, YYYY-MM-DDThh:mm:ssZ.")] = ""
+    exit_status: Annotated[int, says("0 green, 1 FAIL, 7 NO VERDICT, 8 INFRA, others are pytest's own.")] = 0
+    started_at: Annotated[str, says("UTC, YYYY-MM-DDThh:mm:ssZ.")] = ""
     seconds: Annotated[float, Meta(ge=0)] = 0
-    gates: Annotated[Count, _says("How many were started or skipped.")] = 0
-    gates_not_run: Annotated[Count, _says("How many of them neither judged nor failed.")] = 0
-    require: Annotated[list[str], _says("Promises of which every gate had to judge (--require).")] = []
+    gates: Annotated[Count, says("How many were started or skipped.")] = 0
+    gates_not_run: Annotated[Count, says("How many of them neither judged nor failed.")] = 0
+    require: Annotated[list[str], says("Promises of which every gate had to judge (--require).")] = []
     unanswered: Annotated[
         Count,
-        _says("Gates that are missing, or were required and did not judge: any makes the run NO VERDICT."),
+        says("Gates that are missing, or were required and did not judge: any makes the run NO VERDICT."),
     ] = 0
-    other_failures: Annotated[
-        Count, _says("Failed tests that are no gates, and files that could not be collected.")
-    ] = 0
-    pytest_status: Annotated[int, _says("What pytest itself made of the run.")] = 0
+    other_failures: Annotated[Count, says("Failed tests that are no gates, and files that could not be collected.")] = 0
+    pytest_status: Annotated[int, says("What pytest itself made of the run.")] = 0
 
 
 class ArtifactRecord(Struct):
     """What was tested, by content."""
 
-    kind: Annotated[str, _says("Such as `onnx` or `om`.")]
+    kind: Annotated[str, says("Such as `onnx` or `om`.")]
     key: str
-    files: Annotated[dict[str, str], _says("SHA-256 by file name.")]
-    provenance: Annotated[dict[str, Any], _says("What it was made from.")]
-    built: Annotated[bool, _says("False if it was there already, or came from elsewhere.")] = True
+    files: Annotated[dict[str, str], says("SHA-256 by file name.")]
+    provenance: Annotated[dict[str, Any], says("What it was made from.")]
+    built: Annotated[bool, says("False if it was there already, or came from elsewhere.")] = True
 
 
 class MeasurementRecord(Struct, forbid_unknown_fields=True):
     """One number."""
 
     name: str
-    value: Annotated[float | Literal["nan", "inf", "-inf"], _says("JSON has no NaN and no infinity; they are text.")]
+    value: Annotated[float | Literal["nan", "inf", "-inf"], says("JSON has no NaN and no infinity; they are text.")]
     unit: str
-    n: Annotated[Count, _says("Samples behind it; 0: nothing was measured.")]
-    where: Annotated[str, _says("The worst or deciding sample, in words.")] = ""
+    n: Annotated[Count, says("Samples behind it; 0: nothing was measured.")]
+    where: Annotated[str, says("The worst or deciding sample, in words.")] = ""
     details: dict[str, Any] = {}
     interval: Annotated[
-        tuple[float, float] | None, _says("Where the value may lie; absent if chance has no part in it.")
+        tuple[float, float] | None, says("Where the value may lie; absent if chance has no part in it.")
     ] = None
-
-
-class PicturesRecord(Struct, forbid_unknown_fields=True):
-    """The pictures that a limit is for."""
-
-    name: str
-    count: int
-    first: Annotated[int, _says("The lowest picture id.")]
-    last: Annotated[int, _says("The highest.")]
-    ids_sha256: Annotated[
-        str, _says("Of all ids in decimal, ascending, each with a line feed behind it; empty: not known.")
-    ] = ""
-
-
-class LimitRecord(Struct, forbid_unknown_fields=True):
-    """What a number was held to."""
-
-    name: Annotated[str, _says("Its dotted name in limits.toml.")]
-    bound: float
-    at_least: Annotated[bool, _says("True: the measurement must be at least the bound. False: at most.")]
-    unit: str
-    source: str
-    command: str = ""
-    n: int = 0
-    spread: str = ""
-    date: str = ""
-    derived: Annotated[
-        bool, _says("True if it follows from the run's own baseline, so that no limits file has it.")
-    ] = False
-    pictures: Annotated[PicturesRecord | None, _says("Null: any.")] = None
-    published: Annotated[float | None, _says("The published figure that the bound was derived from; null: none.")] = (
-        None
-    )
 
 
 class VerdictRecord(Struct, forbid_unknown_fields=True):
     """A measurement with its limit and its verdict."""
 
-    promise: Annotated[str, _says("contract, cost, consistency, accuracy or throughput.")]
-    subject: Annotated[str, _says("`reference`, or the OM: `batch8`, `batch8-aipp`, `batch8-dynamic`.")]
+    promise: Annotated[str, says("contract, cost, consistency, accuracy or throughput.")]
+    subject: Annotated[str, says("`reference`, or the OM: `batch8`, `batch8-aipp`, `batch8-dynamic`.")]
     outcome: Outcome
     measurement: MeasurementRecord
-    limit: LimitRecord | None
-    stand_in: Annotated[bool, _says("True if the emulator had any part in it.")]
-    test: Annotated[str, _says("pytest's id of the test that asked.")] = ""
-    gate: Annotated[str, _says("Promise, subject and number in one.")] = ""
-    key: Annotated[str, _says("Of the gate in the catalogue.")] = ""
-    lacks: Annotated[str, _says("The limit that it needs and limits.toml does not have; empty: none.")] = ""
+    limit: Limit | None
+    stand_in: Annotated[bool, says("True if the emulator had any part in it.")]
+    test: Annotated[str, says("pytest's id of the test that asked.")] = ""
+    gate: Annotated[str, says("Promise, subject and number in one.")] = ""
+    key: Annotated[str, says("Of the gate in the catalogue.")] = ""
+    lacks: Annotated[str, says("The limit that it needs and limits.toml does not have; empty: none.")] = ""
 
 
 class GateRecord(Struct, forbid_unknown_fields=True):
@@ -183,11 +145,11 @@ class GateRecord(Struct, forbid_unknown_fields=True):
 
     key: str
     promise: str
-    subject: Annotated[str, _says("As in verdicts.")]
+    subject: Annotated[str, says("As in verdicts.")]
     state: State
-    why: Annotated[str, _says("By what; empty if it was judged.")]
+    why: Annotated[str, says("By what; empty if it was judged.")]
     name: str = ""
-    recorded: Annotated[bool, _says("True for a number that no limit judges.")] = False
+    recorded: Annotated[bool, says("True for a number that no limit judges.")] = False
 
 
 class UnjudgedRecord(Struct, forbid_unknown_fields=True):
@@ -195,7 +157,7 @@ class UnjudgedRecord(Struct, forbid_unknown_fields=True):
 
     test: str
     outcome: Outcome
-    phase: Annotated[str, _says("setup, call or teardown.")] = ""
+    phase: Annotated[str, says("setup, call or teardown.")] = ""
     message: str = ""
 
 
@@ -204,9 +166,9 @@ class EvidenceRecord(Struct):
 
     kind: Annotated[
         str,
-        _says("Such as `pictures`, `scatter` or `ladder`; readers pass over kinds that they do not know."),
+        says("Such as `pictures`, `scatter` or `ladder`; readers pass over kinds that they do not know."),
     ]
-    subject: Annotated[str, _says("As in verdicts, or `all`.")]
+    subject: Annotated[str, says("As in verdicts, or `all`.")]
     data: dict[str, Any]
 
 
@@ -219,7 +181,7 @@ class Results(Struct, forbid_unknown_fields=True):
     artifacts: list[ArtifactRecord]
     verdicts: list[VerdictRecord]
     unjudged: list[UnjudgedRecord]
-    gates: Annotated[list[GateRecord], _says("Empty until the run has ended.")]
+    gates: Annotated[list[GateRecord], says("Empty until the run has ended.")]
     evidence: list[EvidenceRecord]
 
 

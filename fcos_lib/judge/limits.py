@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, structs
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, Scope
 from fcos_lib.judge.gates import GATES, expected_limits
+from fcos_lib.records import record_of, says
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,18 +25,14 @@ else:
 FILE = Path(__file__).parent.parent / "limits.toml"
 
 
-@dataclass(frozen=True, slots=True)
-class PictureSet:
+class PictureSet(Struct, frozen=True, forbid_unknown_fields=True):
     """The pictures that a limit was published or measured for."""
 
     name: str
     count: int
-    first: int
-    """The lowest picture id."""
-    last: int
-    """The highest."""
-    ids_sha256: str = ""
-    """Of all ids, as `dataset.picture_set` computes it; empty: not known, and not asked for."""
+    first: Annotated[int, says("The lowest picture id.")]
+    last: Annotated[int, says("The highest.")]
+    ids_sha256: Annotated[str, says("Of all ids in decimal, each with a line feed behind it; empty: not known, not asked for.")] = ""  # fmt: skip
 
     def is_of(self, found: Mapping[str, Any]) -> bool:
         """True if these are the pictures that `dataset.picture_set` described."""
@@ -43,31 +40,21 @@ class PictureSet:
         return same and self.ids_sha256 in ("", found.get("ids_sha256"))
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True, forbid_unknown_fields=True):
     """A bound: what is allowed, in which direction, and who says so."""
 
-    name: str
+    name: Annotated[str, says("Its dotted name in limits.toml.")]
     bound: float
-    at_least: bool
-    """True: the measurement must be at least the bound. False: at most."""
+    at_least: Annotated[bool, says("True: the measurement must be at least the bound. False: at most.")]
     unit: str
-    source: str
-    """Where it was published, or what it was derived from."""
-    command: str = ""
-    """What measured it; empty for published bounds."""
-    n: int = 0
-    """How many samples were measured."""
-    spread: str = ""
-    """How far the samples, or repeated runs, lay apart."""
-    date: str = ""
-    """When it was measured, YYYY-MM-DD."""
-    derived: bool = False
-    """True if it follows from the run's own baseline or options, so that no limits file has it."""
-    pictures: PictureSet | None = None
-    """The pictures that it is for; None: any."""
-    published: float | None = None
-    """The published figure that the bound was derived from; None: there is none, or it is the bound itself."""
+    source: Annotated[str, says("Where it was published, or what it was derived from.")]
+    command: Annotated[str, says("What measured it; empty for published bounds.")] = ""
+    n: Annotated[int, says("How many samples were measured.")] = 0
+    spread: Annotated[str, says("How far the samples, or repeated runs, lay apart.")] = ""
+    date: Annotated[str, says("When it was measured, YYYY-MM-DD.")] = ""
+    derived: Annotated[bool, says("True if it follows from the run's own baseline or options: no limits file has it.")] = False  # fmt: skip
+    pictures: Annotated[PictureSet | None, says("The pictures that it is for; null: any.")] = None
+    published: Annotated[float | None, says("The published figure that the bound was derived from; null: none.")] = None
 
     def holds(self, value: float) -> bool:
         """True if the value is within the bound. The bound itself is allowed, NaN never is."""
@@ -130,40 +117,39 @@ def _limits_in(name: str, table: Mapping[str, Any]) -> list[Limit]:
     return found
 
 
-_TEXTS = ("direction", "unit", "source")
-_MEASURED = {"command": str, "n": int, "spread": str, "date": str}
+_Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
+_Text = Annotated[str, Meta(min_length=1)]
+
+
+class _Measured(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a bound was measured."""
+
+    command: str = ""
+    n: int = 0
+    spread: str = ""
+    date: str = ""
+
+
+class _Table(Struct, forbid_unknown_fields=True):
+    """A limit as the file has it."""
+
+    bound: _Finite
+    direction: Literal["at least", "at most"]
+    unit: _Text
+    source: _Text
+    measured: _Measured = _Measured()
+    pictures: PictureSet | None = None
+    published: _Finite | None = None
 
 
 def _limit(name: str, table: Mapping[str, Any]) -> Limit:
-    bound, measured = table["bound"], table.get("measured", {})
-    for what, value in (("bound", bound), ("published figure", table.get("published", 0))):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"[{name}] has the {what} {value!r:.40}; it must be a finite number")
-    for key in _TEXTS:
-        if not isinstance(table.get(key), str) or not table[key]:
-            raise ValueError(f"[{name}] has no {key}")
-    if table["direction"] not in (AT_LEAST, AT_MOST):
-        raise ValueError(f"{name} has the direction {table['direction']!r:.40}; use '{AT_LEAST}' or '{AT_MOST}'")
-    if strange := [key for key in table if key not in ("bound", "measured", "pictures", "published", *_TEXTS)]:
-        raise ValueError(f"[{name}] has the key {strange[0]!r:.40}, which no limit has")
-    if not isinstance(measured, dict) or any(
-        not isinstance(measured.get(key), _MEASURED.get(key, ())) for key in measured
-    ):
-        raise ValueError(f"[{name}] has a 'measured' that is not {', '.join(_MEASURED)}")
-    return Limit(
-        name, float(bound), table["direction"] == AT_LEAST, table["unit"], table["source"], **measured,
-        published=float(table["published"]) if "published" in table else None,
-        pictures=_pictures(name, table["pictures"]) if "pictures" in table else None,
-    )  # fmt: skip
-
-
-def _pictures(name: str, table: Any) -> PictureSet:
-    """Which pictures a limit is for; `ValueError` for a table that does not say it."""
-    kinds = {field.name: str if field.name in ("name", "ids_sha256") else int for field in fields(PictureSet)}
-    known = isinstance(table, dict) and all(type(table.get(key, "")) is kinds.get(key) for key in table)
-    if not known or not {"name", "count", "first", "last"} <= table.keys():
-        raise ValueError(f"[{name}] has 'pictures' that are not {', '.join(kinds)}")
-    return PictureSet(**table)
+    try:
+        read = record_of(table, _Table)
+    except ValueError as error:
+        raise ValueError(f"[{name}] is no limit: {error}") from error
+    measured = structs.asdict(read.measured)
+    at_least = read.direction == AT_LEAST
+    return Limit(name, read.bound, at_least, read.unit, read.source, **measured, pictures=read.pictures, published=read.published)  # fmt: skip
 
 
 def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path: Path = FILE) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import to_builtins
 
 from fcos_lib.errors import FcosError
 from fcos_lib.judge.gate import Scope
@@ -80,10 +82,9 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN and infinities become text, since JSON has none."""
-        data = asdict(self)
+        data: dict[str, Any] = to_builtins(self)
         data["gate"] = self.gate
         data["key"] = data["measurement"].pop("gate")
-        data["outcome"] = self.outcome.value
         if self.measurement.interval is None:
             del data["measurement"]["interval"]
         if not math.isfinite(self.measurement.value):

@@ -49,7 +49,7 @@ def test_a_misspelled_direction_is_refused(tmp_path):
     path.write_text('[a.b]\nbound = 1\ndirection = "atleast"\nunit = "x"\nsource = "y"\n')
     with pytest.raises(UsageError) as error:
         all_limits(path)
-    assert "a.b has the direction 'atleast'; use 'at least' or 'at most'" in error.value.found
+    assert "[a.b] is no limit: direction: Invalid enum value 'atleast'" in error.value.found
 
 
 def test_a_limit_is_found_by_its_parts():
