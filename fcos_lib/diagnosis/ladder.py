@@ -46,10 +46,6 @@ class Ladder:
     """In the order of a picture's way."""
     pictures: int
 
-    def value(self, stage: str) -> float:
-        """What a stage adds; 0 for one that was not told apart."""
-        return next((one.value for one in self.stages if one.stage == stage), 0.0)
-
     @property
     def sentence(self) -> str:
         """`of -0.0420: -0.0390 network, -0.0030 NMS`, the largest first."""

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-K = 4.0
-"""How many times the expected error a layer may have. On the embedded default a healthy OM reaches 1.3, and weights that are
-2 % too large in any convolution of the backbone 5.7 or more in their own layer (`benchmarks/layer_search.py`)."""
+from fcos_lib.diagnosis.blame import threshold
+
 _LEAST = 1e-5
 """What is expected of a layer at least, as a share of its values: a tensor of zeros and powers of two does not round."""
 
@@ -49,7 +48,8 @@ class LayerSearch:
 
     layers: tuple[LayerError, ...]
     pictures: tuple[str, ...]
-    k: float = K
+    k: float = field(default_factory=lambda: threshold("layer_error").bound)
+    """How many times the expected error a layer may have."""
 
     @property
     def first(self) -> LayerError | None:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.diagnosis.blame import layers_are_worth_a_search
 from fcos_lib.diagnosis.error_types import error_types
-from fcos_lib.diagnosis.ladder import Ladder, swap_ladder, usable
+from fcos_lib.diagnosis.ladder import swap_ladder, usable
 from fcos_lib.diagnosis.layers import Errors, LayerError, LayerSearch
 from fcos_lib.diagnosis.tapped import Case, Clock, climb, tapped_session
 from fcos_lib.errors import FcosError
@@ -35,8 +36,6 @@ WORST = 4
 """Pictures that the layer search looks at."""
 TAPS_AT_ONCE = 60
 """Tensors that one OM returns: at full size the first layers of one picture are hundreds of megabytes."""
-BLAMED = 0.001
-"""The network is searched if it moved the mAP by at least this much, up or down, and by a fifth of what all stages did."""
 
 
 def explain(
@@ -69,7 +68,7 @@ def explain(
         {"kind": "ladder", "data": data},
         {"kind": "error_types", "data": _error_types(case, rungs, seen, reach)},
     ]
-    if layers or _network_is_blamed(ladder):
+    if layers or layers_are_worth_a_search(data):
         before, after = rungs[stages.index("network")], rungs[stages.index("network") + 1]
         worst = sorted(seen, key=lambda picture: -_loss(before[picture.id], after[picture.id]))[:WORST]
         say(f"looking for the first layer that differs, in {len(worst)} pictures")
@@ -100,11 +99,6 @@ def explain_failure(
     except Exception as error:  # the gate has failed already, and its reader needs that verdict
         text = error.found if isinstance(error, FcosError) else f"{type(error).__name__}: {error}"
         return [], f"the drop could not be explained: {text}"
-
-
-def _network_is_blamed(ladder: Ladder) -> bool:
-    moved, network = sum(abs(one.value) for one in ladder.stages), abs(ladder.value("network"))
-    return network >= BLAMED and network >= moved / 5
 
 
 def _loss(before: Detections, after: Detections) -> float:
