@@ -25,7 +25,9 @@ _NEXT = {
     "NMS": "Look at the attributes of NMS in the ONNX against those in the OM: IoU threshold, score threshold, rows before and "
     "after.",
 }
-"""What to do next, by the stage that is to blame (`ladder.STAGES`)."""
+"""What to do next, by the stage that is to blame."""
+STAGES = tuple(_NEXT)
+"""In the order of a picture's way."""
 
 
 @dataclass(frozen=True, slots=True)
