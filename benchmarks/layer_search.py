@@ -1,4 +1,4 @@
-"""How far above rounding a layer has to be before it is named: what `fcos_lib.diagnosis.layers.K` rests on.
+"""How far above rounding a layer has to be before it is named: what `[diagnosis.layer_error]` of limits.toml rests on.
 
 Run from the repository's root: `python -m benchmarks.layer_search`. Takes a minute on 2 cores. A healthy network is rounded as
 the emulator rounds it, and its largest ratio of error to expected error is printed; then the weights of one convolution of the
@@ -18,7 +18,8 @@ from onnx import numpy_helper
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
-from fcos_lib.diagnosis.layers import Errors, K
+from fcos_lib.diagnosis.blame import threshold
+from fcos_lib.diagnosis.layers import Errors
 from fcos_lib.emulator.precision import round_to_half
 from fcos_lib.model.taps import rounded, tapped_trunk, taps_of
 from fcos_lib.store.artifacts import Store
@@ -54,7 +55,8 @@ def main() -> None:
         errors.add(reference, run(round_to_half(tapped_trunk(candidate, names))), expected)
         return [error / rounding for error, rounding in map(errors.of, names)]
 
-    print(f"healthy: largest ratio {max(ratios(model)):.2f} of {len(taps)} layers; named from {K:g}")
+    most = threshold("layer_error").bound
+    print(f"healthy: largest ratio {max(ratios(model)):.2f} of {len(taps)} layers; named from {most:g}")
     lowest, wrong = math.inf, []
     for node in [node for node in model.graph.node if node.op_type == "Conv" and "backbone" in node.name]:
         changed = onnx.ModelProto()
@@ -63,7 +65,7 @@ def main() -> None:
         tensor.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(tensor) * args.scale).astype("f4"), tensor.name))
         found = ratios(changed)
         own = next(place for place, tap in enumerate(taps) if node.name in tap.nodes)
-        first = next((place for place, ratio in enumerate(found) if ratio > K), None)
+        first = next((place for place, ratio in enumerate(found) if ratio > most), None)
         lowest = min(lowest, found[own])
         wrong += [node.name] * (first != own)
     print(f"weights x {args.scale:g}: smallest ratio of the layer itself {lowest:.2f}; not named: {wrong or 'none'}")

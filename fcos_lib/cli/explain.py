@@ -20,12 +20,13 @@ from fcos_lib.cli.shared import choose_device, device_held, note
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import ModelContract, contract_for
 from fcos_lib.device.npus import Device
+from fcos_lib.diagnosis.blame import blame
 from fcos_lib.diagnosis.layers import keep_dtype_list
 from fcos_lib.diagnosis.stages import KINDS, MOST_PICTURES
 from fcos_lib.diagnosis.stages import explain as find_out
 from fcos_lib.diagnosis.tapped import Case
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.explained import NO_ROUNDING, explained, first_layer, remedy
+from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.reading import read_results
 from fcos_lib.files import printable
 from fcos_lib.measure.coco.truth import read_truth
@@ -177,8 +178,8 @@ def _judged(document: dict[str, Any], subject: str) -> float | None:
 def _suggest(records: list[dict[str, Any]], results: Path, subject: str) -> None:
     """Say how to keep the first layer that differs in float32, in a file that atc reads, unless it cannot be rounding."""
     data = next((one["data"] for one in records if one["kind"] == "layers"), None)
-    first = first_layer(data) if data else None
-    if not data or not first or remedy(first) == NO_ROUNDING:
+    decided = blame(layers=data)
+    if not data or not decided.layer or not decided.float32_may_help:
         return
     nodes: list[str] = data["mixed_precision"]
     path = results.absolute().with_name(f"keep_dtype-{subject}.cfg")

@@ -19,12 +19,13 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.measure.coco.matching import AREA_RANGES, MAX_DETECTIONS
 from fcos_lib.measure.coco.metrics import RECALLS
 from fcos_lib.measure.coco.truth import Truth
-from fcos_lib.measure.detections.bias import RANGE_PER_STRIDE
 from fcos_lib.measure.detections.matching import iou_of
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.letterbox import geometry
 from fcos_lib.stream.sessions import Detections
 
+RANGE_PER_STRIDE = 8
+"""FCOS gives a level the objects whose largest distance is at most 8 strides: 64, 128, ... px (mmdet's `regress_ranges`)."""
 TYPES = ("class", "location", "both", "duplicate", "background", "missed")
 FOREGROUND, BACKGROUND = 0.5, 0.1
 """IoU from which a detection is on an object, and below which it is on nothing."""
@@ -166,7 +167,7 @@ class _Picture:
         classes = [one.category for _, one in wrong] + self.truth.categories[self.missed].tolist()
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         sizes = np.searchsorted(AREA_RANGES[2:, 0], areas, side="right")
-        levels = _level_by_size(boxes * self.to_network, reach, self.contract)
+        levels = level_by_size(boxes * self.to_network, reach, self.contract)
         first = self.contract.strides[0].bit_length() - 1
         return {
             "class": [(self.truth.names[one], kind) for one, kind in zip(classes, kinds, strict=True)],
@@ -184,12 +185,16 @@ def reach_of(boxes: NDArray[np.floating], levels: NDArray[np.int64], contract: M
     if not len(boxes):
         return RANGE_PER_STRIDE
     reaches = RANGE_PER_STRIDE * 2.0 ** np.arange(-4, 1.25, 0.25)
-    agreed = [int((_level_by_size(boxes, reach, contract) == levels).sum()) for reach in reaches]
+    agreed = [int((level_by_size(boxes, reach, contract) == levels).sum()) for reach in reaches]
     best = np.flatnonzero(np.array(agreed) == max(agreed))
     return float(reaches[best[np.abs(reaches[best] - RANGE_PER_STRIDE).argmin()]])
 
 
-def _level_by_size(boxes: NDArray[np.floating], reach: float, contract: ModelContract) -> NDArray[np.int64]:
+def level_by_size(boxes: NDArray[np.floating], reach: float, contract: ModelContract) -> NDArray[np.int64]:
+    """The level (0 is the first) that learned to find each box of [K, 4]; lengths in network pixels.
+
+    The largest distance from a point to a side is at least half of the longer side, and little more near the centre.
+    """
     distance = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) / 2
     level: NDArray[np.int64] = np.searchsorted([reach * stride for stride in contract.strides[:-1]], distance)
     return level

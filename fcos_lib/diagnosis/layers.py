@@ -7,16 +7,27 @@ every layer, says what is to be expected of each, on the same pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-K = 4.0
-"""How many times the expected error a layer may have. On the embedded default a healthy OM reaches 1.3, and weights that are
-2 % too large in any convolution of the backbone 5.7 or more in their own layer (`benchmarks/layer_search.py`)."""
+from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.diagnosis.blame import threshold
+from fcos_lib.diagnosis.tapped import Case, Clock, tapped_session
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.feed import load_batch
+
+if TYPE_CHECKING:
+    import onnx
+
+    from fcos_lib.model.taps import Tap
+
+TAPS_AT_ONCE = 60
+"""Tensors that one OM returns: at full size the first layers of one picture are hundreds of megabytes."""
 _LEAST = 1e-5
 """What is expected of a layer at least, as a share of its values: a tensor of zeros and powers of two does not round."""
 
@@ -49,7 +60,8 @@ class LayerSearch:
 
     layers: tuple[LayerError, ...]
     pictures: tuple[str, ...]
-    k: float = K
+    k: float = field(default_factory=lambda: threshold("layer_error").bound)
+    """How many times the expected error a layer may have."""
 
     @property
     def first(self) -> LayerError | None:
@@ -123,3 +135,69 @@ def _share(squares: float, length: float) -> float:
     if squares == 0:
         return 0.0
     return math.sqrt(squares / length) if length and math.isfinite(squares) else math.inf
+
+
+def search_layers(case: Case, pictures: Sequence[Picture], clock: Clock | None = None) -> LayerSearch:
+    """Compare the network layer by layer in these pictures, in OMs of batch size 1, up to the first that differs too much.
+
+    The reference gets what the candidate's network got, so that neither preprocessing nor AIPP counts. `ExportError` if the
+    two endings are not of one network, otherwise errors as of `explain`.
+    """
+    import onnx
+
+    from fcos_lib.model.taps import taps_of, tensors_of
+
+    clock = clock or Clock(None)
+    trunk = onnx.load(case.onnx_models.path / PORTABLE)
+    taps = taps_of(trunk, case.contract)
+    named = set(
+        tensors_of(onnx.load(case.onnx_models.path / ASCEND, load_external_data=False), [one.tensor for one in taps])
+    )
+    shared = [one for one in taps if one.tensor in named]
+    layers: list[LayerError] = []
+    result = LayerSearch((), tuple(picture.path.name for picture in pictures))
+    for start in range(0, len(shared), TAPS_AT_ONCE):
+        layers += _errors(case, trunk, taps, shared[start : start + TAPS_AT_ONCE], pictures, clock)
+        result = replace(result, layers=tuple(layers))
+        if result.first or clock.spent(1.0):
+            break
+    return result
+
+
+def _errors(
+    case: Case,
+    trunk: onnx.ModelProto,
+    taps: Sequence[Tap],
+    shown: Sequence[Tap],
+    pictures: Sequence[Picture],
+    clock: Clock,
+) -> list[LayerError]:
+    """The errors of `shown` layers; fp16 rounds behind all `taps`."""
+    from fcos_lib.model.taps import NETWORK_INPUT, rounded, tapped_trunk
+
+    names = [one.tensor for one in shown]
+    exact = tapped_trunk(trunk, names)
+    reference, expected = _runner(exact, names, case.contract), _runner(rounded(exact, taps), names, case.contract)
+    given = (NETWORK_INPUT,) if case.options.aipp else ()
+    errors = Errors()
+    with tapped_session(case, (*names, *given), 1, clock) as session:
+        for picture in pictures:
+            tensor = load_batch([picture], case.contract, 1, session.layout).tensor
+            _, tensors = session.run_and_taps(tensor, (*names, *given))
+            fed = tensors[NETWORK_INPUT] if session.layout is InputLayout.UINT8_NHWC else tensor
+            errors.add(reference(fed), tensors, expected(fed))
+            if clock.spent(1.0):
+                break
+    return [LayerError(one.name, one.operator, one.nodes, *errors.of(one.tensor)) for one in shown]
+
+
+def _runner(
+    model: onnx.ModelProto, names: Sequence[str], contract: ModelContract
+) -> Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Runs a part of the reference in onnxruntime: from network input to tensors by name."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda batch: dict(zip(names, session.run(list(names), {contract.input_name: batch}), strict=True))

@@ -1,4 +1,9 @@
-"""Why the mAP dropped: the stage that lost it, the kinds of mistakes that came of it, and the first layer that differs.
+"""The stages of a picture's way: which of them lost the mAP, which kinds of mistakes came of it, and the first layer that differs.
+
+The ladder takes one stage after the other from the candidate: what the network is given, the network, the decoding of its
+head, NMS. The first rung is the reference, the last the candidate. The differences between neighbours add up to the
+difference between the ends, exactly, because they are taken between rounded mAPs. A stage that works on wrong inputs may
+hide or amplify what came before it, so the order matters: each stage is judged on what the device really handed to it.
 
 Everything is measured on OMs of its own (`tapped`), compiled like the one under test.
 """
@@ -6,37 +11,119 @@ Everything is measured on OMs of its own (`tapped`), compiled like the one under
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fcos_lib.artifacts import ASCEND, PORTABLE
-from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.contract import ModelContract
+from fcos_lib.diagnosis.blame import STAGES, layers_are_worth_a_search
 from fcos_lib.diagnosis.error_types import error_types
-from fcos_lib.diagnosis.ladder import Ladder, swap_ladder, usable
-from fcos_lib.diagnosis.layers import Errors, LayerError, LayerSearch
-from fcos_lib.diagnosis.tapped import Case, Clock, climb, tapped_session
+from fcos_lib.diagnosis.layers import search_layers
+from fcos_lib.diagnosis.tapped import Case, Clock, climb
 from fcos_lib.errors import FcosError
+from fcos_lib.measure.coco.paired import PairedDifference, paired_difference
+from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.matching import pair
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.feed import load_batch
 from fcos_lib.stream.sessions import Detections
-
-if TYPE_CHECKING:
-    import onnx
-
-    from fcos_lib.model.taps import Tap
 
 KINDS = ("ladder", "error_types", "layers")
 MOST_PICTURES = 500
 WORST = 4
 """Pictures that the layer search looks at."""
-TAPS_AT_ONCE = 60
-"""Tensors that one OM returns: at full size the first layers of one picture are hundreds of megabytes."""
-BLAMED = 0.001
-"""The network is searched if it moved the mAP by at least this much, up or down, and by a fifth of what all stages did."""
+_DIGITS = 5
+_SHOWN = 0.05
+"""A stage with less than this share of all that was lost or gained is summed up in a sentence as the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage adds to the difference in mAP, candidate minus reference."""
+
+    stage: str
+    value: float
+    low: float
+    high: float
+    """With 95 % confidence (see `paired`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The difference in mAP, and how the stages share it."""
+
+    total: Stage
+    stages: tuple[Stage, ...]
+    """In the order of a picture's way."""
+    pictures: int
+
+    @property
+    def sentence(self) -> str:
+        """`of -0.0420: -0.0390 network, -0.0030 NMS`, the largest first."""
+        whole = sum(abs(one.value) for one in self.stages)
+        named = [one for one in self.stages if whole and abs(one.value) >= _SHOWN * whole]
+        named.sort(key=lambda one: -abs(one.value))
+        parts = [f"{one.value:+.4f} {one.stage}" for one in named]
+        rest = round(self.total.value - sum(one.value for one in named), _DIGITS)
+        if len(named) < len(self.stages) and abs(rest) >= 0.00005:
+            parts.append(f"{rest:+.4f} the rest")
+        return f"of {self.total.value:+.4f}: {', '.join(parts) or 'nothing in any stage'}"
+
+    def as_evidence(self) -> dict[str, Any]:
+        """The evidence of kind `ladder`; JSON-ready."""
+        return {
+            "total": {name: value for name, value in asdict(self.total).items() if name != "stage"},
+            "stages": [asdict(one) for one in self.stages],
+            "pictures": self.pictures,
+            "sentence": self.sentence,
+        }
+
+
+def swap_ladder(
+    truth: Truth,
+    contract: ModelContract,
+    rungs: Sequence[Mapping[int, Detections]],
+    stages: Sequence[str] = STAGES,
+    resamples: int = 300,
+) -> Ladder:
+    """Share out the difference between the first and the last of `rungs`, of which neighbours differ in one of `stages`.
+
+    Each rung holds the detections of the same pictures of `truth` by id, boxes in picture pixels; values that no detection
+    may have are left out (`usable`). `ValueError` if the numbers do not fit, `DatasetError` if pictures differ.
+    """
+    if len(rungs) != len(stages) + 1:
+        raise ValueError(f"{len(rungs)} rungs for {len(stages)} stages")
+    pictures = list(rungs[0])
+    truth = truth.only(pictures)
+    clean = [{number: usable(found, contract) for number, found in rung.items()} for rung in rungs]
+
+    def between(low: int, high: int) -> PairedDifference:
+        same = all(clean[low][number] is clean[high][number] for number in pictures)  # then the interval is 0
+        return paired_difference(truth, contract, clean[low], clean[high], resamples=2 if same else resamples)
+
+    steps = [between(place, place + 1) for place in range(len(stages))]
+    whole = between(0, len(stages))
+    averages = [round(step.reference["mAP"], _DIGITS) for step in steps] + [round(whole.candidate["mAP"], _DIGITS)]
+    values = [round(after - before, _DIGITS) for before, after in pairwise(averages)]
+    return Ladder(
+        _stage("total", round(averages[-1] - averages[0], _DIGITS), whole),
+        tuple(_stage(name, value, step) for name, value, step in zip(stages, values, steps, strict=True)),
+        len(pictures),
+    )
+
+
+def _stage(name: str, value: float, difference: PairedDifference) -> Stage:
+    if not difference.numbers:  # no picture has an object
+        return Stage(name, 0.0, 0.0, 0.0)
+    return Stage(name, value, round(difference.low, _DIGITS), round(difference.high, _DIGITS))
+
+
+def usable(found: Detections, contract: ModelContract) -> Detections:
+    """Without detections that are none: NaN, infinite, or of a label that no class has."""
+    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
+    kept &= (found.labels >= 0) & (found.labels < len(contract.classes))
+    return found if kept.all() else Detections(found.boxes[kept], found.scores[kept], found.labels[kept])
 
 
 def explain(
@@ -69,7 +156,7 @@ def explain(
         {"kind": "ladder", "data": data},
         {"kind": "error_types", "data": _error_types(case, rungs, seen, reach)},
     ]
-    if layers or _network_is_blamed(ladder):
+    if layers or layers_are_worth_a_search(data):
         before, after = rungs[stages.index("network")], rungs[stages.index("network") + 1]
         worst = sorted(seen, key=lambda picture: -_loss(before[picture.id], after[picture.id]))[:WORST]
         say(f"looking for the first layer that differs, in {len(worst)} pictures")
@@ -102,11 +189,6 @@ def explain_failure(
         return [], f"the drop could not be explained: {text}"
 
 
-def _network_is_blamed(ladder: Ladder) -> bool:
-    moved, network = sum(abs(one.value) for one in ladder.stages), abs(ladder.value("network"))
-    return network >= BLAMED and network >= moved / 5
-
-
 def _loss(before: Detections, after: Detections) -> float:
     """How much score two sets of detections of one picture differ in."""
     pairing = pair(before, after)
@@ -127,69 +209,3 @@ def _error_types(
         "ap50": {side: round(one.ap50, 5) for side, one in sides.items()},
         "counts": {side: one.counts for side, one in sides.items()},
     }
-
-
-def search_layers(case: Case, pictures: Sequence[Picture], clock: Clock | None = None) -> LayerSearch:
-    """Compare the network layer by layer in these pictures, in OMs of batch size 1, up to the first that differs too much.
-
-    The reference gets what the candidate's network got, so that neither preprocessing nor AIPP counts. `ExportError` if the
-    two endings are not of one network, otherwise errors as of `explain`.
-    """
-    import onnx
-
-    from fcos_lib.model.taps import taps_of, tensors_of
-
-    clock = clock or Clock(None)
-    trunk = onnx.load(case.onnx_models.path / PORTABLE)
-    taps = taps_of(trunk, case.contract)
-    named = set(
-        tensors_of(onnx.load(case.onnx_models.path / ASCEND, load_external_data=False), [one.tensor for one in taps])
-    )
-    shared = [one for one in taps if one.tensor in named]
-    layers: list[LayerError] = []
-    found = LayerSearch((), tuple(picture.path.name for picture in pictures))
-    for start in range(0, len(shared), TAPS_AT_ONCE):
-        layers += _errors(case, trunk, taps, shared[start : start + TAPS_AT_ONCE], pictures, clock)
-        found = replace(found, layers=tuple(layers))
-        if found.first or clock.spent(1.0):
-            break
-    return found
-
-
-def _errors(
-    case: Case,
-    trunk: onnx.ModelProto,
-    taps: Sequence[Tap],
-    shown: Sequence[Tap],
-    pictures: Sequence[Picture],
-    clock: Clock,
-) -> list[LayerError]:
-    """The errors of `shown` layers; fp16 rounds behind all `taps`."""
-    from fcos_lib.model.taps import NETWORK_INPUT, rounded, tapped_trunk
-
-    names = [one.tensor for one in shown]
-    exact = tapped_trunk(trunk, names)
-    reference, expected = _runner(exact, names, case.contract), _runner(rounded(exact, taps), names, case.contract)
-    given = (NETWORK_INPUT,) if case.options.aipp else ()
-    errors = Errors()
-    with tapped_session(case, (*names, *given), 1, clock) as session:
-        for picture in pictures:
-            tensor = load_batch([picture], case.contract, 1, session.layout).tensor
-            _, tensors = session.run_and_taps(tensor, (*names, *given))
-            fed = tensors[NETWORK_INPUT] if session.layout is InputLayout.UINT8_NHWC else tensor
-            errors.add(reference(fed), tensors, expected(fed))
-            if clock.spent(1.0):
-                break
-    return [LayerError(one.name, one.operator, one.nodes, *errors.of(one.tensor)) for one in shown]
-
-
-def _runner(
-    model: onnx.ModelProto, names: Sequence[str], contract: ModelContract
-) -> Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Runs a part of the reference in onnxruntime: from network input to tensors by name."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda batch: dict(zip(names, session.run(list(names), {contract.input_name: batch}), strict=True))

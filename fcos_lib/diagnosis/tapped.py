@@ -23,8 +23,8 @@ from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
+from fcos_lib.diagnosis.blame import STAGES
 from fcos_lib.diagnosis.error_types import reach_of
-from fcos_lib.diagnosis.ladder import STAGES
 from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.bias import levels_of

@@ -5,34 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fcos_lib.diagnosis.blame import blame
+
 _MOST = 5
 """Groups of errors, and layers around the first that differs, that are listed."""
-NOT_ROUNDING = 50.0
-"""Times the error that fp16 explains. A device may round some times worse than fp16 must; a layer whose weights are lost has
-about a thousand times, one whose weights are 2 % off 25 to 57."""
-FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
-OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
-NO_ROUNDING = (
-    f"More than {NOT_ROUNDING:g} times is no rounding: look for a wrong weight, scale or kernel in this layer."
-)
 
 
 def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines for the records that `fcos_lib.diagnosis.stages` made; kinds it does not make are passed over."""
     makers = {"ladder": _ladder, "error_types": _error_types, "layers": _layers}
-    return [line for record in records if record["kind"] in makers for line in makers[record["kind"]](record["data"])]
-
-
-def first_layer(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The first layer that differs, of evidence of the kind `layers`."""
-    return next((layer for layer in data["layers"] if layer["name"] == data["first"]), None)
-
-
-def remedy(layer: Mapping[str, Any]) -> str:
-    """What a layer's error says of its cause: `FLOAT32_HELPS`, `OVERFLOW` or `NO_ROUNDING`."""
-    if layer["ratio"] is None:
-        return OVERFLOW
-    return NO_ROUNDING if layer["ratio"] > NOT_ROUNDING else FLOAT32_HELPS
+    data = {record["kind"]: record["data"] for record in records if record["kind"] in makers}
+    lines = [line for kind, of_kind in data.items() for line in makers[kind](of_kind)]
+    decided = blame(data.get("ladder"), data.get("layers"))
+    if decided.why:
+        lines.append(f"stage to blame: {decided.why}")
+    if decided.stages:
+        share = f"{decided.measured:.0%} of all that the stages moved, {decided.limit.bound:.0%} count"
+        lines.append(f"  {share}. {decided.next_step}")
+    return lines
 
 
 def _ladder(data: Mapping[str, Any]) -> list[str]:
@@ -78,7 +68,8 @@ def _count(side: Mapping[str, Any], group: str, name: str, kind: str) -> int:
 def _layers(data: Mapping[str, Any]) -> list[str]:
     names = [layer["name"] for layer in data["layers"]]
     pictures = ", ".join(data["pictures"])
-    first = first_layer(data)
+    decided = blame(layers=data)
+    first = decided.layer
     if first is None:
         return [f"no layer of {len(names)} differs by more than {data['k']:g} times what fp16 explains ({pictures})"]
     at = names.index(first["name"])
@@ -89,5 +80,5 @@ def _layers(data: Mapping[str, Any]) -> list[str]:
         error = "not finite" if layer["error"] is None else f"{layer['error']:.5f}"
         lines.append(f"  {error:>10}  fp16 explains {expected:<11} {ratio:<10}  {layer['name']}")
     lines.append(f"  limit: {data['k']:g} times; pictures: {pictures}")
-    lines.append(f"  {remedy(first)}")
+    lines.append(f"  {decided.remedy}")
     return lines

@@ -101,7 +101,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A threshold of limits.toml that a judge uses beside its gate's own limit."""
+    """A threshold of limits.toml that no gate has for its limit: a judge uses it beside that, or the diagnosis does."""
 
     name: str
     unit: str

@@ -275,8 +275,12 @@ SETTINGS = (
     Setting("rate_against_champion.temperature", "°C", AT_MOST),
     Setting("rate_against_history.slower", "%", AT_LEAST),
     Setting("rate_against_history.faster", "%", AT_MOST),
+    Setting("diagnosis.stage_share", "share", AT_LEAST),
+    Setting("diagnosis.network_moved", "AP", AT_LEAST),
+    Setting("diagnosis.layer_error", "times", AT_MOST),
+    Setting("diagnosis.rounding", "times", AT_MOST),
 )
-"""Thresholds that judges use beside their gates' own limits."""
+"""Thresholds that judges use beside their gates' own limits, and those of the diagnosis."""
 
 PUBLISHED_FOR = {("coco_r50", "Ascend310P3"): (1, 4, 8, 16, 32, 64)}
 """By contract and chip, the batch sizes that ModelZoo has figures for: limits.toml has to have their limits."""

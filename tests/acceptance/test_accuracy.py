@@ -6,7 +6,7 @@ from fcos_lib.judge.roll_call import blocked, does_not_apply
 from fcos_lib.measure.coco.as_published import as_published
 from fcos_lib.measure.coco.metrics import evaluate
 from fcos_lib.measure.coco.paired import paired_difference
-from fcos_lib.measure.detections.against_mmdet import against_mmdet
+from fcos_lib.measure.detections.causes import against_mmdet
 from fcos_lib.measure.detections.coverage import coverage, unlike
 
 pytestmark = pytest.mark.accuracy

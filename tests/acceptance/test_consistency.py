@@ -26,7 +26,7 @@ def test_detections_match_the_reference(
         reference_sample.detections, found, names, contract, lambda place: (boxes[place], scores[place])
     )
     levels = levels_of(comparison.pairs, boxes, scores, contract)
-    biases = bias(comparison.pairs, contract, levels=levels)
+    biases = bias(comparison.pairs, levels, contract)
     same = identical(comparison.pairs, names, rounded=not keeps_float32)
     copies, absent = about_copies((*same, *identical_parts(comparison.pairs, contract)), keeps_float32)
     judge(

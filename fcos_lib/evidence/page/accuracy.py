@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fcos_lib.diagnosis.blame import blame
 from fcos_lib.evidence.page.blame import change_in_words, stages_in_words
 from fcos_lib.evidence.page.charts import Chart, Frame, Strip
 from fcos_lib.evidence.page.words import fixed, number, numbers, value_of
@@ -26,7 +27,7 @@ def ladder(data: Mapping[str, Any]) -> dict[str, Any]:
     shown = [*zip(data["stages"], pairwise(ends), strict=True), ({**total, "stage": "together"}, (0.0, whole or 0.0))]
     return {
         **data,
-        "sentence": ": ".join(stages_in_words(data)),
+        "sentence": ": ".join(stages_in_words(blame(data))),
         "rows": [
             (stage, strip.bar(*both_ends, f"{stage['stage']}: {fixed(stage['value'], signed=True)}"))
             for stage, both_ends in shown

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from fcos_lib.evidence.explained import NO_ROUNDING, first_layer, remedy
-from fcos_lib.evidence.page.words import fixed, value_of
+from fcos_lib.diagnosis.blame import Blame, blame, chance
+from fcos_lib.evidence.page.words import fixed, minus, value_of
 from fcos_lib.evidence.reading import stored_verdict
 
-_SHARE = 0.2
-"""A stage is to blame, not only one that moved, with this share of all that was lost and gained."""
 _GAIN = "A gain without a cause is a difference as well: the OM does not compute what the reference computes."
 _Subjects = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -23,29 +21,18 @@ def first_screen(document: Mapping[str, Any], evidence: Mapping[str, _Subjects])
     look: dict[str, Any] = {}
     for subject, data in evidence.get("ladder", [])[:1]:
         layers = next((entry for name, entry in evidence.get("layers", []) if name == subject), None)
-        first = first_layer(layers) if layers else None
-        lines.append((*stages_in_words(data), subject))
-        if first:
-            lines.append(("First layer that differs", in_words(first), subject))
-        for stage in to_blame(data)[:1]:
-            look = _look(document, subject, str(stage["stage"]), first)
+        decided = blame(data, layers)
+        lines.append((*stages_in_words(decided), subject))
+        if decided.layer:
+            lines.append(("First layer that differs", in_words(decided.layer), subject))
+        if decided.stages:
+            look = _look(document, subject, decided)
     return {"lines": lines, "look": look}
 
 
-def to_blame(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Stages that did a good part of the whole, more than chance explains; the largest first."""
-    stages = sorted(data["stages"], key=lambda stage: -abs(value_of(stage["value"]) or 0.0))
-    least = _SHARE * sum(abs(value_of(stage["value"]) or 0.0) for stage in stages)
-    return [stage for stage in stages if not chance(stage) and abs(value_of(stage["value"]) or 0.0) >= least]
-
-
-def stages_in_words(data: Mapping[str, Any]) -> tuple[str, str]:
+def stages_in_words(decided: Blame) -> tuple[str, str]:
     """`Stage to blame` and `network, −0.0612 of −0.0590`."""
-    blamed, total = to_blame(data), fixed(data["total"]["value"], signed=True)
-    named = " and ".join(f"{stage['stage']}, {fixed(stage['value'], signed=True)}" for stage in blamed)
-    if not named:
-        return "Stage to blame", f"none: chance may explain what the stages share of {total}"
-    return "Stages to blame" if len(blamed) > 1 else "Stage to blame", f"{named} of {total}"
+    return "Stages to blame" if len(decided.stages) > 1 else "Stage to blame", minus(decided.why)
 
 
 def in_words(layer: Mapping[str, Any]) -> str:
@@ -53,12 +40,6 @@ def in_words(layer: Mapping[str, Any]) -> str:
     ratio = value_of(layer["ratio"])
     error = f"{fixed(ratio, 0 if ratio >= 100 else 1)} times what fp16 explains" if ratio is not None else "not finite"
     return f"{layer['name']} ({layer['operator']}), {error}"
-
-
-def chance(change: Mapping[str, Any]) -> bool:
-    """Whether chance may explain a difference, taken alone."""
-    low, high = value_of(change["low"]), value_of(change["high"])
-    return low is None or high is None or low <= 0 <= high
 
 
 def change_in_words(change: Mapping[str, Any]) -> str:
@@ -110,17 +91,17 @@ def _certain(document: Mapping[str, Any], subject: str, gate: str, entry: Mappin
     return "taken alone, chance does not explain it"
 
 
-def _look(document: Mapping[str, Any], subject: str, stage: str, first: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the advice on a stage depends on; `first` is the first layer that differs, which only the network has."""
-    batch = re.match(r"batch(\d+)", subject)
-    layer = first if stage == "network" else None
+def _look(document: Mapping[str, Any], subject: str, decided: Blame) -> dict[str, Any]:
+    """The next step, and what the command beside it depends on."""
+    batch, stage = re.match(r"batch(\d+)", subject), decided.stages[0]
+    layer = decided.layer if stage == "network" else None
     return {
+        "next_step": decided.next_step,
         "stage": stage,
         "subject": subject,
         "aipp": stage == "preprocess" and "aipp" in subject,
-        "layer": layer["name"] if layer else "",
-        "remedy": remedy(layer) if layer else "",
-        "rounding": not layer or remedy(layer) != NO_ROUNDING,
+        "layer": layer is not None,
+        "explain_helps": not layer or decided.float32_may_help,
         "om": _om(document, batch[1] if batch else ""),
         "explain": f"python -m fcos_lib explain results.json{f' --batch {batch[1]}' if batch else ''} --layers",
     }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fcos_lib.evidence.explained import NO_ROUNDING, first_layer, remedy
+from fcos_lib.diagnosis.blame import blame
 from fcos_lib.evidence.page.blame import in_words
 from fcos_lib.evidence.page.charts import Chart, Frame, Strip, text
 from fcos_lib.evidence.page.words import number, numbers, plural, value_of
@@ -96,12 +96,11 @@ def layers(data: Mapping[str, Any]) -> dict[str, Any]:
     sentence = f"No layer of {len(shown)} has an error of more than {number(most)} times what fp16 explains."
     if first:
         sentence = f"{first} is the first layer whose error is more than {number(most)} times what fp16 explains."
-    differs, nodes = first_layer(data), [str(name) for name in data.get("mixed_precision") or []]
-    advice = remedy(differs) if differs else ""
+    decided, nodes = blame(layers=data), [str(name) for name in data.get("mixed_precision") or []]
     return {
         **data,
         "sentence": sentence,
         "chart": Chart(960, 280, "Error of each layer", sentence, parts),
-        "advice": advice,
-        "nodes": [] if advice == NO_ROUNDING else nodes,
+        "advice": decided.remedy,
+        "nodes": nodes if decided.float32_may_help else [],
     }

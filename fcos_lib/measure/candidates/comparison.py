@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +58,14 @@ def compare_candidates(
         expected = [(len(names), contract.candidates, last) for last in (4, len(contract.classes))]
         if [boxes.shape, scores.shape] != expected:
             raise ValueError(f"candidates are {boxes.shape} and {scores.shape}, expected {expected}")
-    found: list[LevelDifference] = []
+    differences: list[LevelDifference] = []
     start = 0
     points = [rows * columns for rows, columns in contract.level_shapes]
     for stride, rows, total in zip(contract.strides, contract.candidates_by_level, points, strict=True):
         ours, theirs = ([array[:, start : start + rows] for array in side] for side in (reference, candidate))
         start += rows
-        found += _level(f"P{stride.bit_length() - 1}", stride, total > rows, ours, theirs, names)
-    return tuple(found)
+        differences += _level(f"P{stride.bit_length() - 1}", stride, total > rows, ours, theirs, names)
+    return tuple(differences)
 
 
 def _level(
@@ -86,23 +86,17 @@ def _level(
             rows, ours, theirs = first, [array[first] for array in ours], [array[second] for array in theirs]
         for output, one, other in zip(figures, ours, theirs, strict=True):
             figures[output].append(_figures(output, level, one, other, rows, name, at_the_cut))
-    result = []
-    for output, pictures in figures.items():
-        if pictures:
-            worst = max(pictures, key=lambda one: one.largest)
-            result.append(
-                LevelDifference(
-                    output,
-                    level,
-                    min(one.cosine for one in pictures),
-                    max(one.relative_distance for one in pictures),
-                    worst.largest,
-                    worst.where,
-                    sum(one.values for one in pictures),
-                    sum(one.at_the_cut for one in pictures),
-                )
-            )
-    return result
+    return [
+        replace(
+            max(pictures, key=lambda each: each.largest),
+            cosine=min(each.cosine for each in pictures),
+            relative_distance=max(each.relative_distance for each in pictures),
+            values=sum(each.values for each in pictures),
+            at_the_cut=sum(each.at_the_cut for each in pictures),
+        )
+        for pictures in figures.values()
+        if pictures
+    ]
 
 
 def non_finite(what: str, tensors: Mapping[str, NDArray[np.float32]], names: Sequence[str], gate: str) -> Measurement:
@@ -170,34 +164,26 @@ def _figures(
     return LevelDifference(output, level, cosine, relative, float(np.abs(a - b).max()), where, a.size, at_the_cut)
 
 
-def measurements(levels: Sequence[LevelDifference], what: str = "") -> tuple[Measurement, ...]:
+def measurements(levels: Sequence[LevelDifference]) -> tuple[Measurement, ...]:
     """Per output the lowest cosine, the largest relative distance and the largest difference, over all levels."""
-    suffix = f" {what}" if what else ""
-    found = []
+    measured = []
     for output, unit in (("boxes", "px"), ("scores", "score")):
-        mine = [level for level in levels if level.output == output]
-        if not mine:
+        own = [level for level in levels if level.output == output]
+        if not own:
             continue
-        n = sum(level.values for level in mine)
-        details = {level.level: {key: _json_ready(value) for key, value in asdict(level).items()} for level in mine}
-        cosine = min(mine, key=lambda level: level.cosine)
-        relative = max(mine, key=lambda level: level.relative_distance)
-        largest = max(mine, key=lambda level: level.largest)
-        found += [
-            Measurement(
-                f"cosine of {output}{suffix}", cosine.cosine, "cosine", n, cosine.level, details,
-                gate=_GATES[output, "cosine"],
-            ),
-            Measurement(
-                f"relative distance of {output}{suffix}", relative.relative_distance, "share", n, relative.level, details,
-                gate=_GATES[output, "relative distance"],
-            ),
-            Measurement(
-                f"largest difference of {output}{suffix}", largest.largest, unit, n, largest.where, details,
-                gate=_GATES[output, "largest difference"],
-            ),
-        ]  # fmt: skip
-    return tuple(found)
+        n = sum(level.values for level in own)
+        details = {level.level: {key: _json_ready(value) for key, value in asdict(level).items()} for level in own}
+        cosine = min(own, key=lambda level: level.cosine)
+        relative = max(own, key=lambda level: level.relative_distance)
+        largest = max(own, key=lambda level: level.largest)
+        for figure, value, of, where in (
+            ("cosine", cosine.cosine, "cosine", cosine.level),
+            ("relative distance", relative.relative_distance, "share", relative.level),
+            ("largest difference", largest.largest, unit, largest.where),
+        ):
+            gate = _GATES[output, figure]
+            measured.append(Measurement(f"{figure} of {output}", value, of, n, where, details, gate=gate))
+    return tuple(measured)
 
 
 _GATES = {

@@ -7,14 +7,15 @@ input, and edges that lie so far out that fp16's step there is larger than what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.candidates.roundings import AS_THEY_ARE, ROUNDINGS, SMALLEST, bits_of, keys_of, to_fp16
 from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.model.decoding import Candidates
 
@@ -31,6 +32,87 @@ FEWEST_PAIRS = 5
 """Detections of a picture below which chance would decide about it."""
 
 Flags = NDArray[np.bool_]
+Values = NDArray[np.float32]
+
+SMALLEST = np.float32(2.0**-14)
+"""The smallest normal fp16 number. What is nearer to 0 has fewer and fewer digits, and some devices make it 0."""
+_LAST_BITS = np.uint32(6)
+"""Of a float32's 24 bits: what is scaled and scaled back, or goes another way to the same number, differs in its last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """One way of rounding, as it treats boxes [..., 4] in network pixels and scores of any shape."""
+
+    boxes: Callable[[Values], Values]
+    scores: Callable[[Values], Values]
+
+
+def to_fp16(values: Values) -> Values:
+    """The nearest fp16 numbers."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16).astype(np.float32)
+
+
+def _cut(bits: int, values: Values) -> Values:
+    """Towards zero, with the last `bits` bits gone."""
+    kept: NDArray[np.uint32] = values.view(np.uint32) & np.uint32(0xFFFFFFFF << bits & 0xFFFFFFFF)
+    return kept.view(np.float32)
+
+
+def _to_bf16(values: Values) -> Values:
+    bits = values.view(np.uint32)
+    return _cut(16, (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))).view(np.float32))
+
+
+def through_nms(boxes: Values) -> Values:
+    """What the NMS operator makes of boxes [..., 4] (CANN's TIK kernel): a tenth in fp16, x2 and y2 less 1 meanwhile."""
+    inner = to_fp16(to_fp16(boxes) * np.float32(np.float16(0.1)))
+    inner[..., 2:] = to_fp16(to_fp16(inner[..., 2:] - np.float32(1)) + np.float32(1))
+    return to_fp16(inner * np.float32(10))
+
+
+def _decimals(digits: int, values: Values) -> Values:
+    return np.round(values, digits)
+
+
+def _both(rounding: Callable[[Values], Values]) -> Rounding:
+    return Rounding(rounding, rounding)
+
+
+AS_THEY_ARE = "as they are"
+ROUNDINGS: Mapping[str, Rounding] = {
+    AS_THEY_ARE: _both(lambda values: values),
+    "rounded to fp16": _both(to_fp16),
+    "cut to fp16": _both(partial(_cut, 13)),
+    "rounded to bf16": _both(_to_bf16),
+    "cut to bf16": _both(partial(_cut, 16)),
+    "rounded by the NMS operator": Rounding(through_nms, to_fp16),
+    "rounded to fp16 at a tenth of the size": Rounding(
+        lambda boxes: to_fp16(boxes * np.float32(0.1)) * np.float32(10), to_fp16
+    ),
+    **{f"rounded to {digits} decimals": _both(partial(_decimals, digits)) for digits in range(7)},
+}
+"""By what a reader is told."""
+
+
+def bits_of(values: Values) -> NDArray[np.uint32]:
+    """Numbers as bits without the last ones: equal for values that differ by nothing but the way to them.
+
+    What is nearer to 0 than `SMALLEST` is 0.
+    """
+    plain = np.where(np.abs(values) < SMALLEST, np.float32(0), values)
+    half = np.uint32(1) << (_LAST_BITS - np.uint32(1))
+    bits: NDArray[np.uint32] = (np.ascontiguousarray(plain).view(np.uint32) + half) >> _LAST_BITS
+    return bits
+
+
+def keys_of(rows: Values) -> NDArray[np.uint64]:
+    """A key for each row of [..., D], uint64[...], equal for rows with equal `bits_of`; 0 for rows of nothing but 0."""
+    factors = np.random.default_rng(0).integers(1, 2**63, rows.shape[-1], np.uint64) | np.uint64(1)
+    with np.errstate(over="ignore"):
+        keys: NDArray[np.uint64] = (bits_of(rows).astype(np.uint64) * factors).sum(axis=-1, dtype=np.uint64)
+    return keys
 
 
 def identical(pairs: Pairs, names: Sequence[str], *, rounded: bool = True) -> tuple[Measurement, Measurement]:
@@ -41,9 +123,7 @@ def identical(pairs: Pairs, names: Sequence[str], *, rounded: bool = True) -> tu
     one rounding gives, and so may few detections by chance.
     """
     hows = tuple(ROUNDINGS) if rounded and len(pairs) >= FEWEST else (AS_THEY_ARE,)
-    copied: dict[str, Flags] = {}
-    for how in hows:
-        copied[how] = np.logical_and(_edges(pairs, how).all(axis=1), _scores(pairs, how))
+    copied = {how: np.logical_and(_edges(pairs, how).all(axis=1), _scores(pairs, how)) for how in hows}
     pictures, counts = np.unique(pairs.pictures, return_counts=True)
     large = pictures[counts >= FEWEST_PAIRS]
     whole = sorted({int(one) for rows in copied.values() for one in large if rows[pairs.pictures == one].all()})
@@ -71,7 +151,7 @@ def identical_parts(pairs: Pairs, contract: ModelContract) -> tuple[Measurement,
     """
     telling = telling_edges(pairs.reference.boxes, contract)
     some = telling.any(axis=1)
-    boxes = {how: _all_that_tell(_edges(pairs, how), telling)[some] for how in ROUNDINGS}
+    boxes = {how: np.asarray((_edges(pairs, how) | ~telling)[some].all(axis=1)) for how in ROUNDINGS}
     scores = {how: _scores(pairs, how) for how in ROUNDINGS}
     parts = []
     for what, copied in (("boxes", boxes), ("scores", scores)):
@@ -101,12 +181,12 @@ def identical_proposals(
         ("scores", scores, candidate[1], seen),
     ):
         groups = list(_groups(telling, names, contract))
-        keys = np.sort(_in_their_picture(keys_of(np.asarray(theirs, np.float32))), axis=None)
+        keys = _in_their_picture(keys_of(np.asarray(theirs, np.float32)))
         share, where = 0.0, ""
         for how, rounding in ROUNDINGS.items():
             rounded = getattr(rounding, what)(ours[telling])
             row_keys = keys_of(rounded)
-            copied = _among(_in_their_picture(row_keys, np.nonzero(telling)[0]), keys) & (row_keys != 0)
+            copied = np.isin(_in_their_picture(row_keys, np.nonzero(telling)[0]), keys) & (row_keys != 0)
             for words, group in groups:
                 here = float(copied[group].mean())
                 if here > share:
@@ -126,11 +206,6 @@ def telling_edges(boxes: NDArray[np.float32], contract: ModelContract) -> Flags:
     return telling
 
 
-def _all_that_tell(same: Flags, telling: Flags) -> Flags:
-    """bool[P]: rows of [P, 4] in which all telling edges are the same."""
-    return np.asarray((same | ~telling).all(axis=1))
-
-
 def _edges(pairs: Pairs, how: str) -> Flags:
     """bool[P, 4]: which edges of the candidate's boxes are the reference's."""
     same: Flags = np.equal(bits_of(ROUNDINGS[how].boxes(pairs.reference.boxes)), bits_of(pairs.candidate.boxes))
@@ -148,13 +223,6 @@ def _most(copied: dict[str, Flags]) -> tuple[float, str]:
     shares = {how: float(rows.mean()) if len(rows) else 0.0 for how, rows in copied.items()}
     how = max(shares, key=lambda name: shares[name])
     return shares[how], how
-
-
-def _among(keys: NDArray[np.uint64], others: NDArray[np.uint64]) -> Flags:
-    """Which keys [T] are among the others, which are sorted."""
-    places = np.minimum(np.searchsorted(others, keys), len(others) - 1)
-    found: Flags = np.equal(others[places], keys)
-    return found
 
 
 def _in_their_picture(keys: NDArray[np.uint64], pictures: NDArray[np.intp] | None = None) -> NDArray[np.uint64]:

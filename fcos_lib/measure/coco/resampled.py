@@ -7,9 +7,9 @@ nothing but the detections, the objects, the number of resamples and the seed, a
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ class Resampled:
     """float64[12 + K, R], of each resample"""
 
 
+_KEPT: OrderedDict[tuple[str, int, int], Resampled] = OrderedDict()
+"""By what the numbers depend on; the one that was asked for last at the end."""
+
+
 def resample(
     truth: Truth, contract: ModelContract, found: Mapping[int, Detections], resamples: int, seed: int
 ) -> Resampled:
@@ -44,23 +48,17 @@ def resample(
 
     The same seed draws the same pictures. `DatasetError` unless `found` holds exactly these pictures.
     """
-    return _resampled(_Side(_digest(truth, contract, found), truth, contract, found), resamples, seed)
+    key = (_digest(truth, contract, found), resamples, seed)
+    if key not in _KEPT:
+        while len(_KEPT) >= _SIDES_KEPT:
+            _KEPT.popitem(last=False)
+        _KEPT[key] = _resampled(match(truth, contract, found), resamples, seed)
+    _KEPT.move_to_end(key)
+    return _KEPT[key]
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """What one side found; equal to another if all that its numbers depend on is."""
-
-    digest: str
-    truth: Truth = field(compare=False)
-    contract: ModelContract = field(compare=False)
-    found: Mapping[int, Detections] = field(compare=False)
-
-
-@lru_cache(maxsize=_SIDES_KEPT)
-def _resampled(side: _Side, resamples: int, seed: int) -> Resampled:
-    matches = match(side.truth, side.contract, side.found)
-    count = len(side.truth.picture_ids)
+def _resampled(matches: Matches, resamples: int, seed: int) -> Resampled:
+    count = len(matches.truth.picture_ids)
     random = np.random.default_rng(seed)
     at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(1, len(matches.picture))))
     parts = []

@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,16 @@ COMPARED = {
 }
 """What an OM has to pay for, with the gate of each. The other figures explain these."""
 RECIPE = {
-    "cann": ("cann", "cann_version"),
-    "onnx": ("onnx", "onnx_sha256"),
-    "precision_mode": ("precision_mode",),
-    "op_select_implmode": ("op_select_implmode",),
-    "extra": ("extra",),
-    "aipp": ("aipp",),
+    "cann": "cann",
+    "cann_version": "cann",
+    "onnx": "onnx",
+    "onnx_sha256": "onnx",
+    "precision_mode": "precision_mode",
+    "op_select_implmode": "op_select_implmode",
+    "extra": "extra",
+    "aipp": "aipp",
 }
-"""What may differ between two OMs for the same use, and what the provenance of one built here or elsewhere calls it."""
+"""What the provenance of an OM that was built here or elsewhere says of its making, and what it is called here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,7 @@ class Cost:
 
     def recorded(self) -> Measurement:
         """The OM's size with all figures in its details, for a gate that has no champion to compare with."""
-        size = self.figures[OM_SIZE]
-        return Measurement(
-            size.name, size.value, size.unit, size.n, size.where, {"cost": self.as_dict()}, gate="cost.recorded"
-        )
+        return replace(self.figures[OM_SIZE], details={"cost": self.as_dict()}, gate="cost.recorded")
 
 
 def om_cost(
@@ -121,14 +120,8 @@ def om_cost(
     return Cost(
         {name: found[name] for name in FIGURES if name in found},
         {name: reason for name, reason in absent.items() if name not in found},
-        recipe_of(provenance),
+        {name: provenance[spelling] for spelling, name in RECIPE.items() if spelling in provenance},
     )
-
-
-def recipe_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `RECIPE` that the provenance of an OM has."""
-    pairs = ((name, spelling) for name, spellings in RECIPE.items() for spelling in spellings)
-    return {name: provenance[spelling] for name, spelling in pairs if spelling in provenance}
 
 
 def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
@@ -169,7 +162,8 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
 
 def recipe_differences(challenger: Mapping[str, Any], champion: Mapping[str, Any]) -> list[str]:
     """The fields that differ, in words: `cann 8.0.0 → 8.3.RC1`."""
-    pairs = ((name, champion.get(name, "unknown"), challenger.get(name, "unknown")) for name in RECIPE)
+    names = dict.fromkeys(RECIPE.values())
+    pairs = ((name, champion.get(name, "unknown"), challenger.get(name, "unknown")) for name in names)
     return [f"{name} {_short(then)} → {_short(now)}" for name, then, now in pairs if then != now]
 
 
@@ -182,7 +176,7 @@ def cost_of_dict(data: object) -> Cost:
             continue
         one = mapping(stored[name], name)
         value, n = one.get("value"), one.get("n")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value!r:.40}")
         if type(n) is not int or n < 1 or (unit == "B" and value == 0):
             raise ValueError(f"{name} is {value!r:.40} of {n!r:.40}")
@@ -207,36 +201,36 @@ def _bytes_per_picture(contract: ModelContract, layout: InputLayout) -> Measurem
 def _of_om(path: Path) -> Iterator[Measurement]:
     seen = om_operators(path)
     total = seen.kinds.total()
-    details = {**_by_type(seen.kinds), "made of several": seen.fused}
-    yield Measurement(OM_OPERATORS, total, "operators", total, "", details)
+    yield _counted(OM_OPERATORS, seen.kinds, total, {"made of several": seen.fused})
     yield Measurement(CASTS, seen.kinds["Cast"], "operators", total)
     yield Measurement(TRANSDATA, seen.kinds["TransData"], "operators", total)
     if seen.ai_cpu is not None:
-        yield Measurement(AI_CPU, seen.ai_cpu.total(), "operators", total, "", _by_type(seen.ai_cpu))
+        yield _counted(AI_CPU, seen.ai_cpu, total)
 
 
 def _of_fusions(path: Path) -> Iterator[Measurement]:
     rules = fusions(path)
-    yield Measurement(FUSIONS, rules.total(), "times", len(rules), "", _by_type(rules))
+    yield _counted(FUSIONS, rules, len(rules))
 
 
 def _of_onnx(path: Path) -> Iterator[Measurement]:
     counts = onnx_operators(path)
-    yield Measurement(ONNX_OPERATORS, counts.total(), "operators", counts.total(), "", _by_type(counts))
+    yield _counted(ONNX_OPERATORS, counts, counts.total())
 
 
-def _by_type(counts: Counter[str]) -> dict[str, Any]:
-    return {"by type": dict(sorted(counts.items()))}
+def _counted(name: str, counts: Counter[str], n: int, more: Mapping[str, int] | None = None) -> Measurement:
+    details = {"by type": dict(sorted(counts.items())), **(more or {})}
+    return Measurement(name, counts.total(), FIGURES[name], n, "", details)
 
 
 def _changes(now: Measurement, then: Measurement) -> dict[str, int]:
     """Types (or rules) that there are more or fewer of."""
-    new, old = _counts(now), _counts(then)
+    new, old = _types(now), _types(then)
     return {kind: new[kind] - old[kind] for kind in sorted({*new, *old}) if new[kind] != old[kind]}
 
 
-def _counts(one: Measurement) -> Counter[str]:
-    table = one.details.get("by type")
+def _types(counted: Measurement) -> Counter[str]:
+    table = counted.details.get("by type")
     return Counter({kind: n for kind, n in table.items() if type(n) is int} if isinstance(table, dict) else {})
 
 

@@ -7,7 +7,6 @@ is small for the one and not for the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -19,8 +18,6 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.matching import Pairs
 
-RANGE_PER_STRIDE = 8
-"""FCOS gives a level the objects whose largest distance is at most 8 strides: 64, 128, ... px (mmdet's `regress_ranges`)."""
 CONFIDENCE = 0.95
 _EXACT_UP_TO = 200
 
@@ -64,18 +61,6 @@ def _rank(n: int) -> int:
     return rank
 
 
-def level_of(boxes: NDArray[np.floating], contract: ModelContract) -> NDArray[np.int64]:
-    """The pyramid level (0 is the first) that probably found each box of [K, 4].
-
-    An approximation: a detection does not say which level it comes from. The largest distance from a point to a side is
-    at least half of the longer side, and little more for the points near the centre that win.
-    """
-    distance = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) / 2
-    bounds = [RANGE_PER_STRIDE * stride for stride in contract.strides[:-1]]
-    level: NDArray[np.int64] = np.searchsorted(bounds, distance).astype(np.int64)
-    return level
-
-
 def levels_of(
     pairs: Pairs, boxes: NDArray[np.float32], scores: NDArray[np.float32], contract: ModelContract
 ) -> NDArray[np.int64]:
@@ -94,14 +79,12 @@ def levels_of(
     return levels
 
 
-def bias(
-    pairs: Pairs, contract: ModelContract, what: str = "", levels: NDArray[np.int64] | None = None
-) -> tuple[Measurement, ...]:
+def bias(pairs: Pairs, levels: NDArray[np.int64], contract: ModelContract) -> tuple[Measurement, ...]:
     """Bias of size (log ratio), centre in x and y (px) and score: candidate minus reference, four measurements.
 
     The value is the largest certain bias (`Median.certain`) over all pairs and over the pairs of each level; `where`
     names the level, `details` has every median with its interval. `levels` (from `levels_of`) says which level each pair
-    comes from; without it `level_of` guesses. Pairs with a box without area have no size ratio.
+    comes from. Pairs with a box without area have no size ratio.
     """
     before, after = pairs.reference.boxes.astype(np.float64), pairs.candidate.boxes.astype(np.float64)
     areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (before, after)]
@@ -110,13 +93,11 @@ def bias(
     size[sized] = np.log(areas[1][sized] / areas[0][sized]) / 2
     centre = (after - before)[:, :2] / 2 + (after - before)[:, 2:] / 2
     score = pairs.candidate.scores.astype(np.float64) - pairs.reference.scores
-    level = level_of(before, contract) if levels is None else levels
-    suffix = f" {what}" if what else ""
     return (
-        _worst(f"size bias{suffix}", "log ratio", size[sized], level[sized], contract).for_gate("bias.size"),
-        _worst(f"centre x bias{suffix}", "px", centre[:, 0], level, contract).for_gate("bias.centre_x"),
-        _worst(f"centre y bias{suffix}", "px", centre[:, 1], level, contract).for_gate("bias.centre_y"),
-        _worst(f"score bias{suffix}", "score", score, level, contract).for_gate("bias.score"),
+        _worst("size bias", "log ratio", size[sized], levels[sized], contract).for_gate("bias.size"),
+        _worst("centre x bias", "px", centre[:, 0], levels, contract).for_gate("bias.centre_x"),
+        _worst("centre y bias", "px", centre[:, 1], levels, contract).for_gate("bias.centre_y"),
+        _worst("score bias", "score", score, levels, contract).for_gate("bias.score"),
     )
 
 
@@ -140,17 +121,3 @@ def _worst(
 
 def _json_ready(median: Median) -> dict[str, float | str]:
     return {key: value if math.isfinite(value) else str(value) for key, value in asdict(median).items()}
-
-
-def non_finite(arrays: Mapping[str, NDArray[Any]]) -> Measurement:
-    """How many values are NaN or infinite, and where the first is. To be asked of raw arrays before anything else."""
-    count = total = 0
-    where = ""
-    for name, array in arrays.items():
-        bad = ~np.isfinite(array)
-        total += array.size
-        count += int(bad.sum())
-        if bad.any() and not where:
-            place = tuple(int(index) for index in np.argwhere(bad)[0])
-            where = f"{name}{list(place)} is {array[place]}"
-    return Measurement("NaN or infinite values", float(count), "values", total, where)

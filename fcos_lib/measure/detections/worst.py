@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure.coco.truth import Truth
-from fcos_lib.measure.detections.causes import BeforeNms, Comparison, Difference, explain
+from fcos_lib.measure.detections.causes import BeforeNms, Comparison, explain
+from fcos_lib.measure.detections.differences import Difference
 from fcos_lib.measure.detections.matching import iou_of, pair
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.letterbox import Geometry, geometry, to_picture

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fcos_lib.contract import COCO_R50
 from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
 from fcos_lib.measure.detections.bands import BOX_NOISE, box_band, box_step, iou_band, score_band
-from fcos_lib.measure.detections.causes import Cause, Kind, explain
+from fcos_lib.measure.detections.causes import explain
+from fcos_lib.measure.detections.differences import Cause, Kind
 from fcos_lib.measure.detections.matching import iou_of
 from fcos_lib.stream.sessions import Detections
 

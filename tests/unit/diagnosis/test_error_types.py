@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcos_lib.contract import SHAPES
-from fcos_lib.diagnosis.error_types import TYPES, error_types, reach_of
+from fcos_lib.contract import COCO_R50, SHAPES
+from fcos_lib.diagnosis.error_types import TYPES, error_types, level_by_size, reach_of
 from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import twelve_numbers
 from fcos_lib.measure.coco.truth import Truth
@@ -95,6 +95,13 @@ def test_where_mistakes_lie_is_counted():
     assert result.counts["class"] == {SHAPES.classes[1]: {"class": 1}, SHAPES.classes[3]: {"missed": 1}}
     assert result.counts["size"] == {"medium": {"class": 1}, "large": {"missed": 1}}
     assert result.counts["level"] == {"P3": {"class": 1}, "P4": {"missed": 1}}
+
+
+def test_a_box_belongs_to_the_level_of_its_size():
+    """64 px from the centre are P3's last, 512 px the beginning of P7."""
+    sides = np.array([0, 128, 129, 256, 257, 1024, 1025], np.float32)
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides / 2], axis=1)
+    assert level_by_size(boxes, 8, COCO_R50).tolist() == [0, 0, 1, 1, 2, 3, 4]
 
 
 def test_levels_are_told_by_what_they_found():

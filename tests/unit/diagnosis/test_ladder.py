@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.diagnosis.ladder import STAGES, Ladder, Stage, swap_ladder, usable
+from fcos_lib.diagnosis.blame import STAGES
+from fcos_lib.diagnosis.stages import Ladder, Stage, swap_ladder, usable
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 

@@ -125,8 +125,8 @@ def test_measurements_name_the_worst_level(tensors):
     """Three figures for each output; every level's figures in the details."""
     boxes, scores = copied(tensors)
     boxes[0, P4] *= 1.1
-    found = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT), "batch 8")
-    assert [one.name for one in found[:2]] == ["cosine of boxes batch 8", "relative distance of boxes batch 8"]
+    found = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
+    assert [one.name for one in found[:2]] == ["cosine of boxes", "relative distance of boxes"]
     assert found[1].value == pytest.approx(0.1, rel=1e-3)
     assert found[1].where == "P4"
     assert set(found[1].details) == {"P3", "P4", "P5", "P6", "P7"}

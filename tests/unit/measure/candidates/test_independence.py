@@ -11,12 +11,13 @@ from fcos_lib.judge.roll_call import State
 from fcos_lib.judge.verdict import Outcome, judge_gate
 from fcos_lib.measure.candidates.independence import (
     FEWEST_PAIRS,
+    ROUNDINGS,
     identical,
     identical_parts,
     identical_proposals,
     telling_edges,
+    to_fp16,
 )
-from fcos_lib.measure.candidates.roundings import ROUNDINGS, to_fp16
 from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.stream.sessions import Detections
 from fixtures.verdicts import about_copies

@@ -50,7 +50,7 @@ def computed(monkeypatch):
         return whole(truth, contract, detections)
 
     monkeypatch.setattr(resampled, "match", match)
-    resampled._resampled.cache_clear()
+    resampled._KEPT.clear()
     return sides
 
 
@@ -77,7 +77,7 @@ def test_what_is_kept_is_what_would_be_computed(computed, truth, found):
     """Bit for bit, and against the plain averages."""
     resample(truth, SHAPES, found, RESAMPLES, 0)
     kept = resample(truth, SHAPES, copied(found), RESAMPLES, 0)
-    resampled._resampled.cache_clear()
+    resampled._KEPT.clear()
     again = resample(truth, SHAPES, found, RESAMPLES, 0)
     np.testing.assert_array_equal(kept.drawn, again.drawn)
     np.testing.assert_array_equal(kept.whole[:12], averages(again.matches).twelve[:, 0])
@@ -85,9 +85,9 @@ def test_what_is_kept_is_what_would_be_computed(computed, truth, found):
 
 def test_how_many_are_drawn_at_once_changes_nothing(monkeypatch, truth, found):
     """Only the memory that they need; numpy adds up a single column in another order, which moves the last bit."""
-    resampled._resampled.cache_clear()
+    resampled._KEPT.clear()
     together = resample(truth, SHAPES, found, RESAMPLES, 0).drawn
-    resampled._resampled.cache_clear()
+    resampled._KEPT.clear()
     monkeypatch.setattr(resampled, "_VALUES_AT_ONCE", 1)
     np.testing.assert_allclose(resample(truth, SHAPES, found, RESAMPLES, 0).drawn, together, rtol=0, atol=1e-12)
 

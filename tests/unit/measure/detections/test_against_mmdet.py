@@ -8,7 +8,7 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.verdict import Outcome, judge_gate
-from fcos_lib.measure.detections.against_mmdet import against_mmdet
+from fcos_lib.measure.detections.causes import against_mmdet
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 from fixtures.settings import EMBEDDED

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.contract import COCO_R50
-from fcos_lib.measure.detections.bias import bias, level_of, levels_of, median_of, non_finite
+from fcos_lib.measure.detections.bias import bias, levels_of, median_of
 from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.stream.sessions import Detections
 
@@ -31,7 +31,17 @@ def pairs(count=50, noise=0.0, sides=SIDES):
 
 def by_name(measured):
     """The four measurements by what they measure."""
-    return dict(zip(("size", "x", "y", "score"), bias(measured, COCO_R50), strict=True))
+    return dict(zip(("size", "x", "y", "score"), measurements(measured), strict=True))
+
+
+def measurements(measured):
+    """All four, every pair of the level that has its box size."""
+    return bias(measured, level_of(measured), COCO_R50)
+
+
+def level_of(measured):
+    """As many pairs of each level as of any other."""
+    return np.repeat(np.arange(len(SIDES)), len(measured) // len(SIDES))
 
 
 def resized(boxes, factor):
@@ -59,7 +69,7 @@ def test_one_percent_on_every_box_is_seen():
 def test_a_bias_of_one_level_is_seen_and_named():
     """Ten percent on the boxes of one level, which are a fifth of all: the median over all levels does not show it."""
     measured = pairs()
-    level = level_of(measured.reference.boxes, COCO_R50)
+    level = level_of(measured)
     measured.candidate.boxes[level == 2] = resized(measured.candidate.boxes[level == 2], 1.1)
     found = by_name(measured)["size"]
     assert found.value == pytest.approx(math.log(1.1), rel=1e-3)
@@ -113,7 +123,7 @@ def test_the_other_sign_has_the_mirrored_interval(values):
 
 def test_no_pairs_are_no_measurement():
     """n is 0, which no verdict can rest on."""
-    for measurement in bias(pairs(0), COCO_R50):
+    for measurement in measurements(pairs(0)):
         assert (measurement.value, measurement.n, measurement.where) == (0, 0, "")
 
 
@@ -136,14 +146,7 @@ def test_boxes_without_area_have_no_size_ratio():
 
 def test_details_are_ready_for_json():
     """Also where an interval is infinite."""
-    assert json.dumps([measurement.details for measurement in bias(pairs(2), COCO_R50)], allow_nan=False)
-
-
-def test_a_box_belongs_to_the_level_of_its_size():
-    """64 px from the centre are P3's last, 512 px the beginning of P7."""
-    sides = np.array([0, 128, 129, 256, 257, 1024, 1025], np.float32)
-    boxes = np.stack([0 * sides, 0 * sides, sides, sides / 2], axis=1)
-    assert level_of(boxes, COCO_R50).tolist() == [0, 0, 1, 1, 2, 3, 4]
+    assert json.dumps([measurement.details for measurement in measurements(pairs(2))], allow_nan=False)
 
 
 def test_candidates_say_which_level_a_detection_comes_from():
@@ -155,13 +158,4 @@ def test_candidates_say_which_level_a_detection_comes_from():
     boxes[0, rows], scores[0, rows, 0] = measured.reference.boxes[:4], measured.reference.scores[:4]
     levels = levels_of(measured, boxes, scores, COCO_R50)
     assert levels.tolist() == [0, 1, 2, 4, -1]
-    assert bias(measured, COCO_R50, levels=levels)[0].n == 5
-
-
-def test_values_that_are_not_finite_are_counted_and_placed():
-    """NaN and infinity alike, over all arrays."""
-    scores = np.zeros((2, 3), np.float32)
-    scores[1, 2] = np.nan
-    scores[0, 1] = np.inf
-    found = non_finite({"boxes": np.zeros(4), "scores": scores})
-    assert (found.value, found.n, found.where) == (2, 10, "scores[0, 1] is inf")
+    assert bias(measured, levels, COCO_R50)[0].n == 5

@@ -97,11 +97,12 @@ def test_levels_have_their_medians_and_unknown_bounds_are_null():
     """From the biases that were judged; fewer than six pairs have no interval, and JSON has no infinity."""
     reference, candidate = [detections([0.9] * 8)], [detections([0.9] * 8, shift=0.25)]
     pairs = explain(reference, candidate, ["a"], SHAPES).pairs
-    data = levels_by_bias(bias(pairs, SHAPES))
+    data = levels_by_bias(bias(pairs, np.zeros(len(pairs), np.int64), SHAPES))
     json.dumps(data, allow_nan=False)
     assert [entry["level"] for entry in data["levels"]] == ["P3", "all levels"]
     assert data["levels"][0]["centre_x"]["value"] == pytest.approx(0.25)
-    few = levels_by_bias(bias(explain([detections([0.9])], [detections([0.9])], ["a"], SHAPES).pairs, SHAPES))
+    one_pair = explain([detections([0.9])], [detections([0.9])], ["a"], SHAPES).pairs
+    few = levels_by_bias(bias(one_pair, np.zeros(1, np.int64), SHAPES))
     assert few["levels"][0]["score"] == {"value": 0.0, "low": None, "high": None}
 
 

@@ -1,0 +1,130 @@
+"""Blame: the one decision which stage and which layer of an OM lost the mAP, from the evidence that `stages` gathered.
+
+Records come in as `results.json` keeps them, one `Blame` goes out; terminal, page and verbs show it and decide nothing. The
+thresholds are those of `[diagnosis.*]` in limits.toml.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fcos_lib.errors import UsageError
+from fcos_lib.judge.limits import Limit, find_limit
+
+FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
+OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
+_NEXT = {
+    "preprocess": "Look at what the network is given: the mean, the order of channels, scale, padding and crop that the device is "
+    "told (with AIPP: aipp.cfg beside the OM) against those of the recipe.",
+    "network": "Look at the network's weights and what atc fused (fusion_result.json beside the OM), then its precision mode.",
+    "decoding": "Look at how the head becomes boxes and scores: strides, the half stride of the points, exp or scale of the "
+    "distances, sigmoid and centerness in the ONNX given to atc, and the precision that they run in.",
+    "NMS": "Look at the attributes of NMS in the ONNX against those in the OM: IoU threshold, score threshold, rows before and "
+    "after.",
+}
+"""What to do next, by the stage that is to blame."""
+STAGES = tuple(_NEXT)
+"""In the order of a picture's way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """What is to blame for a difference in mAP between an OM and its reference."""
+
+    stages: tuple[str, ...]
+    """The largest first: network input (preprocess), network, decoding, post-processing (NMS). Empty: chance may explain it."""
+    why: str
+    """`network, -0.0612 of -0.0590`; empty without a ladder."""
+    measured: float
+    """Share of all that the stages lost and gained, of the first of `stages`; 0 without any."""
+    limit: Limit
+    """From which share on a stage is to blame."""
+    next_step: str
+    """Where to look, in sentences; empty if nothing is to blame."""
+    layer: Mapping[str, Any] | None
+    """The first layer that differs by more than fp16 explains, if layers were compared and there is one."""
+    remedy: str
+    """What the error of `layer` says of its cause; empty without a layer."""
+    float32_may_help: bool
+    """False if the error of `layer` is far beyond any rounding."""
+
+
+def blame(ladder: Mapping[str, Any] | None = None, layers: Mapping[str, Any] | None = None) -> Blame:
+    """Decide from the data of both kinds of evidence of one subject; without one of them, from the other.
+
+    A stage is to blame with a good share of all that was lost and gained, if chance does not explain its part.
+    """
+    stages = sorted(ladder["stages"] if ladder else (), key=lambda stage: -_moved(stage))
+    limit, whole = threshold("stage_share"), sum(map(_moved, stages))
+    blamed = [stage for stage in stages if not chance(stage) and _moved(stage) >= limit.bound * whole]
+    layer = first_layer(layers) if layers else None
+    remedy = _remedy(layer["ratio"]) if layer else ""
+    why = next_step = ""
+    if ladder:
+        total = _signed(ladder["total"]["value"])
+        named = " and ".join(f"{stage['stage']}, {_signed(stage['value'])}" for stage in blamed)
+        why = f"{named} of {total}" if named else f"none: chance may explain what the stages share of {total}"
+    if blamed:
+        next_step = _NEXT.get(str(blamed[0]["stage"]), "Look at this stage.")
+        if layer and blamed[0]["stage"] == "network":
+            next_step = (
+                f"{remedy} Look at {layer['name']} in the ONNX given to atc, and at what atc fused it with "
+                "(fusion_result.json beside the OM)."
+            )
+    return Blame(
+        tuple(str(stage["stage"]) for stage in blamed), why, _moved(blamed[0]) / whole if blamed and whole else 0.0, limit,
+        next_step, layer, remedy, not layer or remedy in (FLOAT32_HELPS, OVERFLOW),
+    )  # fmt: skip
+
+
+def layers_are_worth_a_search(ladder: Mapping[str, Any]) -> bool:
+    """True if the network moved the mAP enough, and by a good share of what all stages did, whether by chance or not."""
+    moved = {stage["stage"]: _moved(stage) for stage in ladder["stages"]}
+    network, share = moved.get("network", 0.0), threshold("stage_share").bound
+    return threshold("network_moved").holds(network) and network >= share * sum(moved.values())
+
+
+def first_layer(layers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first layer that differs, of evidence of the kind `layers`."""
+    return next((layer for layer in layers["layers"] if layer["name"] == layers["first"]), None)
+
+
+def chance(change: Mapping[str, Any]) -> bool:
+    """True if chance may explain a difference, taken alone: its interval holds 0, or an end of it is not known."""
+    low, high = _finite(change["low"]), _finite(change["high"])
+    return low is None or high is None or low <= 0 <= high
+
+
+def threshold(name: str) -> Limit:
+    """A threshold of `[diagnosis.*]`; `UsageError` if limits.toml has none of this name."""
+    limit = find_limit("diagnosis", name)
+    if limit is None:
+        raise UsageError(f"limits.toml has no [diagnosis.{name}]", "start from a copy of the original")
+    return limit
+
+
+def _remedy(ratio: float | None) -> str:
+    if ratio is None:
+        return OVERFLOW
+    rounding = threshold("rounding")
+    if rounding.holds(ratio):
+        return FLOAT32_HELPS
+    return f"More than {rounding.bound:g} times is no rounding: look for a wrong weight, scale or kernel in this layer."
+
+
+def _moved(stage: Mapping[str, Any]) -> float:
+    return abs(_finite(stage["value"]) or 0.0)
+
+
+def _finite(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
+
+
+def _signed(value: Any) -> str:
+    """A difference in mAP; `–` for what is no number."""
+    finite = _finite(value)
+    return "–" if finite is None else f"{finite:+.4f}" if round(finite, 4) else "±0.0000"

@@ -1,0 +1,103 @@
+"""One decision on what is to blame: stages by their share and interval, layers by what fp16 explains, thresholds from limits.toml."""
+
+from dataclasses import replace
+
+import pytest
+
+from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, layers_are_worth_a_search, threshold
+from fcos_lib.errors import UsageError
+from fcos_lib.judge.limits import all_limits, check_limits
+
+
+def ladder(**values):
+    """Stages with what each adds to the mAP, certain unless it is given as text."""
+    stages = [
+        {"stage": name, "value": float(value), "low": -1.0 if isinstance(value, str) else float(value) - 0.0001,
+         "high": 1.0 if isinstance(value, str) else float(value) + 0.0001}
+        for name, value in values.items()
+    ]  # fmt: skip
+    total = sum(stage["value"] for stage in stages)
+    return {"stages": stages, "total": {"value": total, "low": total, "high": total}}
+
+
+def layers(ratio):
+    """One layer that differs."""
+    return {"layers": [{"name": "/conv1", "operator": "Conv", "ratio": ratio}], "first": "/conv1"}
+
+
+@pytest.mark.parametrize(
+    ("values", "stages", "why"),
+    [
+        ({"network": -0.039, "NMS": -0.011}, ("network", "NMS"), "network, -0.0390 and NMS, -0.0110 of -0.0500"),
+        ({"network": -0.041, "NMS": -0.009}, ("network",), "network, -0.0410 of -0.0500"),
+        ({"network": "-0.04", "NMS": -0.011}, ("NMS",), "NMS, -0.0110 of -0.0510"),
+        ({"network": 0.03, "NMS": -0.04}, ("NMS", "network"), "NMS, -0.0400 and network, +0.0300 of -0.0100"),
+        ({"network": "-0.04"}, (), "none: chance may explain what the stages share of -0.0400"),
+        ({"network": 0.0}, (), "none: chance may explain what the stages share of ±0.0000"),
+    ],
+    ids=["both", "share", "chance", "gain", "none", "nothing"],
+)
+def test_stages_are_blamed_for_a_certain_share(values, stages, why):
+    """A fifth of all that was lost and gained is enough, less is not, and what chance may explain is nobody's fault."""
+    decided = blame(ladder(**values))
+    assert (decided.stages, decided.why) == (stages, why)
+    assert bool(decided.next_step) == bool(stages)
+    moved = [abs(float(value)) for value in values.values()]
+    expected = abs(float(values[stages[0]])) / sum(moved) if stages else 0
+    assert decided.measured == pytest.approx(expected), f"share {decided.measured}, expected {expected}"
+    assert decided.limit.name == "diagnosis.stage_share"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "remedy", "float32"),
+    [(5.0, FLOAT32_HELPS, True), (50.0, FLOAT32_HELPS, True), (51.0, "More than 50 times", False), (None, OVERFLOW, True)],
+)  # fmt: skip
+def test_a_layer_says_whether_rounding_may_be_to_blame(ratio, remedy, float32):
+    """The next step names the layer if the network is to blame, and only then."""
+    decided = blame(ladder(network=-0.04), layers(ratio))
+    assert decided.remedy.startswith(remedy)
+    assert decided.float32_may_help is float32
+    assert decided.next_step.startswith(f"{decided.remedy} Look at /conv1 in the ONNX")
+    assert "conv1" not in blame(ladder(NMS=-0.04), layers(ratio)).next_step
+
+
+def test_either_kind_of_evidence_is_enough():
+    """Layers alone blame no stage; without layers there is no remedy, and float32 is not ruled out."""
+    assert blame(layers=layers(9.0)).stages == ()
+    assert blame(layers=layers(9.0)).layer["name"] == "/conv1"
+    assert (blame(ladder(network=-0.04)).layer, blame(ladder(network=-0.04)).remedy) == (None, "")
+    assert blame().float32_may_help
+
+
+@pytest.mark.parametrize(
+    ("values", "searched"),
+    [
+        ({"network": -0.001}, True),
+        ({"network": "0.001"}, True),
+        ({"network": -0.0009}, False),
+        ({"network": -0.011, "NMS": -0.04}, True),
+        ({"network": -0.009, "NMS": -0.04}, False),
+        ({"NMS": -0.04}, False),
+    ],
+)
+def test_layers_are_searched_if_the_network_moved_enough(values, searched):
+    """By a thousandth of AP and a fifth of all, up or down; chance does not count here, the layers tell."""
+    assert layers_are_worth_a_search(ladder(**values)) is searched
+
+
+@pytest.mark.parametrize("name", ["stage_share", "network_moved", "layer_error", "rounding"])
+def test_a_threshold_is_checked_like_a_limit(name):
+    """A misspelled one is named with its nearest, a missing one and a flipped one are errors."""
+    key = f"diagnosis.{name}"
+    others = {other: limit for other, limit in all_limits().items() if other != key}
+    misspelled = replace(all_limits()[key], name=f"{key}s")
+    for limits, words in (
+        (others, f"lacks [{key}]"),
+        (others | {f"{key}s": misspelled}, f"has [{key}s], which no gate knows; the nearest is [{key}]"),
+        (others | {key: replace(all_limits()[key], at_least=not all_limits()[key].at_least)}, f"has [{key}] as "),
+    ):
+        with pytest.raises(UsageError) as error:
+            check_limits(limits)
+        assert words in error.value.found
+    with pytest.raises(UsageError, match=r"limits.toml has no \[diagnosis.x\]"):
+        threshold("x")
