@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
-from fcos_lib.emulator import aclruntime, om
+from fcos_lib.emulator import om
 from fcos_lib.emulator.processor import Model
+from tests.unit.emulator.runtime import open_session, run
 
-NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
 INPUT = "input:-1,3,16,16"
 PROFILES = "4,1,2"
 
@@ -25,21 +25,13 @@ def load(path, play):
 
     def load(generation="new"):
         play(f"generation={generation}")
-        sessions.append(aclruntime.InferenceSession(str(path), 0, aclruntime.session_options()))
+        sessions.append(open_session(path))
         return sessions[-1]
 
     yield load
     for session in sessions:
         if hasattr(session, "free_resource"):
             session.free_resource()
-
-
-def run(session, pictures):
-    """Labels and dets on the host."""
-    tensors = session.run(NAMES, [aclruntime.BaseTensor(pictures.ctypes.data, pictures.nbytes)])
-    for tensor in tensors:
-        tensor.to_host()
-    return [np.array(tensor) for tensor in tensors]
 
 
 def test_the_profiles_are_in_the_om(path):
