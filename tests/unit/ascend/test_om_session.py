@@ -1,4 +1,4 @@
-"""Does a session over either generation of aclruntime keep the contract, its thread and its process?"""
+"""A session over any generation of aclruntime keeps the contract, its thread and its process."""
 
 import os
 import sys

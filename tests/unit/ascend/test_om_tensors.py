@@ -1,9 +1,12 @@
-"""Are the tensors of an OM compared with the contract before anything runs?"""
+"""The tensors of an OM are compared with the contract before anything runs."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.ascend.om_tensors import tap_places
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import SessionError
 
@@ -149,3 +152,28 @@ def test_a_wrong_batch_for_aipp_never_reaches_the_device(new_fake, describe, om,
     with OmSession(om, contract, BATCH, layout=UINT8) as session, pytest.raises(SessionError, match="input 'input'"):
         session.run(wrong)
     assert new_fake.fed == []
+
+
+def test_taps_are_found_by_their_names(describe):
+    """atc keeps the ONNX's names behind its own."""
+    outputs = [describe(name, "float32", 2, 4) for name in ("Conv_1:0:b", "Conv_2:0:labels", "Conv_3:0:a")]
+    assert tap_places(outputs, ["a", "b"], 2, Path("x.om")) == {"a": 2, "b": 0}
+
+
+def test_taps_without_names_are_the_last_outputs(describe):
+    """In the order in which they were asked for."""
+    outputs = [describe(f"Conv_{number}:0", "float32", 2, 4) for number in range(3)]
+    assert tap_places(outputs, ["a", "b"], 2, Path("x.om")) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [[("a", "float32", 2)], [("a", "int64", 2), ("b", "float32", 2)], [("a", "float32", 1), ("b", "float32", 2)], []],
+    ids=["one missing", "wrong type", "wrong batch size", "none"],
+)
+def test_an_om_without_its_taps_is_refused(describe, outputs):
+    """With the name that was looked for."""
+    with pytest.raises(SessionError, match=r"none is '[ab]'"):
+        tap_places(
+            [describe(f"x:0:{name}", dtype, batch, 4) for name, dtype, batch in outputs], ["a", "b"], 2, Path("x.om")
+        )
