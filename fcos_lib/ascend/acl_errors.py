@@ -1,4 +1,4 @@
-"""What the runtime's texts mean: aclruntime raises the same two exceptions for everything, and prints the cause.
+"""The causes behind the runtime's texts: aclruntime raises the same two exceptions for everything, and prints the cause.
 
 Texts are those of CANN 6 to 9 and of the two generations of aclruntime, as their sources and users' reports have them.
 """

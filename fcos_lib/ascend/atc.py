@@ -69,14 +69,10 @@ _INFO_FIELD = re.compile(r"\b([a-z][a-z_]{2,40})\[([^\]\n]{0,200})\]")
 _INFO_COMMAND = re.compile(r"^Original Atc command line:[ \t]*(.+)$", re.MULTILINE)
 
 
-def clean_environment(environ: Mapping[str, str], virtual_env: str | None = None) -> dict[str, str]:
-    """`environ` without the virtual environment: `atc` embeds the system's Python and breaks on another one's modules.
-
-    `virtual_env` is the environment's folder; left out, it is VIRTUAL_ENV and the one this Python runs in.
-    """
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without VIRTUAL_ENV and the one that this Python runs in: `atc` embeds the system's Python and breaks in it."""
     running = sys.prefix if sys.prefix != sys.base_prefix else ""
-    folders = [virtual_env] if virtual_env is not None else [environ.get("VIRTUAL_ENV", ""), running]
-    inside = [Path(folder) for folder in folders if folder]
+    inside = [Path(folder) for folder in (environ.get("VIRTUAL_ENV", ""), running) if folder]
     kept = {name: value for name, value in environ.items() if name not in _PYTHON_VARIABLES}
     for name in ("PATH", "PYTHONPATH"):
         if name in kept:

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import import_failure, runtime_error
-from fcos_lib.ascend.om_tensors import candidate_places, check_input_descs, is_dynamic, output_places, tap_places
+from fcos_lib.ascend.om_tensors import (
+    candidate_places,
+    check_inputs,
+    is_dynamic,
+    output_places,
+    read_tensors,
+    tap_places,
+)
 from fcos_lib.ascend.process import Console
 from fcos_lib.ascend.watchdog import guard
 from fcos_lib.contract import InputLayout, ModelContract
@@ -67,10 +74,9 @@ class OmSession:
             self.stand_in = bool(getattr(runtime, "STAND_IN", False))
             self._base_tensor = runtime.BaseTensor
             self._session = self._load(runtime)
-            check_input_descs(self._session.get_inputs(), contract, batch, om, layout)
-            outputs = list(self._session.get_outputs())
-            self._names = [str(desc.name) for desc in outputs]
-            self._labels, self._dets = output_places(outputs, contract, batch, om)
+            inputs, self._tensors = read_tensors(self._session, batch)
+            check_inputs(inputs, contract, batch, om, layout)
+            self._labels, self._dets = output_places(self._tensors, contract, batch, om)
         except BaseException:
             with contextlib.suppress(DeviceError):
                 self.close()
@@ -89,7 +95,7 @@ class OmSession:
 
         Errors as of `run`; `SessionError` if the OM was not compiled to return its candidates.
         """
-        boxes, scores = candidate_places(self._own().get_outputs(), self.contract, self.batch, self.path)
+        boxes, scores = candidate_places(self._tensors, self.contract, self.batch, self.path)
         arrays = self._run(batch)
         return self._outputs(arrays, finite_only=False), arrays[boxes], arrays[scores]
 
@@ -98,10 +104,9 @@ class OmSession:
 
         Errors as of `run`; `SessionError` if the OM was not compiled to return them all.
         """
-        descs = list(self._own().get_outputs())
-        boxes, scores = candidate_places(descs, self.contract, self.batch, self.path)
+        boxes, scores = candidate_places(self._tensors, self.contract, self.batch, self.path)
         positions = dict(zip(self.contract.candidate_names, (boxes, scores), strict=True))
-        positions |= tap_places(descs, taps, self.batch, self.path)
+        positions |= tap_places(self._tensors, taps, self.batch, self.path)
         arrays = self._run(batch)
         tensors = {name: np.asarray(arrays[position], np.float32) for name, position in positions.items()}
         return self._outputs(arrays, finite_only=False), tensors
@@ -121,7 +126,7 @@ class OmSession:
             with self._calling("a run of"):
                 # A BaseTensor is an address: `batch` has to outlive the call, and does.
                 feeds = [self._base_tensor(batch.ctypes.data, batch.nbytes)]
-                tensors = list(session.run(self._names, feeds))
+                tensors = list(session.run([tensor.name for tensor in self._tensors], feeds))
                 arrays = []
                 for tensor in tensors:
                     tensor.to_host()
@@ -134,9 +139,9 @@ class OmSession:
                 DeviceError,
                 "look at npu-smi info and at the newest plog in $HOME/ascend/log",
             ) from error
-        if len(arrays) != len(self._names):
+        if len(arrays) != len(self._tensors):
             raise SessionError(
-                f"{self.path.name} returned {len(arrays)} outputs and describes {len(self._names)}",
+                f"{self.path.name} returned {len(arrays)} outputs and describes {len(self._tensors)}",
                 "the installed aclruntime does not fit: install the wheel of this CANN release",
             )
         return arrays

@@ -25,8 +25,8 @@ _NHWC = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
-    """A `tensor_desc` of aclruntime as plain values."""
+class Tensor:
+    """A `tensor_desc` of aclruntime as plain values, for the batch size that was chosen."""
 
     name: str
     dtype: str
@@ -38,21 +38,28 @@ class _Tensor:
         return f"'{self.name}' {self.dtype}{list(self.shape)}{' NHWC' * self.nhwc}"
 
 
-def check_input_descs(
-    descs: Iterable[Any],
+def read_tensors(session: Any, batch: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The inputs and the outputs of an `InferenceSession`; of an OM with profiles, those of the one for `batch`, which is chosen.
+
+    Such an OM has -1 on axis 0 of its inputs. Its outputs are described as the largest profile has them, as long as nobody asks
+    for those of the current one (CANN's `aclmdlGetOutputDims`, of which aclruntime makes its descriptions).
+    """
+    inputs, outputs = list(session.get_inputs()), list(session.get_outputs())
+    profiles = is_dynamic(inputs)
+    return [_plain(desc, batch, profiles) for desc in inputs], [_plain(desc, batch, profiles) for desc in outputs]
+
+
+def check_inputs(
+    tensors: Sequence[Tensor],
     contract: ModelContract,
     batch: int,
     om: Path,
     layout: InputLayout = InputLayout.FLOAT_NCHW,
 ) -> None:
-    """`SessionError` unless the OM has the contract's input alone, in name, type, shape, format and bytes of `layout`.
-
-    Of an OM with profiles, the one for `batch` has to be chosen.
-    """
-    tensors = [_plain(desc, batch) for desc in descs]
+    """`SessionError` unless the OM has the contract's input alone, in name, type, shape, format and bytes of `layout`."""
     shape = contract.input_shape(batch, layout)
     nbytes = int(np.prod(shape)) * np.dtype(layout.dtype).itemsize
-    expected = _Tensor(contract.input_name, layout.dtype, shape, nbytes, nhwc=layout is InputLayout.UINT8_NHWC)
+    expected = Tensor(contract.input_name, layout.dtype, shape, nbytes, nhwc=layout is InputLayout.UINT8_NHWC)
     if tensors == [expected]:
         return
     advice = "compile the OM from this contract's ascend ending at this batch size"
@@ -71,13 +78,12 @@ def check_input_descs(
     )
 
 
-def output_places(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
+def output_places(tensors: Sequence[Tensor], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
     """Where `labels` and `dets` are among the outputs, whatever the order of `--out_nodes`.
 
     By name where atc kept it (`<op>:<index>:<name>`, ATC user guide), otherwise by dtype and shape. Labels may be int32 or
     int64. `SessionError` unless there is exactly one of each with the contract's shape.
     """
-    tensors = [_plain(desc, batch) for desc in descs]
     rows = contract.max_detections
     labels_name, dets_name = contract.output_names
     names = [_onnx_name(tensor.name) for tensor in tensors]
@@ -96,9 +102,8 @@ def output_places(descs: Iterable[Any], contract: ModelContract, batch: int, om:
     return positions[0], positions[1]
 
 
-def candidate_places(descs: Iterable[Any], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
+def candidate_places(tensors: Sequence[Tensor], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
     """Where boxes and scores before NMS are among the outputs of an OM that returns them too; `SessionError` if it does not."""
-    tensors = [_plain(desc, batch) for desc in descs]
     names = [_onnx_name(tensor.name) for tensor in tensors]
     positions = []
     for name, last in zip(contract.candidate_names, (4, len(contract.classes)), strict=True):
@@ -113,12 +118,11 @@ def candidate_places(descs: Iterable[Any], contract: ModelContract, batch: int, 
     return positions[0], positions[1]
 
 
-def tap_places(descs: Iterable[Any], taps: Sequence[str], batch: int, om: Path) -> dict[str, int]:
+def tap_places(tensors: Sequence[Tensor], taps: Sequence[str], batch: int, om: Path) -> dict[str, int]:
     """Where the tensors `taps` of the network's inside are among the outputs: by name, or as the last ones in their order.
 
     `SessionError` if there are not as many, or one is no float32 or float16 of this batch size.
     """
-    tensors = [_plain(desc, batch) for desc in descs]
     names = [_onnx_name(tensor.name) for tensor in tensors]
     first = len(tensors) - len(taps)
     positions = {tap: names.index(tap) if tap in names else first + position for position, tap in enumerate(taps)}
@@ -149,19 +153,19 @@ def is_dynamic(descs: Iterable[Any]) -> bool:
     return any(list(desc.shape[:1]) == [_DYNAMIC] for desc in descs)
 
 
-def _plain(desc: Any, batch: int) -> _Tensor:
-    """The description with the chosen batch size in the place of -1 and its bytes in that of the largest profile's."""
+def _plain(desc: Any, batch: int, profiles: bool) -> Tensor:
+    """The description; with profiles, the batch size in the place of -1 or a larger one, and its bytes in that of the largest."""
     number = int(desc.datatype)
     shape = [int(size) for size in desc.shape]
-    dynamic = shape[:1] == [_DYNAMIC]
-    return _Tensor(
+    open_batch = profiles and (shape[:1] == [_DYNAMIC] or shape[:1] >= [batch])
+    return Tensor(
         name=str(desc.name),
         dtype=_DTYPES.get(number, f"type{number}"),
-        shape=(batch, *shape[1:]) if dynamic else tuple(shape),
-        nbytes=int(desc.realsize if dynamic else desc.size),
+        shape=(batch, *shape[1:]) if open_batch else tuple(shape),
+        nbytes=int(desc.realsize if open_batch else desc.size),
         nhwc=int(desc.format) == _NHWC,
     )
 
 
-def _listed(tensors: Sequence[_Tensor]) -> str:
+def _listed(tensors: Sequence[Tensor]) -> str:
     return ", ".join(str(tensor) for tensor in tensors) or "none"

@@ -65,12 +65,12 @@ class Canary:
         `DeviceError` if the device fails, or finds other than before; `StoreError` if that cannot be kept.
         """
         path = self._folder / f"{self._key(session, om_sha256)}.json"
-        found, known = self._found(session), _read(path)
+        found_now, known = self._found(session), _read(path)
         if known is None or (known.run != self._run and not held.left_by):
-            self._write(path, found)
-        elif not _still(known, found) and not _still(known, found := self._found(session)):
-            lost = sum((Counter(known.rows) - Counter(found.rows)).values())
-            now = f"it says: {found.refused}" if found.refused else f"{lost} of them are not found any more"
+            self._write(path, found_now)
+        elif not _still(known, found_now) and not _still(known, found_now := self._found(session)):
+            lost = sum((Counter(known.rows) - Counter(found_now.rows)).values())
+            now = f"it says: {found_now.refused}" if found_now.refused else f"{lost} of them are not found any more"
             raise DeviceError(
                 f"NPU {session.device_id} no longer computes what it computed: in the canary's {len(self._pictures)} pictures, "
                 f"NPU {known.device_id} found {known.refused or f'{len(known.rows)} detections'} at {known.at}, and {now}",
@@ -90,8 +90,10 @@ class Canary:
         try:
             outputs = session.run(tensor)
             for slot in range(session.batch):
-                one = outputs.detections(slot)
-                numbers = np.column_stack([one.labels, one.boxes, one.scores]).astype(np.float64)  # both sides exact
+                detections = outputs.detections(slot)
+                numbers = np.column_stack([detections.labels, detections.boxes, detections.scores]).astype(
+                    np.float64
+                )  # both sides exact
                 rows += [(float(slot), *row) for row in numbers.tolist()]
         except SessionError as error:  # the model's fault, which stays: the gates say so
             refused = error.found
@@ -106,10 +108,10 @@ class Canary:
         about = {"om": om_sha256, "batch": session.batch, "contract": contract, "pictures": pictures}
         return content_key("canary", {**about, **self._code})
 
-    def _write(self, path: Path, found: Known) -> None:
+    def _write(self, path: Path, found_now: Known) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(asdict(found)).encode())
+            write_whole(path, json.dumps(asdict(found_now)).encode())
         except OSError as error:
             raise StoreError(
                 f"what the canary found cannot be kept in {path.parent} ({error.strerror or error})",
@@ -117,8 +119,8 @@ class Canary:
             ) from error
 
 
-def _still(known: Known, found: Known) -> bool:
-    return known.refused == found.refused and Counter(known.rows) <= Counter(found.rows)
+def _still(known: Known, found_now: Known) -> bool:
+    return known.refused == found_now.refused and Counter(known.rows) <= Counter(found_now.rows)
 
 
 def _read(path: Path) -> Known | None:

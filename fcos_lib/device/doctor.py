@@ -138,11 +138,11 @@ def _npu(toolkit: Toolkit, npu: Npu) -> str:
 
 def _packages() -> Iterator[Finding]:
     for title, names, extra in (("packages", NEEDED, "."), ("for export", FOR_EXPORT, ".[export]")):
-        found = {name: _version(name) for name in names}
-        missing = [name for name, number in found.items() if number is None]
+        versions = {name: _version(name) for name in names}
+        missing = [name for name, number in versions.items() if number is None]
         yield Finding(
             title,
-            ", ".join(f"{name} {number}" for name, number in found.items() if number) or _ABSENT,
+            ", ".join(f"{name} {number}" for name, number in versions.items() if number) or _ABSENT,
             f"torch {RECIPE['torch']}" if "torch" in names else "",
             f"pip install -e '{extra}' -c constraints.txt, for {', '.join(missing)}" if missing else "",
         )

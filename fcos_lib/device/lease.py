@@ -120,29 +120,29 @@ def lease(
     this process, by default its command line.
     """
     paths = {folder / f"npu-{device.device_id}.lock": device for device in devices}
-    mine = next((path for path in paths if path in _held), None)
-    if mine:
-        with _blamed(_held[mine]):
-            yield _held[mine]
+    held_already = next((path for path in paths if path in _held), None)
+    if held_already:
+        with _blamed(_held[held_already]):
+            yield _held[held_already]
         return
-    path, one = _take_one(paths, folder, timeout_s, say, (run, command))
+    path, held_lease = _take_one(paths, folder, timeout_s, say, (run, command))
     _mind_forks()
-    _held[path] = one
+    _held[path] = held_lease
     try:
-        with _blamed(one):
-            yield one
+        with _blamed(held_lease):
+            yield held_lease
     finally:
-        if _held.get(path) is one:  # or this is a forked child, which holds nothing
+        if _held.get(path) is held_lease:  # or this is a forked child, which holds nothing
             del _held[path]
-            one.give_back()
+            held_lease.give_back()
 
 
 @contextlib.contextmanager
-def _blamed(one: Lease) -> Iterator[None]:
+def _blamed(held_lease: Lease) -> Iterator[None]:
     try:
         yield
     except DeviceError as error:
-        one.blame(error)
+        held_lease.blame(error)
         raise
 
 
@@ -161,13 +161,13 @@ def _take_one(
             descriptor = -1 if path.stem in given_up else _open(path, folder)
             if descriptor < 0 or not _locked(descriptor):
                 continue
-            one = Lease(device, path, descriptor, *who)
-            if not one.quarantined:
-                if one.left_by and say:
-                    say(f"{one.name} was not given back by {one.left_by}: it may be in any state")
-                return path, one
-            one.give_back()
-            given_up[path.stem] = one.faults
+            held_lease = Lease(device, path, descriptor, *who)
+            if not held_lease.quarantined:
+                if held_lease.left_by and say:
+                    say(f"{held_lease.name} was not given back by {held_lease.left_by}: it may be in any state")
+                return path, held_lease
+            held_lease.give_back()
+            given_up[path.stem] = held_lease.faults
         if len(given_up) == len(paths):
             why = "; ".join(f"{name}: {' | '.join(reasons)}" for name, reasons in given_up.items())
             raise DeviceError(
@@ -241,10 +241,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(text: bytes) -> dict[str, Any]:
     """The content of a lock file, which anybody may have written; one that cannot be read has a holder without a name."""
     try:
-        found = json.loads(text) if text else {}
+        holder = json.loads(text) if text else {}
     except (ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {"pid": None}
+        holder = None
+    return holder if isinstance(holder, dict) else {"pid": None}
 
 
 def _faults(content: dict[str, Any], run: str) -> list[str]:
@@ -264,8 +264,8 @@ def _holder(content: dict[str, Any]) -> str:
 
 
 def _forget() -> None:
-    for one in _held.values():
-        one.forget()
+    for held_lease in _held.values():
+        held_lease.forget()
     _held.clear()
 
 

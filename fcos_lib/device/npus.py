@@ -69,19 +69,19 @@ def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
         raise DeviceError(f"npu-smi does not list {which}; it lists {listed}", "pass another --device-id")
     # An emulator that was put on the PATH by hand is still an emulator: its version says so.
     stand_in = "STAND-IN" in toolkit.cann_version
-    found: list[Device] = []
+    devices: list[Device] = []
     for number in device_ids or by_id:
         npu = by_id[number]
         board = read_board(toolkit, npu) if npu.name.startswith("Ascend") else None  # A3 and later say it there only
         device = Device(npu, number, soc_version(npu, board), toolkit, stand_in)
-        if not found or device.soc_version == found[0].soc_version:
-            found.append(device)
+        if not devices or device.soc_version == devices[0].soc_version:
+            devices.append(device)
         elif device_ids:
             raise DeviceError(
-                f"device {number} is an {device.soc_version}, device {found[0].device_id} an {found[0].soc_version}",
+                f"device {number} is an {device.soc_version}, device {devices[0].device_id} an {devices[0].soc_version}",
                 "test one kind of chip at a time: an OM is compiled for one",
             )
-    return tuple(found)
+    return tuple(devices)
 
 
 def use_emulator(folder: Path, device_ids: Sequence[int] = ()) -> tuple[Device, ...]:

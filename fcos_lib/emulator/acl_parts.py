@@ -95,12 +95,11 @@ class sumary:
     exec_time_list: list[Any] = field(default_factory=list)
 
 
-def describe(desc: TensorDesc, batch: int) -> tensor_desc:
-    """A tensor of the OM as the runtime describes it, its sizes those of this batch size."""
-    size = desc.at(batch).nbytes
+def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:
+    """A tensor of the OM as the runtime describes it, with the bytes of the largest profile."""
     layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2
     kind = dtype[desc.dtype] if desc.dtype in dtype.__members__ else dtype.uint8
-    return tensor_desc(desc.name, kind, layout, list(desc.shape), size, size)
+    return tensor_desc(desc.name, kind, layout, list(desc.shape), nbytes, nbytes)
 
 
 LOST = (

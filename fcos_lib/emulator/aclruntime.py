@@ -79,8 +79,9 @@ class _Session:
         self._batches = header.batches
         self._batch = max(header.batches, default=0)  # which profile runs; the largest until another is set
         self._static_asked = False
-        self._inputs = [describe(desc, self._batch) for desc in header.inputs]
-        self._outputs = [describe(desc, self._batch) for desc in header.outputs]
+        # CANN has -1 for an open batch size in the inputs only: outputs are those of the largest profile, whichever is chosen.
+        self._inputs = [describe(desc, desc.at(self._batch).nbytes) for desc in header.inputs]
+        self._outputs = [describe(desc.at(self._batch), desc.at(self._batch).nbytes) for desc in header.outputs]
 
     def _check_arguments(self) -> None:
         """Nothing: the old generation finds out when loading."""
@@ -184,8 +185,7 @@ class _Session:
             raise failure(acl_parts.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
         self._batch, self._static_asked = size, False
         for desc in (*self._inputs, *self._outputs):
-            if om.DYNAMIC in desc.shape:
-                desc.realsize = desc.size * size // max(self._batches)
+            desc.realsize = desc.size * size // max(self._batches)
         return 0
 
 

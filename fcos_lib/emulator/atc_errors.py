@@ -10,87 +10,66 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from fcos_lib.emulator import STAND_IN
 
-_NA = "N/A"
 _VALID = "Try again with a valid argument."
 _SET = "Set a valid parameter value."
-_REMOVE_DYNAMIC = "In static shape scenarios, remove the --dynamic_batch_size option from your command line."
-
-
-class _Entry(NamedTuple):
-    message: str
-    solution: str
-    cause: str = _NA
-
-
 _CATALOGUE = {
-    "E10001": _Entry("Value {} for parameter {} is invalid. Reason: {}", _VALID),
-    "E10002": _Entry(
+    "E10001": ("Value {} for parameter {} is invalid. Reason: {}", _VALID),
+    "E10002": (
         "Value {} for parameter --input_shape is invalid. Reason: {}. The value must be formatted as {}.",
         "The valid format is input_name1:n1,c1,h1,w1;input_name2:n2,c2,h2,w2. Replace input_name with node names. "
         "Ensure that the shape values are integers.",
     ),
-    "E10004": _Entry("Value for --{} is empty.", _SET),
-    "E10007": _Entry("[{}] is required. The value must be [{}].", _SET),
-    "E10011": _Entry(
+    "E10007": ("[{}] is required. The value must be [{}].", _SET),
+    "E10011": (
         "Value {} for parameter --input_shape is invalid. Shape values must be positive integers. "
         "The error value in the shape is {}.",
         "In static shape scenarios, set the shape values in --input_shape to positive integers.",
     ),
-    "E10016": _Entry(
+    "E10016": (
         "Opname {} specified in --{} is not found in the model. Confirm whether this node name exists, or the node is "
         "not split with the specified delimiter ';'.",
         "Specify the name of an existing node in the graph.",
     ),
-    "E10031": _Entry(
+    "E10031": (
         "--dynamic_batch_size is included, but none of the nodes specified in --input_shape has a batch size equaling -1.",
-        _REMOVE_DYNAMIC,
+        "In static shape scenarios, remove the --dynamic_batch_size option from your command line.",
     ),
-    "E10035": _Entry(
+    "E10035": (
         "--dynamic_batch_size, --dynamic_image_size, or --dynamic_dims has {} profiles, which is less than the minimum {}.",
         "Ensure that the number of profiles is at least the minimum.",
     ),
-    "E10036": _Entry(
-        "--dynamic_batch_size, --dynamic_image_size, or --dynamic_dims has {} profiles, which is greater than the "
-        "maximum {}.",
-        "Ensure that the number of profiles is at most the maximum.",
-    ),
-    "E10038": _Entry("Dimension size {} is invalid. The value must be greater than 0.", _VALID),
-    "E10039": _Entry(
-        "The --dynamic_batch_size, --dynamic_image_size, or --dynamic_dims argument have duplicate profiles.",
-        "Check that the profiles are unique.",
-    ),
-    "E10041": _Entry("Failed to load the model from {}.", "Check that the model file is valid."),
-    "E10049": _Entry(
+    "E10041": ("Failed to load the model from {}.", "Check that the model file is valid."),
+    "E10049": (
         "Dimension count {} configured in --input_shape does not match dimension count {} of the node.",
         "Set the dimension count in --input_shape according to the dimension count of the node.",
     ),
-    "E10052": _Entry("AIPP configuration is invalid. Reason: {}.", _NA),
-    "E10054": _Entry(
+    "E10052": ("AIPP configuration is invalid. Reason: {}.", ""),
+    "E10054": (
         "The required parameter {} for ATC is empty. Another possible reason is that the values of some parameters are "
         'not enclosed by quotation marks ("").',
         "Check whether the command line parameter format is correct.",
     ),
-    "E10055": _Entry(
+    "E10055": (
         "The operation is not supported. Reason: {}.",
         "Check whether the configured parameter or used function is supported.",
     ),
-    "E10056": _Entry(
+    "E10056": (
         "Cannot configure both parameters {} and {} simultaneously.",
         "The two parameters cannot be set at the same time.",
     ),
-    "E11017": _Entry("Failed to find node {} specified by --out_nodes.", "Try again with a valid --out_nodes argument."),
-    "E13000": _Entry("Path {} is empty. Reason: {}.", "Try again with a valid directory.", "The file does not exist."),
-    "E13010": _Entry(
+    "E11017": ("Failed to find node {} specified by --out_nodes.", "Try again with a valid --out_nodes argument."),
+    "E13000": ("Path {} is empty. Reason: {}.", "Try again with a valid directory."),
+    "E13010": (
         "No operator plugin is registered for Op: {}, optype: {}.",
         "If the operator is a built-in operator, install the package that supports this operator version.",
     ),
-    "E16004": _Entry("ONNX model has no graph.", "Check that the ONNX model is valid."),
-    "E19999": _Entry("Inner Error!\n        Unknown error occurred. Please check the log.", _NA),
+    "E16004": ("ONNX model has no graph.", "Check that the ONNX model is valid."),
+    "E19999": ("Inner Error!\n        Unknown error occurred. Please check the log.", ""),
 }  # fmt: skip
+"""Code → message and solution, empty where there is none."""
 
 
 class AtcError(Exception):
@@ -101,9 +80,9 @@ class AtcError(Exception):
 
     def __init__(self, code: str, *values: object) -> None:
         self.code = code
-        self._entry = _CATALOGUE.get(code, _Entry(STAND_IN, _NA))
-        missing = [STAND_IN] * (self._entry.message.count("{}") - len(values))
-        self.message = self._entry.message.format(*values, *missing)
+        message, self._solution = _CATALOGUE.get(code, (STAND_IN, ""))
+        missing = [STAND_IN] * (message.count("{}") - len(values))
+        self.message = message.format(*values, *missing)
         super().__init__(f"{code}: {self.message}")
 
     def text(self) -> str:
@@ -111,13 +90,11 @@ class AtcError(Exception):
         if self.code == "E19999":  # nothing was recorded, so there is no time to print either
             return f"{self.code}: {self.message}"
         now = datetime.now()
-        micro = f"{now.microsecond:06d}"
-        stamp = f"[PID: {os.getpid()}] {now:%Y-%m-%d-%H:%M:%S}.{micro[:3]}.{micro[3:]}"
-        lines = [f"{self.code}: {stamp} {self.message}"]
-        for title, value in (("Possible Cause", self._entry.cause), ("Solution", self._entry.solution)):
-            if value != _NA:
-                lines.append(f"        {title}: {value}")
-        return "\n".join(lines)
+        stamp = (
+            f"[PID: {os.getpid()}] {now:%Y-%m-%d-%H:%M:%S}.{now.microsecond // 1000:03d}.{now.microsecond % 1000:03d}"
+        )
+        solution = f"\n        Solution: {self._solution}" if self._solution else ""
+        return f"{self.code}: {stamp} {self.message}{solution}"
 
 
 HARMLESS = frozenset((
@@ -144,22 +121,19 @@ NOT_MODELLED = frozenset((
 ROUNDING_MODES = frozenset({"force_fp16", "fp16"})
 EXACT_MODES = frozenset({"force_fp32", "must_keep_origin_dtype", "origin"})
 """Modes without rounding before the NMS. (The device's force_fp32 still gives convolutions fp16 inputs.)"""
-_MODES = frozenset((
+_MODES = (
     "force_fp16", "force_fp32", "cube_fp16in_fp32out", "allow_mix_precision", "allow_fp32_to_fp16",
     "must_keep_origin_dtype", "allow_mix_precision_fp16", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
-))  # fmt: skip
-_MODES_V2 = frozenset((
-    "fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16",
-))  # fmt: skip
+)  # fmt: skip
+_MODES_V2 = ("fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16")
 _SOC = re.compile(r"Ascend(310|310P[1-7]|310B[1-4]|910|910(Pro)?[AB]|910B[1-4](-1)?|910_\d{4}|950\w*)")
 _IMPLEMENTATION_MODES = ("high_precision", "high_performance", "high_precision_for_all", "high_performance_for_all")
-_FRAMEWORKS = {"0": "Caffe", "1": "MindSpore", "3": "TensorFlow", "5": "Onnx"}
 
 
 def check(options: dict[str, str]) -> None:
     """`AtcError` for the first mistake that shows without reading the model, in the order in which atc looks."""
-    if options["framework"] not in _FRAMEWORKS:
-        raise AtcError("E10007", "--framework", " or ".join(f"{key}({name})" for key, name in _FRAMEWORKS.items()))
+    if options["framework"] != "5":
+        raise AtcError("E10007", "--framework", "0(Caffe) or 1(MindSpore) or 3(TensorFlow) or 5(Onnx)")
     for name in ("soc_version", "output", "model"):
         if not options[name]:
             raise AtcError("E10054", f"--{name}")
@@ -169,56 +143,42 @@ def check(options: dict[str, str]) -> None:
         raise AtcError("E10001", options["output"], "--output", "The path has characters other than a-z A-Z 0-9 _ - .")
     if not _SOC.fullmatch(options["soc_version"]):
         raise AtcError("E10001", options["soc_version"], "--soc_version", "The value is not a known SoC version.")
-    if options["input_format"] not in ("NCHW", "ND", "NCDHW"):
-        reason = "Only NCHW, ND and NCDHW are supported for ONNX."
-        raise AtcError("E10001", options["input_format"], "--input_format", reason)
     _check_dynamic(options)
     _check_precision(options)
-    if options["op_select_implmode"] not in ("", *_IMPLEMENTATION_MODES):
-        reason = f"The current value is not within the valid range {list(_IMPLEMENTATION_MODES)}."
-        raise AtcError("E10001", options["op_select_implmode"], "--op_select_implmode", reason)
-    if options["framework"] != "5":
-        raise AtcError("E10055", f"the stand-in reads ONNX only, not {_FRAMEWORKS[options['framework']]}")
+    _check_choice(options, "op_select_implmode", _IMPLEMENTATION_MODES)
     for name in sorted(NOT_MODELLED.intersection(options)):
         raise AtcError("E10055", f"the stand-in does not imitate --{name}")
 
 
 def _check_dynamic(options: dict[str, str]) -> None:
-    sizes = options.get("dynamic_batch_size")
-    if not sizes:
+    if not options.get("dynamic_batch_size"):
         return
-    if not options.get("input_shape"):
-        raise AtcError("E10004", "input_shape")
-    shapes = input_shapes(options["input_shape"], lowest=-1)
-    if not any(shape[0] == -1 for shape in shapes.values() if shape):
+    shapes = input_shapes(options.get("input_shape", ""), lowest=-1)
+    if not any(shape[0] == -1 for shape in shapes.values()):
         raise AtcError("E10031")
-    profiles = [part.strip() for part in sizes.split(",")]
-    for profile in profiles:
-        if not profile.isdigit() or int(profile) < 1:
-            raise AtcError("E10038", profile)
-    if len(profiles) < 2:
-        raise AtcError("E10035", len(profiles), 2)
-    if len(profiles) > 100:
-        raise AtcError("E10036", len(profiles), 100)
-    if len(set(profiles)) != len(profiles):
-        raise AtcError("E10039")
+    if (profiles := len(dynamic_batches(options))) < 2:
+        raise AtcError("E10035", profiles, 2)
 
 
 def dynamic_batches(options: dict[str, str]) -> tuple[int, ...]:
     """The profiles of `--dynamic_batch_size`, rising; empty if it was not given."""
-    return tuple(sorted(int(size) for size in options.get("dynamic_batch_size", "").split(",") if size.strip()))
+    return tuple(sorted({int(size) for size in re.findall(r"\d+", options.get("dynamic_batch_size", ""))}))
 
 
 def _check_precision(options: dict[str, str]) -> None:
     first, second = options["precision_mode"], options["precision_mode_v2"]
     if first and second:
         raise AtcError("E10056", "precision_mode", "precision_mode_v2")
-    for name, value, known in (("precision_mode", first, _MODES), ("precision_mode_v2", second, _MODES_V2)):
-        if value and value not in known:
-            reason = f"The current value is not within the valid range {sorted(known)}."
-            raise AtcError("E10001", value, f"--{name}", reason)
+    for name, known in (("precision_mode", _MODES), ("precision_mode_v2", _MODES_V2)):
+        _check_choice(options, name, known)
     if precision_mode(options) not in ROUNDING_MODES | EXACT_MODES:
         raise AtcError("E10055", f"the stand-in does not imitate precision mode {precision_mode(options)}")
+
+
+def _check_choice(options: dict[str, str], name: str, known: tuple[str, ...]) -> None:
+    if options[name] not in ("", *known):
+        reason = f"The current value is not within the valid range {list(known)}."
+        raise AtcError("E10001", options[name], f"--{name}", reason)
 
 
 def precision_mode(options: dict[str, str]) -> str:

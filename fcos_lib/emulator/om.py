@@ -66,7 +66,6 @@ class OmHeader:
     """The `atc` command line."""
     soc_version: str
     atc_version: str
-    opp_version: str
     precision_mode: str
     inputs: tuple[TensorDesc, ...]
     outputs: tuple[TensorDesc, ...]
@@ -79,8 +78,8 @@ class OmHeader:
     """Graph tensors of boxes and scores."""
     nms_outputs: tuple[str, ...]
     """Graph tensors of boxes, scores, classes and counts; empty names are unused."""
-    aipp: tuple[aipp.Aipp, ...] = ()
-    """What is done to inputs before the graph sees them."""
+    aipp: aipp.Aipp | None = None
+    """What is done to the first input before the graph sees it."""
     batches: tuple[int, ...] = ()
     """The profiles of `--dynamic_batch_size`, rising; empty if all shapes are fixed."""
     time_factor: float | None = None
@@ -163,7 +162,7 @@ def _header(text: dict[str, Any]) -> OmHeader:
         text[key] = tuple(TensorDesc(**item | {"shape": tuple(item["shape"])}) for item in text[key])
     for key in ("tensors", "nms_inputs", "nms_outputs", "batches"):
         text[key] = tuple(text[key])
-    text["aipp"] = tuple(aipp.from_json(item) for item in text["aipp"])
+    text["aipp"] = None if text["aipp"] is None else aipp.Aipp(**text["aipp"])
     text["nms"] = None if text["nms"] is None else NmsSettings(**text["nms"])
     return OmHeader(**text)
 
@@ -184,14 +183,12 @@ def om_as_json(om: Om) -> dict[str, Any]:
     import onnx
 
     header = om.header
-    read = {step.rank for step in header.aipp}
     operators = [_operator(desc.name, "Data") for desc in header.inputs]
-    operators += [
-        _operator(f"aipp_{position}", "Aipp")
-        if position in read
-        else _operator(f"trans_TransData_{position}", "TransData")
-        for position in range(len(header.inputs))
-    ]
+    for position in range(len(header.inputs)):
+        read = header.aipp is not None and position == 0
+        operators.append(
+            _operator(f"{'aipp' if read else 'trans_TransData'}_{position}", "Aipp" if read else "TransData")
+        )
     for graph in filter(None, (om.each, om.before)):
         operators += _operators(onnx.load_from_string(graph))
     if header.nms:
@@ -201,7 +198,7 @@ def om_as_json(om: Om) -> dict[str, Any]:
     operators.append(_operator("Node_Output", "NetOutput"))
     attributes = {
         "atc_version": header.atc_version,
-        "opp_version": header.opp_version,
+        "opp_version": header.atc_version,
         "soc_version": header.soc_version,
         "atc_cmdline": header.command,
     }

@@ -139,13 +139,15 @@ def split(model: onnx.ModelProto) -> Split:
     if values is None:
         return Split(None, model)
     made = [name for name in tensors if name in read]
-    each = part(model, parts.each, inputs, [values[name] for name in made])
+    by_picture = part(model, parts.each, inputs, [values[name] for name in made])
     if not parts.rest:
-        return Split(each, None)
+        return Split(by_picture, None)
     batch = graph.input[0].type.tensor_type.shape.dim[0]
-    whole = [with_batch(value, batch.dim_value or batch.dim_param) for value in each.graph.output]
+    whole = [with_batch(value, batch.dim_value or batch.dim_param) for value in by_picture.graph.output]
     inputs = _read_by(parts.rest, [*graph.input, *whole])
-    return Split(each, part(model, parts.rest, inputs, [value for value in graph.output if value.name not in made]))
+    return Split(
+        by_picture, part(model, parts.rest, inputs, [value for value in graph.output if value.name not in made])
+    )
 
 
 def _read_by(nodes: list[onnx.NodeProto], values: Iterable[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
@@ -204,10 +206,10 @@ def _with_shared(kind: str, kinds: list[str], graph: onnx.GraphProto, wanted: se
     return chosen[::-1]
 
 
-def _shapes_of_one(each: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.ValueInfoProto] | None:
+def _shapes_of_one(by_picture: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.ValueInfoProto] | None:
     """These tensors with types and shapes for one picture; None unless two pictures give twice as much of the same shape."""
     try:
-        single, double = (_inferred(each, batch) for batch in (1, 2))
+        single, double = (_inferred(by_picture, batch) for batch in (1, 2))
     except Exception:  # onnxruntime raises its own hierarchy; the graph may need the batch size of its compilation
         return None
     for name in tensors:
@@ -219,20 +221,20 @@ def _shapes_of_one(each: onnx.ModelProto, tensors: list[str]) -> dict[str, onnx.
     return single
 
 
-def _inferred(each: onnx.ModelProto, batch: int) -> dict[str, onnx.ValueInfoProto]:
+def _inferred(by_picture: onnx.ModelProto, batch: int) -> dict[str, onnx.ValueInfoProto]:
     """What onnx infers for a batch, after the sizes that the graph computes for a Resize have been computed."""
-    inputs = [with_batch(value, batch) for value in each.graph.input]
-    made = {name for node in each.graph.node for name in node.output}
-    resizes = [node for node in each.graph.node if operator(node).pictures == "resize"]
+    inputs = [with_batch(value, batch) for value in by_picture.graph.input]
+    made = {name for node in by_picture.graph.node for name in node.output}
+    resizes = [node for node in by_picture.graph.node if operator(node).pictures == "resize"]
     sizes = sorted({name for node in resizes for name in node.input[1:] if name in made})
     if sizes:
         outputs = [onnx.ValueInfoProto(name=name) for name in sizes]
-        typed = onnx.shape_inference.infer_shapes(part(each, list(each.graph.node), inputs, outputs))
+        typed = onnx.shape_inference.infer_shapes(part(by_picture, list(by_picture.graph.node), inputs, outputs))
         fixed = [numpy_helper.from_array(value, name) for name, value in zip(sizes, run_on_zeros(typed), strict=True)]
-        nodes = [node for node in each.graph.node if not set(sizes).intersection(node.output)]
-        model = part(each, nodes, inputs, [])
+        nodes = [node for node in by_picture.graph.node if not set(sizes).intersection(node.output)]
+        model = part(by_picture, nodes, inputs, [])
         model.graph.initializer.extend(fixed)
     else:
-        model = part(each, list(each.graph.node), inputs, [])
+        model = part(by_picture, list(by_picture.graph.node), inputs, [])
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {value.name: value for value in (*graph.value_info, *graph.output)}

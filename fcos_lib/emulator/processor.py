@@ -57,9 +57,9 @@ class Model:
     def execute(self, inputs: list[Array]) -> list[Array]:
         """The outputs, in the header's order, for arrays in the header's order, shapes and dtypes."""
         values = {desc.name: array for desc, array in zip(self.header.inputs, inputs, strict=True)}
-        for step in self.header.aipp:
-            name = self.header.inputs[step.rank].name
-            values[name] = step.apply(values[name])
+        if self.header.aipp is not None:
+            name = self.header.inputs[0].name
+            values[name] = self.header.aipp.apply(values[name])
         if self._each:
             values |= self._run_each(values)
         if self._before is not None:

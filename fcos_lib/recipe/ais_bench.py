@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import SessionError
+from fcos_lib.files import write_whole
 from fcos_lib.measure.throughput.rates import images_per_second
 from fcos_lib.recipe.bins import load_bin, stem_of
 from fcos_lib.stream.sessions import Outputs, Session
@@ -108,10 +108,5 @@ def summary_path(folder: Path) -> Path:
 def write_summary(folder: Path, content: Mapping[str, Any]) -> Path:
     """Write the summary of a result folder, whole or not at all; returns its path."""
     path = summary_path(folder)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, json.dumps(content, allow_nan=False).encode() + b"\n")
     return path

@@ -56,19 +56,19 @@ def bin_bytes(contract: ModelContract) -> int:
 
 def pictures_by_stem(dataset: Dataset) -> dict[str, Picture]:
     """The dataset's pictures by stem; `DatasetError` if two share one, since their files would be the same."""
-    found: dict[str, Picture] = {}
+    by_stem: dict[str, Picture] = {}
     for picture in dataset.pictures:
         stem = stem_of(picture.path.name)
-        if not stem or stem in found:
-            other = f"{found[stem].path.name} and " if stem else ""
+        if not stem or stem in by_stem:
+            other = f"{by_stem[stem].path.name} and " if stem else ""
             raise DatasetError(
                 f"{other}{picture.path.name} would become the same file '{stem}.bin': names end at the first dot"
                 if stem
                 else f"{picture.path.name} has nothing before its first dot, so its file would have no name",
                 "rename the pictures, in val2017/ and in the annotation file",
             )
-        found[stem] = picture
-    return found
+        by_stem[stem] = picture
+    return by_stem
 
 
 def write_bins(
@@ -135,7 +135,7 @@ def list_bins(folder: Path, contract: ModelContract) -> list[Path]:
     if not paths:
         raise UsageError(f"{folder} holds no .bin files", "pass the folder that preprocess wrote")
     size = bin_bytes(contract)
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for path in paths:
         if path.is_symlink() or not path.is_file():
             raise UsageError(f"{path} is no regular file", "pass a folder of plain files, without links")
@@ -144,7 +144,7 @@ def list_bins(folder: Path, contract: ModelContract) -> list[Path]:
                 f"{path} has {path.stat().st_size:,} bytes, and one input of contract '{contract.name}' has {size:,}",
                 "run preprocess again; ais_bench would cut the files elsewhere, or take several for one batch",
             )
-        other = seen.setdefault(stem_of(path.name), path.name)
+        other = names.setdefault(stem_of(path.name), path.name)
         if other != path.name:
             raise UsageError(f"{other} and {path.name} would have the same results", "names end at the first dot")
     return paths
@@ -178,10 +178,10 @@ def _prepare_worker() -> None:
 
 def _is_complete(path: Path, picture: Path, size: int) -> bool:
     try:
-        found, source = path.lstat(), picture.stat()
+        written, source = path.lstat(), picture.stat()
     except OSError:
         return False
-    return path.is_file() and found.st_size == size and found.st_mtime_ns >= source.st_mtime_ns
+    return path.is_file() and written.st_size == size and written.st_mtime_ns >= source.st_mtime_ns
 
 
 def _refuse_foreign(folder: Path, expected: set[str]) -> None:
@@ -209,4 +209,4 @@ def _verify(folder: Path, paths: dict[Path, Picture], size: int) -> None:
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort key that compares runs of digits by value, as ais_bench sorts its inputs."""
     parts = re.split("([0-9]+)", name)  # every second part is a number
-    return [(int(part), "") if place % 2 else (0, part.lower()) for place, part in enumerate(parts)]
+    return [(int(part), "") if position % 2 else (0, part.lower()) for position, part in enumerate(parts)]

@@ -87,16 +87,16 @@ def read_results(folder: Path, dataset: Dataset, contract: ModelContract) -> Res
     detections = {}
     for stem, picture in pictures.items():
         first, second = (scan.files[stem][number] for number in numbers)
-        one, other = read_result(first, contract), read_result(second, contract)
-        if one.ndim == other.ndim:
-            what = "labels" if one.ndim == 1 else "dets"
+        first_array, second_array = read_result(first, contract), read_result(second, contract)
+        if first_array.ndim == second_array.ndim:
+            what = "labels" if first_array.ndim == 1 else "dets"
             raise UsageError(f"{first} and {second.name} both have the size of {what}", _ONE_RUN)
-        labels, dets = (one, other) if one.ndim == 1 else (other, one)
-        kinds.setdefault((one.ndim == 1, labels.dtype.name), first.name)
-        _check_values(first if dets is one else second, labels, dets, contract)
+        labels, dets = (first_array, second_array) if first_array.ndim == 1 else (second_array, first_array)
+        kinds.setdefault((first_array.ndim == 1, labels.dtype.name), first.name)
+        _check_values(first if dets is first_array else second, labels, dets, contract)
         used = dets[:, 4] > 0
-        seen = Detections(dets[used, :4], dets[used, 4], labels[used].astype(np.int64))
-        detections[picture.id] = in_picture(seen, geometry(picture.width, picture.height, contract))
+        in_network = Detections(dets[used, :4], dets[used, 4], labels[used].astype(np.int64))
+        detections[picture.id] = in_picture(in_network, geometry(picture.width, picture.height, contract))
     if len(kinds) > 1:
         listed = " and ".join(
             f"{'labels' if labels_first else 'dets'} first with {dtype} labels (such as {name})"
@@ -218,5 +218,5 @@ def _check_values(
 
 
 def _some(names: Iterable[str]) -> str:
-    found = sorted(names)
-    return ", ".join(found[:3]) + ", ..." * (len(found) > 3)
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + ", ..." * (len(listed) > 3)

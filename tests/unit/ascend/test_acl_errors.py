@@ -1,4 +1,4 @@
-"""Does a failure of the runtime come with its cause, as an error of the model or of the machine?"""
+"""A failure of the runtime comes with its cause, as an error of the model or of the machine."""
 
 import sys
 

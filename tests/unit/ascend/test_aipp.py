@@ -8,11 +8,10 @@ import pytest
 
 from fcos_lib.artifacts import ASCEND
 from fcos_lib.artifacts.om import om_artifact
-from fcos_lib.ascend.atc import AtcOptions, command, compile_om
+from fcos_lib.ascend.atc import AtcOptions, compile_om
 from fcos_lib.ascend.atc_command import aipp_config
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import COCO_R50, InputLayout
-from fcos_lib.errors import UsageError
 from fcos_lib.store.artifacts import Artifact, Store
 
 OPTIONS = AtcOptions("Ascend310P3", 4, aipp=True)
@@ -59,21 +58,6 @@ def test_the_two_parts_add_up_to_the_contracts_mean(mean):
         parts = found[f"mean_chn_{channel}"], found[f"min_chn_{channel}"]
         assert Decimal(parts[0]) + Decimal(parts[1]) == Decimal(str(value)), f"channel {channel} is {parts}"
         assert parts[0].isdecimal(), "mean_chn holds integers only"
-
-
-def test_the_command_names_the_config_beside_the_output(contract, tmp_path):
-    """And keeps the shape of the ONNX: atc makes the input NHWC itself."""
-    arguments = command(tmp_path / "atc", tmp_path / "a.onnx", tmp_path / "out" / "model", contract, OPTIONS)
-    assert f"--insert_op_conf={tmp_path}/out/aipp.cfg" in arguments
-    assert "--input_shape=input:4,3,4,6" in arguments
-    assert not any("insert_op_conf" in argument for argument in command(tmp_path, tmp_path, tmp_path, contract, FLOAT))
-
-
-def test_options_cannot_smuggle_in_another_config(contract, tmp_path):
-    """The OM would carry the wrong key, and the suite would feed it floats."""
-    options = AtcOptions("Ascend310P3", 1, extra=("--insert-op-conf=mine.cfg",))
-    with pytest.raises(UsageError, match="cannot be passed on"):
-        command(tmp_path, tmp_path, tmp_path, contract, options)
 
 
 def test_the_config_is_kept_beside_the_om(contract, tmp_path, toolkit, onnx):

@@ -1,4 +1,4 @@
-"""Does only a finished OM come out of `atc`, and is each way of failing explained?"""
+"""Only a finished OM comes out of `atc`, and each way of failing is explained."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from fcos_lib.ascend.atc import AtcOptions, clean_environment, command, compile_om, om_info, om_json
+from fcos_lib.ascend.atc import AtcOptions, clean_environment, compile_om, om_info, om_json
 from fcos_lib.ascend.atc_errors import diagnose, error_line
 from fcos_lib.ascend.toolkit import Toolkit
-from fcos_lib.errors import AtcError, UsageError
+from fcos_lib.errors import AtcError
 
 OPTIONS = AtcOptions(soc_version="Ascend310P3", batch=4)
 
@@ -28,44 +28,6 @@ def compile_with(tmp_path, script, contract):
         return compile_om(toolkit, onnx, tmp_path / "out", contract, OPTIONS, **arguments)
 
     return run
-
-
-def test_the_command_is_the_one_of_the_recipe(contract, tmp_path):
-    """Every option that decides what the OM is, as an argument list without quotes."""
-    arguments = command(tmp_path / "atc", tmp_path / "a.onnx", tmp_path / "model", contract, OPTIONS)
-    assert arguments == [
-        f"{tmp_path}/atc",
-        "--framework=5",
-        f"--model={tmp_path}/a.onnx",
-        f"--output={tmp_path}/model",
-        "--input_format=NCHW",
-        "--input_shape=input:4,3,4,6",
-        "--out_nodes=labels;dets",
-        "--soc_version=Ascend310P3",
-        "--precision_mode=force_fp16",
-        "--log=error",
-    ]
-
-
-def test_further_options_are_passed_on(contract, tmp_path):
-    """`extra` may add options, another log level, and the v2 precision mode that excludes the first one."""
-    options = AtcOptions("Ascend310P3", 1, precision_mode="", extra=("--precision_mode_v2=origin", "--log=debug"))
-    arguments = command(tmp_path / "atc", tmp_path / "a.onnx", tmp_path / "model", contract, options)
-    assert arguments[-2:] == ["--precision_mode_v2=origin", "--log=debug"]
-    assert not any(argument.startswith(("--precision_mode=", "--log=error")) for argument in arguments)
-
-
-@pytest.mark.parametrize("extra", ["--out-nodes=dets;labels", "--soc_version=Ascend310", "--debug", "log=debug", "x"])
-def test_further_options_may_not_replace_the_contract(contract, tmp_path, extra):
-    """An OM of another output order or chip would carry the wrong key."""
-    with pytest.raises(UsageError, match="cannot be passed on"):
-        command(tmp_path, tmp_path, tmp_path, contract, AtcOptions("Ascend310P3", 1, extra=(extra,)))
-
-
-def test_a_batch_size_of_zero_is_refused(contract, tmp_path):
-    """Before atc runs for minutes."""
-    with pytest.raises(UsageError, match="batch size 0"):
-        command(tmp_path, tmp_path, tmp_path, contract, AtcOptions("Ascend310P3", 0))
 
 
 def test_a_successful_run_leaves_the_om_and_the_log(compile_with, tmp_path):
@@ -241,7 +203,8 @@ def test_a_hanging_atc_is_killed_with_its_children(compile_with, tmp_path, wait_
     start = time.monotonic()
     with pytest.raises(AtcError, match="did not finish within 1 s") as caught:
         compile_with(f'printf half > "$out.om"; (sleep 60 & echo $! > {tmp_path}/pid; wait) & wait', timeout_s=1)
-    assert time.monotonic() - start < 10
+    seconds = time.monotonic() - start
+    assert seconds < 10, f"a limit of 1 s took {seconds:.1f} s"
     assert wait_until_dead(int((tmp_path / "pid").read_text()))
     assert not list((tmp_path / "out").glob("*.om"))
     assert "atc.log" in caught.value.advice
@@ -258,7 +221,8 @@ def test_a_long_output_is_kept_on_disk_and_read_in_part(compile_with, tmp_path):
     """An atc that logs without end fills no memory; the error at the end is still found."""
     with pytest.raises(AtcError, match="E10041"):
         compile_with("yes '[DEBUG] a line of a debug log' | head -c 3000000; echo 'E10041: Failed to load'; exit 255")
-    assert (tmp_path / "out" / "atc.log").stat().st_size > 3_000_000
+    size = (tmp_path / "out" / "atc.log").stat().st_size
+    assert size > 3_000_000, f"the log has {size} bytes of more than 3,000,000"
 
 
 def test_the_log_of_a_failure_can_be_kept_elsewhere(compile_with, tmp_path):
@@ -332,10 +296,8 @@ resource info: memory_size[24123392 B], weight_size[5170176 B], stream_num[1], e
 """
 
 
-def test_an_om_says_how_it_was_made(tmp_path, script):
+def test_an_om_says_how_it_was_made(om, script):
     """`--mode=6` is the supported way to recognise an OM for another chip."""
-    om = tmp_path / "model.om"
-    om.write_bytes(b"om")
     atc = script("atc", f"[ \"$*\" = '--mode=6 --om={om}' ] && cat <<'END'\n{INFO}END\n")
     info = om_info(Toolkit(atc=atc), om)
     assert info["soc_version"] == "Ascend310P3"
@@ -344,10 +306,8 @@ def test_an_om_says_how_it_was_made(tmp_path, script):
     assert info["command_line"].startswith("/cann/bin/atc.bin --model=a.onnx")
 
 
-def test_a_file_that_atc_cannot_read_is_no_om(tmp_path, script):
+def test_a_file_that_atc_cannot_read_is_no_om(om, tmp_path, script):
     """Neither a failing atc nor one that says nothing gives a provenance."""
-    om = tmp_path / "model.om"
-    om.write_bytes(b"om")
     with pytest.raises(AtcError, match="E10003"):
         om_info(Toolkit(atc=script("atc", "echo 'E10003: Value for om is invalid. Reason: x'; exit 255")), om)
     with pytest.raises(AtcError, match="nothing about the chip"):
@@ -356,19 +316,17 @@ def test_a_file_that_atc_cannot_read_is_no_om(tmp_path, script):
         om_info(Toolkit(atc=script("atc", "exit 0")), tmp_path / "other.om")
 
 
-def test_an_om_becomes_json(tmp_path, script):
+def test_an_om_becomes_json(om, tmp_path, script):
     """`--mode=1` writes where it is told to; what was there before is gone."""
-    om, target = tmp_path / "model.om", tmp_path / "model.json"
-    om.write_bytes(b"om")
+    target = tmp_path / "model.json"
     target.write_text("old")
     atc = script("atc", f"[ \"$*\" = '--mode=1 --om={om} --json={target}' ] && echo new > {target}\n")
     assert om_json(Toolkit(atc=atc), om, target).read_text() == "new\n"
 
 
-def test_an_om_that_does_not_become_json_is_an_error(tmp_path, script):
+def test_an_om_that_does_not_become_json_is_an_error(om, tmp_path, script):
     """A failing atc, one that claims success and writes nothing, and a missing OM."""
-    om, target = tmp_path / "model.om", tmp_path / "model.json"
-    om.write_bytes(b"om")
+    target = tmp_path / "model.json"
     target.write_text("old")
     with pytest.raises(AtcError, match="E10003"):
         om_json(Toolkit(atc=script("atc", "echo 'E10003: Value for om is invalid.'; exit 255")), om, target)

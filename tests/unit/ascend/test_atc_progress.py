@@ -46,7 +46,8 @@ def test_the_line_is_rewritten_and_removed():
     assert "\n" not in stream.getvalue()
     parts = stream.getvalue().split("\r\033[K")
     assert [part[:25] for part in parts] == ["", "atc: batch size 8, 1 s (l", "atc: batch size 8, 2 s (l", ""]
-    assert max(map(len, parts)) < 250
+    widest = max(map(len, parts))
+    assert widest < 250, f"a line has {widest} characters, more than any terminal"
 
 
 def test_a_log_file_gets_no_line():
@@ -75,7 +76,7 @@ def test_a_running_atc_is_reported_with_its_log(compile_slowly, tmp_path):
         heard.append((log, seconds, log.read_text()))
 
     compile_slowly(f"echo at work; sleep 0.4; echo om > {tmp_path}/out/model.om", progress=progress)
-    assert len(heard) > 2
+    assert len(heard) > 2, f"atc was reported {len(heard)} times in 0.4 s"
     assert [seconds for _, seconds, _ in heard] == sorted(seconds for _, seconds, _ in heard)
     assert heard[-1][0] == tmp_path / "out" / "atc.log"
     assert heard[-1][2] == "at work\n"

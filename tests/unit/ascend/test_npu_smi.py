@@ -1,4 +1,4 @@
-"""Are the tables of every driver generation read alike, and is a missing NPU explained?"""
+"""The tables of every driver generation are read alike, and a missing NPU is explained."""
 
 import dataclasses
 import re
@@ -248,7 +248,8 @@ def test_a_hanging_driver_ends_in_an_error(script, tmp_path, wait_until_dead):
     start = time.monotonic()
     with pytest.raises(DeviceError, match=r"did not answer within 0\.5 s"):
         read_info(Toolkit(npu_smi=smi), timeout=0.5)
-    assert time.monotonic() - start < 10
+    seconds = time.monotonic() - start
+    assert seconds < 10, f"a limit of 0.5 s took {seconds:.1f} s"
     assert wait_until_dead(int((tmp_path / "pid").read_text()))
 
 

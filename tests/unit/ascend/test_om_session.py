@@ -1,4 +1,4 @@
-"""Does a session over either generation of aclruntime keep the contract, its thread and its process?"""
+"""A session over any generation of aclruntime keeps the contract, its thread and its process."""
 
 import os
 import sys
@@ -142,10 +142,10 @@ def test_a_session_stays_in_its_process(new_fake, om, contract, batch, monkeypat
 
 @pytest.fixture
 def dynamic(fake):
-    """The fake runtime with an OM that has profiles for 2 and 4."""
+    """The fake runtime with an OM that has profiles for 2 and 4: open inputs, outputs as the largest profile has them."""
     for found in (*fake.inputs, *fake.outputs):
         found.realsize = found.size = found.size * 4 // BATCH
-        found.shape[0] = -1
+        found.shape[0] = -1 if found in fake.inputs else 4
     chosen = []
 
     def choose(session, size):
@@ -170,6 +170,21 @@ def test_the_profile_of_the_batch_size_is_chosen(fake, dynamic, om, contract, ba
         outputs = session.run(batch)
     assert dynamic == [BATCH]
     np.testing.assert_array_equal(outputs.dets, fake.dets)
+
+
+@pytest.mark.parametrize("rows", [1, 4], ids=["too small", "another batch"])
+def test_outputs_of_a_profile_are_checked_when_they_come(fake, dynamic, om, contract, batch, rows):
+    """The description is that of the largest profile, so that only the arrays tell what the chosen one returns."""
+    fake.dets = np.zeros((rows, *fake.dets.shape[1:]), np.float32)
+    with OmSession(om, contract, BATCH) as session, pytest.raises(SessionError, match="output 'dets' is float32"):
+        session.run(batch)
+
+
+def test_outputs_smaller_than_the_profile_are_refused(fake, dynamic, om, contract):
+    """No profile of a size that the largest does not hold."""
+    fake.outputs[0].shape[0] = 1
+    with pytest.raises(SessionError, match=r"has the outputs 'Cast_12:0:labels' int64\[1, 5\]"):
+        OmSession(om, contract, BATCH)
 
 
 def test_a_batch_size_without_a_profile_is_refused(dynamic, om, contract):

@@ -1,9 +1,13 @@
-"""Are the tensors of an OM compared with the contract before anything runs?"""
+"""The tensors of an OM are compared with the contract before anything runs."""
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.ascend.om_tensors import read_tensors, tap_places
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import SessionError
 
@@ -149,3 +153,35 @@ def test_a_wrong_batch_for_aipp_never_reaches_the_device(new_fake, describe, om,
     with OmSession(om, contract, BATCH, layout=UINT8) as session, pytest.raises(SessionError, match="input 'input'"):
         session.run(wrong)
     assert new_fake.fed == []
+
+
+@pytest.fixture
+def places(describe):
+    """Where the taps `a` and `b` are among outputs of these names, types and batch sizes."""
+
+    def find(*outputs):
+        descs = [describe(name, dtype, size, 4) for name, dtype, size in outputs]
+        session = SimpleNamespace(get_inputs=list, get_outputs=lambda: descs)
+        return tap_places(read_tensors(session, BATCH)[1], ["a", "b"], BATCH, Path("x.om"))
+
+    return find
+
+
+def test_taps_are_found_by_their_names_or_as_the_last_outputs(places):
+    """atc keeps the ONNX's names behind its own; without them, the order is the one in which they were asked for."""
+    assert places(*((name, "float32", 2) for name in ("Conv_1:0:b", "Conv_2:0:labels", "Conv_3:0:a"))) == {
+        "a": 2,
+        "b": 0,
+    }
+    assert places(*((f"Conv_{number}:0", "float32", 2) for number in range(3))) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [[("a", "float32", 2)], [("a", "int64", 2), ("b", "float32", 2)], [("a", "float32", 1), ("b", "float32", 2)], []],
+    ids=["one missing", "wrong type", "wrong batch size", "none"],
+)
+def test_an_om_without_its_taps_is_refused(places, outputs):
+    """With the name that was looked for."""
+    with pytest.raises(SessionError, match=r"none is '[ab]'"):
+        places(*((f"x:0:{name}", dtype, size) for name, dtype, size in outputs))

@@ -1,4 +1,4 @@
-"""Is an OM that was compiled elsewhere refused unless it takes what this run feeds?"""
+"""An OM that was compiled elsewhere is refused unless it takes what this run feeds."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Does discovery find the CANN that the environment means, and survive everything else?"""
+"""Discovery finds the CANN that the environment means, and survives everything else."""
 
 import sys
 import types

@@ -48,7 +48,8 @@ def test_a_bare_machine_is_told_what_it_lacks(bare, capsys, monkeypatch):
         assert words in text, f"'{words}' is not in:\n{text}"
     table = {line.split("  ")[0]: line.split()[-1] for line in text.splitlines() if line}
     assert (table["CANN"], table["driver"], table["NPU"]) == ("6.0.RC1", "22.0.3", "310P3")
-    assert len(text.splitlines()) <= 24, "more than one screen"
+    lines = len(text.splitlines())
+    assert lines <= 24, f"{lines} lines are more than one screen"
 
 
 def test_an_emulated_server_is_no_npu(equipped, capsys):

@@ -1,10 +1,15 @@
-"""How a caller of aclruntime hands tensors over and gets them back."""
+"""Calls of aclruntime as a client makes them: opening a session, handing an array over, fetching the outputs."""
 
 import numpy as np
 
 from fcos_lib.emulator import aclruntime
 
 NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
+
+
+def open_session(path, device=0, options=None):
+    """A session on the OM."""
+    return aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
 
 
 def base_tensors(array):
@@ -17,3 +22,15 @@ def on_host(tensors):
     for tensor in tensors:
         tensor.to_host()
     return [np.array(tensor) for tensor in tensors]
+
+
+def run(session, array, times=1):
+    """Labels and dets on the host, of the last of these runs."""
+    for _ in range(times):
+        tensors = session.run(NAMES, base_tensors(array))
+    return on_host(tensors)
+
+
+def durations(session):
+    """The reported times in ms, of any generation."""
+    return [entry if np.ndim(entry) == 0 else entry[1] - entry[0] for entry in session.sumary().exec_time_list]

@@ -109,7 +109,7 @@ def test_times_of_the_new_generation_are_pairs(load, pictures):
         session.run(NAMES, base_tensors(pictures))
     times = session.sumary().exec_time_list
     assert len(times) == 3
-    assert all(0 <= start <= end for start, end in times)
+    assert all(0 <= start <= end for start, end in times), f"a run ends before it begins: {times}"
     assert all(value == float(np.float32(value)) for pair in times for value in pair), "they are stored as float32"
     session.reset_sumaryinfo()
     assert session.sumary().exec_time_list == []
@@ -153,7 +153,8 @@ def test_every_refusal_is_the_same_exception(load, capfd, scenario, text):
         load(scenario)
     assert str(caught.value) == "[1][ACL: invalid parameter] "
     out = capfd.readouterr().out
-    assert out.index(text) < out.index("[ERROR] load model from file failed, model file is ")
+    cause, failed = out.index(text), out.index("[ERROR] load model from file failed, model file is ")
+    assert cause < failed, f"the cause is at {cause}, behind the failure at {failed}"
     assert "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1" in out
 
 

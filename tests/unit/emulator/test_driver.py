@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcos_lib.emulator import aclruntime
 from fcos_lib.emulator.processor import Model
+from tests.unit.emulator.runtime import open_session, run
 
-NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
 MANY = 1024
 """A batch size that keeps the kernel's imitation busy for some 300 ms."""
 
@@ -79,19 +78,6 @@ def nothing_left():
     gc.collect()
     assert players() == [], "a process that plays the NPU outlives its sessions"
     assert not [name for name in os.listdir("/dev/shm") if "fcos" in name]
-
-
-def open_session(path, device=0):
-    """A session on the OM."""
-    return aclruntime.InferenceSession(str(path), device, aclruntime.session_options())
-
-
-def run(session, pictures):
-    """Run on an array; labels and dets on the host."""
-    tensors = session.run(NAMES, [aclruntime.BaseTensor(pictures.ctypes.data, pictures.nbytes)])
-    for tensor in tensors:
-        tensor.to_host()
-    return [np.array(tensor) for tensor in tensors]
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ def test_the_table_of_every_server_is_printed(run, chip):
     assert status == 0
     widths = {len(line) for line in out.splitlines()}
     assert len(widths) == 1, f"the lines of the {chip} table have widths {sorted(widths)}"
-    assert out.count(f" {CHIPS[chip].name} ") >= len(CHIPS[chip].ids)
+    rows, chips = out.count(f" {CHIPS[chip].name} "), len(CHIPS[chip].ids)
+    assert rows >= chips, f"{rows} rows name the chip, the server has {chips}"
 
 
 def test_the_default_table_ends_with_processes(run):

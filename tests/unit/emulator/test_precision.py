@@ -76,7 +76,8 @@ def test_detections_show_the_rounding(compile_om, pictures):
     assert is_half(rounded)
     assert is_half(exact)
     assert not np.array_equal(rounded, exact)
-    assert np.abs(rounded[..., 4] - exact[..., 4]).max() < 0.01
+    moved = np.abs(rounded[..., 4] - exact[..., 4]).max()
+    assert moved < 0.01, f"a score moved by {moved:.4f}, fp16 explains 0.01"
 
 
 def constant_model(array):
@@ -102,7 +103,8 @@ def test_constants_are_rounded_and_overflow_as_on_the_device(size):
 def test_large_weights_are_stored_in_half_the_bytes():
     """The OM of a large model is half the ONNX."""
     model = constant_model(np.random.default_rng(0).normal(size=50_000).astype(np.float32))
-    assert len(round_to_half(model).SerializeToString()) < 0.55 * len(model.SerializeToString())
+    half, full = len(round_to_half(model).SerializeToString()), len(model.SerializeToString())
+    assert half < 0.55 * full, f"the rounded model has {half} bytes of {full}"
 
 
 def test_the_trunk_alone_compiles_without_nms(detector, run_atc, command, tmp_path, pictures):

@@ -1,4 +1,4 @@
-"""What can happen to the pictures during a run?"""
+"""Faults of pictures that change during a run, or have unusual sizes."""
 
 from __future__ import annotations
 
