@@ -14,11 +14,11 @@ pytestmark = pytest.mark.accuracy
 
 @pytest.mark.golden
 @pytest.mark.reference
-def test_the_reference_reaches_the_limit(reference_found, references, data, contract, readings, recorded, judge):
+def test_the_reference_reaches_the_limit(reference_found, data, readings, recorded, judge):
     """onnxruntime on the CPU reaches the mAP that was published or recorded: checkpoint, pictures and evaluation fit."""
-    found = reference_found()
-    measured = evaluate(data.dataset, contract, found, gate="accuracy.reference_mAP")
-    readings.read_evaluation("of the reference", measured, found)
+    detections, contract = reference_found(), data.contract
+    measured = evaluate(data.dataset, contract, detections, gate="accuracy.reference_mAP")
+    readings.read_evaluation("of the reference", measured, detections)
     judge("reference", readings.measurement("accuracy.reference_ruler"), stand_in=False)
     most, absent = [measured.for_gate("accuracy.reference_mAP_most")], {}
     if not recorded:
@@ -26,7 +26,7 @@ def test_the_reference_reaches_the_limit(reference_found, references, data, cont
             [],
             {"accuracy.reference_mAP_most": does_not_apply("no right mAP is recorded for this checkpoint")},
         )
-    published = as_published(data.dataset, data.truth, contract, found, gate="accuracy.reference_mAP_as_published")
+    published = as_published(data.dataset, data.truth, contract, detections, gate="accuracy.reference_mAP_as_published")
     judge("reference", measured, *most, published, stand_in=False, absent=absent)
 
 
@@ -38,22 +38,21 @@ def test_the_reference_agrees_with_mmdet(witness, references, contract, judge):
     judge("reference", *against_mmdet(pictures, references.with_candidates(pictures), mmdet, contract), stand_in=False)
 
 
-def test_the_candidate_reaches_the_limit(
-    evaluation, data, references, reference_found, contract, subject, readings, device, judge, shows, why
-):
+def test_the_candidate_reaches_the_limit(batch_run, data, readings, judge, shows, why):
     """The device under test reaches it too, and loses or gains nothing against the reference, overall or in any part."""
-    found, reference, pictures = evaluation.found, reference_found(), data.pictures
-    counted = coverage(pictures, found, references.detections)
-    counted.details["evaluation"] = evaluation.as_dict()
+    subject, stand_in, contract = batch_run.batch.subject, batch_run.batch.device.stand_in, data.contract
+    detections, reference, pictures = batch_run.evaluation.found, batch_run.reference_found(), data.pictures
+    counted = coverage(pictures, detections, batch_run.references.detections)
+    counted.details["evaluation"] = batch_run.evaluation.as_dict()
     if counted.value:  # an average over other pictures would be another number
-        judge(subject, counted, stand_in=device.stand_in)
-    shared = {number: found[number] for number in reference}
+        judge(subject, counted, stand_in=stand_in)
+    shared = {number: detections[number] for number in reference}
     paired = paired_difference(data.truth, contract, reference, shared, pictures=shared)
     absolute, absent = [], {}
     if len(pictures) == len(data.dataset.pictures):
         absolute = [
-            evaluate(data.dataset, contract, found),
-            as_published(data.dataset, data.truth, contract, found),
+            evaluate(data.dataset, contract, detections),
+            as_published(data.dataset, data.truth, contract, detections),
         ]
     else:
         part = f"{len(pictures)} of {len(data.dataset.pictures)} pictures score higher than all of them would"
@@ -63,8 +62,8 @@ def test_the_candidate_reaches_the_limit(
     else:
         readings.read_pair(paired, reference, shared)
         for measured in absolute[:1]:
-            readings.read_evaluation("of the candidate over all pictures", measured, found)
-        judge(subject, readings.measurement("accuracy.ruler"), stand_in=device.stand_in)
+            readings.read_evaluation("of the candidate over all pictures", measured, detections)
+        judge(subject, readings.measurement("accuracy.ruler"), stand_in=stand_in)
     judge(
         subject,
         counted,
@@ -73,7 +72,7 @@ def test_the_candidate_reaches_the_limit(
         paired.measurement("paired.loss"),
         paired.measurement("paired.gain"),
         *paired.certain_changes(),
-        stand_in=device.stand_in,
+        stand_in=stand_in,
         absent=absent,
         evidence=shows.evaluation(shared, paired),
         why=lambda: why(subject, paired.value),

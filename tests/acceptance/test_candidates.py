@@ -14,52 +14,36 @@ pytestmark = [pytest.mark.consistency, pytest.mark.own_om]
 
 
 def test_the_network_and_its_nms_match_the_reference(
-    candidate_before_nms,
-    reference_sample,
-    candidate_sample,
-    contract,
-    subject_before_nms,
-    keeps_float32,
-    device,
-    judge,
-    shows,
+    candidate_before_nms, paired_sample, batch_before_nms, keeps_float32, judge, shows
 ):
     """Candidates are finite and near the reference's; the reference's NMS, replayed on them, tells who is to blame."""
-    om = candidate_before_nms
-    runs = [
-        om.run_and_candidates(tensor) for tensor in in_batches(candidate_sample.tensor, contract, om.batch, om.layout)
-    ]
-    names = [picture.path.name for picture in candidate_sample.pictures]
+    session, batch, contract = candidate_before_nms, batch_before_nms, batch_before_nms.contract
+    inputs = in_batches(paired_sample.tensor, contract, batch.size, batch.layout)
+    runs = [session.run_and_candidates(tensor) for tensor in inputs]
+    names, reference = paired_sample.names, paired_sample.reference
     boxes, scores = (np.concatenate([run[part] for run in runs])[: len(names)] for part in (1, 2))
 
     dets = np.concatenate([outputs.dets for outputs, _, _ in runs])[: len(names)]
     judge(
-        subject_before_nms,
+        batch.subject,
         non_finite("candidates", {"boxes": boxes, "scores": scores}, names, "candidates.non_finite"),
         non_finite("detections", {"dets": dets}, names, "candidates.non_finite_detections"),
-        stand_in=device.stand_in,
+        stand_in=batch.device.stand_in,
     )
-    found = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(om.batch)][: len(names)]
-    reference = reference_sample.boxes, reference_sample.scores
-    levels = compare_candidates(reference, (boxes, scores), names, contract)
+    detections = [outputs.detections(slot) for outputs, _, _ in runs for slot in range(batch.size)][: len(names)]
+    both = (reference.boxes, reference.scores), (boxes, scores)
+    levels = compare_candidates(*both, names, contract)
     replayed = replay(boxes, scores, contract)
-    network = explain(
-        reference_sample.detections,
-        replayed,
-        names,
-        contract,
-        lambda place: (reference[0][place], reference[1][place]),
-    )
-    post_processing = explain(replayed, found, names, contract, lambda place: (boxes[place], scores[place]))
-    proposals = identical_proposals(reference, (boxes, scores), names, contract)
-    copies, absent = about_copies(proposals, keeps_float32)
+    network = explain(reference.detections, replayed, names, contract, reference.before_nms)
+    post_processing = explain(replayed, detections, names, contract, lambda index: (boxes[index], scores[index]))
+    copies, absent = about_copies(identical_proposals(*both, names, contract), keeps_float32)
     judge(
-        subject_before_nms,
+        batch.subject,
         *measurements(levels),
         *copies,
         *network.measurements("by the network", ("network.unexplained", "network.explained")),
         *post_processing.measurements("by NMS", ("nms.unexplained", "nms.explained")),
-        stand_in=device.stand_in,
+        stand_in=batch.device.stand_in,
         absent=absent,
         files={"by-network.txt": network.listing(), "by-nms.txt": post_processing.listing()},
         evidence=shows.candidates(levels),

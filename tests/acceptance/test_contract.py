@@ -8,13 +8,13 @@ from fcos_lib.stream.letterbox import blank
 pytestmark = pytest.mark.contract
 
 
-def test_every_row_is_a_detection_or_padding(candidate, contract, candidate_sample, batch_size, subject, device, judge):
+def test_every_row_is_a_detection_or_padding(candidate, candidate_sample, batch, judge):
     """Rows are sorted by score, above the threshold with a known label inside the picture, or else all zero."""
-    tensor = blank(contract, batch_size, candidate.layout)
-    used = min(batch_size - 1, len(candidate_sample.tensor)) or 1  # from batch 4 on, at least one slot stays blank
+    tensor = blank(batch.contract, batch.size, batch.layout)
+    used = min(batch.size - 1, len(candidate_sample.tensor)) or 1  # from batch 4 on, at least one slot stays blank
     tensor[:used] = candidate_sample.tensor[:used]
     outputs = candidate.run(tensor)
-    judge(subject, broken_rows(outputs, contract), stand_in=device.stand_in)
+    judge(batch.subject, broken_rows(outputs, batch.contract), stand_in=batch.device.stand_in)
 
 
 def test_the_reference_keeps_the_same_promise(reference, contract, sample, judge):

@@ -8,7 +8,7 @@ from fcos_lib.measure.cost.operators import COMPARED, against, cost_of_dict
 pytestmark = pytest.mark.cost
 
 
-def test_the_om_costs_no_more_than_the_champion(om_model, om_cost, champion, contract, subject, device, judge):
+def test_the_om_costs_no_more_than_the_champion(batch, om_cost, champion, judge):
     """Counted from the OM's file and atc's reports, so the same on every machine; without a champion only recorded."""
     compared = []
     if champion and champion.facts.get("cost"):
@@ -17,9 +17,9 @@ def test_the_om_costs_no_more_than_the_champion(om_model, om_cost, champion, con
         "the champion has no such figure" if compared else "no champion was accepted: python -m fcos_lib accept RESULTS"
     )
     judge(
-        subject,
+        batch.subject,
         *compared,
         om_cost.recorded(),
-        stand_in=device.stand_in,
+        stand_in=batch.device.stand_in,
         absent=dict.fromkeys(COMPARED.values(), blocked(why)),
     )

@@ -29,33 +29,18 @@ HISTORY = ("history.pure", "history.end_to_end", "history.stream")
 ROUNDS, STAND_IN_ROUNDS = 20, 3  # the recipe's --loop; the emulator's speed is nobody's promise
 
 
-def test_throughput_is_as_published(
-    benchmark,
-    candidate,
-    contract,
-    candidate_sample,
-    reference_sample,
-    timed_batches,
-    om_model,
-    batch_size,
-    subject,
-    device,
-    device_facts,
-    nothing_published,
-    throughput_run,
-    rate_of,
-    judge,
-):
+def test_throughput_is_as_published(benchmark, candidate, paired_sample, batch, timing, judge):
     """Pure inference in the recipe's sense, calls with copies, and the stream; the timed outputs are right ones."""
-    rounds = STAND_IN_ROUNDS if device.stand_in else ROUNDS
+    stand_in = batch.device.stand_in
+    rounds = STAND_IN_ROUNDS if stand_in else ROUNDS
     turn, counted = iter(range(rounds)), CountedSession(candidate)
 
     def next_batch():
-        return (timed_batches[next(turn) % len(timed_batches)][0],), {}
+        return (timing.batches[next(turn) % len(timing.batches)][0],), {}
 
-    candidate.run(timed_batches[0][0])
+    candidate.run(timing.batches[0][0])
     candidate.reset_timings()
-    before = device_facts()
+    before = timing.facts()
     outputs = benchmark.pedantic(counted.run, setup=next_batch, rounds=rounds, iterations=1, warmup_rounds=0)
     calls = counted.calls
     if len(calls) != rounds:
@@ -63,38 +48,37 @@ def test_throughput_is_as_published(
     compute_ms = candidate.compute_ms()
     if len(compute_ms) != rounds:
         pytest.fail(f"the runtime timed {len(compute_ms)} runs, not the {rounds} rounds of this test", pytrace=False)
-    facts = {"before": asdict(before), "after": asdict(device_facts())}
-    pure = images_per_second(batch_size, compute_ms)
+    facts = {"before": asdict(before), "after": asdict(timing.facts())}
+    pure = images_per_second(batch.size, compute_ms)
     pure = replace(pure, details=pure.details | facts)
-    copies = images_per_second_with_copies(batch_size, calls)
-    pictures = [candidate_sample.pictures[slot] for _, slots in timed_batches for slot in slots]
-    groups = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+    copies = images_per_second_with_copies(batch.size, calls)
+    groups = [[paired_sample.pictures[index] for index in slots] for _, slots in timing.batches]
     streaming = CountedSession(candidate)
-    with Feed((groups[turn % len(groups)] for turn in range(rounds)), contract, batch_size, candidate.layout) as feed:
+    with Feed((groups[turn % len(groups)] for turn in range(rounds)), batch.contract, batch.size, batch.layout) as feed:
         streamed = images_per_second_streamed(streaming, feed)
-    slots = timed_batches[(rounds - 1) % len(timed_batches)][1]
+    slots = timing.batches[(rounds - 1) % len(timing.batches)][1]
     while_timed = explain(
-        [reference_sample.detections[slot] for slot in slots],
-        [outputs.detections(slot) for slot in range(batch_size)],
-        [candidate_sample.pictures[slot].path.name for slot in slots],
-        contract,
-        lambda place: (reference_sample.boxes[slots[place]], reference_sample.scores[slots[place]]),
+        [paired_sample.reference.detections[index] for index in slots],
+        [outputs.detections(slot) for slot in range(batch.size)],
+        [paired_sample.names[index] for index in slots],
+        batch.contract,
+        lambda slot: paired_sample.reference.before_nms(slots[slot]),
     ).measurements("while timed", ("throughput.unexplained", "throughput.explained"))
     names = (("pure", pure), ("end to end", copies), ("stream", streamed))
-    throughput_run.add(benchmark, *(rate_of(timed, measured) for timed, measured in names))
+    timing.run.add(benchmark, *(timing.rate(timed, measured) for timed, measured in names))
     published = ("published.slower", "published.faster")
-    held = () if nothing_published else tuple(pure.for_gate(key) for key in published)
-    absent = dict.fromkeys(published, does_not_apply(nothing_published))
-    if device.stand_in:
+    held = () if timing.nothing_published else tuple(pure.for_gate(key) for key in published)
+    absent = dict.fromkeys(published, does_not_apply(timing.nothing_published))
+    if stand_in:
         absent["throughput.busy_least"] = does_not_apply("the emulator may compute for longer than the rate it plays")
     judge(
-        subject,
+        batch.subject,
         *(held or (pure,)),
         copies,
         streamed,
-        *_held_to_the_clock(dict(names).values(), compute_ms, calls, streaming.calls, stand_in=device.stand_in),
+        *_held_to_the_clock(dict(names).values(), compute_ms, calls, streaming.calls, stand_in=stand_in),
         *while_timed,
-        stand_in=device.stand_in,
+        stand_in=stand_in,
         absent=absent,
     )
 
@@ -112,42 +96,29 @@ def _held_to_the_clock(rates, compute_ms, calls, streamed_calls, *, stand_in):
         yield busy.for_gate("throughput.busy_least")
 
 
-def test_throughput_has_not_fallen(
-    candidate,
-    contract,
-    champion,
-    timed_batches,
-    om_model,
-    batch_size,
-    subject,
-    held_device,
-    device_facts,
-    throughput_run,
-    baseline_needed,
-    judge,
-):
+def test_throughput_has_not_fallen(candidate, batch, timing, champion, baseline_needed, judge):
     """In turns with the champion on the same device; without a champion, beside the accepted runs of the same fingerprint."""
     if champion:
-        bounds, plan = champion_bounds(all_limits()), STAND_IN if held_device.stand_in else HARDWARE
-        inputs = [tensor for tensor, _ in timed_batches]
-        chosen = (champion.om, contract, batch_size, held_device.device_id, candidate.layout)
+        bounds, plan = champion_bounds(all_limits()), STAND_IN if timing.device.stand_in else HARDWARE
+        inputs = [tensor for tensor, _ in timing.batches]
+        chosen = (champion.om, batch.contract, batch.size, timing.device.device_id, batch.layout)
         with OmSession(*chosen) as old, OmSession(*chosen) as twin:
             runners = [timed_runner(session, inputs) for session in (old, candidate, twin)]
-            rounds = take_turns(runners, enough(bounds, plan), plan, facts=device_facts)
+            rounds = take_turns(runners, enough(bounds, plan), plan, facts=timing.facts)
         measured, accepted = judge_champion(rounds, bounds).measurements(), 1
-        throughput_run.against_champion[batch_size] = measured[0]
+        timing.run.against_champion[batch.size] = measured[0]
         absent = dict.fromkeys(HISTORY, does_not_apply("a champion was accepted, and judges"))
     else:
-        mine = [one for one in throughput_run.compare(False) if one.series.batch_size == batch_size and one.new]
-        measured = [one.judged() for one in mine]
+        compared = [rate for rate in timing.run.compare(False) if rate.series.batch_size == batch.size and rate.new]
+        measured = [rate.judged() for rate in compared]
         absent = dict.fromkeys(CHAMPION, does_not_apply("no champion was accepted"))
-        accepted = sum(one.old is not None for one in mine)
+        accepted = sum(rate.old is not None for rate in compared)
         if not accepted:
-            why = mine[0].reason if mine else "this run has timed nothing at this batch size"
-            measured = [Measurement("accepted throughput", 0.0, "rates", len(mine), why, gate="history.accepted")]
+            why = compared[0].reason if compared else "this run has timed nothing at this batch size"
+            measured = [Measurement("accepted throughput", 0.0, "rates", len(compared), why, gate="history.accepted")]
             absent |= dict.fromkeys(HISTORY, blocked("no run was accepted: python -m fcos_lib history accept RUN"))
     absent["history.baseline"] = does_not_apply("--require-baseline was not given")
-    judge(subject, *measured, *baseline_needed(accepted), stand_in=held_device.stand_in, absent=absent)
+    judge(batch.subject, *measured, *baseline_needed(accepted), stand_in=timing.device.stand_in, absent=absent)
 
 
 @pytest.mark.at_the_end

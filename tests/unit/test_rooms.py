@@ -68,3 +68,15 @@ def test_a_room_imports_nothing_that_it_must_not(folder):
         if any(f"{name}.".startswith(f"{banned}.") for banned in RULES[folder])
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", ["tests/acceptance", "fixtures"])
+def test_nobody_asks_for_more_than_six_fixtures(folder):
+    """What belongs together is bundled: a function of the suite, fixtures above all, has at most six parameters."""
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {len(node.args.args)}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.FunctionDef) and len(node.args.args) > 6
+    ]
+    assert not long, "more than six parameters:\n" + "\n".join(long)
