@@ -61,7 +61,7 @@ class Feed:
         """
         self._groups = iter(groups)
         self._contract, self._size, self._layout = contract, size, layout
-        self._most_workers = min(MOST_WORKERS, _usable_cpus()) if workers is None else workers
+        self._most_workers = min(MOST_WORKERS, usable_cpus()) if workers is None else workers
         self._decoders: DecoderPool | None = None
         self._closed = False
 
@@ -187,5 +187,6 @@ def _refuse_more(pictures: Sequence[Picture], size: int) -> None:
         raise ValueError(f"{len(pictures)} pictures do not fit into a batch of {size}")
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """How many CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.cli.main import build_parser, main
+from fcos_lib.cli.main import main
+from fcos_lib.cli.parser import build_parser
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.judge.limits import find_limit
