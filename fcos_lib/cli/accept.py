@@ -1,4 +1,4 @@
-"""`accept`: makes the OMs of a run champions, unless a gate was red or somebody says despite what.
+"""The verb `accept`: makes the OMs of a run champions, unless a gate was red or somebody says despite what.
 
 Nothing of a `results.json` is believed that can be checked: the OM must have the hash, the key must follow from the
 provenance, and every gate about the OM must be green.

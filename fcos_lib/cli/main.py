@@ -1,4 +1,4 @@
-"""`python -m fcos_lib`: every line of the recipe by hand, one verb each.
+"""The program `python -m fcos_lib`: every line of the recipe by hand, one verb each.
 
 What a verb is for, and every exit status, is in what the command line without a verb prints.
 """

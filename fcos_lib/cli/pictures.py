@@ -119,15 +119,15 @@ def _warm_up(session: OmSession, batch: int) -> None:
 
 def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
     """Batch size and contract: what the OM says, or the options where it does not; `UsageError` if they disagree."""
-    found = om_input(device.toolkit, args.om)
+    compiled_for = _om_input(device.toolkit, args.om)
     named = _named_contract(args)
-    if found is None:
+    if compiled_for is None:
         if args.batch_size is None or named is None:
             raise UsageError(
                 f"{args.om} does not say what it was compiled for", "pass --batch-size and --contract with it"
             )
         return args.batch_size, named
-    batches, height, width = found
+    batches, height, width = compiled_for
     if len(batches) > 1 and args.batch_size not in batches:
         sizes = ", ".join(map(str, batches))
         raise UsageError(
@@ -151,7 +151,7 @@ def _named_contract(args: Namespace) -> ModelContract | None:
 
 
 def _make_room(folder: Path, fresh: bool, contract: ModelContract) -> None:
-    """An absent or empty result folder: results of another run that stay there would be evaluated as this one's."""
+    """Empty the result folder if that is wished, or refuse: results of another run that stay there would be evaluated as this one's."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "pass another --output-dirname")
     present = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -172,12 +172,12 @@ def _make_room(folder: Path, fresh: bool, contract: ModelContract) -> None:
 
 
 def _is_result(path: Path, contract: ModelContract) -> bool:
-    """Whether a file may be removed as a result of `infer`: by its name and, since inputs are .bin too, by its size."""
+    """True if a file may be removed as a result of `infer`: by its name and, since inputs are .bin too, by its size."""
     name = re.fullmatch(r".+_[01]\.bin", path.name)
     return name is not None and path.is_file() and path.stat().st_size <= contract.max_detections * 20
 
 
-def om_input(toolkit: Toolkit, om: Path) -> tuple[tuple[int, ...], int, int] | None:
+def _om_input(toolkit: Toolkit, om: Path) -> tuple[tuple[int, ...], int, int] | None:
     """(batch sizes, height, width) that an OM was compiled for, from its own atc command line; None if it does not say."""
     if not om.is_file():
         raise UsageError(f"there is no OM at {om}", "compile it first, or pass another --om")
@@ -222,7 +222,7 @@ def evaluate(args: Namespace) -> int:
 
 
 def _origin(folder: Path) -> tuple[bool | None, str]:
-    """Whether the emulator made the files (None: unknown) and what says so. Only `infer`'s summary tells."""
+    """True if the emulator made the files, None if nobody knows, and what says so. Only `infer`'s summary tells."""
     path = summary_path(folder.resolve())
     try:
         if path.stat().st_size > _SUMMARY_LIMIT:

@@ -23,13 +23,13 @@ _LONGEST = 48
 
 
 def summary(args: Namespace) -> int:
-    """Print it; at most 1 MiB, which is what GitHub takes as the summary of a step."""
+    """Print the run as Markdown; at most 1 MiB, which is what GitHub takes as the summary of a step."""
     print(printable(markdown(read_results(args.results)), MOST_BYTES), end="")
     return 0
 
 
 def page(args: Namespace) -> int:
-    """Write it, beside the results unless another place is named, and print where it is."""
+    """Write the page, beside the results unless another path is given, and print where it is."""
     output: Path = args.output or args.results.with_name(NAME)
     if output.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{output} is no .html", "name a file that a browser opens")

@@ -86,13 +86,12 @@ def test_a_green_om_becomes_champion(results, tmp_path, capsys):
     """With who and why; what was only recorded without a limit speaks against nothing."""
     om = results.om(8)
     assert results.accept("--who", "me@here", "--why", "first release") == 0
-    found = champion_of(tmp_path, place())
-    assert found.om.read_bytes() == om.read_bytes()
-    assert (found.who, found.why) == ("me@here", "first release")
-    assert found.facts["provenance"]["cann"] == "8.0.0"
-    assert {entry["promise"] for entry in found.facts["verdicts"]} == {
-        "contract", "consistency", "accuracy", "throughput",
-    }  # fmt: skip
+    champion = champion_of(tmp_path, place())
+    assert champion.om.read_bytes() == om.read_bytes()
+    assert (champion.who, champion.why) == ("me@here", "first release")
+    assert champion.facts["provenance"]["cann"] == "8.0.0"
+    promises = {entry["promise"] for entry in champion.facts["verdicts"]}
+    assert promises == {"contract", "consistency", "accuracy", "throughput"}
     out = capsys.readouterr().out
     assert "champion  shapes-Ascend310P3-batch8, number 1\n" in out
     assert "replaces  nobody" in out
@@ -150,7 +149,7 @@ def test_a_gate_that_broke_keeps_an_om_out(results, capsys, test):
 def test_a_gate_that_nobody_ran_keeps_an_om_out(results, capsys):
     """Silence is no success."""
     results.om(8)
-    results.verdicts = [one for one in results.verdicts if one["promise"] != "accuracy"]
+    results.verdicts = [entry for entry in results.verdicts if entry["promise"] != "accuracy"]
     assert results.accept() == 3
     assert "no gate of accuracy judged batch8" in capsys.readouterr().err
 
@@ -186,7 +185,7 @@ def test_an_om_with_profiles_needs_every_profile_judged(results, tmp_path, capsy
     results.om((1, 4))
     assert results.accept() == 0
     assert champion_of(tmp_path, place((1, 4))).facts["provenance"]["dynamic_batches"] == [1, 4]
-    results.verdicts = [one for one in results.verdicts if one["subject"] != "batch4-dynamic"]
+    results.verdicts = [entry for entry in results.verdicts if entry["subject"] != "batch4-dynamic"]
     assert results.accept() == 3
     assert "no gate of contract, consistency, accuracy judged batch4" in capsys.readouterr().err
 

@@ -51,7 +51,8 @@ def test_the_overview_lists_every_verb_once_in_groups_with_the_exit_statuses(cap
     statuses = out.partition("exit status:")[2]
     for status in ("0", "1", "2", "3", "7, 8", "130"):
         assert re.search(rf"^  {status} ", statuses, re.M), f"exit status {status} is not explained"
-    assert max(map(len, out.splitlines())) <= 120
+    longest = max(out.splitlines(), key=len)
+    assert len(longest) <= 120, f"a line has {len(longest)} characters, at most 120 are allowed: {longest}"
 
 
 def test_the_version_names_what_a_report_needs_and_needs_nothing(capsys, monkeypatch):
@@ -185,7 +186,6 @@ def test_bash_completes_verbs_options_and_files(script, tmp_path):
         words: (wanted, got) for (words, wanted), got in zip(asked.items(), answers, strict=True) if not wanted <= got
     }
     assert not missing, f"{missing} {done.stderr}"
-    assert answers[0] >= {"export"}
     assert "model.om" not in answers[5], "a folder was asked for"
 
 

@@ -1,4 +1,4 @@
-"""`verify` answers whether a stored run is complete and green, and `judge` forgets nothing that failed besides."""
+"""The verb `verify` says if a stored run is complete and green, and `judge` forgets nothing that failed besides."""
 
 import json
 
