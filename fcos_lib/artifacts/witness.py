@@ -63,10 +63,4 @@ def witness_artifact(store: Store, contract: ModelContract, checkpoint: Path, pi
         "checkpoint": verify_name(checkpoint),
         "pictures": [[picture.id, picture.width, picture.height, sha256_of(picture.path)] for picture in pictures],
     }
-
-    def build(folder: Path) -> None:
-        from fcos_lib.artifacts.witness import write_witness
-
-        write_witness(folder, contract, checkpoint, pictures)
-
-    return store.get("witness", inputs, build)
+    return store.get("witness", inputs, lambda folder: write_witness(folder, contract, checkpoint, pictures))
