@@ -29,7 +29,7 @@ check: $(READY)  ## ruff and mypy
 format: $(READY)
 	$(VENV)/bin/ruff format .
 
-mutation: $(READY)  ## does some test fail for each small change of the code that judges? half an hour; docs/mutation.md
+mutation: $(READY)  ## does some test fail for each small change of the code that judges? half an hour; docs/measurements/mutation.md
 	$(VENV)/bin/pip $(INSTALL) mutmut==3.8.1
 	rm -rf mutants
 	$(VENV)/bin/python -m mutmut run

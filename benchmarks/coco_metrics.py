@@ -1,7 +1,7 @@
 """Time of COCO's numbers and of the paired interval at the size of val2017, next to pycocotools.
 
 Run from the repository's root: `python -m benchmarks.coco_metrics`. Takes about two minutes. Exits with 1 if the numbers
-differ by more than 1e-12 or a ratio, a time or the memory is not what docs/accuracy.md promises.
+differ by more than 1e-12 or a ratio, a time or the memory is not what docs/measurements/accuracy.md promises.
 """
 
 from __future__ import annotations

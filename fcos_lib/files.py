@@ -51,7 +51,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def too_many_values(data: bytes, most: int) -> bool:
-    """Could this JSON hold more than `most` values? Told before parsing: each takes up to 130 bytes of memory, and one of the file."""
+    """True if this JSON may hold more than `most` values. Told before parsing: each takes up to 130 bytes of memory, and one of the file."""
     return 1 + data.count(b",") + data.count(b"[") + data.count(b"{") > most
 
 
@@ -63,7 +63,7 @@ def whole_number(text: str) -> int:
 
 
 def changeable_by_others(path: Path) -> bool:
-    """May every user of this machine change the file, or what is in the folder? True for a sticky folder as well."""
+    """True if every user of this machine may change the file, or what is in the folder; for a sticky folder as well."""
     return bool(path.stat().st_mode & stat.S_IWOTH)
 
 

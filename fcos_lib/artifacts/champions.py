@@ -24,7 +24,7 @@ from fcos_lib.contract import InputLayout
 from fcos_lib.errors import FcosError, StoreError, UsageError
 from fcos_lib.files import changeable_by_others
 from fcos_lib.records import Form
-from fcos_lib.store.artifacts import MANIFEST, locked, sha256_of
+from fcos_lib.store.artifacts import MANIFEST, folder_made_whole, locked, sha256_of, system_errors_named
 
 FORMAT: Final = 1
 KEPT = 3
@@ -49,10 +49,8 @@ class Place:
 
     def __post_init__(self) -> None:
         """`UsageError` unless every field can be part of a folder's name."""
-        names = re.fullmatch(r"\w{1,60}", self.contract, re.ASCII) and re.fullmatch(
-            r"\w{1,60}", self.soc_version, re.ASCII
-        )
-        if not names or not self.batches or any(not 1 <= batch <= 4096 for batch in self.batches):
+        names = (re.fullmatch(r"\w{1,60}", name, re.ASCII) for name in (self.contract, self.soc_version))
+        if not all(names) or not self.batches or any(not 1 <= batch <= 4096 for batch in self.batches):
             raise UsageError(
                 f"there is no place for contract {self.contract!r:.60}, chip {self.soc_version!r:.60}, batch {self.batches!r:.60}",
                 "pass the results.json of a run of this suite",
@@ -136,38 +134,27 @@ def accept(
     folder cannot be written; the champion in office stays.
     """
     folder = root / FOLDER / place.name
-    try:
+    with system_errors_named(f"no champion can be accepted in {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         (root / "locks").mkdir(exist_ok=True)
         with locked(root / "locks" / f"champion-{place.name}.lock", f"accepting {place.name}", _WAIT_S):
             number = _install(folder, place, om, facts, sha256=sha256, who=who, why=why)
             _forget_oms(folder)
             return _read(folder, number, place)
-    except OSError as error:
-        raise StoreError(
-            f"no champion can be accepted in {folder} ({error.strerror or error})",
-            "check free space and permissions, or pass another folder with --artifacts FOLDER",
-        ) from error
 
 
 def _install(folder: Path, place: Place, om: Path, facts: Mapping[str, Any], *, sha256: str, who: str, why: str) -> int:
     for leftover in folder.glob(".new-*"):  # of a process that died; the lock says nobody is in there
         shutil.rmtree(leftover, ignore_errors=True)
     number = max(_numbers(folder), default=0) + 1
-    draft = folder / f".new-{os.getpid()}"
-    draft.mkdir()
-    try:
+    with folder_made_whole(folder / f"{number:04}", f".new-{os.getpid()}") as draft:
         _link_or_copy(om.resolve(), draft / om.name)
-        if (found := sha256_of(draft / om.name)) != sha256:
-            raise StoreError(f"{om} has the SHA-256 {found[:12]}, not {sha256[:12]}", "run the suite on it again")
+        if (digest := sha256_of(draft / om.name)) != sha256:
+            raise StoreError(f"{om} has the SHA-256 {digest[:12]}, not {sha256[:12]}", "run the suite on it again")
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         manifest = _Manifest(FORMAT, place, om.name, sha256, who, at, why, dict(facts))
         text = json.dumps(to_builtins(manifest), indent=1, sort_keys=True, allow_nan=False)
         (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        os.rename(draft, folder / f"{number:04}")
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return number
 
 

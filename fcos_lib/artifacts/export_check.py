@@ -83,10 +83,10 @@ def _run(model: onnx.ModelProto, picture: NDArray[np.float32], contract: ModelCo
     return boxes, scores
 
 
-def _compared(found: Candidates, expected: Candidates, contract: ModelContract, when: str) -> dict[str, float]:
+def _compared(exported: Candidates, expected: Candidates, contract: ModelContract, when: str) -> dict[str, float]:
     """The largest difference by output; `ExportError` if one is beyond its bound."""
     try:
-        levels = compare_candidates(expected, found, ("noise",), contract)
+        levels = compare_candidates(expected, exported, ("noise",), contract)
     except ValueError as error:
         raise ExportError(
             f"the exported ONNX has other candidates than the checkpoint's network: {error}", _PINNED
@@ -107,11 +107,11 @@ def _compared(found: Candidates, expected: Candidates, contract: ModelContract, 
 def _refuse_beyond(levels: Sequence[LevelDifference], when: str) -> None:
     """`ExportError` for the first level in which an output is beyond its bound, scores of all levels before boxes."""
     beyond = {
-        output: [each for each in levels if each.output == output and not each.largest <= bound]
+        output: [level for level in levels if level.output == output and not level.largest <= bound]
         for output, bound in BOUNDS.items()
     }
     for output in (output for output, off in beyond.items() if off):
-        worst, (other,) = beyond[output][0], (each for each in BOUNDS if each != output)
+        worst, (other,) = beyond[output][0], (name for name in BOUNDS if name != output)
         raise ExportError(
             f"the exported ONNX does not compute what the checkpoint does: {when} the TopK, {output} of {worst.level} differ "
             f"by up to {worst.largest:.3g} ({worst.where}); {other} {'differ as well' if beyond[other] else 'are right'}",

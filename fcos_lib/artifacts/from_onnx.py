@@ -1,4 +1,4 @@
-"""ONNX that are made from another ONNX: of a file that was exported elsewhere, and with what reaches NMS as further outputs."""
+"""ONNX made of another ONNX: of a file that was exported elsewhere, and with what reaches NMS as further outputs."""
 
 from __future__ import annotations
 

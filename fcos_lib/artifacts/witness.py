@@ -1,4 +1,4 @@
-"""mmdet's own detections of some pictures: a witness that shares no code with the reference."""
+"""The witness: mmdet's own detections of some pictures, which share no code with the reference."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def write_witness(folder: Path, contract: ModelContract, checkpoint: Path, pictu
         read_picture(picture)  # says what is wrong with a broken one
         tensor, *_ = recipe_input(picture, contract, InputLayout.FLOAT_NCHW)
         batch = torch.from_numpy(np.ascontiguousarray(tensor)[None])
-        (found,) = detector.predict(network, batch, contract, cut=False)
+        (detections,) = detector.predict(network, batch, contract, cut=False)
         arrays |= {
-            f"boxes_{picture.id}": found.bboxes.numpy().astype(np.float32),
-            f"scores_{picture.id}": found.scores.numpy().astype(np.float32),
-            f"labels_{picture.id}": found.labels.numpy().astype(np.int64),
+            f"boxes_{picture.id}": detections.bboxes.numpy().astype(np.float32),
+            f"scores_{picture.id}": detections.scores.numpy().astype(np.float32),
+            f"labels_{picture.id}": detections.labels.numpy().astype(np.int64),
         }
     np.savez(folder / FILE, **arrays)
     (folder / NMS).write_text(f"{detector.nms_of()}\n", encoding="utf-8")
@@ -63,10 +63,4 @@ def witness_artifact(store: Store, contract: ModelContract, checkpoint: Path, pi
         "checkpoint": verify_name(checkpoint),
         "pictures": [[picture.id, picture.width, picture.height, sha256_of(picture.path)] for picture in pictures],
     }
-
-    def build(folder: Path) -> None:
-        from fcos_lib.artifacts.witness import write_witness
-
-        write_witness(folder, contract, checkpoint, pictures)
-
-    return store.get("witness", inputs, build)
+    return store.get("witness", inputs, lambda folder: write_witness(folder, contract, checkpoint, pictures))

@@ -1,4 +1,4 @@
-"""`accept`: makes the OMs of a run champions, unless a gate was red or somebody says despite what.
+"""The verb `accept`: makes the OMs of a run champions, unless a gate was red or somebody says despite what.
 
 Nothing of a `results.json` is believed that can be checked: the OM must have the hash, the key must follow from the
 provenance, and every gate about the OM must be green.
@@ -29,7 +29,6 @@ from fcos_lib.store.artifacts import content_key, sha256_of
 
 NEEDED = ("contract", "consistency", "accuracy")
 """Promises without which nothing is known of an OM."""
-_STAND_IN = "STAND-IN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def _challenger(document: Mapping[str, Any], entry: Mapping[str, Any], args: Nam
     verdicts = [verdict for verdict in document["verdicts"] if _about(verdict["subject"], batches)]
     cann = str(provenance.get("cann", provenance.get("cann_version", "")))
     # Whatever the emulator had a part in belongs to a place of its own.
-    stand_in = _STAND_IN in cann or device["stand_in"] is not False or any(verdict["stand_in"] for verdict in verdicts)
+    stand_in = "STAND-IN" in cann or device["stand_in"] is not False or any(verdict["stand_in"] for verdict in verdicts)
     place = Place(
         contract=_contract(document, provenance),
         soc_version=str(provenance["soc_version"]),
@@ -133,9 +132,9 @@ def _file(entry: Mapping[str, Any], args: Namespace) -> tuple[Path, str]:
         raise UsageError(f"the OM {sha256[:12]} of this run was not built here", "pass it with --om FILE and --batch N")
     if not om.is_file():
         raise UsageError(f"there is no OM at {om}", "pass the run's artifact folder with --artifacts FOLDER")
-    if (found := sha256_of(om)) != sha256:
+    if (digest := sha256_of(om)) != sha256:
         raise UsageError(
-            f"{om} has the SHA-256 {found[:12]}, the run tested {sha256[:12]}", "pass the OM of that run, or run again"
+            f"{om} has the SHA-256 {digest[:12]}, the run tested {sha256[:12]}", "pass the OM of that run, or run again"
         )
     return om, sha256
 
@@ -174,17 +173,17 @@ def _against(
     provenance: Mapping[str, Any],
 ) -> list[str]:
     """What speaks against an OM: gates that are not green, that broke before they judged, or that nobody ran."""
-    found = [f"{verdict['gate']} is {verdict['outcome']}" for verdict in verdicts if not _green(verdict)]
-    found += [
+    reasons = [f"{verdict['gate']} is {verdict['outcome']}" for verdict in verdicts if not _green(verdict)]
+    reasons += [
         f"{entry['test']} is {entry['outcome']}" for entry in document["unjudged"] if _about(entry["test"], batches)
     ]
     for batch in batches:
         promises = {verdict["promise"] for verdict in verdicts if batch in _named(verdict["subject"])}
         missing = [promise for promise in NEEDED if promise not in promises]
-        found += [f"no gate of {', '.join(missing)} judged batch{batch}"] if missing else []
+        reasons += [f"no gate of {', '.join(missing)} judged batch{batch}"] if missing else []
     if provenance.get("candidates"):
-        found.append("it returns its candidates as well, which is for tests only")
-    return found
+        reasons.append("it returns its candidates as well, which is for tests only")
+    return reasons
 
 
 def _green(verdict: Mapping[str, Any]) -> bool:
@@ -216,13 +215,13 @@ def _cost(verdicts: list[dict[str, Any]]) -> dict[str, Any] | None:
 def _in_office(root: Path, challenger: _Challenger) -> str:
     """Whom the challenger replaces, in words. A damaged champion may be replaced, but not without a word."""
     try:
-        found = champion_of(root, challenger.place)
+        champion = champion_of(root, challenger.place)
     except StoreError as error:
         return error.found
-    if found is None:
+    if champion is None:
         return "nobody"
-    same = " (the same OM)" if found.sha256 == challenger.sha256 else ""
-    return f"number {found.number} of {found.at} by {found.who}{same}"
+    same = " (the same OM)" if champion.sha256 == challenger.sha256 else ""
+    return f"number {champion.number} of {champion.at} by {champion.who}{same}"
 
 
 def _print(champion: Champion, replaced: str, facts: Mapping[str, Any]) -> None:

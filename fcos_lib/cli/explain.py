@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import re
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +25,7 @@ from fcos_lib.diagnosis.tapped import Case
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.reading import read_results
-from fcos_lib.files import printable
+from fcos_lib.files import printable, write_whole
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.options.option import as_json
 from fcos_lib.options.table import OPTIONS
@@ -62,7 +59,7 @@ def explain(args: Namespace) -> int:
     note(f"{subject}: {len(pictures)} pictures, reference first")
     case = Case(
         contract, read_truth(dataset), pictures, store, models, device.toolkit,
-        _options(settings, document, device, batch), lambda: _held(args, device),
+        _options(settings, document, device, batch), lambda: device_held(args, device),
         60 * settings["atc_time_limit"],
     )  # fmt: skip
     records = find_out(
@@ -75,12 +72,6 @@ def explain(args: Namespace) -> int:
     _keep(args.results, document, subject, records)
     print(f"written into {args.results}; python -m fcos_lib page {args.results} draws it")
     return 0
-
-
-@contextlib.contextmanager
-def _held(args: Namespace, device: Device) -> Iterator[int]:
-    with device_held(args, device):
-        yield device.device_id
 
 
 def _settings(document: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -107,9 +98,10 @@ def _subject(document: dict[str, Any], settings: dict[str, Any], batch: int | No
     ending = f"{'-aipp' * settings['aipp']}{'-dynamic' * settings['dynamic_batch']}"
     judged: dict[int, bool] = {}
     for entry in document["verdicts"]:
-        found = re.fullmatch(rf"batch([1-9]\d{{0,3}}){ending}", entry["subject"])
-        if found and entry["promise"] == "accuracy":
-            judged[int(found[1])] = judged.get(int(found[1]), False) or entry["outcome"] == "FAIL"
+        match = re.fullmatch(rf"batch([1-9]\d{{0,3}}){ending}", entry["subject"])
+        if match and entry["promise"] == "accuracy":
+            size = int(match[1])
+            judged[size] = judged.get(size, False) or entry["outcome"] == "FAIL"
     if not judged:
         raise UsageError("the accuracy of no OM was judged in this run", "pass the results of another run")
     if batch is not None and batch not in judged:
@@ -129,7 +121,7 @@ def _models(store: Store, contract: ModelContract, settings: dict[str, Any], doc
         models = onnx_artifact(store, contract, Path(settings["checkpoint"]))
     else:
         raise UsageError("the results name neither a checkpoint nor an ONNX", "run the suite again, it writes them")
-    then = {one["files"].get(ASCEND) for one in document["artifacts"] if one["kind"] == "onnx"}
+    then = {entry["files"].get(ASCEND) for entry in document["artifacts"] if entry["kind"] == "onnx"}
     if then and models.files[ASCEND] not in then:
         raise UsageError(
             f"the ONNX of the run is gone: {settings['onnx'] or settings['checkpoint']} now gives another one",
@@ -156,11 +148,9 @@ def _check_device(device: Device, document: dict[str, Any]) -> None:
 def _options(settings: dict[str, Any], document: dict[str, Any], device: Device, batch: int) -> AtcOptions:
     precision = settings["precision_mode"]
     if settings["om"]:
-        note(
-            "the OM under test was compiled elsewhere; it is explained by one that is compiled here from the same ONNX"
-        )
-        known = [one["provenance"].get("precision_mode") for one in document["artifacts"] if one["kind"] == "om"]
-        precision = next((one for one in known if isinstance(one, str)), precision)
+        note("the OM under test was compiled elsewhere; it is explained by one compiled here from the same ONNX")
+        modes = [om["provenance"].get("precision_mode") for om in document["artifacts"] if om["kind"] == "om"]
+        precision = next((mode for mode in modes if isinstance(mode, str)), precision)
     return AtcOptions(
         device.soc_version, batch, precision_mode=precision, op_select_implmode=settings["op_select_implmode"],
         extra=tuple(settings["atc_option"]), aipp=settings["aipp"],
@@ -177,24 +167,19 @@ def _judged(document: dict[str, Any], subject: str) -> float | None:
 
 def _suggest(records: list[dict[str, Any]], results: Path, subject: str) -> None:
     """Say how to keep the first layer that differs in float32, in a file that atc reads, unless it cannot be rounding."""
-    data = next((one["data"] for one in records if one["kind"] == "layers"), None)
+    data = next((record["data"] for record in records if record["kind"] == "layers"), None)
     decided = blame(layers=data)
     if not data or not decided.layer or not decided.float32_may_help:
         return
     nodes: list[str] = data["mixed_precision"]
     path = results.absolute().with_name(f"keep_dtype-{subject}.cfg")
-    path.write_text(keep_dtype_list(nodes), encoding="utf-8")
+    write_whole(path, keep_dtype_list(nodes).encode())
     print("".join(f"    {printable(node)}\n" for node in nodes) + f"  in {path}")
     print(f"  for atc: --keep_dtype={path}; for the suite: --atc-option=--keep_dtype={path}")
 
 
 def _keep(path: Path, document: dict[str, Any], subject: str, records: list[dict[str, Any]]) -> None:
     """Put the records into the file, whole or not at all."""
-    others = [one for one in document["evidence"] if one["kind"] not in KINDS or one["subject"] != subject]
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        text = json.dumps({**document, "evidence": [*others, *records]}, indent=1, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    others = [entry for entry in document["evidence"] if entry["kind"] not in KINDS or entry["subject"] != subject]
+    text = json.dumps({**document, "evidence": [*others, *records]}, indent=1, allow_nan=False)
+    write_whole(path, f"{text}\n".encode())

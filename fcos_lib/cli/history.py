@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fcos_lib.cli.terminal import say
+from fcos_lib.cli.terminal import aligned, say
 from fcos_lib.errors import UsageError
 from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
 from fcos_lib.judge.status import NO_VERDICT, exit_status
-from fcos_lib.options.converters import path
+from fcos_lib.options.option import path
 from fcos_lib.options.table import options_of
 
 STORAGE = Path(".benchmarks")
@@ -72,8 +72,8 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
 def history(args: argparse.Namespace) -> int:
     """Do one action; see `add_actions`."""
-    status: int = {"list": _list, "compare": _compare, "accept": _accept, "plot": _plot, "export": _export}[args.action](args)  # fmt: skip
-    return status
+    actions = {"list": _list, "compare": _compare, "accept": _accept, "plot": _plot, "export": _export}
+    return actions[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -117,16 +117,17 @@ def _compare(args: argparse.Namespace) -> int:
     compared = compare(run, baseline, judge_against_history, require_baseline=args.require_baseline)
     recipe = None
     lines: list[tuple[str, ...]] = []
-    for found in compared:
-        if found.series.recipe != recipe:
-            recipe = found.series.recipe
+    for pair in compared:
+        if pair.series.recipe != recipe:
+            recipe = pair.series.recipe
             lines += [(), (recipe.recipe_label,), ("series", "accepted", "this run", "ratio", "verdict", "why")]
-        numbers = [f"{value:.4g}" if value else "" for value in (found.old, found.new)]
-        ratio = f"{found.ratio:.3f}" if found.ratio else ""
-        lines.append((found.series.label, *numbers, ratio, found.outcome.value, found.reason))
+        numbers = [f"{value:.4g}" if value else "" for value in (pair.old, pair.new)]
+        ratio = f"{pair.ratio:.3f}" if pair.ratio else ""
+        lines.append((pair.series.label, *numbers, ratio, pair.outcome.value, pair.reason))
     _print_table(lines)
-    outcomes = [found.outcome for found in compared]
-    status = exit_status(0, outcomes, not_run=0, unanswered=0, other_failures=0, npu_required=False)
+    status = exit_status(
+        0, [pair.outcome for pair in compared], not_run=0, unanswered=0, other_failures=0, npu_required=False
+    )
     print(f"\nimages/s; exit status {status}")
     return status
 
@@ -138,7 +139,7 @@ def _accept(args: argparse.Namespace) -> int:
     now = Baseline((accepted,))
     lines = [("series", "before", "now", "runs", "recipe")]
     for rate in dict.fromkeys((rate.series, rate.fingerprint) for run in accepted.runs for rate in run.rates):
-        old, new = ([found.images_per_second for _, found in which.holding(*rate)] for which in (before, now))
+        old, new = ([held.images_per_second for _, held in baseline.holding(*rate)] for baseline in (before, now))
         lines.append((rate[0].label, f"{median(old):.4g}" if old else "", f"{median(new):.4g}", str(len(new)), rate[0].recipe_label))  # fmt: skip
     _print_table(lines)
     print(f"images/s; accepted in {_baseline_path(args)}: {accepted.reason}")
@@ -186,10 +187,10 @@ def _baseline(args: argparse.Namespace) -> Baseline:
 def _find(storage: Path, name: str) -> Run:
     """A run by its file, or by the beginning of its name or id; the newest for an empty name."""
     if name and Path(name).is_file():
-        found = read_run(Path(name))
-        if found is None:
+        run = read_run(Path(name))
+        if run is None:
             raise UsageError(f"{name} holds no throughput of this suite", "pass a file of a run with -m throughput")
-        return found
+        return run
     runs = read_runs(storage)
     if not runs:
         raise UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
@@ -209,7 +210,5 @@ def _age(minutes: float) -> str:
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Columns aligned; the last one is free, and a row of one cell is a heading."""
-    widths = [max((len(row[column]) for row in rows if len(row) > column + 1), default=0) for column in range(8)]
-    for row in rows:
-        say("  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]]))
+    for line in aligned(rows):
+        say(line)

@@ -1,4 +1,4 @@
-"""`python -m fcos_lib`: every line of the recipe by hand, one verb each.
+"""The program `python -m fcos_lib`: every line of the recipe by hand, one verb each.
 
 What a verb is for, and every exit status, is in what the command line without a verb prints.
 """
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return USAGE
         _check_printable(args)
-        status = int(_verb(args.verb)(args))
+        status = int(_verb(args.function)(args))
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -55,37 +55,14 @@ def _check_printable(args: argparse.Namespace) -> None:
                 raise UsageError(f"{name} is {str(text)!a}, which cannot be printed in a line", "pass another value")
 
 
-_VERBS = {
-    "preprocess": "pictures:preprocess",
-    "info": "pictures:info",
-    "export": "models:export",
-    "compile": "models:compile_onnx",
-    "infer": "runs:infer",
-    "evaluate": "results:evaluate",
-    "bench": "runs:bench",
-    "limits": "verdicts:limits",
-    "judge": "verdicts:judge",
-    "verify": "verdicts:verify",
-    "accept": "accept:accept",
-    "history": "history:history",
-    "page": "results:page",
-    "diff": "diff:diff",
-    "summary": "results:summary",
-    "explain": "explain:explain",
-    "completion": "shared:completion",
-}
-
-
-def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+def _verb(function: str) -> Callable[[argparse.Namespace], int]:
     """The function behind a verb; imported now, so that `doctor` and `--help` work without what other verbs need."""
-    if name == "doctor":
-        return _doctor
-    module, _, function = _VERBS[name].partition(":")
-    of_verb: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"fcos_lib.cli.{module}"), function)
+    module, _, name = function.partition(":")
+    of_verb: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"fcos_lib.cli.{module}"), name)
     return of_verb
 
 
-def _doctor(args: argparse.Namespace) -> int:
+def doctor(args: argparse.Namespace) -> int:
     """Print what is here and what is missing; 1 if no NPU run is possible."""
     from fcos_lib.device.doctor import as_lines, examine
 

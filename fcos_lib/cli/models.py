@@ -1,9 +1,8 @@
-"""`export` and `compile`: a checkpoint becomes ONNX, and ONNX an OM."""
+"""The verbs of the model's way: `export` makes ONNX of a checkpoint, `compile` an OM of ONNX."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -16,6 +15,7 @@ from fcos_lib.ascend.toolkit import Toolkit, discover
 from fcos_lib.cli.shared import choose_device, dataset_contract, shape_contract
 from fcos_lib.contract import CONTRACTS, ModelContract
 from fcos_lib.errors import UsageError
+from fcos_lib.files import write_whole
 from fcos_lib.store.artifacts import Store, sha256_of
 from fcos_lib.stream.dataset import open_dataset
 
@@ -31,9 +31,7 @@ def export(args: Namespace) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     for name in (PORTABLE, ASCEND):
         path = args.output / name
-        partial = path.with_name(f".{name}.{os.getpid()}")
-        shutil.copyfile(artifact.path / name, partial)
-        os.replace(partial, path)
+        write_whole(path, (artifact.path / name).read_bytes())
         model = onnx.load(str(path))
         counts = operator_counts(model)
         print(f"{path}  {path.stat().st_size:,} bytes")

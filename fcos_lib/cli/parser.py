@@ -1,61 +1,115 @@
-"""The parser of all verbs. What a verb shares with pytest comes from the table of options, the rest is said here."""
+"""The command line: every verb, its function and what it takes. What a verb shares with pytest is in the table of options."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fcos_lib.cli.history import add_actions
-from fcos_lib.cli.terminal import Overview
 from fcos_lib.contract import CONTRACTS
+from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import FILE as LIMITS
-from fcos_lib.options.converters import number, numbers, path
+from fcos_lib.options.option import number, numbers, path
 from fcos_lib.options.table import options_of
 
+VERBS = {
+    "the model's way": {
+        "export": ("models:export", "write both ONNX endings of a checkpoint"),
+        "compile": ("models:compile_onnx", "compile ascend.onnx to an OM with atc"),
+    },
+    "a picture's way": {
+        "preprocess": ("pictures:preprocess", "write the network input of every picture as a .bin file"),
+        "info": ("pictures:info", "write the list of pictures and sizes that get_info.py writes"),
+        "infer": ("pictures:infer", "run a folder of .bin files through an OM, as ais_bench does"),
+        "evaluate": ("pictures:evaluate", "judge the mAP of a result folder of infer, ais_bench or the retired benchmark tool"),
+        "bench": ("pictures:bench", "measure the throughput of an OM on zeros, as ais_bench does"),
+    },
+    "verdicts": {
+        "limits": ("verdicts:limits", "print every limit with where it comes from"),
+        "judge": ("verdicts:judge", "decide a stored run again under other limits, without inference"),
+        "verify": ("verdicts:verify", "say whether a stored run is complete and green; its exit status is for scripts"),
+        "accept": ("accept:accept", "make the OMs of a run the champions that later ones are compared with"),
+        "history": ("history:history", "list, compare, accept, draw or export the throughput of stored runs"),
+    },
+    "reading a failure": {
+        "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
+        "explain": ("explain:explain", "say which stage, kind of mistake and layer lost the mAP of a stored run"),
+        "diff": ("results:diff", "say what moved between two stored runs, and whether beyond noise"),
+        "summary": ("results:summary", "print a stored run as Markdown, for the page of a CI job"),
+    },
+    "this machine": {
+        "doctor": ("main:doctor", "say what is here for a run on an NPU, and what is missing"),
+        "completion": ("parser:completion", "print a script for bash or zsh that completes verbs and options"),
+    },
+}  # fmt: skip
+"""By group and name: the function, in a module of this package that is imported when the verb is called, and what it does."""
 _DATASET_OR_CONTRACT = {
     "export": "the one of the dataset's categories",
     "infer": "the one with the OM's input size",
     "bench": "the one with the OM's input size",
 }
 """Verbs that take a data set to know the contract by it, and what the contract is without either."""
-_RESULTS = "the results.json of a run"
+_STATUSES = """
+exit status:
+  0     done
+  1     the verb's own check failed: a gate is FAIL (evaluate, judge, history compare), something moved (diff),
+        no NPU run is possible (doctor)
+  2     the options make no sense
+  3     an error: its cause and what to do are on stderr
+  7, 8  what was judged is NO VERDICT, INFRA (judge, history compare)
+  130   interrupted
+"""
+_DEBUG = "show the traceback of an error"
+_PROGRAM = "fcos_lib"
+"""What is completed. A shell completes commands, and `python -m fcos_lib` is one of python's."""
 
-_NewVerb = Callable[[str, str], argparse.ArgumentParser]
-"""Makes the parser of a verb, given its name and what it does, with the options of the table in it."""
+_Parsers = Mapping[str, argparse.ArgumentParser]
+
+
+class Overview(argparse.ArgumentParser):
+    """The parser of all verbs; its help lists them in groups, with a line each, and the exit statuses."""
+
+    def format_help(self) -> str:
+        """Verbs, options and exit statuses."""
+        groups = {title: {name: text for name, (_, text) in verbs.items()} for title, verbs in VERBS.items()}
+        groups["options"] = {
+            "-h, --help": "show this, or the options of a verb",
+            "--version": "fcos_lib, CANN and Python",
+            "--debug": _DEBUG,
+        }
+        width = 2 + max(len(name) for entries in groups.values() for name in entries)
+        lines = [f"usage: {self.prog} VERB ...\n\n{self.description}\n"]
+        for title, entries in groups.items():
+            lines.append(f"\n{title}:\n" + "".join(f"  {name:<{width}}{text}\n" for name, text in entries.items()))
+        return "".join(lines) + _STATUSES
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; options are never abbreviated."""
     parser = Overview(prog="python -m fcos_lib", description="FCOS on Ascend NPUs, step by step", allow_abbrev=False)
     parser.add_argument("--version", action="store_true", help="print the versions of fcos_lib, CANN and Python")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help=_DEBUG)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=argparse.ArgumentParser)
-    texts: dict[str, str] = {}
-    parser.verbs = texts
-
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        texts[name] = text
-        of_verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-        of_verb.add_argument(
-            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
-        )
-        _add_shared(of_verb, name)
-        return of_verb
-
-    _add_models_way(verb)
-    _add_pictures_way(verb)
-    _add_verdicts(verb)
-    _add_reading(verb)
-    verb("doctor", "say what is here for a run on an NPU, and what is missing")
-    completing = verb("completion", "print a script for bash or zsh that completes verbs and options")
-    completing.add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
+    parsers: dict[str, argparse.ArgumentParser] = {}
+    for group in VERBS.values():
+        for name, (function, text) in group.items():
+            parsers[name] = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+            parsers[name].set_defaults(function=function)
+            parsers[name].add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=_DEBUG)
+            _add_shared(parsers[name], name)
+    _add_models_way(parsers)
+    _add_pictures_way(parsers)
+    _add_verdicts(parsers)
+    _add_reading(parsers)
+    parsers["completion"].add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
     return parser
 
 
 def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
-    """The options of the table that this verb takes."""
+    """Add the options of the table that this verb takes."""
     for option in options_of(verb):
         if option.name == "--dataset" and verb in _DATASET_OR_CONTRACT:
             which = parser.add_mutually_exclusive_group(required=verb == "export")
@@ -65,36 +119,29 @@ def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
             parser.add_argument(option.name, **option.arguments())
 
 
-def _add_models_way(verb: _NewVerb) -> None:
-    export = verb("export", "write both ONNX endings of a checkpoint")
-    export.add_argument("--output", type=path, required=True, metavar="FOLDER", help="where the .onnx files go")
-
-    compiling = verb("compile", "compile ascend.onnx to an OM with atc")
-    compiling.add_argument("--onnx", type=path, required=True, metavar="FILE", help="the ascend.onnx that export wrote")
+def _add_models_way(parsers: _Parsers) -> None:
+    _add_path(parsers["export"], "--output", "FOLDER", "where the .onnx files go")
+    compiling = parsers["compile"]
+    _add_path(compiling, "--onnx", "FILE", "the ascend.onnx that export wrote")
     batch = compiling.add_mutually_exclusive_group(required=True)
     batch.add_argument("--batch-size", type=number(1, 1024), metavar="N", help="the OM's batch size")
     batch.add_argument(
         "--dynamic-batch", type=numbers(1, 1024), metavar="N,N,...", help="batch sizes of one OM for all of them"
     )
-    compiling.add_argument("--output", type=path, required=True, metavar="FOLDER", help="where the OM and atc.log go")
+    _add_path(compiling, "--output", "FOLDER", "where the OM and atc.log go")
     _add_contract(compiling, "the one with the ONNX's input size")
 
 
-def _add_pictures_way(verb: _NewVerb) -> None:
-    pictures = verb("preprocess", "write the network input of every picture as a .bin file")
+def _add_pictures_way(parsers: _Parsers) -> None:
+    pictures, infer, bench = parsers["preprocess"], parsers["infer"], parsers["bench"]
     _add_contract(pictures, "the one of the dataset's categories")
-    pictures.add_argument("--output", type=path, required=True, metavar="FOLDER", help="where the .bin files go")
-    pictures.add_argument(
-        "--jobs", type=number(1, 256), default=_cores(), metavar="N", help="processes (default: cores)"
-    )
+    _add_path(pictures, "--output", "FOLDER", "where the .bin files go")
+    pictures.add_argument("--jobs", type=number(1, 256), default=None, metavar="N", help="processes (default: cores)")
     pictures.add_argument("--fresh", action="store_true", help="write files again that are already there")
+    _add_path(parsers["info"], "--output", "FILE", "such as fcos_jpeg.info")
 
-    info = verb("info", "write the list of pictures and sizes that get_info.py writes")
-    info.add_argument("--output", type=path, required=True, metavar="FILE", help="such as fcos_jpeg.info")
-
-    infer = verb("infer", "run a folder of .bin files through an OM, as ais_bench does")
-    infer.add_argument("--om", type=path, required=True, metavar="FILE")
-    infer.add_argument("--input", type=path, required=True, metavar="FOLDER", help="the .bin files of preprocess")
+    _add_path(infer, "--om", "FILE", None)
+    _add_path(infer, "--input", "FOLDER", "the .bin files of preprocess")
     infer.add_argument(
         "--output", type=path, default=Path(), metavar="FOLDER", help="where the results go (default: .)"
     )
@@ -102,28 +149,22 @@ def _add_pictures_way(verb: _NewVerb) -> None:
     infer.add_argument("--batch-size", type=number(1, 1024), default=None, metavar="N", help="(default: the OM's)")
     infer.add_argument("--fresh", action="store_true", help="replace results that are already there")
 
-    evaluate = verb("evaluate", "judge the mAP of a result folder of infer, ais_bench or the retired benchmark tool")
-    evaluate.add_argument("--results", type=path, required=True, metavar="FOLDER")
-    _add_contract(evaluate, "the one of the dataset's categories")
+    _add_path(parsers["evaluate"], "--results", "FOLDER", None)
+    _add_contract(parsers["evaluate"], "the one of the dataset's categories")
 
-    bench = verb("bench", "measure the throughput of an OM on zeros, as ais_bench does")
-    bench.add_argument("--om", type=path, required=True, metavar="FILE")
+    _add_path(bench, "--om", "FILE", None)
     bench.add_argument("--batch-size", type=number(1, 1024), required=True, metavar="N", help="must be the OM's")
     bench.add_argument("--loop", type=number(1, 100000), default=20, metavar="N", help="timed runs (default: 20)")
 
 
-def _add_verdicts(verb: _NewVerb) -> None:
-    judge = verb("judge", "decide a stored run again under other limits, without inference")
-    judge.add_argument("results", type=path, metavar="RESULTS", help=_RESULTS)
-    for parser in (verb("limits", "print every limit with where it comes from"), judge):
-        parser.add_argument(
+def _add_verdicts(parsers: _Parsers) -> None:
+    for verb in ("judge", "verify", "accept"):
+        _add_results(parsers[verb])
+    for verb in ("limits", "judge"):
+        parsers[verb].add_argument(
             "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
         )
-    verifying = verb("verify", "say whether a stored run is complete and green; its exit status is for scripts")
-    verifying.add_argument("results", type=path, metavar="RESULTS", help=_RESULTS)
-
-    accept = verb("accept", "make the OMs of a run the champions that later ones are compared with")
-    accept.add_argument("results", type=path, metavar="RESULTS", help=_RESULTS)
+    accept = parsers["accept"]
     accept.add_argument(
         "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"
     )
@@ -131,29 +172,36 @@ def _add_verdicts(verb: _NewVerb) -> None:
     accept.add_argument("--why", default="", metavar="TEXT", help="kept with the champion")
     accept.add_argument("--who", default="", metavar="NAME", help="(default: user@host)")
     accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
-    add_actions(verb("history", "list, compare, accept, draw or export the throughput of stored runs"))
+    add_actions(parsers["history"])
 
 
-def _add_reading(verb: _NewVerb) -> None:
-    explaining = verb("explain", "say which stage, kind of mistake and layer lost the mAP of a stored run")
-    explaining.add_argument("results", type=path, metavar="RESULTS", help=_RESULTS)
-    explaining.add_argument(
+def _add_reading(parsers: _Parsers) -> None:
+    for verb in ("explain", "page", "summary"):
+        _add_results(parsers[verb])
+    explain, diff = parsers["explain"], parsers["diff"]
+    explain.add_argument(
         "--batch", type=number(1, 1024), default=None, metavar="N", help="the batch size (default: the first that failed)"
     )  # fmt: skip
-    explaining.add_argument(
+    explain.add_argument(
         "--layers", action="store_true", help="compare layers even if the network moved the mAP by next to nothing"
     )
-    page = verb("page", "draw a stored run as one HTML page, to be read or mailed")
-    page.add_argument("results", type=path, metavar="RESULTS", help=_RESULTS)
-    page.add_argument(
+    parsers["page"].add_argument(
         "-o", "--output", type=path, default=None, metavar="FILE.html", help="(default: evidence.html beside RESULTS)"
     )
-    diff = verb("diff", "say what moved between two stored runs, and whether beyond noise")
-    diff.add_argument("before", type=path, metavar="A", help=_RESULTS)
-    diff.add_argument("after", type=path, metavar="B", help="that of another one")
+    _add_results(diff, "before", "A")
+    _add_results(diff, "after", "B", "that of another one")
     diff.add_argument("--json", action="store_true", help="print all of it as JSON")
-    summary = verb("summary", "print a stored run as Markdown, for the page of a CI job")
-    summary.add_argument("results", type=path, metavar="RESULTS", help=_RESULTS)
+
+
+def _add_results(
+    parser: argparse.ArgumentParser, name: str = "results", metavar: str = "RESULTS", text: str = "the results.json of a run"
+) -> None:  # fmt: skip
+    parser.add_argument(name, type=path, metavar=metavar, help=text)
+
+
+def _add_path(parser: argparse.ArgumentParser, name: str, metavar: str, text: str | None) -> None:
+    """Add an option for a path that has to be given."""
+    parser.add_argument(name, type=path, required=True, metavar=metavar, help=text)
 
 
 def _add_contract(parser: argparse._ActionsContainer, default: str) -> None:
@@ -168,5 +216,29 @@ def _plain_name(text: str) -> str:
     return text
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def completion(args: argparse.Namespace) -> int:
+    """Print the script: a function that stands for `python -m fcos_lib` with this Python, and its completion."""
+    try:
+        import shtab
+    except ModuleNotFoundError as error:
+        raise UsageError("the package shtab, which writes the script, is not installed", "pip install shtab") from error
+    parser = build_parser()
+    parser.prog = _PROGRAM
+    for action in _actions(parser):
+        if action.type is path:  # shtab reads an attribute that argparse does not declare
+            action.complete = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE  # type: ignore[attr-defined]
+    script = shtab.complete(parser, shell=args.shell)
+    function = f'{_PROGRAM}() {{ {shlex.quote(sys.executable)} -m {_PROGRAM} "$@"; }}\n'
+    # zsh wants its #compdef line first.
+    head, newline, rest = script.partition("\n") if args.shell == "zsh" else ("", "", script)
+    print(head + newline + function + rest)
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every option and operand of a parser and of the parsers below it."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _actions(below)

@@ -1,20 +1,47 @@
-"""`preprocess` and `info`: a COCO folder becomes what the recipe's tools read."""
+"""The verbs of a picture's way: network inputs as files, what an OM finds in them and how fast, and the mAP of its results."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+import sys
 from argparse import Namespace
+from pathlib import Path
 
-from fcos_lib.cli.shared import dataset_contract
-from fcos_lib.errors import UsageError
-from fcos_lib.recipe.bins import write_bins
+import numpy as np
+
+from fcos_lib.ascend.atc import om_info
+from fcos_lib.ascend.om_session import OmSession
+from fcos_lib.ascend.provenance import batch_sizes, command_options
+from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.cli.shared import choose_device, dataset_contract, device_held, shape_contract
+from fcos_lib.cli.terminal import say
+from fcos_lib.contract import CONTRACTS, ModelContract
+from fcos_lib.device.npus import Device
+from fcos_lib.errors import AtcError, UsageError
+from fcos_lib.judge.gate import Scope
+from fcos_lib.judge.verdict import Outcome, Verdict, judge_gate, paragraph
+from fcos_lib.measure.coco.as_published import as_published
+from fcos_lib.measure.coco.metrics import evaluate as coco_metrics
+from fcos_lib.measure.coco.ruler import Readings, Ruler
+from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.recipe.ais_bench import infer_bins, performance_lines, performance_summary, summary_path, write_summary
+from fcos_lib.recipe.bins import bin_bytes, list_bins, write_bins
+from fcos_lib.recipe.result_folder import read_results
 from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.feed import usable_cpus
+
+_SUMMARY_LIMIT = 64 << 20
+"""Bytes of a summary that is read."""
 
 
 def preprocess(args: Namespace) -> int:
     """Write one `.bin` per picture, as `fcos_pth_preprocess.py` does."""
     dataset = open_dataset(args.dataset)
     contract = dataset_contract(args, dataset)
-    done = write_bins(dataset, contract, args.output, jobs=args.jobs, fresh=args.fresh)
+    done = write_bins(dataset, contract, args.output, jobs=args.jobs or usable_cpus(), fresh=args.fresh)
     print(
         f"{done.written + done.kept} pictures in {done.folder} ({done.written} written, {done.kept} kept), "
         f"{done.bytes_each:,} bytes each, contract {contract.name}"
@@ -38,3 +65,176 @@ def info(args: Namespace) -> int:
     args.output.write_text("".join(lines), encoding="utf-8")
     print(f"{len(lines)} pictures in {args.output}")
     return 0
+
+
+def infer(args: Namespace) -> int:
+    """Run a folder of network inputs through an OM and write its results as ais_bench does."""
+    device = choose_device(args)
+    batch, contract = _om_facts(args, device)
+    bins = list_bins(args.input, contract)
+    folder: Path = args.output / args.output_dirname
+    _make_room(folder, args.fresh, contract)
+    size = bin_bytes(contract)
+    print(
+        f"[INFO] get filesperbatch files0 size:{size} tensor0size:{size * batch} filesperbatch:{batch} "
+        f"runcount:{-(-len(bins) // batch)}"
+    )
+    with device_held(args, device), OmSession(args.om, contract, batch, device.device_id) as session:
+        _warm_up(session, batch)
+        filesinfo = infer_bins(session, bins, contract, batch, folder)
+        times, stand_in = session.compute_ms(), session.stand_in
+    summary = {
+        "filesinfo": filesinfo,
+        "args": sys.argv,
+        **performance_summary(batch, times),
+        "pid": os.getpid(),
+        "stand_in": stand_in,
+        "device": device.as_dict(),
+    }
+    say("\n".join(performance_lines(batch, times, stand_in)))
+    print(f"{len(bins)} pictures in {folder}, summary in {write_summary(folder, summary)}")
+    return 0
+
+
+def bench(args: Namespace) -> int:
+    """Run an OM on zeros, as ais_bench does without `--input`, and print its throughput."""
+    device = choose_device(args)
+    batch, contract = _om_facts(args, device)
+    with device_held(args, device), OmSession(args.om, contract, batch, device.device_id) as session:
+        print(f"[INFO] try get model batchsize:{batch}")
+        _warm_up(session, batch)
+        zeros = np.zeros(contract.input_shape(batch), np.float32)
+        for _ in range(args.loop):
+            session.run(zeros)
+        lines = performance_lines(batch, session.compute_ms(), session.stand_in)
+    say("\n".join(lines))
+    return 0
+
+
+def _warm_up(session: OmSession, batch: int) -> None:
+    session.run(np.zeros(session.contract.input_shape(batch), np.float32))
+    session.reset_timings()
+    print("[INFO] warm up 1 done")
+
+
+def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
+    """Batch size and contract: what the OM says, or the options where it does not; `UsageError` if they disagree."""
+    compiled_for = _om_input(device.toolkit, args.om)
+    named = _named_contract(args)
+    if compiled_for is None:
+        if args.batch_size is None or named is None:
+            raise UsageError(
+                f"{args.om} does not say what it was compiled for", "pass --batch-size and --contract with it"
+            )
+        return args.batch_size, named
+    batches, height, width = compiled_for
+    if len(batches) > 1 and args.batch_size not in batches:
+        sizes = ", ".join(map(str, batches))
+        raise UsageError(
+            f"{args.om} has profiles for batch sizes {sizes}" + f", not for {args.batch_size}" * bool(args.batch_size),
+            "pass one of them with --batch-size",
+        )
+    batch: int = args.batch_size if len(batches) > 1 else batches[0]
+    if args.batch_size not in (None, batch):
+        raise UsageError(
+            f"{args.om} has batch size {batch}, not {args.batch_size}; ais_bench would take the word for it and print "
+            f"1000 x {args.batch_size} / mean time, {args.batch_size / batch:g} x the true throughput",
+            f"pass --batch-size {batch}, or an OM compiled for {args.batch_size}",
+        )
+    return batch, named or shape_contract(None, height, width, str(args.om))
+
+
+def _named_contract(args: Namespace) -> ModelContract | None:
+    if args.dataset is not None:
+        return dataset_contract(args, open_dataset(args.dataset))
+    return CONTRACTS[args.contract] if args.contract else None
+
+
+def _make_room(folder: Path, fresh: bool, contract: ModelContract) -> None:
+    """Empty the result folder if that is wished, or refuse: results of another run that stay there would be evaluated as this one's."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "pass another --output-dirname")
+    present = sorted(folder.iterdir()) if folder.is_dir() else []
+    others = [path.name for path in present if not _is_result(path, contract)]
+    if others:
+        raise UsageError(
+            f"{folder} holds files that are no results ({others[0]}; {len(others)} in all)",
+            "pass another --output-dirname",
+        )
+    if present and not fresh:
+        raise UsageError(
+            f"{folder} already holds {len(present)} results ({present[0].name}, ...)",
+            "pass --fresh to replace them, or another --output-dirname",
+        )
+    for path in present:
+        path.unlink()
+    summary_path(folder).unlink(missing_ok=True)
+
+
+def _is_result(path: Path, contract: ModelContract) -> bool:
+    """True if a file may be removed as a result of `infer`: by its name and, since inputs are .bin too, by its size."""
+    name = re.fullmatch(r".+_[01]\.bin", path.name)
+    return name is not None and path.is_file() and path.stat().st_size <= contract.max_detections * 20
+
+
+def _om_input(toolkit: Toolkit, om: Path) -> tuple[tuple[int, ...], int, int] | None:
+    """(batch sizes, height, width) that an OM was compiled for, from its own atc command line; None if it does not say."""
+    if not om.is_file():
+        raise UsageError(f"there is no OM at {om}", "compile it first, or pass another --om")
+    try:
+        command_line = om_info(toolkit, om)["command_line"]
+    except AtcError:
+        return None
+    options = command_options(command_line)
+    shape = re.search(r":(-1|\d{1,5}),3,(\d{1,5}),(\d{1,5})$", options.get("input_shape", ""))
+    batches = batch_sizes(options) if shape else ()
+    return (batches, int(shape[2]), int(shape[3])) if shape and batches else None
+
+
+def evaluate(args: Namespace) -> int:
+    """Print COCO's twelve numbers, mAP as published, and the verdicts; 1 unless every limit is held, NO VERDICT included."""
+    dataset = open_dataset(args.dataset)
+    contract = dataset_contract(args, dataset)
+    results = read_results(args.results, dataset, contract)
+    stand_in, origin = _origin(args.results)
+    print(f"results   {args.results}: {results.sentence()}")
+    print(f"computed  {origin}")
+    measured = coco_metrics(dataset, contract, results.detections)
+    published = as_published(dataset, read_truth(dataset), contract, results.detections)
+    numbers = measured.details["numbers"]
+    for names in (list(numbers)[:6], list(numbers)[6:]):
+        print("  ".join(f"{name:>5} {numbers[name]:6.3f}" for name in names))
+    print(f"mAP as published, by the recipe's arithmetic: {published.value:.4f} ({published.where})")
+    readings = Readings(Ruler(dataset.annotations, contract))
+    readings.read_evaluation("of the results", measured, results.detections)
+    verdicts: list[Verdict] = []
+    for each in (readings.measurement("accuracy.ruler"), measured, published):
+        if all(verdict.green for verdict in verdicts):  # nothing is judged by a ruler that is off
+            subject = args.results.resolve().name
+            verdicts.append(judge_gate(each, Scope(contract.name), subject, stand_in=stand_in is True))
+    again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
+    judged = [verdict for verdict in verdicts if verdict.limit or verdict.lacks]
+    for verdict in judged:
+        say(paragraph(verdict, again=shlex.join(again)))
+    if any(verdict.outcome is Outcome.PASS for verdict in judged[1:]) and stand_in is None:  # the ruler needs no NPU
+        print("  counts    only if an NPU computed these files, which they do not say")
+    return 0 if judged and all(verdict.green for verdict in judged) else 1
+
+
+def _origin(folder: Path) -> tuple[bool | None, str]:
+    """True if the emulator made the files, None if nobody knows, and what says so. Only `infer`'s summary tells."""
+    path = summary_path(folder.resolve())
+    try:
+        if path.stat().st_size > _SUMMARY_LIMIT:
+            return None, f"by an unknown device ({path.name} is too large to be read)"
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, "by an unknown device: the files do not say, and no summary is beside the folder"
+    except (OSError, ValueError, RecursionError):
+        return None, f"by an unknown device ({path.name} cannot be read)"
+    stand_in = content.get("stand_in") if isinstance(content, dict) else None
+    if stand_in is True:
+        return True, f"by the emulator, says {path.name}: STAND-IN"
+    if stand_in is False:
+        return False, f"on an NPU, says {path.name}"
+    return None, f"by an unknown device: {path.name} is not of fcos_lib's infer and does not say"

@@ -1,58 +1,17 @@
-"""Steps that several verbs share: the device and its lease, the contract, what an OM says about itself, completion."""
+"""Steps that several verbs share: the device and its lease, and the contract."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import re
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
-from fcos_lib.ascend.atc import om_info
-from fcos_lib.ascend.provenance import batch_sizes, command_options
-from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
 from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
-from fcos_lib.errors import AtcError, UsageError
-from fcos_lib.options.converters import path
+from fcos_lib.errors import UsageError
 from fcos_lib.stream.dataset import Dataset
-
-NAME = "fcos_lib"
-"""What is completed. A shell completes commands, and `python -m fcos_lib` is one of python's."""
-
-
-def completion(args: argparse.Namespace) -> int:
-    """Print the script: a function that stands for `python -m fcos_lib` with this Python, and its completion."""
-    try:
-        import shtab
-    except ModuleNotFoundError as error:
-        raise UsageError("the package shtab, which writes the script, is not installed", "pip install shtab") from error
-    from fcos_lib.cli.parser import build_parser
-
-    parser = build_parser()
-    parser.prog = NAME
-    for action in _actions(parser):
-        if action.type is path:  # shtab reads an attribute that argparse does not declare
-            action.complete = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE  # type: ignore[attr-defined]
-    script = shtab.complete(parser, shell=args.shell)
-    function = f'{NAME}() {{ {shlex.quote(sys.executable)} -m {NAME} "$@"; }}\n'
-    # zsh wants its #compdef line first.
-    head, newline, rest = script.partition("\n") if args.shell == "zsh" else ("", "", script)
-    print(head + newline + function + rest)
-    return 0
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Every option and operand of a parser and of the parsers below it."""
-    for action in parser._actions:
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                yield from _actions(below)
 
 
 def note(text: str) -> None:
@@ -71,10 +30,10 @@ def choose_device(args: Namespace) -> Device:
 
 
 @contextlib.contextmanager
-def device_held(args: Namespace, device: Device) -> Iterator[None]:
-    """Hold the device against everybody else on this machine, the test suite included."""
+def device_held(args: Namespace, device: Device) -> Iterator[int]:
+    """Hold the device against everybody else on this machine, the test suite included; gives its id."""
     with lease([device], lock_folder(device, args.artifacts), say=note):
-        yield
+        yield device.device_id
 
 
 def dataset_contract(args: Namespace, dataset: Dataset) -> ModelContract:
@@ -106,17 +65,3 @@ def shape_contract(name: str | None, height: int, width: int, what: str) -> Mode
             "name one with --contract",
         )
     return fitting[0]
-
-
-def om_input(toolkit: Toolkit, om: Path) -> tuple[tuple[int, ...], int, int] | None:
-    """(batch sizes, height, width) that an OM was compiled for, from its own atc command line; None if it does not say."""
-    if not om.is_file():
-        raise UsageError(f"there is no OM at {om}", "compile it first, or pass another --om")
-    try:
-        command_line = om_info(toolkit, om)["command_line"]
-    except AtcError:
-        return None
-    options = command_options(command_line)
-    shape = re.search(r":(-1|\d{1,5}),3,(\d{1,5}),(\d{1,5})$", options.get("input_shape", ""))
-    batches = batch_sizes(options) if shape else ()
-    return (batches, int(shape[2]), int(shape[3])) if shape and batches else None

@@ -1,14 +1,13 @@
-"""Output on a terminal: verdicts in colour where a person sees them, one form for errors, the overview of verbs."""
+"""Output on a terminal: verdicts in colour where a person sees them, aligned columns, one form for errors."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TextIO
@@ -64,59 +63,25 @@ def _two_sentences(error: Exception) -> tuple[str, str]:
             "pip install -e '.[export]' -c constraints.txt; python -m fcos_lib doctor lists what is missing",
         )
     return (
-        printable(f"fcos_lib itself failed: {type(error).__name__}: {error}") + _place(error),
+        printable(f"fcos_lib itself failed: {type(error).__name__}: {error}") + _line_of_ours(error),
         "this is a defect: please report it with what --debug prints",
     )
 
 
-def _place(error: Exception) -> str:
+def _line_of_ours(error: Exception) -> str:
     """The innermost line of ours."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     return f" ({Path(frames[-1].filename).relative_to(_PACKAGE.parent)}, line {frames[-1].lineno})" if frames else ""
 
 
-GROUPS = {
-    "the model's way": ("export", "compile"),
-    "a picture's way": ("preprocess", "info", "infer", "evaluate", "bench"),
-    "verdicts": ("limits", "judge", "verify", "accept", "history"),
-    "reading a failure": ("page", "explain", "diff", "summary"),
-    "this machine": ("doctor", "completion"),
-}
-"""The order in which verbs are listed; others follow."""
-
-_STATUSES = """\
-exit status:
-  0     done
-  1     the verb's own check failed: a gate is FAIL (evaluate, judge, history compare), something moved (diff),
-        no NPU run is possible (doctor)
-  2     the options make no sense
-  3     an error: its cause and what to do are on stderr
-  7, 8  what was judged is NO VERDICT, INFRA (judge, history compare)
-  130   interrupted
-"""
-
-
-class Overview(argparse.ArgumentParser):
-    """The parser of all verbs; its help lists them in groups, with a line each."""
-
-    verbs: Mapping[str, str] = {}
-
-    def format_help(self) -> str:
-        """Verbs, options and exit statuses."""
-        groups = {title: [name for name in names if name in self.verbs] for title, names in GROUPS.items()}
-        listed = [name for names in groups.values() for name in names]
-        groups["more"] = [name for name in self.verbs if name not in listed]
-        options = {"-h, --help": "show this, or the options of a verb", "--version": "fcos_lib, CANN and Python",
-                   "--debug": "show the traceback of an error"}  # fmt: skip
-        width = max(map(len, self.verbs)) + 2
-        parts = [f"usage: {self.prog} VERB ...\n\n{self.description}\n"]
-        parts += [
-            f"\n{title}:\n" + "".join(f"  {name:<{width}}{self.verbs[name]}\n" for name in names)
-            for title, names in groups.items()
-            if names
-        ]
-        parts.append("\noptions:\n" + "".join(f"  {name:<{width}}{text}\n" for name, text in options.items()))
-        return "".join(parts) + "\n" + _STATUSES
+def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Rows of cells as lines with aligned columns; a row's last cell may be of any length, so one of one cell is a heading."""
+    most = max(map(len, rows), default=0)
+    widths = [max((len(row[column]) for row in rows if len(row) > column + 1), default=0) for column in range(most)]
+    return [
+        f"{indent}{'  '.join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]])}".rstrip()
+        for row in rows
+    ]
 
 
 def versions() -> str:

@@ -1,4 +1,4 @@
-"""`limits`, `judge` and `verify`: the bounds that hold, what a stored run comes to under others, and whether it is green."""
+"""The verbs `limits`, `judge` and `verify`: the bounds that hold, what a stored run comes to under others, if it is green."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ def _besides(document: Mapping[str, Any]) -> list[str]:
 
 
 def _checked_limits(args: Namespace) -> dict[str, Limit]:
-    found = all_limits(args.limits)
-    check_limits(found, path=args.limits)
-    return found
+    checked = all_limits(args.limits)
+    check_limits(checked, path=args.limits)
+    return checked
 
 
 def _again(entry: dict[str, Any], limits_now: dict[str, Limit]) -> Verdict:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.model.export import check_trunk, operator_counts, tensor_shape, with_inferred_shapes
+from fcos_lib.model.export import check_trunk, operator_counts, with_inferred_shapes, with_needed_nodes_only
 
 NMS_OPERATOR = "BatchMultiClassNMS"
 
@@ -33,23 +33,35 @@ class _Graph:
         self.model.graph.initializer.append(numpy_helper.from_array(array, f"nms/{name}"))
         return f"nms/{name}"
 
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"nms/{operator}_{output}", **attributes))
-        return output
+    def add(self, operator: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
+        """Append a node and return its first output."""
+        name = f"nms/{operator}_{outputs[0]}" if len(outputs) == 1 else f"nms/{operator}"
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
+        return outputs[0]
 
-    def finish(self, contract: ModelContract, extra: tuple[str, ...] = ()) -> onnx.ModelProto:
-        """Declare `labels` and `dets` (then `extra`) as the outputs."""
+    def finish(self, contract: ModelContract, nms: str, extra: tuple[str, ...] = ()) -> onnx.ModelProto:
+        """Declare `labels` and `dets` (then `extra`) as the outputs; `ExportError` unless `nms` is the one operator for NMS."""
         rows = contract.max_detections
         labels, dets = contract.output_names
         kept = [value for value in self.model.graph.output if value.name in extra]
+        outputs = [
+            helper.make_tensor_value_info(labels, TensorProto.INT64, ["batch", rows]),
+            helper.make_tensor_value_info(dets, TensorProto.FLOAT, ["batch", rows, 5]),
+            *kept,
+        ]
         del self.model.graph.output[:]
-        self.model.graph.output.extend(
-            [
-                helper.make_tensor_value_info(labels, TensorProto.INT64, ["batch", rows]),
-                helper.make_tensor_value_info(dets, TensorProto.FLOAT, ["batch", rows, 5]),
-                *kept,
-            ]
-        )
+        self.model.graph.output.extend(outputs)
+        counts = operator_counts(self.model)
+        wrong = [
+            f"{operator} x{counts.get(operator, 0)}, expected x{int(operator == nms)}"
+            for operator in ("NonMaxSuppression", NMS_OPERATOR)
+            if counts.get(operator, 0) != (operator == nms)
+        ]
+        names = [value.name for value in outputs]
+        if names != [labels, dets, *extra]:
+            wrong.append(f"outputs {names}, expected {[labels, dets, *extra]}")
+        if wrong:
+            raise ExportError(f"an ending of contract '{contract.name}' came out wrong: {'; '.join(wrong)}")
         return self.model
 
 
@@ -63,50 +75,31 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     labels, dets = contract.output_names
     rows, candidates, classes = contract.max_detections, contract.candidates, len(contract.classes)
     by_class = graph.add("Transpose", ["scores"], "nms/by_class", perm=[0, 2, 1])
-    graph.add(
-        "NonMaxSuppression",
-        [
-            "boxes",
-            by_class,
-            graph.constant("max_per_class", [rows], np.int64),
-            graph.constant("iou", [contract.iou_threshold], np.float32),
-            graph.constant("score", [contract.score_threshold], np.float32),
-        ],
-        "nms/selected",
-    )
+    most = graph.constant("max_per_class", [rows], np.int64)
+    iou = graph.constant("iou", [contract.iou_threshold], np.float32)
+    score = graph.constant("score", [contract.score_threshold], np.float32)
+    graph.add("NonMaxSuppression", ["boxes", by_class, most, iou, score], "nms/selected")
     graph.add("GatherND", [by_class, "nms/selected"], "nms/selected_scores")
     graph.add("Shape", [by_class], "nms/shape")
     graph.add("ConstantOfShape", ["nms/shape"], "nms/zeros", value=numpy_helper.from_array(np.zeros(1, np.float32)))
     graph.add("ScatterND", ["nms/zeros", "nms/selected", "nms/selected_scores"], "nms/survivors")
-    graph.add(
-        "Reshape", ["nms/survivors", graph.constant("flat", [-1, classes * candidates], np.int64)], "nms/flat_scores"
-    )
-    graph.nodes.append(
-        helper.make_node(
-            "TopK",
-            ["nms/flat_scores", graph.constant("rows", [rows], np.int64)],
-            ["nms/best_scores", "nms/best"],
-            name="nms/TopK",
-            axis=1,
-        )
-    )
+    flat = graph.constant("flat", [-1, classes * candidates], np.int64)
+    graph.add("Reshape", ["nms/survivors", flat], "nms/flat_scores")
+    count = graph.constant("rows", [rows], np.int64)
+    graph.add("TopK", ["nms/flat_scores", count], "nms/best_scores", "nms/best", axis=1)
     count = graph.constant("candidates", candidates, np.int64)
     graph.add("Div", ["nms/best", count], labels)
     graph.add("Mul", [labels, count], "nms/class_start")
     graph.add("Sub", ["nms/best", "nms/class_start"], "nms/index")
-    axis = {"axes": [2]}
-    graph.add("Unsqueeze", ["nms/index"], "nms/index_column", **axis)
+    graph.add("Unsqueeze", ["nms/index"], "nms/index_column", axes=[2])
     graph.add("Tile", ["nms/index_column", graph.constant("four", [1, 1, 4], np.int64)], "nms/indices")
     graph.add("GatherElements", ["boxes", "nms/indices"], "nms/best_boxes", axis=1)
-    graph.add("Unsqueeze", ["nms/best_scores"], "nms/score_column", **axis)
+    graph.add("Unsqueeze", ["nms/best_scores"], "nms/score_column", axes=[2])
     graph.add("Sign", ["nms/score_column"], "nms/used")
     graph.add("Mul", ["nms/best_boxes", "nms/used"], "nms/used_boxes")
     graph.add("Concat", ["nms/used_boxes", "nms/score_column"], dets, axis=2)
-    model = graph.finish(contract, extra=contract.candidate_names)
+    model = graph.finish(contract, "NonMaxSuppression", extra=contract.candidate_names)
     onnx.checker.check_model(model, full_check=True)
-    _check_ending(
-        model, contract, {"NonMaxSuppression": 1, NMS_OPERATOR: 0}, [*contract.output_names, *contract.candidate_names]
-    )
     return model
 
 
@@ -114,31 +107,24 @@ def ascend(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
     """The trunk with `BatchMultiClassNMS`: outputs `labels` and `dets`, for `atc` only."""
     graph = _Graph(trunk)
     labels, dets = contract.output_names
-    rows = contract.max_detections
-    axis = {"axes": [2]}
-    graph.add("Unsqueeze", ["boxes"], "nms/boxes_shared", **axis)
+    graph.add("Unsqueeze", ["boxes"], "nms/boxes_shared", axes=[2])
     graph.add("Cast", ["nms/boxes_shared"], "nms/boxes_half", to=TensorProto.FLOAT16)
     graph.add("Cast", ["scores"], "nms/scores_half", to=TensorProto.FLOAT16)
-    graph.nodes.append(
-        helper.make_node(
-            NMS_OPERATOR,
-            ["nms/boxes_half", "nms/scores_half"],
-            ["nms/nmsed_boxes", "nms/nmsed_scores", "nms/nmsed_classes", "nms/nmsed_num"],
-            name=f"nms/{NMS_OPERATOR}",
-            score_threshold=contract.score_threshold,
-            iou_threshold=contract.iou_threshold,
-            max_size_per_class=rows,
-            max_total_size=rows,
-        )
+    graph.add(
+        NMS_OPERATOR,
+        ["nms/boxes_half", "nms/scores_half"],
+        *("nms/nmsed_boxes", "nms/nmsed_scores", "nms/nmsed_classes", "nms/nmsed_num"),
+        score_threshold=contract.score_threshold,
+        iou_threshold=contract.iou_threshold,
+        max_size_per_class=contract.max_detections,
+        max_total_size=contract.max_detections,
     )
     graph.add("Cast", ["nms/nmsed_classes"], labels, to=TensorProto.INT64)
     graph.add("Cast", ["nms/nmsed_boxes"], "nms/boxes_full", to=TensorProto.FLOAT)
     graph.add("Cast", ["nms/nmsed_scores"], "nms/scores_full", to=TensorProto.FLOAT)
-    graph.add("Unsqueeze", ["nms/scores_full"], "nms/score_column", **axis)
+    graph.add("Unsqueeze", ["nms/scores_full"], "nms/score_column", axes=[2])
     graph.add("Concat", ["nms/boxes_full", "nms/score_column"], dets, axis=2)
-    model = graph.finish(contract)
-    _check_ending(model, contract, {"NonMaxSuppression": 0, NMS_OPERATOR: 1}, list(contract.output_names))
-    return model
+    return graph.finish(contract, NMS_OPERATOR)
 
 
 def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
@@ -160,8 +146,7 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     outputs = _named_candidates(graph, operator, contract)
     del graph.model.graph.output[:]
     graph.model.graph.output.extend(outputs)
-    used = with_needed_nodes_only(graph.model)
-    trunk = with_inferred_shapes(used)
+    trunk = with_inferred_shapes(with_needed_nodes_only(graph.model))
     check_trunk(trunk, contract)
     return trunk
 
@@ -171,10 +156,8 @@ def check_foreign(model: onnx.ModelProto) -> None:
     graphs, elsewhere, loops = [model.graph], 0, set[str]()
     while graphs:
         graph = graphs.pop()
-        tensors = [
-            *graph.initializer,
-            *(part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices)),
-        ]
+        sparse = [part for tensor in graph.sparse_initializer for part in (tensor.values, tensor.indices)]
+        tensors = [*graph.initializer, *sparse]
         for node in graph.node:
             loops |= {node.op_type} & {"Loop", "Scan"}
             for attribute in node.attribute:
@@ -205,24 +188,21 @@ def with_candidates(model: onnx.ModelProto, contract: ModelContract) -> onnx.Mod
     outputs = _named_candidates(graph, operator, contract)
     added = list(graph.nodes)[count:]
     del graph.nodes[count:]
-    place = next(index for index, node in enumerate(graph.nodes) if node.op_type == NMS_OPERATOR)
+    position = next(index for index, node in enumerate(graph.nodes) if node.op_type == NMS_OPERATOR)
     for node in reversed(added):
-        graph.nodes.insert(place, node)
+        graph.nodes.insert(position, node)
     graph.model.graph.output.extend(outputs)
     return graph.model
 
 
 def _nms_of(model: onnx.ModelProto) -> onnx.NodeProto:
-    found: list[onnx.NodeProto] = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
-    if len(found) != 1:
-        raise ExportError(
-            f"the ONNX has {len(found)} nodes {NMS_OPERATOR}, expected 1", "pass the ONNX that atc is given (--onnx)"
-        )
-    if len(found[0].input) < 2:
-        raise ExportError(
-            f"the ONNX's {NMS_OPERATOR} has no boxes and scores", "pass the ONNX that atc is given (--onnx)"
-        )
-    return found[0]
+    operators: list[onnx.NodeProto] = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
+    advice = "pass the ONNX that atc is given (--onnx)"
+    if len(operators) != 1:
+        raise ExportError(f"the ONNX has {len(operators)} nodes {NMS_OPERATOR}, expected 1", advice)
+    if len(operators[0].input) < 2:
+        raise ExportError(f"the ONNX's {NMS_OPERATOR} has no boxes and scores", advice)
+    return operators[0]
 
 
 def _named_candidates(graph: _Graph, operator: onnx.NodeProto, contract: ModelContract) -> list[onnx.ValueInfoProto]:
@@ -242,39 +222,3 @@ def _named_candidates(graph: _Graph, operator: onnx.NodeProto, contract: ModelCo
     return [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape[1:]]) for name, shape in shapes.items()
     ]
-
-
-def with_needed_nodes_only(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without nodes and weights that no output needs."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            kept.append(node)
-    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(weights)
-    return model
-
-
-def _check_ending(
-    model: onnx.ModelProto, contract: ModelContract, operators: dict[str, int], outputs: list[str]
-) -> None:
-    counts = operator_counts(model)
-    wrong = [
-        f"{name} x{counts.get(name, 0)}, expected x{times}"
-        for name, times in operators.items()
-        if counts.get(name, 0) != times
-    ]
-    found = [value.name for value in model.graph.output]
-    if found != outputs:
-        wrong.append(f"outputs {found}, expected {outputs}")
-    rows = contract.max_detections
-    for value, shape in zip(model.graph.output, (["batch", rows], ["batch", rows, 5]), strict=False):
-        if tensor_shape(value) != shape:
-            wrong.append(f"{value.name} is {tensor_shape(value)}, expected {shape}")
-    if wrong:
-        raise ExportError(f"an ending of contract '{contract.name}' came out wrong: {'; '.join(wrong)}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,15 +78,9 @@ def _trunk_module(detector: torch.nn.Module, contract: ModelContract) -> torch.n
             centre_x = torch.from_numpy((x.reshape(1, -1, 1) * stride + stride // 2).astype(np.float32))
             centre_y = torch.from_numpy((y.reshape(1, -1, 1) * stride + stride // 2).astype(np.float32))
             left, top, right, bottom = torch.split(distance, 1, 2)
-            boxes = torch.cat(
-                [
-                    (centre_x - left).clamp(0, contract.width),
-                    (centre_y - top).clamp(0, contract.height),
-                    (centre_x + right).clamp(0, contract.width),
-                    (centre_y + bottom).clamp(0, contract.height),
-                ],
-                2,
-            )
+            x1, y1 = (centre_x - left).clamp(0, contract.width), (centre_y - top).clamp(0, contract.height)
+            x2, y2 = (centre_x + right).clamp(0, contract.width), (centre_y + bottom).clamp(0, contract.height)
+            boxes = torch.cat([x1, y1, x2, y2], 2)
             if points > contract.candidates_per_level:
                 best = scores.max(2, keepdim=True).values.topk(contract.candidates_per_level, 1).indices
                 boxes = boxes.gather(1, best.repeat(1, 1, 4))
@@ -141,6 +136,22 @@ def with_inferred_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def with_needed_nodes_only(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without nodes and weights that no output needs."""
+    needed = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+    return model
+
+
 def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
     """How often each operator occurs in the graph."""
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
@@ -155,29 +166,25 @@ def check_trunk(model: onnx.ModelProto, contract: ModelContract) -> None:
     """`ExportError` unless opset, names, shapes and operator counts are what the contract implies."""
     classes, candidates = len(contract.classes), contract.candidates
     cut_levels = sum(rows * columns > contract.candidates_per_level for rows, columns in contract.level_shapes)
-    expected: dict[str, Any] = {
-        "opset": [("", OPSET)],
-        "inputs": {contract.input_name: ["batch", *contract.input_shape(1)[1:]]},
-        "outputs": {"boxes": ["batch", candidates, 4], "scores": ["batch", candidates, classes]},
-        "TopK": cut_levels,
-        "NonMaxSuppression": 0,
-        "BatchNormalization": 0,
-        "functions": 0,
-    }
     counts = operator_counts(model)
-    found: dict[str, Any] = {
-        "opset": [(entry.domain, entry.version) for entry in model.opset_import],
-        "inputs": {value.name: tensor_shape(value) for value in model.graph.input},
-        "outputs": {value.name: tensor_shape(value) for value in model.graph.output},
-        "TopK": counts.get("TopK", 0),
-        "NonMaxSuppression": counts.get("NonMaxSuppression", 0),
-        "BatchNormalization": counts.get("BatchNormalization", 0),
-        "functions": len(model.functions),
+    shapes = {"boxes": ["batch", candidates, 4], "scores": ["batch", candidates, classes]}
+    checks: dict[str, tuple[Any, Any]] = {
+        "opset": ([(entry.domain, entry.version) for entry in model.opset_import], [("", OPSET)]),
+        "inputs": (_shapes(model.graph.input), {contract.input_name: ["batch", *contract.input_shape(1)[1:]]}),
+        "outputs": (_shapes(model.graph.output), shapes),
+        "TopK": (counts.get("TopK", 0), cut_levels),
+        "NonMaxSuppression": (counts.get("NonMaxSuppression", 0), 0),
+        "BatchNormalization": (counts.get("BatchNormalization", 0), 0),
+        "functions": (len(model.functions), 0),
     }
-    wrong = [f"{what} {found[what]}, expected {expected[what]}" for what in expected if found[what] != expected[what]]
+    wrong = [f"{what} {given}, expected {wanted}" for what, (given, wanted) in checks.items() if given != wanted]
     if wrong:
         raise ExportError(
             f"the exported trunk is not what contract '{contract.name}' promises: {'; '.join(wrong)}",
             "use the pinned torch (constraints.txt); another exporter writes another graph",
         )
     onnx.checker.check_model(model, full_check=True)
+
+
+def _shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, list[int | str]]:
+    return {value.name: tensor_shape(value) for value in values}

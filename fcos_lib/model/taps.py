@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.model.endings import NMS_OPERATOR, with_candidates, with_needed_nodes_only
-from fcos_lib.model.export import head_names
+from fcos_lib.model.endings import NMS_OPERATOR, with_candidates
+from fcos_lib.model.export import head_names, with_needed_nodes_only
 
 NETWORK_INPUT = "network_input"
 """The output that shows what the network is given: with AIPP what that made of the picture."""
@@ -55,11 +55,11 @@ def taps_of(model: onnx.ModelProto, contract: ModelContract) -> tuple[Tap, ...]:
     heads = set(head_names(contract))
     inside = _network(nodes, heads)
     waiting: dict[str, list[onnx.NodeProto]] = {}
-    found = []
+    taps = []
     for node in nodes:
         if node.output[0] not in inside or (node.op_type not in _LAYERS and node.output[0] not in heads):
             continue
-        group = [one for name in node.input for one in waiting.pop(name, [])] + [node]
+        group = [earlier for name in node.input for earlier in waiting.pop(name, [])] + [node]
         following = [reader.op_type for reader in readers[node.output[0]]]
         fused = (node.op_type == "Conv" and following in (["Relu"], ["Add"])) or (
             node.op_type == "Add" and following == ["Relu"]
@@ -67,22 +67,17 @@ def taps_of(model: onnx.ModelProto, contract: ModelContract) -> tuple[Tap, ...]:
         if fused and node.output[0] not in heads:
             waiting[node.output[0]] = group
             continue
-        weighted = [one for one in group if one.op_type == "Conv"]
-        summing = [one for one in group if one.op_type != "Relu"]
+        weighted = [member for member in group if member.op_type == "Conv"]
+        summing = [member for member in group if member.op_type != "Relu"]
         if not summing:  # a ReLU of what was tapped already
             continue
         named = weighted[0] if len(weighted) == 1 else summing[-1]
-        found.append(
-            Tap(
-                named.name or named.output[0],
-                node.output[0],
-                tuple(one.op_type for one in group),
-                tuple(one.name or one.output[0] for one in group),
-            )
-        )
-    if not found:
+        operators = tuple(member.op_type for member in group)
+        names = tuple(member.name or member.output[0] for member in group)
+        taps.append(Tap(named.name or named.output[0], node.output[0], operators, names))
+    if not taps:
         raise ExportError("the ONNX has no convolution", "pass the ONNX of the network, not of a part of it")
-    return tuple(found)
+    return tuple(taps)
 
 
 def _network(nodes: Sequence[onnx.NodeProto], heads: set[str]) -> set[str]:
@@ -111,9 +106,9 @@ def with_taps(model: onnx.ModelProto, contract: ModelContract, tensors: Sequence
     """
     result = with_candidates(model, contract)
     if NETWORK_INPUT in tensors:
-        place = next(index for index, node in enumerate(result.graph.node) if node.op_type == NMS_OPERATOR)
+        position = next(index for index, node in enumerate(result.graph.node) if node.op_type == NMS_OPERATOR)
         node = helper.make_node("Identity", [contract.input_name], [NETWORK_INPUT], name=NETWORK_INPUT)
-        result.graph.node.insert(place, node)
+        result.graph.node.insert(position, node)
     _declare(result, tensors)
     return result
 
@@ -156,22 +151,18 @@ def rounded(model: onnx.ModelProto, taps: Sequence[Tap]) -> onnx.ModelProto:
             with np.errstate(over="ignore"):
                 half = array.astype(np.float16).astype(np.float32)
             graph.initializer[index].CopyFrom(numpy_helper.from_array(half, tensor.name))
-    places = {tap.tensor for tap in taps} & {name for node in graph.node for name in node.output}
+    tapped = {tap.tensor for tap in taps}
     nodes = list(graph.node)
     del graph.node[:]
-    for value in graph.input:
-        if value.name in used:
-            graph.node.extend(_casts(value.name, f"{value.name}/rounded"))
     renamed = {value.name: f"{value.name}/rounded" for value in graph.input}
+    for name in sorted(renamed.keys() & used):
+        graph.node.extend(_casts(name, renamed[name]))
     for node in nodes:
-        for position, name in enumerate(node.input):
-            node.input[position] = renamed.get(name, name)
-        wanted = [position for position, name in enumerate(node.output) if name in places]
-        exact = [node.output[position] for position in wanted]
-        for position in wanted:
-            node.output[position] = f"{node.output[position]}/exact"
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        rounded_here = [name for name in node.output if name in tapped]
+        node.output[:] = [f"{name}/exact" if name in tapped else name for name in node.output]
         graph.node.append(node)
-        for name in exact:
+        for name in rounded_here:
             graph.node.extend(_casts(f"{name}/exact", name))
     return result
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.options.converters import batch_sizes, device_ids, number, path, promises
-from fcos_lib.options.option import Option
+from fcos_lib.options.option import Option, batch_sizes, device_ids, number, path, promises
 
 PRECISION_MODE = "force_fp16"
 """The recipe's."""

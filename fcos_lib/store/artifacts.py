@@ -1,8 +1,8 @@
 """The store of artifacts: each is built once, whole, for every process that asks.
 
 An artifact is a folder `<root>/<kind>/<key>/` whose key is a hash of everything that its content depends on: what its maker
-names, and by one rule for all of them the maker's own sources (`sources.py`). It is built in a folder of its own under a lock, described by `manifest.json`, and renamed into place: it is there completely or not
-at all. A damaged or half-deleted one is built again.
+names, and by one rule for all of them the maker's own sources (`sources.py`). It is built under a lock in a folder of its
+own, described by `manifest.json`, and renamed: it is there completely or not at all. A damaged one is built again.
 """
 
 from __future__ import annotations
@@ -104,16 +104,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         """Open or create the folder; `StoreError` if it cannot be written, or can be by everybody."""
         self.root = root.absolute()
-        try:
+        with system_errors_named(f"the artifact folder {self.root} cannot be written"):
             own_folder(self.root, "its models are run", "--artifacts")
             probe = self.root / f".probe-{uuid4().hex}"
             probe.open("xb").close()
             probe.unlink()
-        except OSError as error:
-            raise StoreError(
-                f"the artifact folder {self.root} cannot be written ({error.strerror or error})",
-                "pass a folder of your own with --artifacts FOLDER",
-            ) from error
 
     def get(
         self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object], *, wait_s: float = 3600
@@ -126,20 +121,13 @@ class Store:
         inputs = {**inputs, **dependencies(build.__module__)}
         key = content_key(kind, inputs)
         final = self.root / kind / key
-        try:
+        with system_errors_named(f"building {kind} in {self.root} failed"):
             for folder in (final.parent, self.root / "locks"):
                 own_folder(folder, "its models are run", "--artifacts")
-            found = self._read(kind, key, final)
-            if found:
-                return found
+            if artifact := self._read(kind, key, final):
+                return artifact
             with locked(self.root / "locks" / f"{kind}-{key}.lock", f"building {kind} {key}", wait_s):
-                found = self._read(kind, key, final)
-                return found or self._build(kind, key, inputs, final, build)
-        except OSError as error:
-            raise StoreError(
-                f"building {kind} in {self.root} failed ({error.strerror or error})",
-                "check free space and permissions, or pass another folder with --artifacts FOLDER",
-            ) from error
+                return self._read(kind, key, final) or self._build(kind, key, inputs, final, build)
 
     def _build(
         self, kind: str, key: str, inputs: Mapping[str, Any], final: Path, build: Callable[[Path], object]
@@ -150,9 +138,7 @@ class Store:
             final.unlink()
         elif final.exists():
             shutil.rmtree(final)
-        folder = final.parent / f".{key}-{os.getpid()}"
-        folder.mkdir()
-        try:
+        with folder_made_whole(final, f".{key}-{os.getpid()}") as folder:
             started = time.time()
             build(folder)
             files = {
@@ -166,10 +152,6 @@ class Store:
             (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
             for path in (folder, *folder.rglob("*")):
                 _keep_from_others(path)
-            os.rename(folder, final)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         return Artifact(final, kind, key, inputs, {name: file.sha256 for name, file in files.items()}, built=True)
 
     def _read(self, kind: str, key: str, final: Path) -> Artifact | None:
@@ -191,6 +173,31 @@ class Store:
             return None
         hashes = {name: file.sha256 for name, file in manifest.files.items()}
         return Artifact(final, kind, key, manifest.inputs, hashes, built=False)
+
+
+@contextmanager
+def system_errors_named(what: str, option: str = "--artifacts") -> Iterator[None]:
+    """An `OSError` inside becomes a `StoreError`: what cannot be done and why, and `option`, which takes another folder."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{what} ({error.strerror or error})",
+            f"check free space and permissions, or pass another folder with {option} FOLDER",
+        ) from error
+
+
+@contextmanager
+def folder_made_whole(final: Path, draft: str) -> Iterator[Path]:
+    """A folder to be filled, which has the name `draft` until it is whole and is gone if filling it fails."""
+    folder = final.with_name(draft)
+    folder.mkdir()
+    try:
+        yield folder
+        os.rename(folder, final)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -218,16 +225,11 @@ def own_folder(folder: Path, why: str, option: str) -> None:
 
     `why` says what that is believed for, `option` which option takes another folder.
     """
-    try:
+    with system_errors_named(f"the folder {folder} cannot be written", option):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             _keep_from_others(folder)  # whatever the umask
         open_to_all = changeable_by_others(folder)
-    except OSError as error:
-        raise StoreError(
-            f"the folder {folder} cannot be written ({error.strerror or error})",
-            f"check free space and permissions, or pass another with {option} FOLDER",
-        ) from error
     if open_to_all:
         raise StoreError(
             f"every user of this machine can change {folder}, and {why}",

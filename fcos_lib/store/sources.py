@@ -1,4 +1,4 @@
-"""What the code contributes to a key: whatever is kept depends on the module that makes it and on all that this imports.
+"""The code's part of a key: whatever is kept depends on the module that makes it and on all that this imports.
 
 This is the one rule about code for everything that is kept between runs: artifacts (`artifacts.py`), the reference's results
 (`stream/references.py`) and an evaluation's journal. Imports are read from the sources, those inside of functions included, so
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import resolve_name
@@ -54,15 +55,15 @@ def modules_behind(*makers: str, root: Path = ROOT) -> dict[str, Path]:
 
     The packages around a module belong to it, since Python runs them first.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = list(makers)
     while waiting:
         name = waiting.pop()
-        path = None if name in found else _file(name, root)
+        path = None if name in files else _file(name, root)
         if path is not None:
-            found[name] = path
+            files[name] = path
             waiting += [name.rpartition(".")[0], *_imports(path.read_bytes(), _package(name, path))]
-    return found
+    return files
 
 
 def _file(name: str, root: Path) -> Path | None:
@@ -101,10 +102,8 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
 @cache
 def installed(*distributions: str) -> str:
     """Name and version of each of these that is installed: two that bring the same module overwrite each other."""
-    found = []
+    versions = []
     for name in distributions:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found) or "not installed"
+        with suppress(PackageNotFoundError):
+            versions.append(f"{name} {version(name)}")
+    return ", ".join(versions) or "not installed"

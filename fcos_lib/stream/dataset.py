@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import DatasetError
+from fcos_lib.errors import DatasetError, FeedError
 from fcos_lib.files import read_plain, too_many_values, whole_number
-from fcos_lib.stream.picture_file import read_file, size_of
+from fcos_lib.stream.picture_file import decode, read_file, size_of
 
 ANNOTATIONS = Path("annotations") / "instances_val2017.json"
 PICTURES = "val2017"
@@ -29,6 +29,7 @@ MOST_BYTES = 256 << 20
 MOST_VALUES = 32_000_000
 """Numbers, texts and the like; they take up to 4 GiB of memory. COCO's val2017 has 4 million in 20 MB."""
 _LARGEST_ID = 2**53
+_UNCHANGED = "use the unchanged COCO 'instances' file, with pictures in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,53 +76,20 @@ def open_dataset(root: Path) -> Dataset:
     document, digest = read_annotations(annotations)
     images = _records(document, "images", {"id": int, "file_name": str, "width": int, "height": int}, annotations)
     categories = _records(document, "categories", {"id": int, "name": str}, annotations)
-    boxes = _records(
-        document, "annotations", {"id": int, "image_id": int, "category_id": int, "bbox": list}, annotations
-    )
-    for what, ids in (
-        ("image ids", [record["id"] for record in images]),
-        ("file names", [record["file_name"] for record in images]),
-        ("category ids", [record["id"] for record in categories]),
-        ("category names", [record["name"] for record in categories]),
-        ("annotation ids", [record["id"] for record in boxes]),
-    ):
-        if len(set(ids)) != len(ids):
-            raise DatasetError(f"{annotations} has duplicate {what}", "use the unchanged COCO annotation file")
+    fields = {"id": int, "image_id": int, "category_id": int, "bbox": list}
+    boxes = _records(document, "annotations", fields, annotations)
     if not images or not categories:
-        raise DatasetError(
-            f"{annotations} lists no images or no categories", "use an annotation file with pictures in it"
-        )
-    image_ids, category_ids = {r["id"] for r in images}, {r["id"] for r in categories}
-    for record in boxes:
-        if record["image_id"] not in image_ids or record["category_id"] not in category_ids:
-            raise DatasetError(
-                f"{annotations}: annotation {record['id']} refers to an image or category that the file does not list",
-                "use the unchanged COCO annotation file",
-            )
-        numbers = record["bbox"]
-        if len(numbers) != 4 or not all(type(n) in (int, float) and abs(n) < 1e9 for n in numbers):
-            raise DatasetError(
-                f"{annotations}: annotation {record['id']} has the box {str(numbers)[:80]}, not four finite numbers",
-                "use the unchanged COCO annotation file",
-            )
+        raise DatasetError(f"{annotations} lists no images or no categories", _UNCHANGED)
+    for what, records, key in (
+        ("image ids", images, "id"), ("file names", images, "file_name"), ("category ids", categories, "id"),
+        ("category names", categories, "name"), ("annotation ids", boxes, "id"),
+    ):  # fmt: skip
+        if len({record[key] for record in records}) != len(records):
+            raise DatasetError(f"{annotations} has duplicate {what}", _UNCHANGED)
+    _check_boxes(boxes, {record["id"] for record in images}, {record["id"] for record in categories}, annotations)
     folder = root / PICTURES
-    entries = list(os.scandir(folder)) if folder.is_dir() else []
-    present = {entry.name for entry in entries}
-    roots = (root.resolve(), folder.resolve())
-    named = {record["file_name"] for record in images}
-    outside = _names(entry.name for entry in entries if entry.name in named and not _within(entry, *roots))
-    if outside:
-        raise DatasetError(
-            f"in {folder}, pictures are links that lead out of it: {outside}",
-            "put the pictures themselves there, or links to files below the dataset's folder",
-        )
-    absent = _names(record["file_name"] for record in images if record["file_name"] not in present)
-    if absent:
-        raise DatasetError(
-            f"{annotations} names pictures that are not in {folder}: {absent}",
-            "unpack COCO's val2017.zip there; the annotation file and the folder must belong together",
-        )
-    pictures = [Picture(r["id"], folder / r["file_name"], r["width"], r["height"]) for r in images]
+    _check_files(folder, {record["file_name"] for record in images}, annotations)
+    pictures = [Picture(image["id"], folder / image["file_name"], image["width"], image["height"]) for image in images]
     return Dataset(
         root=root,
         annotations=annotations,
@@ -132,26 +100,52 @@ def open_dataset(root: Path) -> Dataset:
     )
 
 
+def _check_boxes(
+    boxes: Iterable[dict[str, Any]], images: Collection[int], categories: Collection[int], path: Path
+) -> None:
+    """`DatasetError` for a box of an image or a category that is not listed, and for one that is not four numbers."""
+    for record in boxes:
+        which, numbers = f"{path}: annotation {record['id']}", record["bbox"]
+        if record["image_id"] not in images or record["category_id"] not in categories:
+            raise DatasetError(f"{which} refers to an image or category that the file does not list", _UNCHANGED)
+        if len(numbers) != 4 or not all(type(n) in (int, float) and abs(n) < 1e9 for n in numbers):
+            raise DatasetError(f"{which} has the box {str(numbers)[:80]}, not four finite numbers", _UNCHANGED)
+
+
+def _check_files(folder: Path, names: set[str], annotations: Path) -> None:
+    """`DatasetError` for pictures that are missing, and for links that lead out of the data set."""
+    entries = {entry.name: entry for entry in os.scandir(folder)} if folder.is_dir() else {}
+    inside = (folder.parent.resolve(), folder.resolve())
+    if outside := [name for name in names & entries.keys() if not _within(entries[name], *inside)]:
+        raise DatasetError(
+            f"in {folder}, pictures are links that lead out of it: {some(outside)}",
+            "put the pictures themselves there, or links to files below the dataset's folder",
+        )
+    if absent := names - entries.keys():
+        raise DatasetError(
+            f"{annotations} names pictures that are not in {folder}: {some(absent)}",
+            "unpack COCO's val2017.zip there; the annotation file and the folder must belong together",
+        )
+
+
 def read_picture(picture: Picture) -> NDArray[np.uint8]:
     """The picture as BGR uint8[h, w, 3], EXIF orientation applied; `DatasetError` if it is broken or not as annotated."""
     try:
         data = read_file(picture.path)
+        width, height = size_of(data)
+        if sorted((width, height)) == sorted((picture.width, picture.height)):  # EXIF may turn it
+            decoded = decode(data)
+            height, width = decoded.shape[:2]
+            if (width, height) == (picture.width, picture.height):
+                return decoded
     except OSError as error:
         raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
     except ValueError as error:
         raise DatasetError(f"picture {picture.path} {error}", "restore the file") from error
-    width, height = size_of(data)
-    if sorted((width, height)) != sorted((picture.width, picture.height)):  # EXIF may turn it
-        raise _other_size(picture, width, height)
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise DatasetError(f"picture {picture.path} cannot be decoded ({error.err})", "restore the file") from error
-    if decoded is None:
-        raise DatasetError(f"picture {picture.path} is not a picture that OpenCV can decode", "restore the file")
-    if decoded.shape[:2] != (picture.height, picture.width):
-        raise _other_size(picture, decoded.shape[1], decoded.shape[0])
-    return np.asarray(decoded, dtype=np.uint8)
+    raise DatasetError(
+        f"picture {picture.path} is {width} x {height} pixels, annotated as {picture.width} x {picture.height}",
+        "the annotation file belongs to other pictures",
+    )
 
 
 def read_annotations(path: Path) -> tuple[dict[str, Any], str]:
@@ -160,22 +154,15 @@ def read_annotations(path: Path) -> tuple[dict[str, Any], str]:
     try:
         data = read_plain(path, MOST_BYTES)
         if too_many_values(data, MOST_VALUES):
-            raise DatasetError(f"{path} holds more than {MOST_VALUES:,} values", "use the unchanged COCO file")
+            raise DatasetError(f"{path} holds more than {MOST_VALUES:,} values", _UNCHANGED)
         document = json.loads(data.decode("utf-8"), parse_int=whole_number)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror})", advice) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON ({str(error)[:120]})", advice) from error
     if not isinstance(document, dict):
-        raise DatasetError(f"{path} holds a {type(document).__name__}, not an object", "use a COCO 'instances' file")
+        raise DatasetError(f"{path} holds a {type(document).__name__}, not an object", _UNCHANGED)
     return document, hashlib.sha256(data).hexdigest()
-
-
-def _other_size(picture: Picture, width: int, height: int) -> DatasetError:
-    return DatasetError(
-        f"picture {picture.path} is {width} x {height} pixels, annotated as {picture.width} x {picture.height}",
-        "the annotation file belongs to other pictures",
-    )
 
 
 def _within(entry: os.DirEntry[str], *folders: Path) -> bool:
@@ -192,35 +179,26 @@ def _records(document: dict[str, Any], key: str, fields: dict[str, type], path: 
     if not isinstance(records, list):
         raise DatasetError(f"{path} has no list '{key}'", "use a COCO 'instances' file, not captions or keypoints")
     for index, record in enumerate(records):
+        which = f"{path}: {key}[{index}]"
         for field, kind in fields.items():
             value: Any = record.get(field) if isinstance(record, dict) else None
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise DatasetError(
-                    f"{path}: {key}[{index}] has no {kind.__name__} '{field}'", "use an unchanged COCO 'instances' file"
-                )
+                raise DatasetError(f"{which} has no {kind.__name__} '{field}'", _UNCHANGED)
             if isinstance(value, int) and not 0 <= value <= _LARGEST_ID:
-                raise DatasetError(f"{path}: {key}[{index}] has the {field} {value}", "use an unchanged COCO file")
-            if isinstance(value, str) and not (
-                value.isprintable() and len(value) <= 255
-            ):  # half a surrogate pair is not, either
+                raise DatasetError(f"{which} has the {field} {value}", _UNCHANGED)
+            if isinstance(value, str) and not (value.isprintable() and len(value) <= 255):  # nor half a surrogate pair
                 raise DatasetError(
-                    f"{path}: {key}[{index}] has a {field} that cannot be printed in a line: {value[:80]!a}",
+                    f"{which} has a {field} that cannot be printed in a line: {value[:80]!a}",
                     "names are printable text of at most 255 characters",
                 )
         if "file_name" in fields and Path(record["file_name"]).name != record["file_name"]:
             raise DatasetError(
-                f"{path}: {key}[{index}] has the file name {record['file_name'][:80]!r}, which leaves the folder",
+                f"{which} has the file name {record['file_name'][:80]!r}, which leaves the folder",
                 "file names must be plain names inside val2017/",
             )
         if "width" in fields and not (0 < record["width"] < 65536 and 0 < record["height"] < 65536):
-            raise DatasetError(f"{path}: {key}[{index}] has a size outside 1..65535", "use an unchanged COCO file")
+            raise DatasetError(f"{which} has a size outside 1..65535", _UNCHANGED)
     return records
-
-
-def _names(names: Iterable[str]) -> str:
-    """The first few names and how many there are."""
-    found = sorted(names)
-    return f"{', '.join(found[:3])}{', ...' if len(found) > 3 else ''} ({len(found)} in all)" if found else ""
 
 
 def spread(pictures: Sequence[Picture], count: int) -> tuple[Picture, ...]:
@@ -242,3 +220,32 @@ def picture_set(dataset: Dataset) -> dict[str, Any]:
         "last": numbers[-1],
         "ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
+
+
+def refuse_lost(expected: Iterable[int], came: Collection[int]) -> None:
+    """`FeedError` if a feed has ended and not every expected picture, by its id, came."""
+    lost = [picture_id for picture_id in expected if picture_id not in came]
+    if lost:
+        raise FeedError(
+            f"the feed ended without {len(lost)} of the pictures that it was given: {some(lost)}",
+            "run again; if they are lost again, the feed is at fault, not the pictures: report it with these ids",
+        )
+
+
+def not_exactly_once(came: Iterable[int], expected: Sequence[int]) -> str:
+    """How the picture ids that came differ from each expected one once; empty if they do not, whatever the order."""
+    counted, wanted = Counter(came), set(expected)
+    problems = {
+        "missing": wanted - counted.keys(),
+        "more than once": {picture_id for picture_id, times in counted.items() if times > 1},
+        "foreign": counted.keys() - wanted,
+    }
+    listed = [f"{what}: {some(ids)}" for what, ids in problems.items() if ids]
+    return f"pictures {'; '.join(listed)}" if listed else ""
+
+
+def some(names: Iterable[Any]) -> str:
+    """The first five of these ids or names, and how many there are if that is not all of them."""
+    ordered = sorted(names)
+    listed = ", ".join(map(str, ordered[:5]))
+    return f"{listed}, ... ({len(ordered)} in all)" if len(ordered) > 5 else listed

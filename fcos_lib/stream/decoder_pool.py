@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import FeedError
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Picture, some
 from fcos_lib.stream.decoder import ANSWER, FAILED, TAKEN, TASK, Slots, failure, task_note
-from fcos_lib.stream.picture_ids import some
 
 _LOOK_MS = 200
 """How often a wait is interrupted to see whether every process is still there."""
@@ -127,7 +126,7 @@ class DecoderPool:
         return True
 
     def _stuck(self, slots: range) -> FeedError:
-        """What it comes to that these slots do not get prepared, though every process lives."""
+        """The error for slots that do not get prepared, though every process lives."""
         missing = [self._open[slot] for slot in slots if slot in self._open]
         held = [picture for slot in self._holds.values() if (picture := self._open.get(slot))]
         names = ", ".join(str(picture.path) for picture in held[:3]) or "none of them has a picture"
@@ -148,7 +147,7 @@ class DecoderPool:
 
 
 def _lost(status: int, picture: Picture | None) -> FeedError:
-    """What the end of a process comes to; `picture` is the one that it had, if it had one."""
+    """The error for a process that ended; `picture` is the one that it had, if it had one."""
     try:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     except ValueError:

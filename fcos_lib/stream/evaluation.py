@@ -12,11 +12,10 @@ from typing import Protocol
 from tqdm import tqdm
 
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Picture, refuse_lost
 from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.letterbox import geometry, in_picture
-from fcos_lib.stream.picture_ids import refuse_lost
 from fcos_lib.stream.sessions import Detections, Outputs, Session
 
 

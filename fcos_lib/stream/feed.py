@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Picture, refuse_lost
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
 from fcos_lib.stream.letterbox import Geometry, blank, geometry, in_picture
-from fcos_lib.stream.picture_ids import refuse_lost
 from fcos_lib.stream.sessions import Detections, Outputs, Session
 
 BUFFERS = 3
@@ -39,6 +38,7 @@ class Batch:
     pictures: tuple[Picture, ...]
     """The pictures in the first slots; fewer than N in the last batch."""
     places: tuple[Geometry, ...]
+    """Where each of them lies in the network input."""
 
 
 class Feed:
@@ -61,7 +61,7 @@ class Feed:
         """
         self._groups = iter(groups)
         self._contract, self._size, self._layout = contract, size, layout
-        self._most_workers = min(MOST_WORKERS, _usable_cpus()) if workers is None else workers
+        self._most_workers = min(MOST_WORKERS, usable_cpus()) if workers is None else workers
         self._decoders: DecoderPool | None = None
         self._closed = False
 
@@ -116,8 +116,7 @@ class Feed:
     def _finished(self, buffer: int, pictures: tuple[Picture, ...]) -> Batch:
         assert self._decoders is not None
         tensor = self._decoders.wait(self._slots_of(buffer))
-        places = tuple(geometry(picture.width, picture.height, self._contract) for picture in pictures)
-        return Batch(tensor, pictures, places)
+        return _batch(tensor, pictures, self._contract)
 
     def _slots_of(self, buffer: int) -> range:
         return range(buffer * self._size, (buffer + 1) * self._size)
@@ -131,8 +130,12 @@ def load_batch(
     tensor = np.empty(contract.input_shape(size, layout), layout.dtype)
     for slot in range(size):
         prepare(pictures[slot] if slot < len(pictures) else None, contract, layout, tensor[slot])
-    places = tuple(geometry(picture.width, picture.height, contract) for picture in pictures)
-    return Batch(tensor, tuple(pictures), places)
+    return _batch(tensor, pictures, contract)
+
+
+def _batch(tensor: NDArray[Any], pictures: Sequence[Picture], contract: ModelContract) -> Batch:
+    fits = tuple(geometry(picture.width, picture.height, contract) for picture in pictures)
+    return Batch(tensor, tuple(pictures), fits)
 
 
 def batches(
@@ -157,20 +160,14 @@ def in_batches(
 
 def detect(session: Session, pictures: Sequence[Picture], contract: ModelContract, size: int) -> dict[int, Detections]:
     """Detections of every picture by picture id, boxes in picture pixels; batches have the session's layout."""
-    found: dict[int, Detections] = {}
+    detections: dict[int, Detections] = {}
     with Feed(_groups(pictures, size), contract, size, session.layout) as feed:
         for batch in feed:
-            found.update(found_in(batch, session.run(batch.tensor)))
-    refuse_lost([picture.id for picture in pictures], found)
-    return found
-
-
-def found_in(batch: Batch, outputs: Outputs) -> dict[int, Detections]:
-    """Detections of a batch's pictures by picture id, boxes in picture pixels."""
-    found = {}
-    for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
-        found[picture.id] = in_picture(outputs.detections(slot), place)
-    return found
+            outputs = session.run(batch.tensor)
+            for slot, (picture, fit) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+                detections[picture.id] = in_picture(outputs.detections(slot), fit)
+    refuse_lost([picture.id for picture in pictures], detections)
+    return detections
 
 
 def seen_in(batch: Batch, outputs: Outputs) -> dict[int, Detections]:
@@ -187,5 +184,6 @@ def _refuse_more(pictures: Sequence[Picture], size: int) -> None:
         raise ValueError(f"{len(pictures)} pictures do not fit into a batch of {size}")
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """How many CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,7 +25,7 @@ from typing import Any
 from fcos_lib.errors import JournalError
 from fcos_lib.files import read_plain, write_whole
 from fcos_lib.store.artifacts import own_folder
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Picture, not_exactly_once, some
 from fcos_lib.stream.journal_folder import digest_of, disown, enter, mark_finished, remove_those_over, subject_of
 from fcos_lib.stream.journal_shards import (
     SHARDS,
@@ -37,7 +37,6 @@ from fcos_lib.stream.journal_shards import (
     shard_path,
     unpack_shard,
 )
-from fcos_lib.stream.picture_ids import not_exactly_once, some
 from fcos_lib.stream.sessions import Detections
 
 POLL = 0.2

@@ -19,8 +19,7 @@ import numpy as np
 
 from fcos_lib.errors import JournalError
 from fcos_lib.stream.array_file import OVERHEAD, Shape, pack_arrays, unpack_arrays
-from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.picture_ids import not_exactly_once
+from fcos_lib.stream.dataset import Picture, not_exactly_once
 from fcos_lib.stream.sessions import Detections
 
 SHARD_PICTURES = 64

@@ -79,19 +79,19 @@ def letterbox(picture: NDArray[np.uint8], contract: ModelContract, out: NDArray[
 
     A strip of rows at a time is converted where the caches hold it and copied as a whole, which is the fastest way to write.
     """
-    place = geometry(picture.shape[1], picture.shape[0], contract)
+    fit = geometry(picture.shape[1], picture.shape[0], contract)
     # Resized before it is split: OpenCV may resize a single plane by other means (its HALs do), with other roundings.
-    room, strip = _workspace(place, contract)
-    pixels: Any = cv2.resize(picture, place.resized, dst=room, interpolation=cv2.INTER_LINEAR)
-    out[:, : place.rows.start] = out[:, place.rows.stop :] = 0.0
-    strip[:, : place.columns.start] = strip[:, place.columns.stop :] = 0.0
-    for start in range(0, place.resized_height, _STRIP):
+    room, strip = _workspace(fit, contract)
+    pixels: Any = cv2.resize(picture, fit.resized, dst=room, interpolation=cv2.INTER_LINEAR)
+    out[:, : fit.rows.start] = out[:, fit.rows.stop :] = 0.0
+    strip[:, : fit.columns.start] = strip[:, fit.columns.stop :] = 0.0
+    for start in range(0, fit.resized_height, _STRIP):
         part = pixels[start : start + _STRIP]
-        whole, rows = strip[: len(part)], slice(place.top + start, place.top + start + len(part))
+        whole, rows = strip[: len(part)], slice(fit.top + start, fit.top + start + len(part))
         for target, plane, mean in zip(out, cv2.split(part), contract.mean_bgr, strict=True):
-            np.subtract(plane, np.float32(mean), out=whole[:, place.columns], dtype=np.float32)
+            np.subtract(plane, np.float32(mean), out=whole[:, fit.columns], dtype=np.float32)
             target[rows] = whole
-    return place
+    return fit
 
 
 def letterbox_uint8(picture: NDArray[np.uint8], contract: ModelContract, out: NDArray[np.uint8]) -> Geometry:
@@ -99,13 +99,13 @@ def letterbox_uint8(picture: NDArray[np.uint8], contract: ModelContract, out: ND
 
     AIPP cannot pad instead: 32 pixels a side are its most, and on 310P a width of 1080 (ATC user guide).
     """
-    place = geometry(picture.shape[1], picture.shape[0], contract)
-    row, inside = _padding_row(contract), out[place.rows]
-    out[: place.rows.start] = out[place.rows.stop :] = row
-    inside[:, : place.columns.start] = row[: place.columns.start]
-    inside[:, place.columns.stop :] = row[place.columns.stop :]
-    cv2.resize(picture, place.resized, dst=inside[:, place.columns], interpolation=cv2.INTER_LINEAR)
-    return place
+    fit = geometry(picture.shape[1], picture.shape[0], contract)
+    row, inside = _padding_row(contract), out[fit.rows]
+    out[: fit.rows.start] = out[fit.rows.stop :] = row
+    inside[:, : fit.columns.start] = row[: fit.columns.start]
+    inside[:, fit.columns.stop :] = row[fit.columns.stop :]
+    cv2.resize(picture, fit.resized, dst=inside[:, fit.columns], interpolation=cv2.INTER_LINEAR)
+    return fit
 
 
 def clear(contract: ModelContract, out: NDArray[Any]) -> None:
@@ -132,12 +132,12 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def _workspace(place: Geometry, contract: ModelContract) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _workspace(fit: Geometry, contract: ModelContract) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Room for the resized picture, uint8[h, w, 3], and for a strip, float32[_STRIP, W]; until it is asked for again."""
     if _kept.strip.shape[1] != contract.width or _kept.pixels.size != 3 * contract.height * contract.width:
         _kept.pixels = np.empty(3 * contract.height * contract.width, np.uint8)
         _kept.strip = np.empty((_STRIP, contract.width), np.float32)
-    width, height = place.resized
+    width, height = fit.resized
     return _kept.pixels[: 3 * height * width].reshape(height, width, 3), _kept.strip
 
 
@@ -146,15 +146,15 @@ def _padding_row(contract: ModelContract) -> NDArray[np.uint8]:
     return np.tile(np.array(contract.padding_bgr, np.uint8), (contract.width, 1))
 
 
-def to_picture(boxes: NDArray[np.float32], place: Geometry) -> NDArray[np.float32]:
+def to_picture(boxes: NDArray[np.float32], fit: Geometry) -> NDArray[np.float32]:
     """Boxes float32[K, 4] (x1, y1, x2, y2) from network pixels to picture pixels, clipped to the picture."""
-    offset = np.array([place.left, place.top, place.left, place.top], dtype=np.float32)
-    scale = np.array([place.scale_x, place.scale_y, place.scale_x, place.scale_y], dtype=np.float32)
-    limit = np.array([place.picture_width, place.picture_height] * 2, dtype=np.float32)
+    offset = np.array([fit.left, fit.top, fit.left, fit.top], dtype=np.float32)
+    scale = np.array([fit.scale_x, fit.scale_y, fit.scale_x, fit.scale_y], dtype=np.float32)
+    limit = np.array([fit.picture_width, fit.picture_height] * 2, dtype=np.float32)
     clipped: NDArray[np.float32] = np.clip((boxes - offset) / scale, np.float32(0), limit)
     return clipped
 
 
-def in_picture(seen: Detections, place: Geometry) -> Detections:
+def in_picture(seen: Detections, fit: Geometry) -> Detections:
     """Detections in network pixels as detections in picture pixels, which keep the model's own boxes as `network`."""
-    return Detections(to_picture(seen.boxes, place), seen.scores, seen.labels, seen.boxes)
+    return Detections(to_picture(seen.boxes, fit), seen.scores, seen.labels, seen.boxes)

@@ -1,4 +1,4 @@
-"""Picture files: told from the header whether decoding is safe, before a decoder may ask for memory or time by the gigabyte.
+"""Picture files: read, found safe to decode by their header, before a decoder may ask for memory by the gigabyte, and decoded.
 
 Only JPEG and PNG are decoded: OpenCV would read a dozen further formats, whose decoders nobody here needs and which have had
 most of the holes. A JPEG's scans are counted, since each costs a pass over the whole picture (libjpeg-turbo's own tools have
@@ -8,6 +8,10 @@ most of the holes. A JPEG's scans are counted, since each costs a pass over the 
 from __future__ import annotations
 
 from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from fcos_lib.files import read_plain
 
@@ -39,19 +43,30 @@ def size_of(data: bytes) -> tuple[int, int]:
     """(width, height) as a JPEG's or PNG's header has them, in pixels, before EXIF; `ValueError` for anything else."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) >= 33:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    place = 2 if data[:2] == b"\xff\xd8" else len(data)
-    while place + 9 < len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
         if marker in _SIZES:
-            height, width = (int.from_bytes(data[place + at : place + at + 2], "big") for at in (5, 7))
+            height, width = (int.from_bytes(data[at + field : at + field + 2], "big") for field in (5, 7))
             return width, height
         if marker == 0xFF:  # any number of these may fill
-            place += 1
+            at += 1
         elif marker in _NO_LENGTH:
-            place += 2
+            at += 2
         else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     raise ValueError("is not a picture in JPEG or PNG with a whole header")
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """BGR uint8[h, w, 3], EXIF orientation applied; `ValueError` for what OpenCV cannot decode."""
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ValueError(f"cannot be decoded ({error.err})") from error
+    if decoded is None:
+        raise ValueError("is not a picture that OpenCV can decode")
+    return np.asarray(decoded, dtype=np.uint8)
 
 
 def _check_jpeg(data: bytes) -> None:

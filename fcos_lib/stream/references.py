@@ -29,9 +29,8 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import AuditError, DatasetError
 from fcos_lib.store.artifacts import content_key, own_folder, sha256_of
 from fcos_lib.store.sources import dependencies
-from fcos_lib.stream.dataset import Picture, read_picture
+from fcos_lib.stream.dataset import Picture, read_picture, refuse_lost
 from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
-from fcos_lib.stream.picture_ids import refuse_lost
 from fcos_lib.stream.reference_record import (
     FORMAT,
     Record,

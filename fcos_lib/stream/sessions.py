@@ -123,7 +123,7 @@ def check_outputs(
 class OnnxSession:
     """The reference: the portable ONNX on onnxruntime's CPU provider, any batch size.
 
-    onnxruntime's own settings are the fastest of those tried (docs/reference.md); the number of threads and the batch size
+    onnxruntime's own settings are the fastest of those tried (docs/measurements/reference.md); the number of threads and the batch size
     change no bit of the results, the optimisation level does.
     """
 

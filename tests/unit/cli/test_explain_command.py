@@ -1,4 +1,4 @@
-"""`explain` goes from a stored run back to its OM, and refuses what is no run, in one line."""
+"""The verb `explain` goes from a stored run back to its OM, and refuses what is no run, in one line."""
 
 import json
 
@@ -72,7 +72,10 @@ def test_the_explanation_is_printed_and_kept(results, capsys):
     assert "-0.0420   by the gate" in out
     kept = json.loads(path.read_text(encoding="utf-8"))["evidence"]
     assert kept[0] == OTHER
-    assert [(one["kind"], one["subject"]) for one in kept[1:3]] == [("ladder", "batch2"), ("error_types", "batch2")]
+    assert [(record["kind"], record["subject"]) for record in kept[1:3]] == [
+        ("ladder", "batch2"),
+        ("error_types", "batch2"),
+    ]
     assert "earlier" not in json.dumps(kept)
 
 

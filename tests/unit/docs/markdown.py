@@ -1,14 +1,16 @@
-"""What is in a page of documentation? Blocks of code, and the commands in them."""
+"""The parts of a page of documentation: blocks of code, the commands in them, and prose."""
 
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 _INDENTED = re.compile(r"(?:^|\n\n)((?: {4}.*\n|\n(?= {4}))+)")
@@ -38,30 +40,30 @@ def prose(text):
 
 def blocks(text):
     """(language, lines) of every block, in order; indented ones have no language."""
-    found = [(match.start(), match[2] or "?", match[3]) for match in _FENCE.finditer(text)]
+    listed = [(match.start(), match[2] or "?", match[3]) for match in _FENCE.finditer(text)]
     spans = [(match.start(), match.end()) for match in _FENCE.finditer(text)]
     for match in _INDENTED.finditer(text):
         if not any(start <= match.start(1) < end for start, end in spans):
-            found.append((match.start(1), "", match[1]))
-    return [(language, _unindented(body)) for _, language, body in sorted(found)]
+            listed.append((match.start(1), "", match[1]))
+    return [(language, _unindented(body)) for _, language, body in sorted(listed)]
 
 
 def commands(path):
     """Every command of a page: all lines of shell blocks, those of other blocks and of the text that start as one."""
     text = path.read_text(encoding="utf-8")
-    found = []
+    texts = []
     for language, body in blocks(text):
         if language == "yaml" or re.search(r"^jobs:", body, re.M):
-            found += _runs(yaml.safe_load(body))
+            texts += _runs(yaml.safe_load(body))
         lines = re.sub(r"\\\n\s*", "", body).splitlines()
         if language in ("sh", "bash", "console"):
-            found += [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+            texts += [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
         else:
             lines = [re.sub(r"^\s*(?:again  +|\$ )", "", line) for line in lines]
-            found += [line for line in lines if _STARTS.match(f"{line} ")]
+            texts += [line for line in lines if _STARTS.match(f"{line} ")]
     spans = (span.replace("\n", " ") for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(text)))
-    found += [span for span in spans if _STARTS.match(f"{span} ") and span.split()[-1] not in ("pytest", "python")]
-    return [Command(path.name, line.strip()) for line in found]
+    texts += [span for span in spans if _STARTS.match(f"{span} ") and span.split()[-1] not in ("pytest", "python")]
+    return [Command(str(path.relative_to(ROOT)), line.strip()) for line in texts]
 
 
 def _unindented(body):

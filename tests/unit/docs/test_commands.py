@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.cli.main import build_parser, main
+from fcos_lib.cli.main import main
+from fcos_lib.cli.parser import VERBS, build_parser
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.judge.limits import find_limit
@@ -20,7 +21,8 @@ from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
 from fcos_lib.stream.dataset import open_dataset, picture_set
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
-from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, prose
+from tests.unit.cli.test_cli import part_of_embedded
+from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, each_page, prose
 
 ALL = [command for page in PAGES for command in commands(page)]
 
@@ -79,26 +81,27 @@ def of_kind(wanted):
 
 def collectable(arguments):
     """A pytest command line as any machine can collect it: no NPU is required, and the embedded default is the dataset."""
-    found, rest = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"], iter(arguments)
+    words, rest = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"], iter(arguments)
     for word in rest:
         if word in ("--dataset", "--checkpoint", "-n"):
             next(rest)
         elif word == "--npu":
             next(rest)
-            found += ["--npu", "emulated"]
+            words += ["--npu", "emulated"]
         elif word not in ("--collect-only", "-q"):
-            found.append(word)
+            words.append(word)
     if "-m" in arguments and not any(word.startswith("tests") for word in arguments):
-        found.append("tests/gateproof" if "gateproof" in arguments else "tests/acceptance")
-    return found
+        words.append("tests/gateproof" if "gateproof" in arguments else "tests/acceptance")
+    return words
 
 
 def test_every_command_is_classified():
     """A command that nobody checks may be wrong for years."""
     unknown = [f"{command.page}: {command.text}" for command in ALL if kind(command)[0] == "unknown"]
     assert not unknown, "teach this test what these are:\n" + "\n".join(unknown)
-    assert len(of_kind("pytest")) > 15
-    assert len(of_kind("verb")) > 10
+    for program, least in (("pytest", 15), ("verb", 10)):
+        count = len(of_kind(program))
+        assert count > least, f"{count} commands of the kind '{program}' were seen, more than {least} are on the pages"
 
 
 def test_pytest_commands_select_something(tmp_path, outer_environment):
@@ -128,16 +131,7 @@ def test_pytest_commands_select_something(tmp_path, outer_environment):
 def checkout(tmp_path, exported, monkeypatch):
     """A folder with everything that the pages name where they name it, small: five pictures, ONNX built, one stored run."""
     for name in ("fixtures/shapes", "coco"):
-        folder = tmp_path / name
-        (folder / "annotations").mkdir(parents=True)
-        (folder / "val2017").mkdir()
-        document = json.loads((EMBEDDED / "annotations" / "instances_val2017.json").read_text())
-        document["images"] = document["images"][:5]
-        ids = {image["id"] for image in document["images"]}
-        document["annotations"] = [box for box in document["annotations"] if box["image_id"] in ids]
-        (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(document))
-        for image in document["images"]:
-            shutil.copy(EMBEDDED / "val2017" / image["file_name"], folder / "val2017")
+        part_of_embedded(tmp_path / name, 5)
     for name in ("fixtures/shapes/fcos_shapes.pth", "mine.pth", "fcos_r50….pth"):
         shutil.copy(EMBEDDED_CHECKPOINT, tmp_path / name)
     (tmp_path / "fcos_lib").mkdir()
@@ -158,13 +152,13 @@ def checkout(tmp_path, exported, monkeypatch):
 
 def verb_pages():
     """Pages by their verbs in order; the Chinese README has the blocks of the English one."""
-    found = {}
+    pages = {}
     for page in PAGES:
         if page.name != "README.zh-CN.md":
             lines = [arguments for arguments in map(verb_of, commands(page) + spans(page)) if arguments]
             if lines:
-                found[page.name] = lines
-    return found
+                pages[str(page.relative_to(ROOT))] = lines
+    return pages
 
 
 def verb_of(command):
@@ -175,9 +169,9 @@ def verb_of(command):
 
 def spans(page):
     """Verbs with options in the running text, where `python -m fcos_lib` is understood."""
-    verbs = "|".join(build_parser().verbs)
-    found = re.findall(rf"`((?:{verbs}) [^`]*-[^`]*)`", prose(page.read_text(encoding="utf-8")))
-    return [Command(page.name, f"python -m fcos_lib {text}") for text in found if "…" not in text.split()]
+    verbs = "|".join(name for group in VERBS.values() for name in group)
+    texts = re.findall(rf"`((?:{verbs}) [^`]*-[^`]*)`", prose(page.read_text(encoding="utf-8")))
+    return [Command(page.name, f"python -m fcos_lib {text}") for text in texts if "…" not in text.split()]
 
 
 @pytest.mark.parametrize("page", verb_pages())
@@ -241,7 +235,7 @@ def test_options_in_the_text_exist():
                 assert option in known, f"{page.name} names {option}, which neither pytest nor a verb has"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@each_page
 def test_fenced_blocks_have_a_language(page):
     """All lines of `sh` are commands and are checked; what is none says so with `text`, `toml`, `python` or `yaml`."""
     for language, body in blocks(page.read_text(encoding="utf-8")):

@@ -1,4 +1,4 @@
-"""Reads one hostile file after the other, each in a process of its own with little memory and time; says what came of it.
+"""The reader of hostile files: one after the other, each in a process of its own with little memory and time; says what came of it.
 
 stdin: a JSON list of [what reads it, path]; stdout: a JSON list of {"error", "found", "value", "seconds", "megabytes"} or
 {"died"}. What takes time is importing, so that it is done once, and every reader is a fork.
@@ -73,7 +73,7 @@ def result_folder(path):
 def bins(path):
     """A folder of network inputs."""
     out = numpy.empty(SHAPES.input_shape(1)[1:], numpy.float32)
-    return [load_bin(one, out) or one.name for one in list_bins(path, SHAPES)]
+    return [load_bin(file, out) or file.name for file in list_bins(path, SHAPES)]
 
 
 def record(path):

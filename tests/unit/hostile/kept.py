@@ -3,6 +3,10 @@
 import json
 import os
 
+from fcos_lib.artifacts.champions import Place, accept
+from fcos_lib.contract import InputLayout
+from fcos_lib.store.artifacts import Store, sha256_of
+
 DEEP = "[" * 200_000
 
 
@@ -10,8 +14,6 @@ def artifact(change):
     """A store with one artifact, changed."""
 
     def spoil(root):
-        from fcos_lib.store.artifacts import Store
-
         made = Store(root).get("om", {"a": 1}, lambda folder: (folder / "model.om").write_bytes(b"om"))
         change(made.path)
 
@@ -52,10 +54,6 @@ def in_office(change):
     """An accepted OM, changed."""
 
     def spoil(root):
-        from fcos_lib.artifacts.champions import Place, accept
-        from fcos_lib.contract import InputLayout
-        from fcos_lib.store.artifacts import sha256_of
-
         root.mkdir()
         (root / "model.om").write_bytes(b"om")
         place = Place("shapes", "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, False)

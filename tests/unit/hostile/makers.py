@@ -12,6 +12,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from onnx import TensorProto, helper
+
+from fcos_lib.contract import SHAPES
 
 JPEG = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))[1].tobytes()
 ANNOTATIONS = Path("annotations") / "instances_val2017.json"
@@ -91,8 +94,8 @@ def fifo(where):
 
 def declared(width, height):
     """A JPEG whose header says another size."""
-    place = JPEG.index(b"\xff\xc0")
-    return JPEG[: place + 5] + struct.pack(">HH", height, width) + JPEG[place + 9 :]
+    frame = JPEG.index(b"\xff\xc0")
+    return JPEG[: frame + 5] + struct.pack(">HH", height, width) + JPEG[frame + 9 :]
 
 
 def many_scans(count=4000):
@@ -201,16 +204,10 @@ def ascend_onnx(change):
     """A small graph that ends in the NMS of Ascend, changed."""
 
     def spoil(path):
-        import onnx
-        from onnx import TensorProto, helper
-
-        from fcos_lib.contract import SHAPES
-
         rows, classes = SHAPES.candidates, len(SHAPES.classes)
         boxes = helper.make_tensor("boxes_of", TensorProto.FLOAT, [1, rows, 4], np.zeros(rows * 4, np.float32))
-        scores = helper.make_tensor(
-            "scores_of", TensorProto.FLOAT, [1, rows, classes], np.zeros(rows * classes, np.float32)
-        )
+        zeros = np.zeros(rows * classes, np.float32)
+        scores = helper.make_tensor("scores_of", TensorProto.FLOAT, [1, rows, classes], zeros)
         nodes = [
             helper.make_node("Cast", ["boxes_of"], ["boxes_half"], name="cast", to=TensorProto.FLOAT16),
             helper.make_node("BatchMultiClassNMS", ["boxes_half", "scores_of"], ["b", "s", "c", "n"], name="nms"),
@@ -223,7 +220,6 @@ def ascend_onnx(change):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)])
         change(model, path)
         path.write_bytes(model.SerializeToString())
-        del onnx
 
     return spoil
 
@@ -248,48 +244,33 @@ def node(operator, inputs, outputs, domain="", **attributes):
     """The graph with one more node in front."""
 
     def change(model, path):
-        from onnx import helper
-
-        model.graph.node.insert(
-            0, helper.make_node(operator, inputs, outputs, name="more", domain=domain, **attributes)
-        )
-        del path
+        more = helper.make_node(operator, inputs, outputs, name="more", domain=domain, **attributes)
+        model.graph.node.insert(0, more)
 
     return ascend_onnx(change)
 
 
 def looping(model, path):
     """A loop that never ends, inside of a branch."""
-    from onnx import TensorProto, helper
-
     body = helper.make_graph([helper.make_node("Loop", ["", "yes"], ["x"], name="loop")], "body", [], [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, None)])  # fmt: skip
     model.graph.node.insert(0, helper.make_node("If", ["yes"], ["y"], name="if", then_branch=body, else_branch=body))
-    del path
 
 
 def nested(model, path):
     """Branches in branches, deeper than any parser goes."""
-    from onnx import TensorProto, helper
-
     graph = helper.make_graph([], "g", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)])
-    for _ in range(40):
-        graph = helper.make_graph(
-            [helper.make_node("If", ["c"], ["x"], then_branch=graph, else_branch=graph)], "g", [], []
-        )
-        if graph.ByteSize() > 1 << 20:
-            break
+    while graph.ByteSize() <= 1 << 20:
+        branch = helper.make_node("If", ["c"], ["x"], then_branch=graph, else_branch=graph)
+        graph = helper.make_graph([branch], "g", [], [])
     model.graph.node.insert(0, helper.make_node("If", ["c"], ["x"], then_branch=graph, else_branch=graph))
-    del path
 
 
 def cyclic(model, path):
     """A cast that feeds itself."""
     model.graph.node[0].input[0] = "boxes_half"
-    del path
 
 
 def no_inputs(model, path):
     """An NMS of nothing."""
     del model.graph.node[1].input[:]
-    del path

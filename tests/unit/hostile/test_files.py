@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_shards import pack_shard
 from fcos_lib.stream.reference_record import Record, write_record
 from fcos_lib.stream.sessions import Detections
 from tests.unit.hostile import makers as make
@@ -31,6 +34,13 @@ DATASET = {
     "huge": (lambda folder: os.truncate(folder / make.ANNOTATIONS, 300 << 20), "has more than 268,435,456 bytes"),
     "no-utf-8": (lambda folder: (folder / make.ANNOTATIONS).write_bytes(b'{"images": "\xff"}'), "is not JSON"),
     "long-number": (make.annotated('{"images": [{"id": ' + "9" * 200_000 + "}]}"), "a number of 200000 digits"),
+    "list": (make.annotated("[]"), "holds a list"),
+    "captions": (make.annotated(lambda document: document.pop("categories")), "no list 'categories'"),
+    "no-size": (make.annotated(lambda document: document["images"][0].pop("width")), "has no int 'width'"),
+    "huge-size": (make.image(width=10**9), "outside 1..65535"),
+    "no-pictures": (make.annotated(lambda document: document.update(images=[], annotations=[])), "lists no images"),
+    "absent": (make.image(file_name="b.jpg"), "are not in .*b.jpg"),
+    "orphan": (make.box(image_id=6), "does not list"),
     "pipe": (make.fifo(make.ANNOTATIONS), "does not exist"),
     "picture-twice": (make.image(id=2), "duplicate image ids"),
     "name-twice": (make.image(file_name="2.jpg"), "duplicate file names"),
@@ -68,6 +78,7 @@ DATASET = {
     "png-bomb": (make.picture(make.png(65535, 65535, data=b"x"), 65535, 65535), "more than 134,217,728"),
     "many-scans": (make.picture(make.many_scans), "has 4"),
     "truncated": (make.picture(make.JPEG[:-200]), "is truncated"),
+    "no-end": (make.picture(make.JPEG[:-2]), "is truncated"),
     "only-a-header": (make.picture(make.JPEG[:20]), "is not a picture"),
     "endless-markers": (make.picture(b"\xff\xd8" + b"\xff" * 100_000), "is not a picture"),
     "markers-without-length": (make.picture(b"\xff\xd8" + b"\xff\xe0\0\0" * 100_000), "is not a picture"),
@@ -92,11 +103,13 @@ CHECKPOINT = {
     "negative-shape": (make.raw_pickle(make.tensor([-5], [1])), "cannot be read as plain weights"),
     "negative-stride": (make.raw_pickle(make.tensor([5], [-1])), "cannot be read as plain weights"),
     "number-as-a-name": (make.raw_pickle(b"}K\x01" + make.tensor([1], [1])[7:]), "not a tensor under a name"),
+    "no-tensor": (make.raw_pickle(b"}X\x01\0\0\0aK\x01s"), "holds int under 'a', not a tensor under a name"),
     "nothing": (make.raw_pickle(b"}"), "holds no state dict"),
     "endless-pickle": (make.raw_pickle(b"N0" * 1_500_000), "operations to read"),
     "many-marks": (make.raw_pickle(b"(" * 1_000_000), "cannot be read as plain weights"),
     "garbage": (lambda path: path.write_bytes(os.urandom(1000)), "cannot be read as plain weights"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read as plain weights"),
+    "head": (lambda path: path.write_bytes((ROOT / "fixtures/shapes/fcos_shapes.pth").read_bytes()[:10]), "cannot be read as plain weights"),
     "torn": (lambda path: path.write_bytes((ROOT / "fixtures/shapes/fcos_shapes.pth").read_bytes()[:-5000]), "cannot be read as plain weights"),
 }  # fmt: skip
 ONNX = {
@@ -164,15 +177,8 @@ def packed(change):
     """A record of the reference with other members, as a zip."""
 
     def spoil(path):
-        write_record(
-            path,
-            Record(
-                (8, 8),
-                Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)),
-                None,
-                "cpu",
-            ),
-        )
+        detections = Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+        write_record(path, Record((8, 8), detections, None, "cpu"))
         with zipfile.ZipFile(path) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         change(members)
@@ -186,23 +192,17 @@ def packed(change):
 RECORD = {
     "valid": (packed(lambda members: None), None),
     "bomb": (packed(lambda members: members.update(bomb=b"", **{"boxes.npy": bytes(64 << 20)})), "not a record"),
-    "object": (
-        packed(lambda members: members.update({"cpu.npy": members["cpu.npy"].replace(b"'|u1'", b"'|O' ")})),
-        "not a record",
-    ),
+    "object": (packed(lambda members: members.update({"cpu.npy": members["cpu.npy"].replace(b"'|u1'", b"'|O' ")})), "not a record"),
     "link": (lambda path: path.symlink_to("/dev/zero"), "not a record"),
     "huge": (lambda path: (path.touch(), os.truncate(path, 200 << 30)), "not a record"),
     "garbage": (lambda path: path.write_bytes(b"PK\3\4" + os.urandom(500)), "not a record"),
-}
+}  # fmt: skip
 
 
 def started_journal(spoil):
     """A journal with a header, and something wrong beside it."""
 
     def change(folder):
-        from fcos_lib.stream.dataset import Picture
-        from fcos_lib.stream.journal import Journal
-
         with Journal(folder, [Picture(1, Path("1.jpg"), 8, 8)], 1, {"a": 1}, "run"):
             pass
         spoil(folder)
@@ -217,8 +217,6 @@ def shard(content):
 
 def foreign_shard():
     """Whole, of another journal."""
-    from fcos_lib.stream.journal_shards import pack_shard
-
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     return pack_shard("x", {1: nothing})
 
@@ -317,28 +315,30 @@ def answers(tmp_path_factory):
         text=True, timeout=900, check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(root)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    return {case: (found, folders[case]) for case, found in zip(CASES, json.loads(done.stdout), strict=True)}
+    return {case: (answer, folders[case]) for case, answer in zip(CASES, json.loads(done.stdout), strict=True)}
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_a_hostile_file_is_refused_or_harmless(answers, case):
     """One error of ours that says what was found, or a value; soon, within memory, and nothing else was touched."""
-    found, folder = answers[case]
+    answer, folder = answers[case]
     expected = KINDS[case[0]][1][case[1]][1]
-    assert "died" not in found, f"the process that read it ended with {found['died']}"
-    assert "unexpected" not in found, found["unexpected"]
+    assert "died" not in answer, f"the process that read it ended with {answer['died']}"
+    assert "unexpected" not in answer, answer["unexpected"]
     if isinstance(expected, bool):
-        assert found.get("value") is expected, found
+        assert answer.get("value") is expected, answer
     elif expected is None:
-        assert not found["error"], found
+        assert not answer["error"], answer
     else:
-        assert found["error"], f"it was taken: {found}"
-        assert re.search(expected, found["found"]), found["found"]
-        assert "\x1b" not in found["found"]
-        assert not re.search(r"^\s*::|##\[", found["found"] + found["advice"], re.M), "a command for a CI system's log"
-    assert found["seconds"] < SECONDS
-    assert found["megabytes"] < MEGABYTES
-    assert [path.name for path in (folder / "outside").iterdir()] == ["secret"], (
-        "something was run, or written elsewhere"
-    )
+        assert answer["error"], f"it was taken: {answer}"
+        assert re.search(expected, answer["found"]), answer["found"]
+        assert "\x1b" not in answer["found"]
+        assert not re.search(r"^\s*::|##\[", answer["found"] + answer["advice"], re.M), (
+            "a command for a CI system's log"
+        )
+    seconds, megabytes = answer["seconds"], answer["megabytes"]
+    assert seconds < SECONDS, f"reading it took {seconds:.1f} s, at most {SECONDS} s are allowed"
+    assert megabytes < MEGABYTES, f"reading it took {megabytes} MB of memory, at most {MEGABYTES} MB are allowed"
+    left = [path.name for path in (folder / "outside").iterdir()]
+    assert left == ["secret"], f"something was run, or written elsewhere: {left}"
     assert (folder / "outside" / "secret").read_text() == "secret"

@@ -66,23 +66,23 @@ class _Structure(html.parser.HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.found = []
+        self.elements = []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         if (tag, attributes) != ("span", []):
-            self.found.append((tag, *(name for name, _ in attributes)))
+            self.elements.append((tag, *(name for name, _ in attributes)))
 
     def handle_comment(self, data):
-        self.found.append(("comment",))
+        self.elements.append(("comment",))
 
 
 def test_a_page_has_the_same_elements(stored):
     """Whatever the text is, no element and no attribute comes or goes; a text of several lines has several rows."""
-    plain, found = (_Structure(render(document)).found for document in (filled(" plain"), stored[1]))
-    assert set(found) == set(plain)
+    plain, hostile = (_Structure(render(document)).elements for document in (filled(" plain"), stored[1]))
+    assert set(hostile) == set(plain)
     if len(stored[1]["verdicts"][0]["subject"].splitlines()) == 1:
-        assert found == plain
+        assert hostile == plain
 
 
 def test_no_text_makes_a_line_of_a_verdict(stored):
@@ -101,16 +101,16 @@ def test_a_summary_has_the_same_blocks(stored):
     def blocks(text):
         return [(token.type, token.tag) for token in parser.parse(text)]
 
-    assert blocks(summary(stored[1])) == blocks(summary(filled(" plain")))
-    inline = [child.type for token in parser.parse(summary(stored[1])) for child in token.children or ()]
-    assert not {"link_open", "image"} & set(inline)
-    hidden = {
-        child.content
-        for token in parser.parse(summary(stored[1]))
-        for child in token.children or ()
-        if child.type == "html_inline"
-    }
-    assert hidden == {child.content for token in parser.parse(summary(filled(" plain"))) for child in token.children or () if child.type == "html_inline"}  # fmt: skip
+    def inline(text):
+        return [child for token in parser.parse(text) for child in token.children or ()]
+
+    hostile, plain = summary(stored[1]), summary(filled(" plain"))
+    assert blocks(hostile) == blocks(plain)
+    assert not {"link_open", "image"} & {child.type for child in inline(hostile)}
+    hidden, expected = (
+        {child.content for child in inline(text) if child.type == "html_inline"} for text in (hostile, plain)
+    )
+    assert hidden == expected
 
 
 def test_an_annotation_is_one_line(stored):
@@ -154,8 +154,8 @@ def test_an_error_is_words(payload, capsys):
     """What was found names files, and anybody may have named them."""
     error = FcosError(f"there is no {payload}\n{payload}", payload)
     assert not acts(str(error))
-    for one in (error, OSError(2, "gone", payload), ValueError(payload)):
-        report(one, debug=False)
+    for raised in (error, OSError(2, "gone", payload), ValueError(payload)):
+        report(raised, debug=False)
         assert not acts(capsys.readouterr().err)
 
 

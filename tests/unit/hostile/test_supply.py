@@ -23,11 +23,11 @@ def tool():
 
 def locked(name):
     """Versions by package, and how many hashes each entry has."""
-    found = {}
+    versions = {}
     for entry in re.split(r"\n(?=\S)", (ROOT / name).read_text()):
         if match := PIN.match(entry):
-            found.setdefault(match[1], {})[match[2]] = len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry))
-    return found
+            versions.setdefault(match[1], {})[match[2]] = len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry))
+    return versions
 
 
 def test_the_lock_is_that_of_the_pins(tool):
@@ -45,7 +45,7 @@ def test_the_page_lists_what_is_pinned(tool):
     """Name, versions and licence; what is installed in the newest version says the same of itself."""
     written = tool.rows(tool.PAGE.read_text(encoding="utf-8"))
     assert {name: row[0] for name, row in written.items()} == {
-        name: ", ".join(found) for name, found in tool.pins().items()
+        name: ", ".join(pins) for name, pins in tool.pins().items()
     }
     assert not [name for name, row in written.items() if "unknown" in (row[1].lower(), row[2].lower())]
     for name, (versions, known, _) in written.items():

@@ -41,17 +41,17 @@ def test_every_row_of_a_whole_level_is_the_same(tensors):
 def test_the_best_of_a_cut_level_are_the_same(tensors):
     """Equal scores may be ordered otherwise where the last bit of a sigmoid decides; the sorted scores are the same."""
     cut = SHAPES.candidates_by_level[0]
-    ours, theirs = (np.sort(one[:, :cut].max(axis=2)) for one in (decode(tensors, SHAPES)[1], tensors["scores"]))
+    ours, theirs = (np.sort(scores[:, :cut].max(axis=2)) for scores in (decode(tensors, SHAPES)[1], tensors["scores"]))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_nms_finds_the_same_in_both(tensors):
     """Which is what decoding is for."""
     ours, theirs = replay(*decode(tensors, SHAPES), SHAPES), replay(tensors["boxes"], tensors["scores"], SHAPES)
-    assert sum(map(len, theirs)) > 0
-    for one, other in zip(ours, theirs, strict=True):
-        assert len(one) == len(other)
-        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+    assert any(map(len, theirs)), "nothing was found, so nothing is compared"
+    for in_numpy, in_onnx in zip(ours, theirs, strict=True):
+        assert len(in_numpy) == len(in_onnx)
+        np.testing.assert_allclose(in_numpy.scores, in_onnx.scores, atol=1e-6)
 
 
 def test_nan_decodes_to_nan(tensors):

@@ -21,13 +21,6 @@ def test_a_compiled_operator_that_is_missing_raises_by_name():
         _ext.deform_conv_forward(1, 2)
 
 
-def test_nms_keeps_the_best_and_drops_above_the_threshold_strictly():
-    """IoU of exactly 0.5 stays."""
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 6], [20, 20, 30, 30]])
-    scores = torch.tensor([0.9, 0.8, 0.7, 0.95])
-    assert _nms(boxes, scores, 0.5, 0).tolist() == [3, 0, 1]
-
-
 def plain_nms(boxes, scores, iou_threshold, offset):
     """NMS as it is defined, in Python's own numbers: take the best that is left, drop what overlaps it by more."""
 
@@ -56,20 +49,17 @@ def test_nms_is_its_plain_definition(seed, threshold, offset):
     corners = torch.randint(0, 24, (150, 2), generator=random)
     boxes = torch.cat([corners, corners + torch.randint(1, 13, (150, 2), generator=random)], 1).float()
     scores = torch.randint(1, 40, (150,), generator=random) / 40
-    found = _nms(boxes, scores, threshold, offset).tolist()
-    assert found == plain_nms(boxes.tolist(), scores.tolist(), threshold, offset)
-    assert 10 < len(found) < 150
-
-
-def test_nms_of_nothing_is_nothing():
-    """No boxes, no failure."""
-    assert _nms(torch.zeros(0, 4), torch.zeros(0), 0.5, 0).numel() == 0
+    kept = _nms(boxes, scores, threshold, offset).tolist()
+    assert kept == plain_nms(boxes.tolist(), scores.tolist(), threshold, offset)
+    assert 10 < len(kept) < 150, f"{len(kept)} of 150 boxes were kept: the example shows nothing"
+    assert _nms(boxes[:0], scores[:0], threshold, offset).numel() == 0
 
 
 def test_the_coco_network_has_the_published_size():
     """32 million weights, caffe-style, and a head without norm."""
     detector = build_detector(COCO_R50)
-    assert 31e6 < sum(weight.numel() for weight in detector.parameters()) < 33e6
+    weights = sum(weight.numel() for weight in detector.parameters())
+    assert 31e6 < weights < 33e6, f"the network has {weights:,} weights, the published one 32 million"
     assert detector.backbone.layer2[0].conv1.stride == (2, 2), "caffe style strides in the first 1x1 convolution"
     assert not any("norm" in type(module).__name__.lower() for module in detector.bbox_head.modules())
     assert detector.bbox_head.conv_cls.out_channels == 80

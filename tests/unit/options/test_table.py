@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from fcos_lib.cli.main import build_parser
+from fcos_lib.cli.parser import build_parser
 from fcos_lib.options.option import as_text
 from fcos_lib.options.table import OPTIONS
 from fixtures.options import settings
@@ -114,7 +114,7 @@ def test_every_option_is_among_the_commands():
     """A new one has to be added above."""
     plain = asdict(settings(parsed([])))
     chosen = [asdict(settings(parsed(words))) for words in COMMANDS]
-    assert [name for name in plain if all(one[name] == plain[name] for one in chosen)] == []
+    assert [name for name in plain if all(settings[name] == plain[name] for settings in chosen)] == []
 
 
 def test_pytest_builds_the_same_settings_from_a_recorded_command(tmp_path, outer_environment):

@@ -44,7 +44,7 @@ fcos_lib.files.open_plain = lambda path: open(path, "rb")
 
 
 def ended(pid, seconds=5):
-    """Whether a process ends in time; one that nobody has waited for yet counts as ended."""
+    """True if a process ends in time; one that nobody has waited for yet counts as ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -58,11 +58,11 @@ def ended(pid, seconds=5):
 
 def descriptors():
     """What this process has open: each descriptor and what it leads to."""
-    found = set()
+    opened = set()
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # the one that lists them
-            found.add((entry.name, os.readlink(entry)))
-    return found
+            opened.add((entry.name, os.readlink(entry)))
+    return opened
 
 
 def open_to_write(fifo):

@@ -8,9 +8,8 @@ import pytest
 
 from fcos_lib.errors import JournalError
 from fcos_lib.stream.array_file import pack_arrays
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Picture, not_exactly_once
 from fcos_lib.stream.journal_shards import cut, largest_shard, pack_shard, unpack_shard
-from fcos_lib.stream.picture_ids import not_exactly_once
 from fcos_lib.stream.sessions import Detections
 
 

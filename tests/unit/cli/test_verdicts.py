@@ -1,10 +1,13 @@
-"""`verify` answers whether a stored run is complete and green, and `judge` forgets nothing that failed besides."""
+"""The verbs for stored runs: `verify` says if one is complete and green, `judge` decides it again, `limits` shows by what."""
 
 import json
+import re
 
 import pytest
 
 from fcos_lib.cli.main import main
+from fcos_lib.evidence.results import write_results
+from fcos_lib.judge.limits import FILE, find_limit
 from fcos_lib.judge.roll_call import State
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
@@ -21,8 +24,6 @@ def stored(tmp_path):
     """Writes a green run, changed as the arguments say, and returns its path."""
 
     def write(*, stand_in=False, gates=(ENTRY,), unjudged=(), outcome=None, **run):
-        from fcos_lib.judge.limits import find_limit
-
         verdict = decide("accuracy", "batch4", MEASURED, find_limit("accuracy", "not_counted_once"), stand_in=stand_in)
         entry = verdict.as_dict() | {"test": "tests/acceptance/test_accuracy.py::x"}
         document = {
@@ -111,3 +112,59 @@ def test_judge_believes_the_status_of_an_older_run(stored, stored_status):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(document, file)
     assert main(["judge", path]) == stored_status
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Writes a run with one accuracy gate at 0.40, or none, and what failed before it could judge; returns its path."""
+
+    def write(*, verdicts=1, unjudged=()):
+        val2017 = {"count": 5000, "first": 139, "last": 581781, "ids_sha256": "0" * 64}
+        measurement = Measurement("mAP as published", 0.40, "AP", 4952, details={"data_set": val2017})
+        limit = find_limit("accuracy", "coco_r50", "mAP_as_published")
+        entries = [decide("accuracy", "batch8", measurement, limit, stand_in=False).as_dict()] * verdicts
+        path = tmp_path / "results.json"
+        write_results(path, environment={}, artifacts=[], verdicts=entries, unjudged=list(unjudged), run={})
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        (lambda text: text, 0, "0 verdicts differ"),
+        (lambda text: text.replace("bound = 0.359", "bound = 0.41"), 1, "1 verdicts differ"),
+        (lambda text: re.sub(r"\[\w+\.coco_r50\.[^\[]*", "", text), 7, "NO VERDICT"),
+        (lambda text: "", 3, "limits.toml lacks [accuracy.distance_from_pycocotools]"),
+    ],
+    ids=["same", "stricter", "gone", "none"],
+)
+def test_judge_decides_by_the_limits_that_it_is_given(measured, tmp_path, capsys, change, status, words):
+    """Without inference; a contract without limits is NO VERDICT, and a file with a hole judges nothing."""
+    limits = tmp_path / "limits.toml"
+    limits.write_text(change(FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    assert main(["judge", measured(), "--limits", str(limits)]) == status
+    said = capsys.readouterr()
+    assert words in said.out + said.err
+
+
+def test_judge_needs_a_measurement(measured, capsys):
+    """Exit 3; files that are no results have their cases in tests/unit/hostile/test_files.py."""
+    assert main(["judge", measured(verdicts=0)]) == 3
+    assert "holds no measurement" in capsys.readouterr().err
+
+
+def test_judge_keeps_the_outcome_of_a_gate_that_failed_before_it_could_judge(measured, capsys):
+    """It is not forgotten."""
+    broken = {"test": "tests/acceptance/x", "phase": "call", "outcome": "INFRA", "message": ""}
+    assert main(["judge", measured(unjudged=[broken])]) == 8
+    assert "INFRA: tests/acceptance/x" in capsys.readouterr().out
+
+
+def test_limits_prints_bound_and_source(capsys):
+    """The published accuracy with the table it was published in."""
+    assert main(["limits"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy.coco_r50.mAP_as_published  must be at least 0.359 AP" in out
+    assert "ModelZoo FCOS README" in out
