@@ -67,7 +67,8 @@ def test_the_order_within_other_levels_is_not(tensors):
     """Their rows are points of the picture: an exchange there is a defect."""
     boxes, scores = copied(tensors)
     boxes[:, [45, 46]] = boxes[:, [46, 45]]
-    assert compared(tensors, (boxes, scores))["boxes", "P4"].largest > 1
+    largest = compared(tensors, (boxes, scores))["boxes", "P4"].largest
+    assert largest > 1, f"two rows were exchanged, and the largest difference is {largest} px"
 
 
 def test_another_point_at_the_end_of_the_cut_level_is_left_out_and_counted(tensors):
@@ -219,7 +220,7 @@ def test_nan_is_never_detected(tensors):
     boxes[1, 0] = np.nan
     nothing, something = replay(boxes, scores, CONTRACT)
     assert len(nothing) == 0
-    assert len(something) > 10
+    assert len(something) > 10, f"one NaN box left {len(something)} detections"
 
 
 def test_non_finite_candidates_are_counted_and_placed():

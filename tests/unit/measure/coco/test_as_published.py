@@ -9,23 +9,10 @@ from fcos_lib.contract import COCO_R50, SHAPES
 from fcos_lib.measure.coco.as_published import as_published, recipe_detections, recipe_pictures
 from fcos_lib.measure.coco.metrics import evaluate
 from fcos_lib.measure.coco.ruler import Ruler
-from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.stream.dataset import Dataset, Picture, open_dataset
+from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.sessions import Detections
 from fixtures.options import EMBEDDED
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    """The embedded default."""
-    return open_dataset(EMBEDDED)
-
-
-@pytest.fixture(scope="module")
-def truth(dataset):
-    """Its objects."""
-    return read_truth(dataset)
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,8 @@ from fcos_lib.measure.coco.metrics import TWELVE, evaluate
 from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.ruler import SUMMARY, Readings, Ruler
 from fcos_lib.measure.coco.truth import Truth, read_truth
-from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
-from fixtures.options import EMBEDDED
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    """The embedded default."""
-    return open_dataset(EMBEDDED)
+from tests.unit.measure.builders import NOTHING
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +24,17 @@ def ruler(dataset):
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def found(perfect):
     """Objects, shaken, each beside a dozen worse ones of its class: more than ten of a class in most pictures."""
-    random, truth, found = np.random.default_rng(3), read_truth(dataset), {}
-    label = {kind: index for index, kind in enumerate(truth.label_categories(SHAPES).tolist())}
-    for position, number in enumerate(truth.picture_ids.tolist()):
-        rows = np.flatnonzero((truth.pictures == position) & ~truth.crowd)[:7]
-        boxes = np.repeat(truth.boxes[rows], 13, axis=0) + random.normal(0, 6, (13 * len(rows), 4))
-        boxes[:, 2:] = np.maximum(boxes[:, 2:], 2) + boxes[:, :2]
-        labels = np.repeat([label[kind] for kind in truth.categories[rows].tolist()], 13).astype(np.int64)
-        found[number] = Detections(boxes.astype(np.float32), random.random(len(boxes)).astype(np.float32), labels)
-    return found
+    random = np.random.default_rng(3)
+    beside = {}
+    for number, one in perfect.items():
+        boxes = np.repeat(one.boxes[:7], 13, axis=0)
+        boxes += random.normal(0, 6, boxes.shape).astype(np.float32)
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
+        scores = random.random(len(boxes)).astype(np.float32)
+        beside[number] = Detections(boxes, scores, np.repeat(one.labels[:7], 13))
+    return beside
 
 
 def error(dataset, ruler, found):
@@ -163,8 +156,7 @@ def test_the_same_detections_are_evaluated_once(ruler, found, monkeypatch):
 
 def test_nothing_found_is_zero(dataset, ruler):
     """loadRes cannot take it."""
-    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    assert error(dataset, ruler, {picture.id: nothing for picture in dataset.pictures}).value == 0
+    assert error(dataset, ruler, {picture.id: NOTHING for picture in dataset.pictures}).value == 0
 
 
 def test_it_says_nothing_on_the_terminal(dataset, found, capsys):

@@ -204,7 +204,9 @@ def test_an_om_costs_what_it_costs(full):
     assert {one.name: one.value for one in found} == {
         f"{name} against champion": 0 for name in (OM_SIZE, BYTES, OM_OPERATORS, CASTS, TRANSDATA, AI_CPU)
     }
-    assert all(one.n > 0 and one.where.endswith("; the recipe is the same") for one in found)
+    assert all(one.where.endswith("; the recipe is the same") for one in found)
+    counts = [one.n for one in found]
+    assert min(counts) > 0, f"figures stand on {counts} operators or files"
     assert [one.unit for one in found] == ["%", "%", *["operators"] * 4]
 
 

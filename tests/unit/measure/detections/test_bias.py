@@ -53,8 +53,9 @@ def resized(boxes, factor):
 def test_rounding_to_either_side_is_no_bias():
     """A pixel of noise that favours no direction."""
     found = by_name(pairs(200, noise=1.0))
-    assert found["size"].value < 0.005
-    assert max(found["x"].value, found["y"].value) < 0.2
+    size, place = found["size"].value, max(found["x"].value, found["y"].value)
+    assert size < 0.005, f"size is biased by {size}"
+    assert place < 0.2, f"centres are biased by {place} px"
     assert found["score"].value == 0
     assert found["x"].n == 1000
 
@@ -85,7 +86,8 @@ def test_a_shift_is_seen_on_its_axis_only(axis, name):
     found = by_name(measured)
     assert found[name].value == pytest.approx(0.25, abs=0.02)
     assert found[name].details["all levels"]["value"] == pytest.approx(-0.25, abs=0.01), "candidate minus reference"
-    assert found["y" if name == "x" else "x"].value < 0.02
+    other = found["y" if name == "x" else "x"].value
+    assert other < 0.02, f"the other axis is biased by {other} px"
 
 
 def test_a_score_shift_is_seen():
@@ -108,8 +110,9 @@ def test_the_interval_holds_the_median_in_95_of_100_cases(n):
     random = np.random.default_rng(n)
     intervals = [median_of(random.exponential(size=n)) for _ in range(400)]
     hits = sum(interval.low <= math.log(2) <= interval.high for interval in intervals)
-    assert hits / 400 > 0.92
-    assert all(interval.low <= interval.value <= interval.high for interval in intervals)
+    assert hits / 400 > 0.92, f"{hits} of 400 intervals hold the median"
+    wrong = [interval for interval in intervals if not interval.low <= interval.value <= interval.high]
+    assert not wrong, f"intervals without their own median: {wrong}"
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,15 +14,10 @@ from fcos_lib.measure.detections.causes import explain
 from fcos_lib.measure.detections.differences import Cause, Kind
 from fcos_lib.measure.detections.matching import iou_of
 from fcos_lib.stream.sessions import Detections
+from tests.unit.measure.builders import NOTHING, detections
 
 ROWS = COCO_R50.max_detections
 THRESHOLD = COCO_R50.score_threshold
-
-
-def detections(*rows):
-    """Rows of x1, y1, x2, y2, score, label."""
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
 
 
 def found(reference, candidate, before_nms=None):
@@ -32,7 +27,6 @@ def found(reference, candidate, before_nms=None):
     return sorted((one.kind.value, one.cause) for one in comparison.differences)
 
 
-NONE = detections()
 ONE = detections((100, 100, 200, 200, 0.8, 3))
 KEPT = (100, 100, 200, 200, 0.8, 3)
 """Suppresses what overlaps it."""
@@ -114,7 +108,8 @@ def test_the_operator_never_moves_a_box_by_more_than_its_step(x, y, side):
     box = np.array([x, y, min(x + side, 1333), min(y + side, 800)], np.float32)
     one = NmsSettings(0.05, 0.5, 1, 1)
     out, *_ = batch_multi_class_nms(box.reshape(1, 1, 4), np.full((1, 1, 1), 0.9), one)
-    assert (np.abs(out[0, 0].astype(np.float64) - box) <= box_step(box)).all()
+    moved = np.abs(out[0, 0].astype(np.float64) - box)
+    assert (moved <= box_step(box)).all(), f"{box} moved by {moved}, its step is {box_step(box)}"
 
 
 @pytest.mark.parametrize("side", ["missing", "extra"])
@@ -122,7 +117,7 @@ def test_the_operator_never_moves_a_box_by_more_than_its_step(x, y, side):
 def test_a_score_at_the_threshold_may_come_or_go(side, share, cause):
     """Just inside the band it is explained, just outside it is not."""
     faint = detections((300, 300, 400, 400, THRESHOLD + share * score_band(THRESHOLD), 1))
-    sides = (faint, NONE) if side == "missing" else (NONE, faint)
+    sides = (faint, NOTHING) if side == "missing" else (NOTHING, faint)
     assert found(*sides) == [(side, cause)]
 
 
@@ -149,8 +144,10 @@ def test_only_a_better_box_of_the_same_class_suppresses(other):
 def test_what_follows_from_an_explained_difference_is_explained():
     """The first box goes at the limit; the one that it suppressed comes back, overlapping it by far more than 0.5."""
     first, second = shifted(0.5, 0.5), (150, 100, 262, 200, 0.4, 3)
-    assert iou_of(np.array(first[:4]), np.array(second[:4])) > 0.6
-    assert iou_of(np.array(KEPT[:4]), np.array(second[:4])) < 0.4
+    overlaps = [float(iou_of(np.array(box[:4]), np.array(second[:4]))) for box in (first, KEPT)]
+    assert overlaps[0] > 0.6 > 0.4 > overlaps[1], (
+        f"it overlaps the first box by {overlaps[0]}, the kept one by {overlaps[1]}"
+    )
     result = found(detections(KEPT, first), detections(KEPT, second))
     assert result == [("extra", Cause.SUPPRESSION), ("missing", Cause.SUPPRESSION)]
 
@@ -197,7 +194,8 @@ def test_a_box_may_move_by_its_band(x, share, result):
 def test_a_box_may_move_further_where_the_grid_is_coarse():
     """Two pixels are rounding at 1300 px for a box of 30 px and a defect at 100 px."""
     assert box_band(np.array([1290.0, 0, 1320, 30]))[0] == pytest.approx(2.25 + 30 * BOX_NOISE)
-    assert box_band(np.array([100.0, 0, 130, 30]))[0] < 0.5
+    near = box_band(np.array([100.0, 0, 130, 30]))[0]
+    assert near < 0.5, f"{near} px are allowed at 100 px"
 
 
 @pytest.mark.parametrize(("share", "result"), [(0.95, []), (1.05, [("score", Cause.UNEXPLAINED)])])
@@ -260,7 +258,7 @@ def test_a_value_that_is_not_finite_is_never_explained(row):
 def test_pictures_keep_their_place():
     """Empty pictures count, and a difference carries the name and the rows of its own."""
     two = detections(KEPT, (300, 300, 400, 400, 0.7, 1))
-    comparison = explain([NONE, two, NONE], [NONE, ONE, NONE], ["a", "b", "c"], COCO_R50)
+    comparison = explain([NOTHING, two, NOTHING], [NOTHING, ONE, NOTHING], ["a", "b", "c"], COCO_R50)
     (difference,) = comparison.differences
     assert (difference.picture, difference.reference_row, difference.candidate_row) == ("b", 1, None)
     assert comparison.pictures == 3
@@ -291,7 +289,7 @@ def test_measurements_say_how_many_where_and_why():
 
 def test_nothing_found_is_nothing_measured():
     """No detections on either side: n is 0, which no verdict can rest on."""
-    for measurement in explain([NONE], [NONE], ["a"], COCO_R50).measurements():
+    for measurement in explain([NOTHING], [NOTHING], ["a"], COCO_R50).measurements():
         assert (measurement.value, measurement.n) == (0, 0)
     assert explain([], [], [], COCO_R50).compared == 0
 
