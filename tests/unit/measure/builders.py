@@ -19,29 +19,31 @@ NOTHING = detections()
 def found_objects(truth, contract):
     """Every object that is no crowd, as a detection of score 1, by picture id."""
     label = {category: label for label, category in enumerate(truth.label_categories(contract).tolist())}
-    found = {}
+    by_picture = {}
     for position, number in enumerate(truth.picture_ids.tolist()):
         rows = (truth.pictures == position) & ~truth.crowd
         boxes = truth.boxes[rows].astype(np.float32)
         boxes[:, 2:] += boxes[:, :2]
         labels = np.array([label[category] for category in truth.categories[rows].tolist()], np.int64)
-        found[number] = Detections(boxes, np.ones(len(boxes), np.float32), labels)
-    return found
+        by_picture[number] = Detections(boxes, np.ones(len(boxes), np.float32), labels)
+    return by_picture
 
 
-def with_own_scores(found, seed=0):
+def with_own_scores(by_picture, seed=0):
     """The same detections, each with a score of its own."""
     random = np.random.default_rng(seed)
-    return {number: replace(one, scores=random.random(len(one)).astype(np.float32)) for number, one in found.items()}
+    return {
+        number: replace(side, scores=random.random(len(side)).astype(np.float32)) for number, side in by_picture.items()
+    }
 
 
-def shaken(found, classes, seed):
+def shaken(by_picture, classes, seed):
     """The same detections moved by a few pixels and rescored, one in ten lost, one in ten of any class."""
     random = np.random.default_rng(seed)
     result = {}
-    for number, one in found.items():
-        kept = random.random(len(one)) < 0.9
-        boxes = one.boxes[kept] + random.normal(0, 3, (kept.sum(), 4)).astype(np.float32)
-        labels = np.where(random.random(kept.sum()) < 0.9, one.labels[kept], random.integers(0, classes, kept.sum()))
+    for number, side in by_picture.items():
+        kept = random.random(len(side)) < 0.9
+        boxes = side.boxes[kept] + random.normal(0, 3, (kept.sum(), 4)).astype(np.float32)
+        labels = np.where(random.random(kept.sum()) < 0.9, side.labels[kept], random.integers(0, classes, kept.sum()))
         result[number] = Detections(boxes, random.random(kept.sum()).astype(np.float32).round(1), labels)
     return result
