@@ -50,6 +50,8 @@ class ErrorTypes:
 class _Judged:
     """One detection, what it is, and what mending it would make of it."""
 
+    row: int
+    """Its place among those of its picture, best first."""
     score: float
     category: int
     kind: str
@@ -99,13 +101,12 @@ class _Picture:
         order = np.argsort(-seen.scores, kind="stable")
         self.boxes, self.scores = seen.boxes[order].astype(np.float64), seen.scores[order]
         self.labels = truth.label_categories(contract)[seen.labels[order]]
-        self.kinds = truth.categories[self.objects]
-        self.iou = iou_of(self.boxes[:, None], _corners(truth.boxes[self.objects])[None])
-        self.same = self.labels[:, None] == self.kinds[None]
+        self.corners = truth.corners
+        self.iou = iou_of(self.boxes[:, None], self.corners[self.objects][None])
+        self.same = self.labels[:, None] == truth.categories[self.objects][None]
         letterbox = geometry(picture.width, picture.height, contract)
         self.to_network = np.array([letterbox.scale_x, letterbox.scale_y] * 2)
         self.judged: list[_Judged] = []
-        self.rows: list[int] = []
         self.missed: list[int] = []
 
     def match(self) -> None:
@@ -118,12 +119,10 @@ class _Picture:
             per_class[label] += 1
             if per_class[label] > MAX_DETECTIONS:
                 continue
-            open_ = np.where(self.same[row] & ~taken, self.iou[row], -1.0)[::-1]  # of equal overlaps the last, as COCO
-            best = len(open_) - 1 - int(open_.argmax()) if len(open_) else -1
-            if best >= 0 and open_[::-1][best] >= FOREGROUND:
-                taken[best] = True
-                self.judged.append(_Judged(float(self.scores[row]), label, _RIGHT))
-                self.rows.append(row)
+            overlaps = np.where(self.same[row] & ~taken, self.iou[row], -1.0)
+            if overlaps.max(initial=-1.0) >= FOREGROUND:
+                taken[np.flatnonzero(overlaps == overlaps.max())[-1]] = True  # of equal overlaps the last, as COCO
+                self.judged.append(_Judged(row, float(self.scores[row]), label, _RIGHT))
             elif not self._on_crowd(row):
                 wrong.append(row)
         for row in wrong:
@@ -132,14 +131,13 @@ class _Picture:
             if index >= 0:
                 covered[index] = True
                 target = -1 if taken[index] else int(self.objects[index])
-            self.judged.append(_Judged(float(self.scores[row]), int(self.labels[row]), kind, target))
-            self.rows.append(row)
+            self.judged.append(_Judged(row, float(self.scores[row]), int(self.labels[row]), kind, target))
         self.missed = self.objects[~taken & ~covered].tolist()
 
     def _on_crowd(self, row: int) -> bool:
         """True if most of the detection lies on a region of its class that holds too many objects to annotate each."""
         crowd = self.crowd[self.truth.categories[self.crowd] == self.labels[row]]
-        box, regions = self.boxes[row], _corners(self.truth.boxes[crowd])
+        box, regions = self.boxes[row], self.corners[crowd]
         sides = np.minimum(box[2:], regions[:, 2:]) - np.maximum(box[:2], regions[:, :2])
         shared = np.maximum(sides, 0).prod(axis=1)
         return bool((shared >= FOREGROUND * max((box[2:] - box[:2]).prod(), 1e-9)).any())
@@ -161,10 +159,10 @@ class _Picture:
 
     def counts(self, reach: float) -> dict[str, list[tuple[str, str]]]:
         """(name, type) of every mistake, for each group; a detection is counted by its own class and box."""
-        wrong = [(row, mistake) for row, mistake in zip(self.rows, self.judged, strict=True) if mistake.kind != _RIGHT]
-        boxes = np.concatenate([self.boxes[[row for row, _ in wrong]], _corners(self.truth.boxes[self.missed])])
-        kinds = [mistake.kind for _, mistake in wrong] + ["missed"] * len(self.missed)
-        categories = [mistake.category for _, mistake in wrong] + self.truth.categories[self.missed].tolist()
+        wrong = [mistake for mistake in self.judged if mistake.kind != _RIGHT]
+        boxes = np.concatenate([self.boxes[[mistake.row for mistake in wrong]], self.corners[self.missed]])
+        kinds = [mistake.kind for mistake in wrong] + ["missed"] * len(self.missed)
+        categories = [mistake.category for mistake in wrong] + self.truth.categories[self.missed].tolist()
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         sizes = np.searchsorted(AREA_RANGES[2:, 0], areas, side="right")
         levels = level_by_size(boxes * self.to_network, reach, self.contract)
@@ -223,11 +221,6 @@ def _ap(scored: list[tuple[float, bool]], objects: int) -> float:
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     reached = np.searchsorted(recall, RECALLS)
     return float(np.append(precision, 0.0)[reached].mean())
-
-
-def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x, y, width, height as x1, y1, x2, y2."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _table(counted: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

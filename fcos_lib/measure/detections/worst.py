@@ -86,11 +86,13 @@ def objects_of(pictures: Sequence[Picture], truth: Truth, contract: ModelContrac
     objects = []
     for picture in pictures:
         rows = np.flatnonzero((truth.picture_ids[truth.pictures] == picture.id) & ~truth.crowd)
-        boxes = truth.boxes[rows].copy()
-        boxes[:, 2:] += boxes[:, :2]
         labels = [label_of.get(int(category)) for category in truth.categories[rows]]
         objects.append(
-            [[*_rounded(box, 1), label] for box, label in zip(boxes, labels, strict=True) if label is not None]
+            [
+                [*_rounded(box, 1), label]
+                for box, label in zip(truth.corners[rows], labels, strict=True)
+                if label is not None
+            ]
         )
     return objects
 

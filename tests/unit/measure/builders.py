@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
 
@@ -14,6 +15,24 @@ def detections(*rows):
 
 
 NOTHING = detections()
+
+
+def objects(boxes, categories, contract, pictures=None, count=1, crowd=None):
+    """Objects by corners, category, picture (default: all in the first of `count`), and whether they are crowds."""
+    corners = np.array(boxes, np.float64).reshape(-1, 4)
+    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    none = np.zeros(len(sizes), np.int64)
+    return Truth(
+        picture_ids=np.arange(count),
+        category_ids={name: number + 1 for number, name in enumerate(contract.classes)},
+        boxes=sizes,
+        areas=sizes[:, 2] * sizes[:, 3],
+        crowd=none.astype(bool) if crowd is None else np.array(crowd),
+        numbered=np.ones(len(sizes), bool),
+        pictures=none if pictures is None else pictures,
+        categories=np.array(categories, np.int64),
+        annotations_sha256="0" * 64,
+    )
 
 
 def found_objects(truth, contract):

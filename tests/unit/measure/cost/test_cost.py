@@ -150,17 +150,25 @@ def test_without_engines_nothing_is_said_of_the_ai_cpu(cost_of):
     assert found.absent[AI_CPU] == "the OM as JSON (atc --mode=1) does not say"
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "", "{", "[" * 100_000, "null", "[]", "{}", '{"graph": {}}', '{"graph": [[]]}', '{"graph": [{"op": 1}]}',
-        '{"graph": [{"op": [1]}]}', '{"graph": [{"op": [{"type": 1}]}]}', '{"graph": [{"op": [{"type": "A", "attr": 1}]}]}',
-        '{"graph": [{"op": []}]}',
-    ],
+BROKEN_OMS = (
+    "", "{", "[" * 100_000, "null", "[]", "{}", '{"graph": {}}', '{"graph": [[]]}', '{"graph": [{"op": 1}]}',
+    '{"graph": [{"op": [1]}]}', '{"graph": [{"op": [{"type": 1}]}]}', '{"graph": [{"op": [{"type": "A", "attr": 1}]}]}',
+    '{"graph": [{"op": []}]}',
 )  # fmt: skip
-def test_a_broken_om_document_is_no_figure(cost_of, hostile):
-    """Nor an exception."""
-    assert "cannot be read: " in cost_of(hostile).absent[OM_OPERATORS]
+BROKEN_FUSIONS = (
+    "", "[]", "{}", '{"a": 1}', '{"a": {"graph_fusion": []}}', '{"a": {"graph_fusion": {"r": 1}}}',
+    '{"a": {"ub_fusion": {"r": {}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": 3}}}}',
+    '{"a": {"ub_fusion": {"r": {"effect_times": "-3"}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": "' + "9" * 5000 + '"}}}}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("report", "figure", "broken"),
+    [("graph", OM_OPERATORS, text) for text in BROKEN_OMS] + [("fused", FUSIONS, text) for text in BROKEN_FUSIONS],
+)
+def test_a_broken_report_is_no_figure(cost_of, report, figure, broken):
+    """Nor an exception. Times of a fusion are text with digits; a report without a rule reports nothing."""
+    assert "cannot be read: " in cost_of(**{report: broken}).absent[figure]
 
 
 @pytest.mark.parametrize(
@@ -171,19 +179,6 @@ def test_attributes_that_mean_nothing_here_are_passed_over(cost_of, odd):
     found = cost_of(om_document({"name": "x", "type": "Conv2D", "attr": odd}))
     assert found.figures[OM_OPERATORS].value == 1
     assert AI_CPU in found.absent
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "", "[]", "{}", '{"a": 1}', '{"a": {"graph_fusion": []}}', '{"a": {"graph_fusion": {"r": 1}}}',
-        '{"a": {"ub_fusion": {"r": {}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": 3}}}}',
-        '{"a": {"ub_fusion": {"r": {"effect_times": "-3"}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": "' + "9" * 5000 + '"}}}}',
-    ],
-)  # fmt: skip
-def test_a_broken_fusion_report_is_no_figure(cost_of, hostile):
-    """Times are text with digits; a report without a rule reports nothing."""
-    assert "cannot be read: " in cost_of(fused=hostile).absent[FUSIONS]
 
 
 def test_a_broken_onnx_is_no_figure(cost_of, tmp_path):
