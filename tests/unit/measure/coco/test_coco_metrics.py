@@ -22,14 +22,14 @@ CONTRACT = replace(SHAPES, classes=("cat", "dog", "bird"))
 CATEGORIES = {"dog": 3, "empty": 5, "cat": 18, "bird": 90}
 
 
-def pycocotools_twelve(path, category_ids, found):
+def pycocotools_twelve(path, category_ids, detected):
     """The truth of the matter."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     rows = [
         [number, box[0], box[1], box[2] - box[0], box[3] - box[1], score, category_ids[label]]
-        for number, one in sorted(found.items())
+        for number, one in sorted(detected.items())
         for box, score, label in zip(one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -71,7 +71,7 @@ def generated(seed, first_id=1):
     random = np.random.default_rng(seed)
     pictures = random.permutation(np.arange(1, 60))[: random.integers(1, 9)].tolist()
     sides = np.array([8, 16, 31, 32, 33, 64, 95, 96, 97, 128])
-    annotations, found = [], {}
+    annotations, detected = [], {}
     for picture in pictures:
         rows = []
         for _ in range(random.integers(0, 12)):
@@ -90,9 +90,9 @@ def generated(seed, first_id=1):
         corners = random.integers(0, 160, (many, 2))
         noise = [corners, corners + random.choice(sides, (many, 2)), random.random((many, 1)), np.ones((many, 1))]
         rows += np.hstack(noise).tolist() if random.random() < 0.8 else []
-        found[picture] = detections(*(rows[i] for i in random.permutation(len(rows))))
+        detected[picture] = detections(*(rows[i] for i in random.permutation(len(rows))))
     order = random.permutation(len(annotations))
-    return [annotations[i] for i in order], found
+    return [annotations[i] for i in order], detected
 
 
 def test_the_twelve_are_named_in_pycocotools_order(tmp_path, capsys):
@@ -120,54 +120,56 @@ def test_the_twelve_are_named_in_pycocotools_order(tmp_path, capsys):
 @pytest.mark.parametrize("seed", range(60))
 def test_generated_sets_have_pycocotools_numbers(tmp_path, seed):
     """All twelve, with crowds, ties, empty classes and pictures, over 100 detections, sizes on the borders."""
-    annotations, found = generated(seed)
-    opened = write_dataset(tmp_path / "coco", annotations, found)
-    measured = evaluate(opened, CONTRACT, found).details["numbers"]
-    expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), found)
+    annotations, detected = generated(seed)
+    opened = write_dataset(tmp_path / "coco", annotations, detected)
+    measured = evaluate(opened, CONTRACT, detected).details["numbers"]
+    expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)
     assert measured == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_embedded_set_has_pycocotools_numbers(dataset, perfect, seed):
     """All twelve and nothing near them."""
-    found = shaken(perfect, 8, seed)
-    expected = pycocotools_twelve(dataset.annotations, dataset.label_ids(SHAPES), found)
+    detected = shaken(perfect, 8, seed)
+    expected = pycocotools_twelve(dataset.annotations, dataset.label_ids(SHAPES), detected)
     assert 0.1 < expected["mAP"] < 0.9, f"mAP {expected['mAP']} is near 0 or 1, where much could hide"
-    assert evaluate(dataset, SHAPES, found).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
+    assert evaluate(dataset, SHAPES, detected).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 def test_annotation_zero_counts_as_in_pycocotools(tmp_path):
     """There an object with the id 0 is taken, but never found; the number of record is pycocotools', quirks included."""
     box = [10, 10, 50, 50]
-    found = {1: detections([10, 10, 60, 60, 0.9, 0])}
+    detected = {1: detections([10, 10, 60, 60, 0.9, 0])}
     opened = write_dataset(tmp_path / "coco", [annotation(0, 1, "cat", box)], [1])
-    assert pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), found)["mAP"] == 0
-    assert evaluate(opened, CONTRACT, found).value == 0
+    assert pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)["mAP"] == 0
+    assert evaluate(opened, CONTRACT, detected).value == 0
     for seed in range(10):
-        annotations, found = generated(seed, first_id=0)
-        opened = write_dataset(tmp_path / str(seed), annotations, found)
-        expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), found)
-        assert evaluate(opened, CONTRACT, found).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
+        annotations, detected = generated(seed, first_id=0)
+        opened = write_dataset(tmp_path / str(seed), annotations, detected)
+        expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)
+        assert evaluate(opened, CONTRACT, detected).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_weighted_picture_is_so_many_pictures(tmp_path, seed):
     """Weights 0, 1, 2, 3 give pycocotools' numbers for a set where each picture is there so often."""
-    annotations, found = generated(seed)
+    annotations, detected = generated(seed)
     random = np.random.default_rng(seed)
     # Copies of a picture stand side by side only if no two of its scores are equal, so each gets its own.
-    found = {n: replace(one, scores=random.random(len(one)).astype(np.float32)) for n, one in found.items()}
-    opened = write_dataset(tmp_path / "once", annotations, found)
-    matches = match(read_truth(opened), CONTRACT, found)
-    weights = random.integers(0, 4, len(found))
-    copies = [(n, 100 * n + k) for n, count in zip(sorted(found), weights.tolist(), strict=True) for k in range(count)]
+    detected = {n: replace(one, scores=random.random(len(one)).astype(np.float32)) for n, one in detected.items()}
+    opened = write_dataset(tmp_path / "once", annotations, detected)
+    matches = match(read_truth(opened), CONTRACT, detected)
+    weights = random.integers(0, 4, len(detected))
+    copies = [
+        (n, 100 * n + k) for n, count in zip(sorted(detected), weights.tolist(), strict=True) for k in range(count)
+    ]
     repeated = [
         {**record, "id": 1 + len(copies) * i + j, "image_id": copy}
         for i, record in enumerate(annotations)
         for j, (number, copy) in enumerate(copies)
         if record["image_id"] == number
     ]
-    many = {copy: found[number] for number, copy in copies}
+    many = {copy: detected[number] for number, copy in copies}
     again = write_dataset(tmp_path / "repeated", repeated, many or [1])
     expected = pycocotools_twelve(again.annotations, again.label_ids(CONTRACT), many)
     assert twelve_numbers(matches, weights) == pytest.approx(expected, rel=0, abs=1e-12)
@@ -236,8 +238,8 @@ def test_coverage_is_recorded(dataset, perfect):
 def test_labels_shifted_by_one_score_nothing(dataset, perfect):
     """The category map matters: ids are neither contiguous nor alphabetical."""
     shifted = {
-        number: Detections(found.boxes, found.scores, (found.labels + 1) % len(SHAPES.classes))
-        for number, found in perfect.items()
+        number: Detections(detected.boxes, detected.scores, (detected.labels + 1) % len(SHAPES.classes))
+        for number, detected in perfect.items()
     }
     value = evaluate(dataset, SHAPES, shifted).value
     assert value < 0.05, f"mAP {value} with every label shifted by one"
@@ -262,9 +264,9 @@ UNICORN = replace(SHAPES, classes=(*SHAPES.classes, "unicorn"))
 @pytest.mark.parametrize(
     ("contract", "change", "words"),
     [
-        (SHAPES, lambda found: dict(list(found.items())[1:]), "1 of 240 pictures have no result"),
-        (SHAPES, lambda found: {**found, 999_999: NOTHING}, "1 results belong to no picture"),
-        (UNICORN, lambda found: found, "1 classes of contract 'shapes' are no categories"),
+        (SHAPES, lambda detected: dict(list(detected.items())[1:]), "1 of 240 pictures have no result"),
+        (SHAPES, lambda detected: {**detected, 999_999: NOTHING}, "1 results belong to no picture"),
+        (UNICORN, lambda detected: detected, "1 classes of contract 'shapes' are no categories"),
     ],
     ids=["missing_picture", "unknown_picture", "unknown_class"],
 )
@@ -294,11 +296,11 @@ def test_an_annotation_without_area_or_crowd_flag_is_refused(tmp_path, more):
 
 def test_part_of_the_pictures_is_what_pycocotools_finds_in_them(tmp_path):
     """A subset is a data set of its own."""
-    annotations, found = generated(5)
-    opened = write_dataset(tmp_path / "all", annotations, found)
-    chosen = sorted(found)[::2]
+    annotations, detected = generated(5)
+    opened = write_dataset(tmp_path / "all", annotations, detected)
+    chosen = sorted(detected)[::2]
     part = write_dataset(tmp_path / "part", [a for a in annotations if a["image_id"] in chosen], chosen)
-    some = {number: found[number] for number in chosen}
+    some = {number: detected[number] for number in chosen}
     expected = pycocotools_twelve(part.annotations, part.label_ids(CONTRACT), some)
     measured = twelve_numbers(match(read_truth(opened).only(chosen), CONTRACT, some))
     assert measured == pytest.approx(expected, rel=0, abs=1e-12)

@@ -23,7 +23,7 @@ def truth(truth):
 
 
 @pytest.fixture
-def found(truth):
+def detected(truth):
     """Every object, found with a score of its own."""
     return with_own_scores(found_objects(truth, SHAPES))
 
@@ -43,57 +43,59 @@ def computed(monkeypatch):
     return sides
 
 
-def copied(found):
+def copied(detected):
     """The same content in other objects."""
-    return {number: Detections(one.boxes.copy(), one.scores.copy(), one.labels.copy()) for number, one in found.items()}
+    return {
+        number: Detections(one.boxes.copy(), one.scores.copy(), one.labels.copy()) for number, one in detected.items()
+    }
 
 
-def test_six_batch_sizes_that_find_the_same_are_two_sides(computed, truth, found):
+def test_six_batch_sizes_that_find_the_same_are_two_sides(computed, truth, detected):
     """The reference and one candidate; it was twelve times the same bootstrap before."""
-    shifted = {number: replace(one, boxes=one.boxes + 2) for number, one in found.items()}
+    shifted = {number: replace(one, boxes=one.boxes + 2) for number, one in detected.items()}
     differences = [
-        paired_difference(truth, SHAPES, copied(found), copied(shifted), resamples=RESAMPLES) for _ in range(6)
+        paired_difference(truth, SHAPES, copied(detected), copied(shifted), resamples=RESAMPLES) for _ in range(6)
     ]
     assert len(computed) == 2, f"{len(computed)} sides were computed, there are 2"
     assert all(difference == differences[0] for difference in differences)
 
 
-def test_what_is_kept_is_what_would_be_computed(computed, truth, found):
+def test_what_is_kept_is_what_would_be_computed(computed, truth, detected):
     """Bit for bit, and against the plain averages; nobody can change it for who asks next."""
-    resample(truth, SHAPES, found, RESAMPLES, 0)
-    kept = resample(truth, SHAPES, copied(found), RESAMPLES, 0)
+    resample(truth, SHAPES, detected, RESAMPLES, 0)
+    kept = resample(truth, SHAPES, copied(detected), RESAMPLES, 0)
     resampled._KEPT.clear()
-    again = resample(truth, SHAPES, found, RESAMPLES, 0)
+    again = resample(truth, SHAPES, detected, RESAMPLES, 0)
     np.testing.assert_array_equal(kept.drawn, again.drawn)
     np.testing.assert_array_equal(kept.whole[:12], averages(again.matches).twelve[:, 0])
     with pytest.raises(ValueError, match="read-only"):
         kept.drawn[0, 0] = 1
 
 
-def test_no_more_sides_are_kept_than_a_run_compares(computed, truth, found):
+def test_no_more_sides_are_kept_than_a_run_compares(computed, truth, detected):
     """Of more than four the one that was asked for longest ago is computed again."""
     for seed in (0, 1, 2, 3, 0, 4, 0):
-        resample(truth, SHAPES, found, RESAMPLES, seed)
+        resample(truth, SHAPES, detected, RESAMPLES, seed)
     assert (len(computed), len(resampled._KEPT)) == (5, 4)
-    resample(truth, SHAPES, found, RESAMPLES, 1)
+    resample(truth, SHAPES, detected, RESAMPLES, 1)
     assert len(computed) == 6, "the second seed was to be the one that is gone"
 
 
-def test_how_many_are_drawn_at_once_changes_nothing(monkeypatch, truth, found):
+def test_how_many_are_drawn_at_once_changes_nothing(monkeypatch, truth, detected):
     """Only the memory that they need; numpy adds up a single column in another order, which moves the last bit."""
     resampled._KEPT.clear()
-    together = resample(truth, SHAPES, found, RESAMPLES, 0).drawn
+    together = resample(truth, SHAPES, detected, RESAMPLES, 0).drawn
     resampled._KEPT.clear()
     monkeypatch.setattr(resampled, "_VALUES_AT_ONCE", 1)
-    np.testing.assert_allclose(resample(truth, SHAPES, found, RESAMPLES, 0).drawn, together, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(resample(truth, SHAPES, detected, RESAMPLES, 0).drawn, together, rtol=0, atol=1e-12)
 
 
 def in_one_picture(change):
     """Change what is found in a picture with several detections."""
 
-    def changed(truth, found):
-        number = next(number for number, one in found.items() if len(one) > 1)
-        return truth, found | {number: change(found[number])}
+    def changed(truth, detected):
+        number = next(number for number, one in detected.items() if len(one) > 1)
+        return truth, detected | {number: change(detected[number])}
 
     return changed
 
@@ -101,18 +103,18 @@ def in_one_picture(change):
 def of_an_object(name):
     """Change one value of the first object."""
 
-    def changed(truth, found):
+    def changed(truth, detected):
         values = getattr(truth, name).copy()
         values[0] = not values[0] if values.dtype == bool else values[0] + 1
-        return replace(truth, **{name: values}), found
+        return replace(truth, **{name: values}), detected
 
     return changed
 
 
-def exchanged(truth, found):
+def exchanged(truth, detected):
     """What is found in one picture belongs to no other."""
-    first, second, *_ = found
-    return truth, found | {first: found[second], second: found[first]}
+    first, second, *_ = detected
+    return truth, detected | {first: detected[second], second: detected[first]}
 
 
 CHANGES = {
@@ -128,17 +130,17 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_other_content_is_computed_again(computed, truth, found, change):
+def test_other_content_is_computed_again(computed, truth, detected, change):
     """A result that belongs to other detections or objects would be a verdict on them."""
-    resample(truth, SHAPES, found, RESAMPLES, 0)
-    other_truth, other_found = change(truth, found)
+    resample(truth, SHAPES, detected, RESAMPLES, 0)
+    other_truth, other_found = change(truth, detected)
     resample(other_truth, SHAPES, other_found, RESAMPLES, 0)
     assert len(computed) == 2, "what was changed got the numbers of what was not"
 
 
 @pytest.mark.parametrize(("resamples", "seed"), [(RESAMPLES + 1, 0), (RESAMPLES, 1)])
-def test_other_drawings_are_computed_again(computed, truth, found, resamples, seed):
+def test_other_drawings_are_computed_again(computed, truth, detected, resamples, seed):
     """More of them, or by another seed."""
-    resample(truth, SHAPES, found, RESAMPLES, 0)
-    resample(truth, SHAPES, found, resamples, seed)
+    resample(truth, SHAPES, detected, RESAMPLES, 0)
+    resample(truth, SHAPES, detected, resamples, seed)
     assert len(computed) == 2

@@ -24,7 +24,7 @@ def ruler(dataset):
 
 
 @pytest.fixture(scope="module")
-def found(perfect):
+def detected(perfect):
     """Objects, shaken, each beside a dozen worse ones of its class: more than ten of a class in most pictures."""
     random = np.random.default_rng(3)
     beside = {}
@@ -37,10 +37,10 @@ def found(perfect):
     return beside
 
 
-def error(dataset, ruler, found):
+def error(dataset, ruler, detected):
     """The measurement, as the accuracy run makes it."""
     readings = Readings(ruler)
-    readings.read_evaluation("of the candidate", evaluate(dataset, SHAPES, found), found)
+    readings.read_evaluation("of the candidate", evaluate(dataset, SHAPES, detected), detected)
     return readings.measurement("accuracy.ruler")
 
 
@@ -49,9 +49,9 @@ def test_the_names_are_ours():
     assert SUMMARY == TWELVE
 
 
-def test_a_right_evaluation_has_no_error(dataset, ruler, found):
+def test_a_right_evaluation_has_no_error(dataset, ruler, detected):
     """All twelve numbers and every class, on detections where each constant matters."""
-    measured = error(dataset, ruler, found)
+    measured = error(dataset, ruler, detected)
     assert measured.value <= 1e-12, measured.where
     assert (measured.n, measured.unit, measured.where) == (12 + len(SHAPES.classes), "AP", "")
 
@@ -100,18 +100,18 @@ def _added(monkeypatch, much):
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda name: name.replace(" ", "_"))
-def test_the_ruler_sees(dataset, ruler, found, monkeypatch, defect):
+def test_the_ruler_sees(dataset, ruler, detected, monkeypatch, defect):
     """Both sides of a comparison have the same error then, so nothing that compares the two can see it."""
     DEFECTS[defect](monkeypatch)
-    measured = error(dataset, ruler, found)
+    measured = error(dataset, ruler, detected)
     assert measured.value > 1e-9, f"{defect}: the ruler reads an error of {measured.value}"
     assert " here and " in measured.where, measured.where
 
 
-def test_part_of_the_pictures_and_the_difference(dataset, ruler, found):
+def test_part_of_the_pictures_and_the_difference(dataset, ruler, detected):
     """With --pictures both sides are read on the part, and what their difference must be follows from pycocotools' numbers."""
-    chosen = sorted(found)[::5]
-    part = {number: found[number] for number in chosen}
+    chosen = sorted(detected)[::5]
+    part = {number: detected[number] for number in chosen}
     worse = {number: dataclasses.replace(one, scores=one.scores[::-1].copy()) for number, one in part.items()}
     paired = paired_difference(read_truth(dataset), SHAPES, part, worse, chosen, resamples=4)
     assert abs(paired.value) > 0.01, "the two sides are to differ"
@@ -135,10 +135,10 @@ def read_pair(ruler, paired, reference, candidate):
 
 
 @pytest.mark.parametrize("ours", [{}, {"mAP": float("nan")}, {"AP of a class that is none": 0.5}])
-def test_a_number_that_is_missing_is_infinitely_wrong(ruler, found, ours):
+def test_a_number_that_is_missing_is_infinitely_wrong(ruler, detected, ours):
     """Neither fewer numbers nor NaN make a right ruler, nor does a class that pycocotools does not know."""
-    readings, theirs = Readings(ruler), ruler.numbers(found)
-    readings.read("", {name: theirs[name] for name in SUMMARY} | ours if ours else {}, found)
+    readings, theirs = Readings(ruler), ruler.numbers(detected)
+    readings.read("", {name: theirs[name] for name in SUMMARY} | ours if ours else {}, detected)
     assert readings.measurement("accuracy.ruler").value == float("inf")
 
 
@@ -147,11 +147,11 @@ def test_nothing_read_is_nothing_measured(ruler):
     assert Readings(ruler).measurement("accuracy.ruler").n == 0
 
 
-def test_the_same_detections_are_evaluated_once(ruler, found, monkeypatch):
+def test_the_same_detections_are_evaluated_once(ruler, detected, monkeypatch):
     """The reference is read for its own gate and again beside the candidate."""
-    expected = ruler.numbers(found)
+    expected = ruler.numbers(detected)
     monkeypatch.setattr(Ruler, "_evaluate", lambda *_: pytest.fail("evaluated again"))
-    assert ruler.numbers(found) == expected
+    assert ruler.numbers(detected) == expected
 
 
 def test_nothing_found_is_zero(dataset, ruler):
@@ -159,9 +159,9 @@ def test_nothing_found_is_zero(dataset, ruler):
     assert error(dataset, ruler, {picture.id: NOTHING for picture in dataset.pictures}).value == 0
 
 
-def test_it_says_nothing_on_the_terminal(dataset, found, capsys):
+def test_it_says_nothing_on_the_terminal(dataset, detected, capsys):
     """pycocotools reports every step."""
-    Ruler(dataset.annotations, SHAPES).numbers(found)
+    Ruler(dataset.annotations, SHAPES).numbers(detected)
     assert capsys.readouterr().out == ""
 
 

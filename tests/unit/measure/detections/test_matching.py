@@ -39,8 +39,8 @@ def test_boxes_apart_have_no_overlap_and_small_ones_have_theirs():
         ((3, 3, 3, 3), (3, 3, 3, 3), 1.0),
         ((3, 3, 3, 3), (4, 4, 4, 4), 0.0),
     ]
-    found = iou_of(np.array([one for one, _, _ in pairs]), np.array([other for _, other, _ in pairs]))
-    np.testing.assert_allclose(found, [iou for _, _, iou in pairs])
+    overlaps = iou_of(np.array([one for one, _, _ in pairs]), np.array([other for _, other, _ in pairs]))
+    np.testing.assert_allclose(overlaps, [iou for _, _, iou in pairs])
 
 
 def test_the_iou_of_float32_boxes_is_computed_in_float64():
@@ -68,10 +68,10 @@ def test_order_does_not_matter():
 def test_another_class_is_no_partner():
     """Same box, other label: one missing, one extra."""
     other = Detections(TWO.boxes, TWO.scores, np.array([1, 3]))
-    found = by_name(compare([TWO], [other], ["a.jpg"]))
-    assert found["unmatched"].details["unmatched"] == 2
-    assert "missing label 2" in found["unmatched"].where
-    assert "a.jpg" in found["unmatched"].where
+    measured = by_name(compare([TWO], [other], ["a.jpg"]))
+    assert measured["unmatched"].details["unmatched"] == 2
+    assert "missing label 2" in measured["unmatched"].where
+    assert "a.jpg" in measured["unmatched"].where
 
 
 def test_a_lost_detection_just_above_the_threshold_is_not_counted():
@@ -191,19 +191,19 @@ BOX = (0, 0, 10, 10, 0.9, 1)
 )
 def test_who_is_paired_with_whom(reference, candidate, pairs):
     """What exceeds the limit of IoU is summed, scores decide between equal boxes; all others are missing or extra."""
-    found = pair(detections(*reference), detections(*candidate))
-    assert found.pairs.tolist() == pairs
+    pairing = pair(detections(*reference), detections(*candidate))
+    assert pairing.pairs.tolist() == pairs
     rows, columns = {one for one, _ in pairs}, {other for _, other in pairs}
-    assert found.missing.tolist() == [one for one in range(len(reference)) if one not in rows]
-    assert found.extra.tolist() == [one for one in range(len(candidate)) if one not in columns]
+    assert pairing.missing.tolist() == [one for one in range(len(reference)) if one not in rows]
+    assert pairing.extra.tolist() == [one for one in range(len(candidate)) if one not in columns]
 
 
 def test_of_equal_boxes_the_nearest_score_is_the_partner():
     """And a score that is no number is the last choice."""
     reference = detections((0, 0, 10, 10, 0.9, 1))
     for scores, partner in (((0.5, 0.8), 1), ((0.8, 0.5), 0), ((np.nan, 0.2), 1), ((0.2, np.nan), 0)):
-        found = pair(reference, detections(*((0, 0, 10, 10, score, 1) for score in scores)))
-        assert found.pairs.tolist() == [[0, partner]], scores
+        pairing = pair(reference, detections(*((0, 0, 10, 10, score, 1) for score in scores)))
+        assert pairing.pairs.tolist() == [[0, partner]], scores
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])

@@ -42,9 +42,9 @@ def times(seed=0, noise=0.005, challenger=0.0, blocks=BLOCKS, device=lambda at: 
 @given(seed=seeds, change=st.floats(-0.1, 0.1))
 def test_a_difference_is_found_as_large_as_it_is(seed, change):
     """A challenger that takes longer has the lower rate; half a percent of noise moves the estimate by a few hundredths."""
-    found = against_champion(times(seed, challenger=change), ERROR)
-    assert found.low < found.value < found.high, f"the interval does not hold its value: {found}"
-    assert found.value == pytest.approx(-change, abs=0.002)
+    ratio = against_champion(times(seed, challenger=change), ERROR)
+    assert ratio.low < ratio.value < ratio.high, f"the interval does not hold its value: {ratio}"
+    assert ratio.value == pytest.approx(-change, abs=0.002)
     assert twin_against_champion(times(seed, challenger=change), ERROR).value == pytest.approx(0, abs=0.003)
 
 
@@ -78,9 +78,9 @@ def test_a_period_of_the_device_is_no_difference(period):
     """Every n-th round 5 % slower, n also a multiple of the block: the interval holds 0 and stays near the floor."""
     for seed in range(5):
         ms = times(seed, noise=0.001, device=lambda at: 0.05 * (at % period == 1))
-        found = against_champion(ms, ERROR)
-        assert found.low < 0 < found.high, f"seed {seed}: {found}"
-        assert found.low > (-0.02 if period < 9 else -0.01), f"seed {seed}: {found}"
+        ratio = against_champion(ms, ERROR)
+        assert ratio.low < 0 < ratio.high, f"seed {seed}: {ratio}"
+        assert ratio.low > (-0.02 if period < 9 else -0.01), f"seed {seed}: {ratio}"
 
 
 @pytest.mark.parametrize("scale", [1, 1000])
@@ -103,10 +103,10 @@ def test_percent_are_of_the_rate():
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_one_block_says_nothing(blocks):
     """Its interval is everything, not nothing; of two, something is known."""
-    found = ratio_of_totals(np.full(blocks, 17.0), np.full(blocks, 34.0), ERROR)
-    assert found.value == pytest.approx(math.log(2))
-    assert math.isfinite(found.low) is math.isfinite(found.high) is (blocks == 2)
-    assert (found.low < found.value) is (blocks == 1), f"of {blocks} equal blocks: {found}"
+    ratio = ratio_of_totals(np.full(blocks, 17.0), np.full(blocks, 34.0), ERROR)
+    assert ratio.value == pytest.approx(math.log(2))
+    assert math.isfinite(ratio.low) is math.isfinite(ratio.high) is (blocks == 2)
+    assert (ratio.low < ratio.value) is (blocks == 1), f"of {blocks} equal blocks: {ratio}"
 
 
 def test_the_interval_of_independent_values_is_students():
