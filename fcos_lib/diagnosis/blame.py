@@ -16,17 +16,28 @@ from fcos_lib.judge.limits import Limit, find_limit
 
 FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
 OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
-_NEXT = {
-    "preprocess": "Look at what the network is given: the mean, the order of channels, scale, padding and crop that the device is "
-    "told (with AIPP: aipp.cfg beside the OM) against those of the recipe.",
-    "network": "Look at the network's weights and what atc fused (fusion_result.json beside the OM), then its precision mode.",
-    "decoding": "Look at how the head becomes boxes and scores: strides, the half stride of the points, exp or scale of the "
-    "distances, sigmoid and centerness in the ONNX given to atc, and the precision that they run in.",
-    "NMS": "Look at the attributes of NMS in the ONNX against those in the OM: IoU threshold, score threshold, rows before and "
-    "after.",
+_PARTS = {
+    "preprocess": (
+        "network input",
+        "Look at what the network is given: the mean, the order of channels, scale, padding and crop that the device is told "
+        "(with AIPP: aipp.cfg beside the OM) against those of the recipe.",
+    ),
+    "network": (
+        "network or compiler",
+        "Look at the network's weights and what atc fused (fusion_result.json beside the OM), then its precision mode.",
+    ),
+    "decoding": (
+        "decoding of the head",
+        "Look at how the head becomes boxes and scores: strides, the half stride of the points, exp or scale of the distances, "
+        "sigmoid and centerness in the ONNX given to atc, and the precision that they run in.",
+    ),
+    "NMS": (
+        "post-processing",
+        "Look at the attributes of NMS in the ONNX against those in the OM: IoU threshold, score threshold, rows before and after.",
+    ),
 }
-"""What to do next, by the stage that is to blame."""
-STAGES = tuple(_NEXT)
+"""By stage: the part that it is, and where to look if that is to blame."""
+STAGES = tuple(_PARTS)
 """In the order of a picture's way."""
 
 
@@ -35,7 +46,9 @@ class Blame:
     """What is to blame for a difference in mAP between an OM and its reference."""
 
     stages: tuple[str, ...]
-    """The largest first: network input (preprocess), network, decoding, post-processing (NMS). Empty: chance may explain it."""
+    """Those of `STAGES` that lost or gained it, the largest first; empty if chance may explain all of them."""
+    part: str
+    """What the first of `stages` is, such as `post-processing`; empty without any."""
     why: str
     """`network, -0.0612 of -0.0590`; empty without a ladder."""
     measured: float
@@ -60,22 +73,23 @@ def blame(ladder: Mapping[str, Any] | None = None, layers: Mapping[str, Any] | N
     stages = sorted(ladder["stages"] if ladder else (), key=lambda stage: -_moved(stage))
     limit, whole = threshold("stage_share"), sum(map(_moved, stages))
     blamed = [stage for stage in stages if not chance(stage) and _moved(stage) >= limit.bound * whole]
-    layer = first_layer(layers) if layers else None
+    layer = _first_layer(layers) if layers else None
     remedy = _remedy(layer["ratio"]) if layer else ""
-    why = next_step = ""
+    part = why = next_step = ""
     if ladder:
         total = _signed(ladder["total"]["value"])
         named = " and ".join(f"{stage['stage']}, {_signed(stage['value'])}" for stage in blamed)
         why = f"{named} of {total}" if named else f"none: chance may explain what the stages share of {total}"
     if blamed:
-        next_step = _NEXT.get(str(blamed[0]["stage"]), "Look at this stage.")
-        if layer and blamed[0]["stage"] == "network":
+        stage = str(blamed[0]["stage"])
+        part, next_step = _PARTS.get(stage, (stage, "Look at this stage."))
+        if layer and stage == "network":
             next_step = (
                 f"{remedy} Look at {layer['name']} in the ONNX given to atc, and at what atc fused it with "
                 "(fusion_result.json beside the OM)."
             )
     return Blame(
-        tuple(str(stage["stage"]) for stage in blamed), why, _moved(blamed[0]) / whole if blamed and whole else 0.0, limit,
+        tuple(str(stage["stage"]) for stage in blamed), part, why, _moved(blamed[0]) / whole if blamed and whole else 0.0, limit,
         next_step, layer, remedy, not layer or remedy in (FLOAT32_HELPS, OVERFLOW),
     )  # fmt: skip
 
@@ -85,11 +99,6 @@ def layers_are_worth_a_search(ladder: Mapping[str, Any]) -> bool:
     moved = {stage["stage"]: _moved(stage) for stage in ladder["stages"]}
     network, share = moved.get("network", 0.0), threshold("stage_share").bound
     return threshold("network_moved").holds(network) and network >= share * sum(moved.values())
-
-
-def first_layer(layers: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The first layer that differs, of evidence of the kind `layers`."""
-    return next((layer for layer in layers["layers"] if layer["name"] == layers["first"]), None)
 
 
 def chance(change: Mapping[str, Any]) -> bool:
@@ -104,6 +113,11 @@ def threshold(name: str) -> Limit:
     if limit is None:
         raise UsageError(f"limits.toml has no [diagnosis.{name}]", "start from a copy of the original")
     return limit
+
+
+def _first_layer(layers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first layer that differs, of evidence of the kind `layers`."""
+    return next((layer for layer in layers["layers"] if layer["name"] == layers["first"]), None)
 
 
 def _remedy(ratio: float | None) -> str:

@@ -47,9 +47,11 @@ class ErrorTypes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Judged:
     """One detection, what it is, and what mending it would make of it."""
 
+    row: int
+    """Its place among those of its picture, best first."""
     score: float
     category: int
     kind: str
@@ -68,21 +70,21 @@ def error_types(
 
     A box counts for the level that boxes of its size come from, `reach` saying which (see `reach_of`). Detections beyond the first 100 of a picture and class do not count, nor do those on a crowd that found nothing else.
     """
-    found: list[_Found] = []
+    judged: list[_Judged] = []
     missed: list[int] = []
     counts: dict[str, Counter[tuple[str, str]]] = {group: Counter() for group in GROUPS}
     objects: Counter[int] = Counter()
     for picture in pictures:
-        one = _Picture(truth, contract, detections[picture.id], picture)
-        one.match()
-        found += one.found
-        missed += one.missed
-        for group, entries in one.counts(reach).items():
+        errors = _Picture(truth, contract, detections[picture.id], picture)
+        errors.match()
+        judged += errors.judged
+        missed += errors.missed
+        for group, entries in errors.counts(reach).items():
             counts[group].update(entries)
-        objects.update(truth.categories[one.objects].tolist())
-    base = _mean_ap(truth, found, objects, "")
-    lost = {kind: _mean_ap(truth, found, objects, kind) - base for kind in TYPES[:-1]}
-    lost["missed"] = _mean_ap(truth, found, objects - Counter(truth.categories[missed].tolist()), "") - base
+        objects.update(truth.categories[errors.objects].tolist())
+    base = _mean_ap(truth, judged, objects, "")
+    lost = {kind: _mean_ap(truth, judged, objects, kind) - base for kind in TYPES[:-1]}
+    lost["missed"] = _mean_ap(truth, judged, objects - Counter(truth.categories[missed].tolist()), "") - base
     return ErrorTypes(
         base, {kind: round(max(0.0, value), 5) for kind, value in lost.items()},
         {group: _table(counted) for group, counted in counts.items()},
@@ -99,13 +101,12 @@ class _Picture:
         order = np.argsort(-seen.scores, kind="stable")
         self.boxes, self.scores = seen.boxes[order].astype(np.float64), seen.scores[order]
         self.labels = truth.label_categories(contract)[seen.labels[order]]
-        self.kinds = truth.categories[self.objects]
-        self.iou = iou_of(self.boxes[:, None], _corners(truth.boxes[self.objects])[None])
-        self.same = self.labels[:, None] == self.kinds[None]
-        place = geometry(picture.width, picture.height, contract)
-        self.to_network = np.array([place.scale_x, place.scale_y] * 2)
-        self.found: list[_Found] = []
-        self.rows: list[int] = []
+        self.corners = truth.corners
+        self.iou = iou_of(self.boxes[:, None], self.corners[self.objects][None])
+        self.same = self.labels[:, None] == truth.categories[self.objects][None]
+        letterbox = geometry(picture.width, picture.height, contract)
+        self.to_network = np.array([letterbox.scale_x, letterbox.scale_y] * 2)
+        self.judged: list[_Judged] = []
         self.missed: list[int] = []
 
     def match(self) -> None:
@@ -118,34 +119,31 @@ class _Picture:
             per_class[label] += 1
             if per_class[label] > MAX_DETECTIONS:
                 continue
-            open_ = np.where(self.same[row] & ~taken, self.iou[row], -1.0)[::-1]  # of equal overlaps the last, as COCO
-            best = len(open_) - 1 - int(open_.argmax()) if len(open_) else -1
-            if best >= 0 and open_[::-1][best] >= FOREGROUND:
-                taken[best] = True
-                self.found.append(_Found(float(self.scores[row]), label, _RIGHT))
-                self.rows.append(row)
+            overlaps = np.where(self.same[row] & ~taken, self.iou[row], -1.0)
+            if overlaps.max(initial=-1.0) >= FOREGROUND:
+                taken[np.flatnonzero(overlaps == overlaps.max())[-1]] = True  # of equal overlaps the last, as COCO
+                self.judged.append(_Judged(row, float(self.scores[row]), label, _RIGHT))
             elif not self._on_crowd(row):
                 wrong.append(row)
         for row in wrong:
-            kind, place = self._mistake(row)
+            kind, index = self._mistake(row)
             target = -1
-            if place >= 0:
-                covered[place] = True
-                target = -1 if taken[place] else int(self.objects[place])
-            self.found.append(_Found(float(self.scores[row]), int(self.labels[row]), kind, target))
-            self.rows.append(row)
+            if index >= 0:
+                covered[index] = True
+                target = -1 if taken[index] else int(self.objects[index])
+            self.judged.append(_Judged(row, float(self.scores[row]), int(self.labels[row]), kind, target))
         self.missed = self.objects[~taken & ~covered].tolist()
 
     def _on_crowd(self, row: int) -> bool:
         """True if most of the detection lies on a region of its class that holds too many objects to annotate each."""
         crowd = self.crowd[self.truth.categories[self.crowd] == self.labels[row]]
-        box, regions = self.boxes[row], _corners(self.truth.boxes[crowd])
+        box, regions = self.boxes[row], self.corners[crowd]
         sides = np.minimum(box[2:], regions[:, 2:]) - np.maximum(box[:2], regions[:, :2])
         shared = np.maximum(sides, 0).prod(axis=1)
         return bool((shared >= FOREGROUND * max((box[2:] - box[:2]).prod(), 1e-9)).any())
 
     def _mistake(self, row: int) -> tuple[str, int]:
-        """The type of a detection that found nothing, and the place of the object that explains it (-1: none)."""
+        """The type of a detection that found nothing, and the index of the object that explains it (-1: none)."""
         iou, same = self.iou[row], self.same[row]
         if not len(iou):
             return "background", -1
@@ -161,18 +159,18 @@ class _Picture:
 
     def counts(self, reach: float) -> dict[str, list[tuple[str, str]]]:
         """(name, type) of every mistake, for each group; a detection is counted by its own class and box."""
-        wrong = [(row, one) for row, one in zip(self.rows, self.found, strict=True) if one.kind != _RIGHT]
-        boxes = np.concatenate([self.boxes[[row for row, _ in wrong]], _corners(self.truth.boxes[self.missed])])
-        kinds = [one.kind for _, one in wrong] + ["missed"] * len(self.missed)
-        classes = [one.category for _, one in wrong] + self.truth.categories[self.missed].tolist()
+        wrong = [mistake for mistake in self.judged if mistake.kind != _RIGHT]
+        boxes = np.concatenate([self.boxes[[mistake.row for mistake in wrong]], self.corners[self.missed]])
+        kinds = [mistake.kind for mistake in wrong] + ["missed"] * len(self.missed)
+        categories = [mistake.category for mistake in wrong] + self.truth.categories[self.missed].tolist()
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         sizes = np.searchsorted(AREA_RANGES[2:, 0], areas, side="right")
         levels = level_by_size(boxes * self.to_network, reach, self.contract)
         first = self.contract.strides[0].bit_length() - 1
         return {
-            "class": [(self.truth.names[one], kind) for one, kind in zip(classes, kinds, strict=True)],
-            "size": [(SIZES[one], kind) for one, kind in zip(sizes, kinds, strict=True)],
-            "level": [(f"P{first + one}", kind) for one, kind in zip(levels, kinds, strict=True)],
+            "class": [(self.truth.names[category], kind) for category, kind in zip(categories, kinds, strict=True)],
+            "size": [(SIZES[size], kind) for size, kind in zip(sizes, kinds, strict=True)],
+            "level": [(f"P{first + level}", kind) for level, kind in zip(levels, kinds, strict=True)],
         }
 
 
@@ -200,34 +198,29 @@ def level_by_size(boxes: NDArray[np.floating], reach: float, contract: ModelCont
     return level
 
 
-def _mean_ap(truth: Truth, found: Sequence[_Found], objects: Counter[int], mended: str) -> float:
+def _mean_ap(truth: Truth, judged: Sequence[_Judged], objects: Counter[int], mended: str) -> float:
     """AP at IoU 0.50, mean over classes, with one type mended: an object goes to the best of those that claim it."""
     by_class: dict[int, list[tuple[float, bool]]] = defaultdict(list)
     claims: dict[int, float] = {}
-    for one in found:
-        if one.kind != mended:
-            by_class[one.category].append((one.score, one.kind == _RIGHT))
-        elif one.target >= 0:
-            claims[one.target] = max(one.score, claims.get(one.target, 0.0))
+    for detection in judged:
+        if detection.kind != mended:
+            by_class[detection.category].append((detection.score, detection.kind == _RIGHT))
+        elif detection.target >= 0:
+            claims[detection.target] = max(detection.score, claims.get(detection.target, 0.0))
     for target, score in claims.items():
         by_class[int(truth.categories[target])].append((score, True))
     values = [_ap(by_class[category], count) for category, count in objects.items()]
     return float(np.mean(values)) if values else 0.0
 
 
-def _ap(found: list[tuple[float, bool]], objects: int) -> float:
+def _ap(scored: list[tuple[float, bool]], objects: int) -> float:
     """AP as COCO interpolates it."""
-    order = np.argsort([-score for score, _ in found], kind="stable")
-    right = np.cumsum(np.array([hit for _, hit in found], float)[order])
+    order = np.argsort([-score for score, _ in scored], kind="stable")
+    right = np.cumsum(np.array([hit for _, hit in scored], float)[order])
     recall, precision = right / objects, right / np.arange(1, len(right) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, RECALLS)
-    return float(np.append(precision, 0.0)[places].mean())
-
-
-def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x, y, width, height as x1, y1, x2, y2."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    reached = np.searchsorted(recall, RECALLS)
+    return float(np.append(precision, 0.0)[reached].mean())
 
 
 def _table(counted: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

@@ -78,13 +78,13 @@ class LayerSearch:
         return {
             "layers": [
                 {
-                    "name": one.name,
-                    "operator": one.operator,
-                    "error": _finite(one.error),
-                    "expected": _finite(one.expected),
-                    "ratio": _finite(one.ratio),
+                    "name": layer.name,
+                    "operator": layer.operator,
+                    "error": _finite(layer.error),
+                    "expected": _finite(layer.expected),
+                    "ratio": _finite(layer.ratio),
                 }
-                for one in self.layers
+                for layer in self.layers
             ],
             "first": self.first.name if self.first else None,
             "k": self.k,
@@ -118,12 +118,12 @@ class Errors:
         for name, truth in reference.items():
             sums = self._sums.setdefault(name, [0.0, 0.0, 0.0])
             sums[0] += float((truth.astype(np.float64) ** 2).sum())
-            for place, other in ((1, candidate[name]), (2, expected[name])):
+            for kind, other in ((1, candidate[name]), (2, expected[name])):
                 if other.shape != truth.shape:
                     raise ValueError(f"{name} is {other.shape}, the reference's is {truth.shape}")
                 with np.errstate(invalid="ignore", over="ignore"):
                     apart = float(((other.astype(np.float64) - truth) ** 2).sum())
-                sums[place] += apart if math.isfinite(apart) else math.inf
+                sums[kind] += apart if math.isfinite(apart) else math.inf
 
     def of(self, tensor: str) -> tuple[float, float]:
         """(error, expected error) of a tensor, as shares of the reference's length; infinite if one is not finite."""
@@ -151,9 +151,9 @@ def search_layers(case: Case, pictures: Sequence[Picture], clock: Clock | None =
     trunk = onnx.load(case.onnx_models.path / PORTABLE)
     taps = taps_of(trunk, case.contract)
     named = set(
-        tensors_of(onnx.load(case.onnx_models.path / ASCEND, load_external_data=False), [one.tensor for one in taps])
+        tensors_of(onnx.load(case.onnx_models.path / ASCEND, load_external_data=False), [tap.tensor for tap in taps])
     )
-    shared = [one for one in taps if one.tensor in named]
+    shared = [tap for tap in taps if tap.tensor in named]
     layers: list[LayerError] = []
     result = LayerSearch((), tuple(picture.path.name for picture in pictures))
     for start in range(0, len(shared), TAPS_AT_ONCE):
@@ -175,7 +175,7 @@ def _errors(
     """The errors of `shown` layers; fp16 rounds behind all `taps`."""
     from fcos_lib.model.taps import NETWORK_INPUT, rounded, tapped_trunk
 
-    names = [one.tensor for one in shown]
+    names = [tap.tensor for tap in shown]
     exact = tapped_trunk(trunk, names)
     reference, expected = _runner(exact, names, case.contract), _runner(rounded(exact, taps), names, case.contract)
     given = (NETWORK_INPUT,) if case.options.aipp else ()
@@ -188,7 +188,7 @@ def _errors(
             errors.add(reference(fed), tensors, expected(fed))
             if clock.spent(1.0):
                 break
-    return [LayerError(one.name, one.operator, one.nodes, *errors.of(one.tensor)) for one in shown]
+    return [LayerError(tap.name, tap.operator, tap.nodes, *errors.of(tap.tensor)) for tap in shown]
 
 
 def _runner(

@@ -61,11 +61,11 @@ class Ladder:
     @property
     def sentence(self) -> str:
         """`of -0.0420: -0.0390 network, -0.0030 NMS`, the largest first."""
-        whole = sum(abs(one.value) for one in self.stages)
-        named = [one for one in self.stages if whole and abs(one.value) >= _SHOWN * whole]
-        named.sort(key=lambda one: -abs(one.value))
-        parts = [f"{one.value:+.4f} {one.stage}" for one in named]
-        rest = round(self.total.value - sum(one.value for one in named), _DIGITS)
+        whole = sum(abs(stage.value) for stage in self.stages)
+        named = [stage for stage in self.stages if whole and abs(stage.value) >= _SHOWN * whole]
+        named.sort(key=lambda stage: -abs(stage.value))
+        parts = [f"{stage.value:+.4f} {stage.stage}" for stage in named]
+        rest = round(self.total.value - sum(stage.value for stage in named), _DIGITS)
         if len(named) < len(self.stages) and abs(rest) >= 0.00005:
             parts.append(f"{rest:+.4f} the rest")
         return f"of {self.total.value:+.4f}: {', '.join(parts) or 'nothing in any stage'}"
@@ -74,7 +74,7 @@ class Ladder:
         """The evidence of kind `ladder`; JSON-ready."""
         return {
             "total": {name: value for name, value in asdict(self.total).items() if name != "stage"},
-            "stages": [asdict(one) for one in self.stages],
+            "stages": [asdict(stage) for stage in self.stages],
             "pictures": self.pictures,
             "sentence": self.sentence,
         }
@@ -96,13 +96,13 @@ def swap_ladder(
         raise ValueError(f"{len(rungs)} rungs for {len(stages)} stages")
     pictures = list(rungs[0])
     truth = truth.only(pictures)
-    clean = [{number: usable(found, contract) for number, found in rung.items()} for rung in rungs]
+    clean = [{number: usable(detections, contract) for number, detections in rung.items()} for rung in rungs]
 
     def between(low: int, high: int) -> PairedDifference:
         same = all(clean[low][number] is clean[high][number] for number in pictures)  # then the interval is 0
         return paired_difference(truth, contract, clean[low], clean[high], resamples=2 if same else resamples)
 
-    steps = [between(place, place + 1) for place in range(len(stages))]
+    steps = [between(step, step + 1) for step in range(len(stages))]
     whole = between(0, len(stages))
     averages = [round(step.reference["mAP"], _DIGITS) for step in steps] + [round(whole.candidate["mAP"], _DIGITS)]
     values = [round(after - before, _DIGITS) for before, after in pairwise(averages)]
@@ -119,11 +119,15 @@ def _stage(name: str, value: float, difference: PairedDifference) -> Stage:
     return Stage(name, value, round(difference.low, _DIGITS), round(difference.high, _DIGITS))
 
 
-def usable(found: Detections, contract: ModelContract) -> Detections:
+def usable(detections: Detections, contract: ModelContract) -> Detections:
     """Without detections that are none: NaN, infinite, or of a label that no class has."""
-    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
-    kept &= (found.labels >= 0) & (found.labels < len(contract.classes))
-    return found if kept.all() else Detections(found.boxes[kept], found.scores[kept], found.labels[kept])
+    kept = np.isfinite(detections.boxes).all(axis=1) & np.isfinite(detections.scores)
+    kept &= (detections.labels >= 0) & (detections.labels < len(contract.classes))
+    return (
+        detections
+        if kept.all()
+        else Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
+    )
 
 
 def explain(
@@ -199,13 +203,13 @@ def _loss(before: Detections, after: Detections) -> float:
 def _error_types(
     case: Case, rungs: Sequence[Mapping[int, Detections]], pictures: Sequence[Picture], reach: float
 ) -> dict[str, Any]:
-    found = [
-        error_types(case.truth, case.contract, {number: usable(one, case.contract) for number, one in rung.items()}, pictures, reach)
+    by_side = [
+        error_types(case.truth, case.contract, {number: usable(detections, case.contract) for number, detections in rung.items()}, pictures, reach)
         for rung in (rungs[0], rungs[-1])
     ]  # fmt: skip
-    sides = dict(zip(("reference", "candidate"), found, strict=True))
+    sides = dict(zip(("reference", "candidate"), by_side, strict=True))
     return {
-        **{side: one.lost for side, one in sides.items()},
-        "ap50": {side: round(one.ap50, 5) for side, one in sides.items()},
-        "counts": {side: one.counts for side, one in sides.items()},
+        **{side: types.lost for side, types in sides.items()},
+        "ap50": {side: round(types.ap50, 5) for side, types in sides.items()},
+        "counts": {side: types.counts for side, types in sides.items()},
     }

@@ -102,23 +102,25 @@ def climb(
         for loaded in feed:
             outputs, tensors = session.run_and_taps(loaded.tensor, taps)
             used = len(loaded.pictures)
-            found: list[Sequence[Detections | None]] = [
+            sides: list[Sequence[Detections | None]] = [
                 _as_fed(loaded, tensors.get(NETWORK_INPUT, loaded.tensor)[:used], network, reference)
             ]
             if told_apart:
-                found.append(replay(*decode({name: tensors[name][:used] for name in heads}, contract), contract))
+                sides.append(replay(*decode({name: tensors[name][:used] for name in heads}, contract), contract))
             boxes, scores = (tensors[name][:used] for name in contract.candidate_names)
             replayed = replay(boxes, scores, contract)
-            found += [replayed, [outputs.detections(slot) for slot in range(used)]]
+            sides += [replayed, [outputs.detections(slot) for slot in range(used)]]
             origins.append(_origins(replayed, boxes, scores, contract))
-            for slot, (picture, place) in enumerate(zip(loaded.pictures, loaded.places, strict=True)):
+            for slot, (picture, geometry) in enumerate(zip(loaded.pictures, loaded.places, strict=True)):
                 rungs[0][picture.id] = reference[picture.id]
-                for rung, side in zip(rungs[1:], found, strict=True):
-                    one = side[slot]
-                    if one is None:  # the network was given what the reference was given
+                for rung, side in zip(rungs[1:], sides, strict=True):
+                    detections = side[slot]
+                    if detections is None:  # the network was given what the reference was given
                         rung[picture.id] = reference[picture.id]
                     else:
-                        rung[picture.id] = Detections(to_picture(one.boxes, place), one.scores, one.labels)
+                        rung[picture.id] = Detections(
+                            to_picture(detections.boxes, geometry), detections.scores, detections.labels
+                        )
             if clock.spent(0.6):
                 break
     boxes, levels = (np.concatenate(column) for column in zip(*origins, strict=True))
@@ -126,13 +128,16 @@ def climb(
 
 
 def _origins(
-    found: Sequence[Detections], boxes: NDArray[np.float32], scores: NDArray[np.float32], contract: ModelContract
+    replayed: Sequence[Detections], boxes: NDArray[np.float32], scores: NDArray[np.float32], contract: ModelContract
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Boxes [K, 4] and the levels that they come from, of what NMS clearly kept of the candidates."""
-    clear = [one.scores >= _CLEAR for one in found]
-    parts = [(one.boxes[rows], one.scores[rows], one.labels[rows]) for one, rows in zip(found, clear, strict=True)]
+    clear = [detections.scores >= _CLEAR for detections in replayed]
+    parts = [
+        (detections.boxes[rows], detections.scores[rows], detections.labels[rows])
+        for detections, rows in zip(replayed, clear, strict=True)
+    ]
     kept = Detections(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    pictures = np.repeat(np.arange(len(found)), [int(rows.sum()) for rows in clear])
+    pictures = np.repeat(np.arange(len(replayed)), [int(rows.sum()) for rows in clear])
     return kept.boxes, levels_of(Pairs(pictures, kept, kept), boxes, scores, contract)
 
 

@@ -18,7 +18,7 @@ def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [line for kind, of_kind in data.items() for line in makers[kind](of_kind)]
     decided = blame(data.get("ladder"), data.get("layers"))
     if decided.why:
-        lines.append(f"stage to blame: {decided.why}")
+        lines.append(f"to blame: {decided.part}{': ' if decided.part else ''}{decided.why}")
     if decided.stages:
         share = f"{decided.measured:.0%} of all that the stages moved, {decided.limit.bound:.0%} count"
         lines.append(f"  {share}. {decided.next_step}")

@@ -84,8 +84,8 @@ def _level(
             first, second = aligned_rows((ours[0], ours[1]), (theirs[0], theirs[1]), stride)
             at_the_cut = len(rows) - len(first)
             rows, ours, theirs = first, [array[first] for array in ours], [array[second] for array in theirs]
-        for output, one, other in zip(figures, ours, theirs, strict=True):
-            figures[output].append(_figures(output, level, one, other, rows, name, at_the_cut))
+        for output, expected, seen in zip(figures, ours, theirs, strict=True):
+            figures[output].append(_figures(output, level, expected, seen, rows, name, at_the_cut))
     return [
         replace(
             max(pictures, key=lambda each: each.largest),
@@ -150,8 +150,8 @@ def _figures(
 ) -> LevelDifference:
     a, b = reference.astype(np.float64), candidate.astype(np.float64)
     broken = ~(np.isfinite(a) & np.isfinite(b))
-    place = broken if broken.any() else np.abs(a - b)
-    row, column = (int(index) for index in np.unravel_index(int(place.argmax()), place.shape))
+    apart_by = broken if broken.any() else np.abs(a - b)
+    row, column = (int(index) for index in np.unravel_index(int(apart_by.argmax()), apart_by.shape))
     column_name = f"class {column}" if output == "scores" else f"column {column}"
     where = (
         f"{level} row {rows[row]} {column_name} of {name}: {reference[row, column]:g} became {candidate[row, column]:g}"

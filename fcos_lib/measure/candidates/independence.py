@@ -126,10 +126,10 @@ def identical(pairs: Pairs, names: Sequence[str], *, rounded: bool = True) -> tu
     copied = {how: np.logical_and(_edges(pairs, how).all(axis=1), _scores(pairs, how)) for how in hows}
     pictures, counts = np.unique(pairs.pictures, return_counts=True)
     large = pictures[counts >= FEWEST_PAIRS]
-    whole = sorted({int(one) for rows in copied.values() for one in large if rows[pairs.pictures == one].all()})
+    whole = sorted({int(index) for rows in copied.values() for index in large if rows[pairs.pictures == index].all()})
     share, how = _most(copied)
     where = f"{round(share * len(pairs))} of {len(pairs)} pairs are the reference's, {how}, in all five numbers"
-    listed = ", ".join(names[one] for one in whole[:3]) + ("" if len(whole) <= 3 else ", ...")
+    listed = ", ".join(names[picture] for picture in whole[:3]) + ("" if len(whole) <= 3 else ", ...")
     return (
         Measurement("identical detections", share, "share", len(pairs), where, gate="consistency.identical"),
         Measurement(

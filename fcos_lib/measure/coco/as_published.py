@@ -41,7 +41,7 @@ def as_published(
 ) -> Measurement:
     """mAP (IoU 0.50:0.95) as the recipe computes it, with all twelve numbers in `details`; n counts the recipe's pictures.
 
-    `detections` holds every picture of `recipe_pictures`; errors as in `coco_metrics.evaluate`. `truth` is the dataset's.
+    `detections` holds every picture of `recipe_pictures`; errors as in `metrics.evaluate`. `truth` is the dataset's.
     """
     counted = recipe_pictures(dataset, truth)
     if not counted:

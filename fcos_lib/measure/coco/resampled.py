@@ -72,8 +72,8 @@ def _resampled(matches: Matches, resamples: int, seed: int) -> Resampled:
 
 
 def _numbers(matches: Matches, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    found = averages(matches, weights)
-    return np.concatenate([found.twelve, found.per_class])
+    numbers = averages(matches, weights)
+    return np.concatenate([numbers.twelve, numbers.per_class])
 
 
 def _digest(truth: Truth, contract: ModelContract, found: Mapping[int, Detections]) -> str:

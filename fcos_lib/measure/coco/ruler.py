@@ -1,6 +1,6 @@
 """The ruler: pycocotools itself computes COCO's numbers from the detections of this run, and ours have to be equal.
 
-Nothing of `coco_truth`, `coco_matching` and `coco_metrics` is used: pycocotools reads the annotation file, its own defaults say
+Nothing of `truth`, `matching` and `metrics` is used: pycocotools reads the annotation file, its own defaults say
 which IoU thresholds, areas and numbers of detections count, and category ids come by name from the file.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,22 +28,6 @@ if TYPE_CHECKING:
 
 SUMMARY = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """What pycocotools' `summarize` prints, in its order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A number as we computed it and as pycocotools did."""
-
-    name: str
-    """What it is, such as `mAP of the reference`."""
-    ours: float
-    theirs: float
-
-    @property
-    def error(self) -> float:
-        """How far apart they are; infinite if one is NaN."""
-        apart = abs(self.ours - self.theirs)
-        return apart if apart == apart else float("inf")
 
 
 class Ruler:
@@ -122,7 +107,8 @@ class Readings:
     """What was read off in one run, ours beside pycocotools', as one measurement."""
 
     ruler: Ruler
-    pairs: list[Reading] = field(default_factory=list)
+    pairs: list[tuple[str, float, float]] = field(default_factory=list)
+    """Names such as `mAP of the reference`, with our number and pycocotools'."""
 
     def read(
         self,
@@ -139,12 +125,11 @@ class Readings:
         names = dict.fromkeys((*SUMMARY, *ours))
         if any(name.startswith("AP of ") for name in ours):
             names |= dict.fromkeys(theirs)
-        nan = float("nan")
-        self.pairs += [Reading(f"{name} {whose}", ours.get(name, nan), theirs.get(name, nan)) for name in names]
+        self.pairs += [(f"{name} {whose}", ours.get(name, math.nan), theirs.get(name, math.nan)) for name in names]
         return theirs
 
     def read_evaluation(self, whose: str, evaluated: Measurement, detections: Mapping[int, Detections]) -> None:
-        """Compare the twelve numbers and the classes of `coco_metrics.evaluate` over the whole data set."""
+        """Compare the twelve numbers and the classes of `metrics.evaluate` over the whole data set."""
         details = evaluated.details
         classes = {f"AP of {name}": value for name, value in details["per_class"].items()}
         self.read(whose, details["numbers"] | classes, detections)
@@ -154,30 +139,27 @@ class Readings:
     ) -> None:
         """Compare the numbers of both sides of `paired_difference` over the pictures that they share, and all differences."""
         pictures = list(reference)
-        one = self.read("of the reference", paired.reference, reference, pictures)
-        other = self.read("of the candidate", paired.candidate, candidate, pictures)
+        before = self.read("of the reference", paired.reference, reference, pictures)
+        after = self.read("of the candidate", paired.candidate, candidate, pictures)
         ours = {name: each.value for name, each in paired.numbers.items()}
         ours |= {f"AP of {name}": each.value for name, each in paired.per_class.items()}
-        nan = float("nan")
         self.pairs += [
-            Reading(f"difference in {name}", value, other.get(name, nan) - one.get(name, nan))
+            (f"difference in {name}", value, after.get(name, math.nan) - before.get(name, math.nan))
             for name, value in ours.items()
         ]
 
     def measurement(self, gate: str) -> Measurement:
         """The largest error, in AP or AR; `n` counts the numbers that were compared."""
-        worst = max(self.pairs, key=lambda pair: pair.error, default=None)
-        off = [pair for pair in self.pairs if pair.error > 1e-12]
-        where = f"{worst.name} is {worst.ours:.9g} here and {worst.theirs:.9g} by pycocotools" if worst and off else ""
+        errors = [abs(ours - theirs) for _, ours, theirs in self.pairs]
+        errors = [error if error == error else math.inf for error in errors]  # NaN on either side
+        value, where = max(errors, default=0.0), ""
+        if value > 1e-12:
+            name, ours, theirs = self.pairs[errors.index(value)]
+            where = f"{name} is {ours:.9g} here and {theirs:.9g} by pycocotools"
+        numbers = {name: theirs if theirs == theirs else str(theirs) for name, _, theirs in self.pairs}
         return Measurement(
-            "distance from pycocotools",
-            worst.error if worst else 0.0,
-            "AP",
-            len(self.pairs),
-            where,
-            {"pycocotools": {pair.name: str(pair.theirs) if pair.theirs != pair.theirs else pair.theirs for pair in self.pairs}},
-            gate=gate,
-        )  # fmt: skip
+            "distance from pycocotools", value, "AP", len(self.pairs), where, {"pycocotools": numbers}, gate=gate
+        )
 
 
 @contextlib.contextmanager

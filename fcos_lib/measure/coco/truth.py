@@ -40,6 +40,11 @@ class Truth:
         """Category names by index."""
         return tuple(self.category_ids)
 
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """float64[G, 4]: x1, y1, x2, y2"""
+        return np.concatenate([self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]], axis=1)
+
     def only(self, picture_ids: Iterable[int]) -> Truth:
         """The same for some of the pictures; `DatasetError` if one is unknown, given twice, or none is given."""
         given = list(picture_ids)

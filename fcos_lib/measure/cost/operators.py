@@ -72,7 +72,7 @@ class Cost:
         """JSON-ready; `cost_of_dict` reads it."""
         kept = ("value", "n", "where", "details")
         return {
-            "figures": {name: {key: asdict(one)[key] for key in kept} for name, one in self.figures.items()},
+            "figures": {name: {key: asdict(figure)[key] for key in kept} for name, figure in self.figures.items()},
             "absent": dict(self.absent),
             "recipe": dict(self.recipe),
         }
@@ -116,10 +116,10 @@ def om_cost(
             except ValueError as error:
                 reason = f"{source} cannot be read: {error}"
         absent |= dict.fromkeys(names, reason)
-    found = {one.name: one for one in figures}
+    known = {figure.name: figure for figure in figures}
     return Cost(
-        {name: found[name] for name in FIGURES if name in found},
-        {name: reason for name, reason in absent.items() if name not in found},
+        {name: known[name] for name in FIGURES if name in known},
+        {name: reason for name, reason in absent.items() if name not in known},
         {name: provenance[spelling] for spelling, name in RECIPE.items() if spelling in provenance},
     )
 
@@ -133,7 +133,7 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
     """
     recipe = recipe_differences(challenger.recipe, champion.recipe)
     made = f"; made differently: {'; '.join(recipe)}" if recipe else "; the recipe is the same"
-    found = []
+    compared = []
     for name, gate in COMPARED.items():
         if name not in champion.figures:
             continue
@@ -142,7 +142,7 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
         if now is None:
             reason = challenger.absent.get(name, "nobody counted")
             where = f"the champion has {then.value:,.0f}; here unknown: {reason}{made}"
-            found.append(Measurement(title, math.nan, unit, 0, where, gate=gate))
+            compared.append(Measurement(title, math.nan, unit, 0, where, gate=gate))
             continue
         change = now.value - then.value
         details: dict[str, Any] = {"challenger": now.value, "champion": then.value, "recipe": recipe}
@@ -156,8 +156,8 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
             details["fewer fusions"] = lost
             where += f"; fewer fusions: {_listed(lost)}"
         value = 100 * change / then.value if unit == "%" else change
-        found.append(Measurement(title, value, unit, now.n, where + made, details, gate=gate))
-    return tuple(found)
+        compared.append(Measurement(title, value, unit, now.n, where + made, details, gate=gate))
+    return tuple(compared)
 
 
 def recipe_differences(challenger: Mapping[str, Any], champion: Mapping[str, Any]) -> list[str]:
@@ -174,14 +174,14 @@ def cost_of_dict(data: object) -> Cost:
     for name, unit in FIGURES.items():
         if name not in stored:
             continue
-        one = mapping(stored[name], name)
-        value, n = one.get("value"), one.get("n")
+        figure = mapping(stored[name], name)
+        value, n = figure.get("value"), figure.get("n")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value!r:.40}")
         if type(n) is not int or n < 1 or (unit == "B" and value == 0):
             raise ValueError(f"{name} is {value!r:.40} of {n!r:.40}")
-        details = mapping(one.get("details", {}), f"the details of {name}")
-        figures[name] = Measurement(name, value, unit, n, str(one.get("where", ""))[:1000], details)
+        details = mapping(figure.get("details", {}), f"the details of {name}")
+        figures[name] = Measurement(name, value, unit, n, str(figure.get("where", ""))[:1000], details)
     if OM_SIZE not in figures:
         raise ValueError("it has no OM size")
     absent = {name: str(why)[:1000] for name, why in mapping(content.get("absent", {}), "what is absent").items()}

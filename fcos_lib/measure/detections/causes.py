@@ -40,12 +40,16 @@ class Comparison:
 
     def counts(self) -> dict[str, int]:
         """Differences by kind and cause, e.g. `missing: IoU limit`."""
-        return dict(Counter(f"{one.kind.value}: {one.cause.value}" for one in self.differences).most_common())
+        return dict(
+            Counter(
+                f"{difference.kind.value}: {difference.cause.value}" for difference in self.differences
+            ).most_common()
+        )
 
     def listing(self) -> str:
         """Every difference in words, a line each, the unexplained ones first."""
-        ordered = sorted(self.differences, key=lambda one: one.explained)
-        return "".join(f"{one.text}\n" for one in ordered)
+        ordered = sorted(self.differences, key=lambda difference: difference.explained)
+        return "".join(f"{difference.text}\n" for difference in ordered)
 
     def measurements(
         self, what: str = "", gates: tuple[str, str] = ("consistency.unexplained", "consistency.explained")
@@ -53,13 +57,13 @@ class Comparison:
         """Number of unexplained differences and share of explained ones, for two gates; n is 0 if neither side found anything."""
         suffix = f" {what}" if what else ""
         unexplained = self.unexplained
-        explained = [one for one in self.differences if one.explained]
+        explained = [difference for difference in self.differences if difference.explained]
         details = {
             "pictures": self.pictures,
             "pairs": len(self.pairs),
             "counts": self.counts(),
-            "pictures_with_unexplained": len({one.picture for one in unexplained}),
-            "unexplained": [one.text for one in unexplained[:20]],
+            "pictures_with_unexplained": len({difference.picture for difference in unexplained}),
+            "unexplained": [difference.text for difference in unexplained[:20]],
         }
         return (
             Measurement(
@@ -101,15 +105,15 @@ def explain(
     differences: list[Difference] = []
     pairs_of: list[tuple[int, NDArray[np.int64]]] = []
     compared = 0
-    for index, (one, other, name) in enumerate(zip(reference, candidate, names, strict=True)):
+    for index, (expected, seen, name) in enumerate(zip(reference, candidate, names, strict=True)):
         with np.errstate(invalid="ignore"):  # infinite values compare with nothing, and stay unexplained
-            picture = PictureDifferences(one, other, name, contract)
+            picture = PictureDifferences(expected, seen, name, contract)
             if picture.open:
                 picture.explain(before_nms(index) if before_nms else None)
                 differences += picture.differences()
             pairs = picture.kept_pairs()
         pairs_of.append((index, pairs))
-        compared += len(one) + len(other) - len(pairs)
+        compared += len(expected) + len(seen) - len(pairs)
     return Comparison(len(names), _collect(reference, candidate, pairs_of), tuple(differences), compared)
 
 
@@ -189,6 +193,6 @@ def _cut(candidates: Candidates, contract: ModelContract) -> bool:
     return False
 
 
-def _above(found: Detections, threshold: float) -> Detections:
-    kept = found.scores > np.float32(threshold)
-    return Detections(found.boxes[kept], found.scores[kept], found.labels[kept])
+def _above(detections: Detections, threshold: float) -> Detections:
+    kept = detections.scores > np.float32(threshold)
+    return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])

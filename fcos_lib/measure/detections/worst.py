@@ -48,7 +48,7 @@ def worst(
 ) -> list[tuple[int, float]]:
     """(index, `score_loss`) of the pictures with the largest loss, those whose index is in `first` before all others."""
     with np.errstate(invalid="ignore"):
-        losses = [score_loss(one, other) for one, other in zip(reference, candidate, strict=True)]
+        losses = [score_loss(expected, seen) for expected, seen in zip(reference, candidate, strict=True)]
     order = sorted(range(len(losses)), key=lambda index: (index not in first, -losses[index]))
     return [(index, losses[index]) for index in order[:most]]
 
@@ -72,8 +72,10 @@ def show(
     return {
         "names": list(contract.classes),
         "pictures": [
-            _shown(picture, found, (one, other), loss, comparison, contract)
-            for picture, found, one, other, loss in zip(pictures, objects, reference, candidate, losses, strict=True)
+            _shown(picture, annotated, (expected, seen), loss, comparison, contract)
+            for picture, annotated, expected, seen, loss in zip(
+                pictures, objects, reference, candidate, losses, strict=True
+            )
         ],
     }
 
@@ -81,16 +83,18 @@ def show(
 def objects_of(pictures: Sequence[Picture], truth: Truth, contract: ModelContract) -> list[list[list[float]]]:
     """The annotated objects of each picture as x1, y1, x2, y2, label; crowds and other categories left out."""
     label_of = {int(category): label for label, category in enumerate(truth.label_categories(contract))}
-    found = []
+    objects = []
     for picture in pictures:
         rows = np.flatnonzero((truth.picture_ids[truth.pictures] == picture.id) & ~truth.crowd)
-        boxes = truth.boxes[rows].copy()
-        boxes[:, 2:] += boxes[:, :2]
         labels = [label_of.get(int(category)) for category in truth.categories[rows]]
-        found.append(
-            [[*_rounded(box, 1), label] for box, label in zip(boxes, labels, strict=True) if label is not None]
+        objects.append(
+            [
+                [*_rounded(box, 1), label]
+                for box, label in zip(truth.corners[rows], labels, strict=True)
+                if label is not None
+            ]
         )
-    return found
+    return objects
 
 
 def to_network(boxes: NDArray[np.float32], place: Geometry) -> NDArray[np.float32]:
@@ -110,7 +114,7 @@ def _shown(
 ) -> dict[str, Any]:
     place = geometry(picture.width, picture.height, contract)
     jpeg, scale = _jpeg(picture)
-    mine = [one for one in comparison.differences if one.picture == picture.path.name]
+    differences = [difference for difference in comparison.differences if difference.picture == picture.path.name]
     reference, candidate = ([*map(list, _rows(side, place))] for side in sides)
     return {
         "name": picture.path.name,
@@ -122,35 +126,40 @@ def _shown(
         "truth": objects,
         "reference": reference,
         "candidate": candidate,
-        "differences": [_difference(one) for one in sorted(mine, key=lambda one: (one.explained, -_score(one, sides)))],
+        "differences": [
+            _difference(difference)
+            for difference in sorted(
+                differences, key=lambda difference: (difference.explained, -_score(difference, sides))
+            )
+        ],
     }
 
 
-def _score(one: Difference, sides: tuple[Detections, Detections]) -> float:
+def _score(difference: Difference, sides: tuple[Detections, Detections]) -> float:
     """The higher of the scores of a difference."""
-    rows = (one.reference_row, one.candidate_row)
+    rows = (difference.reference_row, difference.candidate_row)
     return max(float(side.scores[row]) for row, side in zip(rows, sides, strict=True) if row is not None)
 
 
-def _rows(found: Detections, place: Geometry) -> list[list[float]]:
-    boxes = np.nan_to_num(to_picture(found.boxes, place))
+def _rows(detections: Detections, place: Geometry) -> list[list[float]]:
+    boxes = np.nan_to_num(to_picture(detections.boxes, place))
     return [
         [*_rounded(box, 1), round(float(np.nan_to_num(score)), 4), int(label)]
-        for box, score, label in zip(boxes, found.scores, found.labels, strict=True)
+        for box, score, label in zip(boxes, detections.scores, detections.labels, strict=True)
     ]
 
 
-def _difference(one: Difference) -> dict[str, Any]:
+def _difference(difference: Difference) -> dict[str, Any]:
     """`row` is a row of `side`; `other_row` that of the other side, if both have it."""
-    both = one.reference_row is not None and one.candidate_row is not None
-    side = "candidate" if one.reference_row is None else "reference"
+    both = difference.reference_row is not None and difference.candidate_row is not None
+    side = "candidate" if difference.reference_row is None else "reference"
     return {
-        "kind": one.kind.value,
-        "cause": one.cause.value,
+        "kind": difference.kind.value,
+        "cause": difference.cause.value,
         "side": side,
-        "row": one.candidate_row if one.reference_row is None else one.reference_row,
-        "other_row": one.candidate_row if both else None,
-        "text": one.text,
+        "row": difference.candidate_row if difference.reference_row is None else difference.reference_row,
+        "other_row": difference.candidate_row if both else None,
+        "text": difference.text,
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, layers_are_worth_a_search, threshold
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.judge.limits import all_limits, check_limits
 
 
@@ -41,7 +42,7 @@ def test_stages_are_blamed_for_a_certain_share(values, stages, why):
     """A fifth of all that was lost and gained is enough, less is not, and what chance may explain is nobody's fault."""
     decided = blame(ladder(**values))
     assert (decided.stages, decided.why) == (stages, why)
-    assert bool(decided.next_step) == bool(stages)
+    assert bool(decided.next_step) == bool(decided.part) == bool(stages)
     moved = [abs(float(value)) for value in values.values()]
     expected = abs(float(values[stages[0]])) / sum(moved) if stages else 0
     assert decided.measured == pytest.approx(expected), f"share {decided.measured}, expected {expected}"
@@ -67,6 +68,27 @@ def test_either_kind_of_evidence_is_enough():
     assert blame(layers=layers(9.0)).layer["name"] == "/conv1"
     assert (blame(ladder(network=-0.04)).layer, blame(ladder(network=-0.04)).remedy) == (None, "")
     assert blame().float32_may_help
+
+
+@pytest.mark.parametrize(
+    ("stage", "part"),
+    [
+        ("preprocess", "network input"),
+        ("network", "network or compiler"),
+        ("decoding", "decoding of the head"),
+        ("NMS", "post-processing"),
+        ("of tomorrow", "of tomorrow"),
+    ],
+)
+def test_a_stage_is_a_part_that_a_reader_knows(stage, part):
+    """The terminal names it with its share, the threshold and the next step; one that nobody knows keeps its name."""
+    data = ladder(**{stage: -0.04}) | {"pictures": 5, "sentence": "of -0.0400"}
+    decided, lines = blame(data), explained([{"kind": "ladder", "data": data}])
+    assert decided.part == part
+    assert lines[-2:] == [
+        f"to blame: {part}: {stage}, -0.0400 of -0.0400",
+        f"  100% of all that the stages moved, 20% count. {decided.next_step}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,24 +9,11 @@ from fcos_lib.contract import COCO_R50, SHAPES
 from fcos_lib.diagnosis.error_types import TYPES, error_types, level_by_size, reach_of
 from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import twelve_numbers
-from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
+from tests.unit.measure.builders import detections, objects
 
 OBJECT = (100.0, 100.0, 140.0, 140.0)
-
-
-def truth(boxes, categories, crowd=None, picture_of=None, pictures=1):
-    """Objects given by corners."""
-    corners = np.array(boxes, float).reshape(-1, 4)
-    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    count = len(sizes)
-    return Truth(
-        np.arange(pictures), {name: place + 1 for place, name in enumerate(SHAPES.classes)}, sizes,
-        sizes[:, 2] * sizes[:, 3], np.zeros(count, bool) if crowd is None else np.array(crowd),
-        np.ones(count, bool), np.zeros(count, int) if picture_of is None else picture_of,
-        np.array(categories, int), "0" * 64,
-    )  # fmt: skip
 
 
 def pictures(count=1):
@@ -34,18 +21,10 @@ def pictures(count=1):
     return [Picture(number, Path(f"{number}.jpg"), 427, 256) for number in range(count)]
 
 
-def seen(*found):
-    """Detections from (box, score, label)."""
-    return Detections(
-        np.array([one[0] for one in found], np.float32).reshape(-1, 4),
-        np.array([one[1] for one in found], np.float32),
-        np.array([one[2] for one in found], np.int64),
-    )
-
-
-def sorted_by_type(objects, *found):
-    """How often each type occurs."""
-    result = error_types(objects, SHAPES, {0: seen(*found)}, pictures())
+def sorted_by_type(truth, *found):
+    """How often each type occurs; detections are (box, score, label)."""
+    rows = [(*box, score, label) for box, score, label in found]
+    result = error_types(truth, SHAPES, {0: detections(*rows)}, pictures())
     counts = {}
     for kinds in result.counts["class"].values():
         for kind, count in kinds.items():
@@ -64,7 +43,7 @@ def sorted_by_type(objects, *found):
 )
 def test_each_mistake_is_recognised(kind, box, label):
     """A box of 40 px, moved by half of itself, overlaps its object by a third."""
-    counts, result = sorted_by_type(truth([OBJECT], [0]), (box, 0.9, label))
+    counts, result = sorted_by_type(objects([OBJECT], [0], SHAPES), (box, 0.9, label))
     missed = {"missed": 1} if kind in ("both", "background") else {}
     assert counts == {kind: 1} | missed, "an object that another mistake accounts for is not missed as well"
     mended = "missed" if missed else kind
@@ -74,7 +53,7 @@ def test_each_mistake_is_recognised(kind, box, label):
 
 def test_a_second_box_is_a_duplicate():
     """The better one has the object; without the worse one nothing would be lost, as it ranks behind."""
-    counts, result = sorted_by_type(truth([OBJECT], [0]), (OBJECT, 0.9, 0), (OBJECT, 0.8, 0))
+    counts, result = sorted_by_type(objects([OBJECT], [0], SHAPES), (OBJECT, 0.9, 0), (OBJECT, 0.8, 0))
     assert counts == {"duplicate": 1}
     assert result.ap50 == 1
     assert result.lost["duplicate"] == 0
@@ -82,8 +61,8 @@ def test_a_second_box_is_a_duplicate():
 
 def test_what_is_mended_gains_what_it_cost():
     """Of two objects one is taken for the other class: mending that gives all of its AP back."""
-    objects = truth([OBJECT, (200.0, 100.0, 240.0, 140.0)], [0, 0])
-    _, result = sorted_by_type(objects, (OBJECT, 0.9, 0), ((200.0, 100.0, 240.0, 140.0), 0.8, 1))
+    two = objects([OBJECT, (200.0, 100.0, 240.0, 140.0)], [0, 0], SHAPES)
+    _, result = sorted_by_type(two, (OBJECT, 0.9, 0), ((200.0, 100.0, 240.0, 140.0), 0.8, 1))
     assert result.lost["class"] == pytest.approx(1 - result.ap50)
     assert result.lost["missed"] == 0
     assert set(result.lost) == set(TYPES)
@@ -91,7 +70,7 @@ def test_what_is_mended_gains_what_it_cost():
 
 def test_where_mistakes_lie_is_counted():
     """By class, by size of the object, and by the level that such an object belongs to."""
-    _, result = sorted_by_type(truth([OBJECT, (10.0, 10.0, 210.0, 210.0)], [0, 3]), (OBJECT, 0.9, 1))
+    _, result = sorted_by_type(objects([OBJECT, (10.0, 10.0, 210.0, 210.0)], [0, 3], SHAPES), (OBJECT, 0.9, 1))
     assert result.counts["class"] == {SHAPES.classes[1]: {"class": 1}, SHAPES.classes[3]: {"missed": 1}}
     assert result.counts["size"] == {"medium": {"class": 1}, "large": {"missed": 1}}
     assert result.counts["level"] == {"P3": {"class": 1}, "P4": {"missed": 1}}
@@ -117,12 +96,12 @@ def test_levels_are_told_by_what_they_found():
 def test_ap_is_cocos(seed):
     """Whatever the detections, with crowds and pictures without an object."""
     random = np.random.default_rng(seed)
-    count, objects = 12, 60
-    corners = random.uniform(0, 150, (objects, 4))
-    corners[:, 2:] = corners[:, :2] + random.uniform(10, 60, (objects, 2))
-    places = random.integers(0, count - 2, objects)
-    labels = random.integers(0, 3, objects)
-    what = truth(corners, labels, random.random(objects) < 0.1, places, count)
+    count, size = 12, 60
+    corners = random.uniform(0, 150, (size, 4))
+    corners[:, 2:] = corners[:, :2] + random.uniform(10, 60, (size, 2))
+    places = random.integers(0, count - 2, size)
+    labels = random.integers(0, 3, size)
+    truth = objects(corners, labels, SHAPES, places, count, random.random(size) < 0.1)
     found = {}
     for picture in range(count):
         rows = np.flatnonzero(places == picture)
@@ -132,5 +111,5 @@ def test_ap_is_cocos(seed):
         kinds[random.random(len(kinds)) < 0.1] = 1
         scores = random.uniform(0.05, 1, len(boxes)).astype(np.float32)
         found[picture] = Detections(boxes.astype(np.float32), scores, kinds.astype(np.int64))
-    measured = error_types(what, SHAPES, found, pictures(count)).ap50
-    assert measured == pytest.approx(twelve_numbers(match(what, SHAPES, found))["AP50"], abs=1e-9)
+    measured = error_types(truth, SHAPES, found, pictures(count)).ap50
+    assert measured == pytest.approx(twelve_numbers(match(truth, SHAPES, found))["AP50"], abs=1e-9)

@@ -16,25 +16,25 @@ def layer(name, error, expected):
 
 def test_the_first_layer_is_the_first_beyond_rounding():
     """A large error that rounding explains is none; the first that it does not explain is, even if a later one is worse."""
-    found = LayerSearch((layer("a", 0.5, 0.4), layer("b", 0.01, 0.001), layer("c", 0.9, 0.001)), ("x.jpg",))
-    assert found.first.name == "b"
-    assert found.mixed_precision == ("b", "b/Relu")
-    assert keep_dtype_list(found.mixed_precision) == "b\nb/Relu\n"
+    search = LayerSearch((layer("a", 0.5, 0.4), layer("b", 0.01, 0.001), layer("c", 0.9, 0.001)), ("x.jpg",))
+    assert search.first.name == "b"
+    assert search.mixed_precision == ("b", "b/Relu")
+    assert keep_dtype_list(search.mixed_precision) == "b\nb/Relu\n"
 
 
 def test_nothing_is_named_in_a_healthy_network():
     """Then there is nothing to keep in float32 either."""
-    found = LayerSearch((layer("a", 0.002, 0.001),), ("x.jpg",))
-    assert found.first is None
-    assert found.as_evidence()["first"] is None
-    assert found.as_evidence()["mixed_precision"] == []
+    search = LayerSearch((layer("a", 0.002, 0.001),), ("x.jpg",))
+    assert search.first is None
+    assert search.as_evidence()["first"] is None
+    assert search.as_evidence()["mixed_precision"] == []
 
 
 def test_what_is_not_finite_is_wrong_even_if_expected():
     """Where fp16 overflows, the layer needs float32; JSON has no infinity, and says null."""
-    found = LayerSearch((layer("a", math.inf, math.inf),), ("x.jpg",))
-    assert found.first.name == "a"
-    assert json.loads(json.dumps(found.as_evidence(), allow_nan=False))["layers"][0]["ratio"] is None
+    search = LayerSearch((layer("a", math.inf, math.inf),), ("x.jpg",))
+    assert search.first.name == "a"
+    assert json.loads(json.dumps(search.as_evidence(), allow_nan=False))["layers"][0]["ratio"] is None
 
 
 def test_errors_add_up_over_pictures():

@@ -42,15 +42,15 @@ def copied(tensors):
 
 def compared(reference, candidate):
     """Level differences by output and level."""
-    found = compare_candidates(reference, candidate, NAMES, CONTRACT)
-    return {(level.output, level.level): level for level in found}
+    levels = compare_candidates(reference, candidate, NAMES, CONTRACT)
+    return {(level.output, level.level): level for level in levels}
 
 
 def test_equal_candidates_do_not_differ(tensors):
     """Ten comparisons, all perfect."""
-    found = compared(tensors, tensors)
-    assert len(found) == 2 * len(CONTRACT.strides)
-    for level in found.values():
+    levels = compared(tensors, tensors)
+    assert len(levels) == 2 * len(CONTRACT.strides)
+    for level in levels.values():
         assert (level.largest, level.relative_distance, level.at_the_cut) == (0, 0, 0)
         assert level.cosine == pytest.approx(1)
 
@@ -67,15 +67,16 @@ def test_the_order_within_other_levels_is_not(tensors):
     """Their rows are points of the picture: an exchange there is a defect."""
     boxes, scores = copied(tensors)
     boxes[:, [45, 46]] = boxes[:, [46, 45]]
-    assert compared(tensors, (boxes, scores))["boxes", "P4"].largest > 1
+    largest = compared(tensors, (boxes, scores))["boxes", "P4"].largest
+    assert largest > 1, f"two rows were exchanged, and the largest difference is {largest} px"
 
 
 def test_another_point_at_the_end_of_the_cut_level_is_left_out_and_counted(tensors):
     """Both sides have a last row with the same score, but not of the same point."""
     boxes, scores = copied(tensors)
     boxes[0, 39] = (1, 1, 3, 3)
-    found = compared(tensors, (boxes, scores))
-    assert (found["boxes", "P3"].largest, found["boxes", "P3"].at_the_cut) == (0, 1)
+    levels = compared(tensors, (boxes, scores))
+    assert (levels["boxes", "P3"].largest, levels["boxes", "P3"].at_the_cut) == (0, 1)
     boxes[0, 0] = (1, 1, 3, 3)
     assert compared(tensors, (boxes, scores))["boxes", "P3"].largest > 1, "a lost first row is no matter of rounding"
 
@@ -106,8 +107,8 @@ def test_a_value_that_is_not_finite_is_the_worst_error(tensors, value, row):
     """In a cut level or not, it is never skipped, and no limit holds it."""
     boxes, scores = copied(tensors)
     scores[1, row, 5] = value
-    found = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
-    cosine, relative, largest = found[3:]
+    measured = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
+    cosine, relative, largest = measured[3:]
     assert (cosine.value, relative.value, largest.value) == (-1, math.inf, math.inf)
     assert "class 5 of b.jpg" in largest.where
     assert json.dumps(cosine.details, allow_nan=False)
@@ -125,13 +126,13 @@ def test_measurements_name_the_worst_level(tensors):
     """Three figures for each output; every level's figures in the details."""
     boxes, scores = copied(tensors)
     boxes[0, P4] *= 1.1
-    found = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
-    assert [one.name for one in found[:2]] == ["cosine of boxes", "relative distance of boxes"]
-    assert found[1].value == pytest.approx(0.1, rel=1e-3)
-    assert found[1].where == "P4"
-    assert set(found[1].details) == {"P3", "P4", "P5", "P6", "P7"}
-    assert found[3].value == pytest.approx(1), "scores did not change"
-    assert found[0].n == 2 * CONTRACT.candidates * 4
+    measured = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
+    assert [one.name for one in measured[:2]] == ["cosine of boxes", "relative distance of boxes"]
+    assert measured[1].value == pytest.approx(0.1, rel=1e-3)
+    assert measured[1].where == "P4"
+    assert set(measured[1].details) == {"P3", "P4", "P5", "P6", "P7"}
+    assert measured[3].value == pytest.approx(1), "scores did not change"
+    assert measured[0].n == 2 * CONTRACT.candidates * 4
 
 
 def test_other_shapes_are_refused(tensors):
@@ -219,7 +220,7 @@ def test_nan_is_never_detected(tensors):
     boxes[1, 0] = np.nan
     nothing, something = replay(boxes, scores, CONTRACT)
     assert len(nothing) == 0
-    assert len(something) > 10
+    assert len(something) > 10, f"one NaN box left {len(something)} detections"
 
 
 def test_non_finite_candidates_are_counted_and_placed():
@@ -229,6 +230,6 @@ def test_non_finite_candidates_are_counted_and_placed():
     clean = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
     assert (clean.name, clean.value, clean.n) == ("non-finite candidates", 0, 70)
     scores[1, 2, 1], boxes[1, 4, 0] = np.nan, np.inf
-    found = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
-    assert found.value == 2
-    assert found.where == "boxes row 4 column 0 of b.jpg: inf"
+    measurement = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
+    assert measurement.value == 2
+    assert measurement.where == "boxes row 4 column 0 of b.jpg: inf"

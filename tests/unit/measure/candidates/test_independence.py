@@ -94,10 +94,10 @@ def test_results_that_were_computed_are_no_copy():
 def test_a_copy_is_recognised_however_it_was_rounded(how):
     """Before NMS and behind it. Scores of whole numbers are 0 or 1, which tells nothing and is red elsewhere."""
     expected = {"boxes", "scores"} - ({"scores"} if how == "rounded to 0 decimals" else set())
-    found = of_proposals(rounded(how, *proposals()))
-    assert red(found) >= expected, found
-    found = of_detections(pairs_of(*rounded(how, *proposals())))
-    assert red(found) >= {"", "pictures", "boxes", "scores"}, found
+    verdict_of = of_proposals(rounded(how, *proposals()))
+    assert red(verdict_of) >= expected, verdict_of
+    verdict_of = of_detections(pairs_of(*rounded(how, *proposals())))
+    assert red(verdict_of) >= {"", "pictures", "boxes", "scores"}, verdict_of
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_a_copy_is_recognised_however_it_was_rounded(how):
 )
 def test_a_copy_that_went_a_detour_is_a_copy(way):
     """Its last bits may differ."""
-    found = of_proposals(tuple(way(part) for part in proposals()))
-    assert red(found) == {"boxes", "scores"}, found
+    verdict_of = of_proposals(tuple(way(part) for part in proposals()))
+    assert red(verdict_of) == {"boxes", "scores"}, verdict_of
 
 
 def test_a_copy_in_another_order_is_a_copy():
@@ -149,9 +149,9 @@ def test_a_copy_of_a_part_is_found_and_named(rows, words):
     copy, own = rounded("rounded to fp16", *proposals()), computed(*proposals())
     for whole, part in zip(own, copy, strict=True):
         whole[rows] = part[rows]
-    found = of_proposals(own)
-    assert red(found) == {"boxes", "scores"}, found
-    assert all(words in where for _, where in found.values()), found
+    verdict_of = of_proposals(own)
+    assert red(verdict_of) == {"boxes", "scores"}, verdict_of
+    assert all(words in where for _, where in verdict_of.values()), verdict_of
 
 
 def test_one_picture_of_copied_detections_is_found():
@@ -162,9 +162,9 @@ def test_one_picture_of_copied_detections_is_found():
     )
     last = slice(45 - FEWEST_PAIRS, 45)
     own.boxes[last], own.scores[last] = copy.boxes[last], copy.scores[last]
-    found = of_detections(own, np.repeat([0, 1], [40, FEWEST_PAIRS]))
-    assert red(found) == {"pictures"}, found
-    assert found["pictures"][1] == "b.jpg"
+    verdict_of = of_detections(own, np.repeat([0, 1], [40, FEWEST_PAIRS]))
+    assert red(verdict_of) == {"pictures"}, verdict_of
+    assert verdict_of["pictures"][1] == "b.jpg"
 
 
 def test_numbers_that_agree_by_nature_are_left_out():

@@ -9,29 +9,16 @@ from fcos_lib.contract import COCO_R50, SHAPES
 from fcos_lib.measure.coco.as_published import as_published, recipe_detections, recipe_pictures
 from fcos_lib.measure.coco.metrics import evaluate
 from fcos_lib.measure.coco.ruler import Ruler
-from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.stream.dataset import Dataset, Picture, open_dataset
+from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.sessions import Detections
 from fixtures.options import EMBEDDED
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    """The embedded default."""
-    return open_dataset(EMBEDDED)
-
-
-@pytest.fixture(scope="module")
-def truth(dataset):
-    """Its objects."""
-    return read_truth(dataset)
-
-
-@pytest.fixture(scope="module")
-def found(dataset, truth):
+def detected(dataset, truth):
     """Every object, found where it is in the network's input but for a little, and beyond the picture's border by as much."""
-    random, found = np.random.default_rng(0), {}
+    random, detected = np.random.default_rng(0), {}
     label = {kind: index for index, kind in enumerate(truth.label_categories(SHAPES).tolist())}
     for position, picture in enumerate(dataset.pictures):
         place, rows = geometry(picture.width, picture.height, SHAPES), np.flatnonzero(truth.pictures == position)
@@ -40,8 +27,8 @@ def found(dataset, truth):
         boxes = (boxes + random.normal(0, 2, boxes.shape)).astype(np.float32)
         labels = np.array([label[kind] for kind in truth.categories[rows].tolist()], np.int64)
         seen = Detections(boxes, random.random(len(rows)).astype(np.float32), labels)
-        found[picture.id] = in_picture(seen, place)
-    return found
+        detected[picture.id] = in_picture(seen, place)
+    return detected
 
 
 def by_hand(box, width, height, contract):
@@ -90,13 +77,13 @@ def test_pictures_without_an_annotation_are_left_out(dataset, truth):
     assert recipe_pictures(tiny, truth) == [number for number in chosen if number != dataset.pictures[0].id]
 
 
-def test_the_numbers_are_pycocotools_on_the_recipes_boxes(dataset, truth, found):
+def test_the_numbers_are_pycocotools_on_the_recipes_boxes(dataset, truth, detected):
     """All twelve, over the recipe's pictures; what is found in the others, which the recipe does not see, costs nothing."""
-    empty = next(picture.id for picture in dataset.pictures if not len(found[picture.id]))
-    wrong = {**found, empty: next(one for one in found.values() if len(one) > 3)}
+    empty = next(picture.id for picture in dataset.pictures if not len(detected[picture.id]))
+    wrong = {**detected, empty: next(one for one in detected.values() if len(one) > 3)}
     measured = as_published(dataset, truth, SHAPES, wrong)
     expected = Ruler(dataset.annotations, SHAPES).numbers(
-        recipe_detections(dataset, SHAPES, found), recipe_pictures(dataset, truth)
+        recipe_detections(dataset, SHAPES, detected), recipe_pictures(dataset, truth)
     )
     assert measured.details["numbers"] == pytest.approx(
         {name: expected[name] for name in measured.details["numbers"]}, abs=1e-12
@@ -107,21 +94,21 @@ def test_the_numbers_are_pycocotools_on_the_recipes_boxes(dataset, truth, found)
     assert measured.details["data_set"]["count"] == 240, "the data set that a limit is for is the whole one"
 
 
-def test_ours_is_higher_on_the_same_detections(dataset, truth, found):
+def test_ours_is_higher_on_the_same_detections(dataset, truth, detected):
     """Which is why the published figure must not judge ours: a worse model would pass."""
-    ours, published = evaluate(dataset, SHAPES, found).value, as_published(dataset, truth, SHAPES, found).value
+    ours, published = evaluate(dataset, SHAPES, detected).value, as_published(dataset, truth, SHAPES, detected).value
     assert 0.001 < ours - published < 0.05, f"ours {ours:.4f}, as published {published:.4f}"
 
 
-def test_without_the_models_own_boxes_those_in_the_picture_are_taken(dataset, truth, found):
+def test_without_the_models_own_boxes_those_in_the_picture_are_taken(dataset, truth, detected):
     """Clipped, so not quite the recipe's."""
-    clipped = {number: replace(one, network=None) for number, one in found.items()}
-    exact, near = (as_published(dataset, truth, SHAPES, each).value for each in (found, clipped))
+    clipped = {number: replace(one, network=None) for number, one in detected.items()}
+    exact, near = (as_published(dataset, truth, SHAPES, each).value for each in (detected, clipped))
     assert exact != near
     assert exact == pytest.approx(near, abs=0.02)
 
 
-def test_no_annotation_is_nothing_measured(dataset, truth, found):
+def test_no_annotation_is_nothing_measured(dataset, truth, detected):
     """n 0, which is NO VERDICT."""
     bare = replace(truth, pictures=truth.pictures[:0])
-    assert as_published(dataset, bare, SHAPES, found).n == 0
+    assert as_published(dataset, bare, SHAPES, detected).n == 0

@@ -16,26 +16,20 @@ from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_num
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
-from fixtures.options import EMBEDDED
+from tests.unit.measure.builders import NOTHING, detections, shaken
 
 CONTRACT = replace(SHAPES, classes=("cat", "dog", "bird"))
 CATEGORIES = {"dog": 3, "empty": 5, "cat": 18, "bird": 90}
 
 
-def detections(rows):
-    """From rows of x1, y1, x2, y2, score, label."""
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
-
-
-def pycocotools_twelve(path, category_ids, found):
+def pycocotools_twelve(path, category_ids, detected):
     """The truth of the matter."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     rows = [
         [number, box[0], box[1], box[2] - box[0], box[3] - box[1], score, category_ids[label]]
-        for number, one in sorted(found.items())
+        for number, one in sorted(detected.items())
         for box, score, label in zip(one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -77,7 +71,7 @@ def generated(seed, first_id=1):
     random = np.random.default_rng(seed)
     pictures = random.permutation(np.arange(1, 60))[: random.integers(1, 9)].tolist()
     sides = np.array([8, 16, 31, 32, 33, 64, 95, 96, 97, 128])
-    annotations, found = [], {}
+    annotations, detected = [], {}
     for picture in pictures:
         rows = []
         for _ in range(random.integers(0, 12)):
@@ -96,9 +90,9 @@ def generated(seed, first_id=1):
         corners = random.integers(0, 160, (many, 2))
         noise = [corners, corners + random.choice(sides, (many, 2)), random.random((many, 1)), np.ones((many, 1))]
         rows += np.hstack(noise).tolist() if random.random() < 0.8 else []
-        found[picture] = detections([rows[i] for i in random.permutation(len(rows))])
+        detected[picture] = detections(*(rows[i] for i in random.permutation(len(rows))))
     order = random.permutation(len(annotations))
-    return [annotations[i] for i in order], found
+    return [annotations[i] for i in order], detected
 
 
 def test_the_twelve_are_named_in_pycocotools_order(tmp_path, capsys):
@@ -123,90 +117,59 @@ def test_the_twelve_are_named_in_pycocotools_order(tmp_path, capsys):
     assert names[0] == "AP"
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    """The embedded default."""
-    return open_dataset(EMBEDDED)
-
-
-@pytest.fixture(scope="module")
-def perfect(dataset):
-    """The truth, as detections with score 1."""
-    truth = read_truth(dataset)
-    index = truth.label_categories(SHAPES).tolist()
-    found = {}
-    for position, number in enumerate(truth.picture_ids.tolist()):
-        rows = (truth.pictures == position) & ~truth.crowd
-        boxes = truth.boxes[rows].astype(np.float32)
-        boxes[:, 2:] += boxes[:, :2]
-        labels = np.array([index.index(kind) for kind in truth.categories[rows]], np.int64)
-        found[number] = Detections(boxes, np.ones(len(boxes), np.float32), labels)
-    return found
-
-
-def shaken(perfect, seed):
-    """Moved, rescored, sometimes lost, sometimes of another class."""
-    random = np.random.default_rng(seed)
-    found = {}
-    for number, one in perfect.items():
-        kept = random.random(len(one)) < 0.9
-        boxes = one.boxes[kept] + random.normal(0, 3, (kept.sum(), 4)).astype(np.float32)
-        labels = np.where(random.random(kept.sum()) < 0.9, one.labels[kept], random.integers(0, 8, kept.sum()))
-        found[number] = Detections(boxes, random.random(kept.sum()).astype(np.float32).round(1), labels)
-    return found
-
-
 @pytest.mark.parametrize("seed", range(60))
 def test_generated_sets_have_pycocotools_numbers(tmp_path, seed):
     """All twelve, with crowds, ties, empty classes and pictures, over 100 detections, sizes on the borders."""
-    annotations, found = generated(seed)
-    opened = write_dataset(tmp_path / "coco", annotations, found)
-    measured = evaluate(opened, CONTRACT, found).details["numbers"]
-    expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), found)
+    annotations, detected = generated(seed)
+    opened = write_dataset(tmp_path / "coco", annotations, detected)
+    measured = evaluate(opened, CONTRACT, detected).details["numbers"]
+    expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)
     assert measured == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_embedded_set_has_pycocotools_numbers(dataset, perfect, seed):
     """All twelve and nothing near them."""
-    found = shaken(perfect, seed)
-    expected = pycocotools_twelve(dataset.annotations, dataset.label_ids(SHAPES), found)
-    assert 0.1 < expected["mAP"] < 0.9
-    assert evaluate(dataset, SHAPES, found).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
+    detected = shaken(perfect, 8, seed)
+    expected = pycocotools_twelve(dataset.annotations, dataset.label_ids(SHAPES), detected)
+    assert 0.1 < expected["mAP"] < 0.9, f"mAP {expected['mAP']} is near 0 or 1, where much could hide"
+    assert evaluate(dataset, SHAPES, detected).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 def test_annotation_zero_counts_as_in_pycocotools(tmp_path):
     """There an object with the id 0 is taken, but never found; the number of record is pycocotools', quirks included."""
     box = [10, 10, 50, 50]
-    found = {1: detections([[10, 10, 60, 60, 0.9, 0]])}
+    detected = {1: detections([10, 10, 60, 60, 0.9, 0])}
     opened = write_dataset(tmp_path / "coco", [annotation(0, 1, "cat", box)], [1])
-    assert pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), found)["mAP"] == 0
-    assert evaluate(opened, CONTRACT, found).value == 0
+    assert pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)["mAP"] == 0
+    assert evaluate(opened, CONTRACT, detected).value == 0
     for seed in range(10):
-        annotations, found = generated(seed, first_id=0)
-        opened = write_dataset(tmp_path / str(seed), annotations, found)
-        expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), found)
-        assert evaluate(opened, CONTRACT, found).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
+        annotations, detected = generated(seed, first_id=0)
+        opened = write_dataset(tmp_path / str(seed), annotations, detected)
+        expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)
+        assert evaluate(opened, CONTRACT, detected).details["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_weighted_picture_is_so_many_pictures(tmp_path, seed):
     """Weights 0, 1, 2, 3 give pycocotools' numbers for a set where each picture is there so often."""
-    annotations, found = generated(seed)
+    annotations, detected = generated(seed)
     random = np.random.default_rng(seed)
     # Copies of a picture stand side by side only if no two of its scores are equal, so each gets its own.
-    found = {n: replace(one, scores=random.random(len(one)).astype(np.float32)) for n, one in found.items()}
-    opened = write_dataset(tmp_path / "once", annotations, found)
-    matches = match(read_truth(opened), CONTRACT, found)
-    weights = random.integers(0, 4, len(found))
-    copies = [(n, 100 * n + k) for n, count in zip(sorted(found), weights.tolist(), strict=True) for k in range(count)]
+    detected = {n: replace(one, scores=random.random(len(one)).astype(np.float32)) for n, one in detected.items()}
+    opened = write_dataset(tmp_path / "once", annotations, detected)
+    matches = match(read_truth(opened), CONTRACT, detected)
+    weights = random.integers(0, 4, len(detected))
+    copies = [
+        (n, 100 * n + k) for n, count in zip(sorted(detected), weights.tolist(), strict=True) for k in range(count)
+    ]
     repeated = [
         {**record, "id": 1 + len(copies) * i + j, "image_id": copy}
         for i, record in enumerate(annotations)
         for j, (number, copy) in enumerate(copies)
         if record["image_id"] == number
     ]
-    many = {copy: found[number] for number, copy in copies}
+    many = {copy: detected[number] for number, copy in copies}
     again = write_dataset(tmp_path / "repeated", repeated, many or [1])
     expected = pycocotools_twelve(again.annotations, again.label_ids(CONTRACT), many)
     assert twelve_numbers(matches, weights) == pytest.approx(expected, rel=0, abs=1e-12)
@@ -214,7 +177,7 @@ def test_a_weighted_picture_is_so_many_pictures(tmp_path, seed):
 
 def test_several_weightings_at_once_are_the_same_as_one_by_one(dataset, perfect):
     """The bootstrap computes many at a time; in one of a single picture most classes have no object, in one of none no class has."""
-    matches = match(read_truth(dataset), SHAPES, shaken(perfect, 3))
+    matches = match(read_truth(dataset), SHAPES, shaken(perfect, 8, 3))
     weights = np.random.default_rng(0).integers(0, 3, (5, len(perfect)))
     weights = np.vstack([weights, np.eye(len(perfect), dtype=int)[:5], np.zeros_like(weights[:1])])
     together = averages(matches, weights)
@@ -229,7 +192,7 @@ def test_several_weightings_at_once_are_the_same_as_one_by_one(dataset, perfect)
 
 def test_without_weights_every_picture_counts_once(dataset, perfect):
     """One weighting, the numbers of record."""
-    matches = match(read_truth(dataset), SHAPES, shaken(perfect, 3))
+    matches = match(read_truth(dataset), SHAPES, shaken(perfect, 8, 3))
     once, ones = averages(matches), averages(matches, np.ones((1, len(perfect))))
     np.testing.assert_array_equal(once.twelve, ones.twelve)
     np.testing.assert_array_equal(once.per_class, ones.per_class)
@@ -253,7 +216,7 @@ def test_the_measurement_names_the_lowest_class(tmp_path):
         [1, 2],
     )
     rows = [[10, 10, 60, 60, 0.9, 0], [10, 10, 60, 60, 0.8, 1]]
-    measured = evaluate(opened, CONTRACT, {1: detections(rows), 2: detections([])})
+    measured = evaluate(opened, CONTRACT, {1: detections(*rows), 2: NOTHING})
     half = 51 / 101  # of the recalls 0, 0.01 ... 1 the first 51 are reached
     assert (measured.name, measured.unit, measured.n) == ("mAP", "AP", 2)
     assert measured.value == measured.details["numbers"]["mAP"] == pytest.approx((1 + half) / 2)
@@ -264,7 +227,7 @@ def test_the_measurement_names_the_lowest_class(tmp_path):
 
 def test_coverage_is_recorded(dataset, perfect):
     """Which annotations, which category for which class, how many pictures without a detection: JSON-ready."""
-    details = evaluate(dataset, SHAPES, {**perfect, dataset.pictures[0].id: detections([])}).details
+    details = evaluate(dataset, SHAPES, {**perfect, dataset.pictures[0].id: NOTHING}).details
     assert details["annotations_sha256"] == dataset.annotations_sha256
     assert details["category_ids"] == {name: dataset.category_ids[name] for name in SHAPES.classes}
     assert list(details["category_ids"]) == list(SHAPES.classes)
@@ -275,36 +238,42 @@ def test_coverage_is_recorded(dataset, perfect):
 def test_labels_shifted_by_one_score_nothing(dataset, perfect):
     """The category map matters: ids are neither contiguous nor alphabetical."""
     shifted = {
-        number: Detections(found.boxes, found.scores, (found.labels + 1) % len(SHAPES.classes))
-        for number, found in perfect.items()
+        number: Detections(detected.boxes, detected.scores, (detected.labels + 1) % len(SHAPES.classes))
+        for number, detected in perfect.items()
     }
-    assert evaluate(dataset, SHAPES, shifted).value < 0.05
+    value = evaluate(dataset, SHAPES, shifted).value
+    assert value < 0.05, f"mAP {value} with every label shifted by one"
 
 
 def test_nothing_found_is_zero_and_not_a_crash(dataset):
     """An untrained model may find nothing at all."""
-    assert evaluate(dataset, SHAPES, {picture.id: detections([]) for picture in dataset.pictures}).value == 0
+    assert evaluate(dataset, SHAPES, {picture.id: NOTHING for picture in dataset.pictures}).value == 0
 
 
 def test_no_object_is_minus_one_and_not_a_crash(tmp_path):
     """pycocotools' word for "nothing to find"."""
     opened = write_dataset(tmp_path / "coco", [], [1, 2])
-    measured = evaluate(opened, CONTRACT, {1: detections([[0, 0, 9, 9, 0.5, 0]]), 2: detections([])})
+    measured = evaluate(opened, CONTRACT, {1: detections([0, 0, 9, 9, 0.5, 0]), 2: NOTHING})
     assert set(measured.details["numbers"].values()) == {-1.0}
     assert measured.where == "no class has an object"
 
 
-def test_a_missing_picture_is_refused(dataset, perfect):
-    """An average over fewer pictures is another number."""
-    fewer = dict(list(perfect.items())[1:])
-    with pytest.raises(DatasetError, match=f"1 of {len(perfect)} pictures have no result"):
-        evaluate(dataset, SHAPES, fewer)
+UNICORN = replace(SHAPES, classes=(*SHAPES.classes, "unicorn"))
 
 
-def test_an_unknown_picture_is_refused(dataset, perfect):
-    """Results of another dataset."""
-    with pytest.raises(DatasetError, match="1 results belong to no picture"):
-        evaluate(dataset, SHAPES, {**perfect, 999_999: detections([])})
+@pytest.mark.parametrize(
+    ("contract", "change", "words"),
+    [
+        (SHAPES, lambda detected: dict(list(detected.items())[1:]), "1 of 240 pictures have no result"),
+        (SHAPES, lambda detected: {**detected, 999_999: NOTHING}, "1 results belong to no picture"),
+        (UNICORN, lambda detected: detected, "1 classes of contract 'shapes' are no categories"),
+    ],
+    ids=["missing_picture", "unknown_picture", "unknown_class"],
+)
+def test_what_is_of_another_data_set_is_refused(dataset, perfect, contract, change, words):
+    """An average over other pictures is another number, and a class that is not there was not missed."""
+    with pytest.raises(DatasetError, match=words):
+        evaluate(dataset, contract, change(perfect))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +283,7 @@ def test_what_is_no_detection_is_refused(tmp_path, row):
     """A negative label would otherwise be another class, a NaN would sort anywhere."""
     opened = write_dataset(tmp_path / "coco", [annotation(1, 7, "cat", [0, 0, 9, 9])], [7])
     with pytest.raises(DatasetError, match=r"1 detections are no results of contract .*, the first in picture 7"):
-        evaluate(opened, CONTRACT, {7: detections([row])})
+        evaluate(opened, CONTRACT, {7: detections(row)})
 
 
 @pytest.mark.parametrize("more", [{"area": None}, {"area": float("nan")}, {"iscrowd": 2}, {"iscrowd": None}])
@@ -325,19 +294,13 @@ def test_an_annotation_without_area_or_crowd_flag_is_refused(tmp_path, more):
         read_truth(opened)
 
 
-def test_a_class_that_the_data_set_does_not_have_is_refused(dataset, perfect):
-    """Rather than scored as if nothing of it was found."""
-    with pytest.raises(DatasetError, match="1 classes of contract 'shapes' are no categories"):
-        evaluate(dataset, replace(SHAPES, classes=(*SHAPES.classes, "unicorn")), perfect)
-
-
 def test_part_of_the_pictures_is_what_pycocotools_finds_in_them(tmp_path):
     """A subset is a data set of its own."""
-    annotations, found = generated(5)
-    opened = write_dataset(tmp_path / "all", annotations, found)
-    chosen = sorted(found)[::2]
+    annotations, detected = generated(5)
+    opened = write_dataset(tmp_path / "all", annotations, detected)
+    chosen = sorted(detected)[::2]
     part = write_dataset(tmp_path / "part", [a for a in annotations if a["image_id"] in chosen], chosen)
-    some = {number: found[number] for number in chosen}
+    some = {number: detected[number] for number in chosen}
     expected = pycocotools_twelve(part.annotations, part.label_ids(CONTRACT), some)
     measured = twelve_numbers(match(read_truth(opened).only(chosen), CONTRACT, some))
     assert measured == pytest.approx(expected, rel=0, abs=1e-12)

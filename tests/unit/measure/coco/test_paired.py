@@ -11,39 +11,16 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
 from fcos_lib.measure.coco.metrics import TWELVE, evaluate
 from fcos_lib.measure.coco.paired import Interval, paired_difference
-from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
-from fixtures.options import EMBEDDED
+from tests.unit.measure.builders import shaken
 
 RESAMPLES = 60
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    """The embedded default."""
-    return open_dataset(EMBEDDED)
-
-
-@pytest.fixture(scope="module")
-def truth(dataset):
-    """Its objects."""
-    return read_truth(dataset)
-
-
-@pytest.fixture(scope="module")
-def reference(truth):
+def reference(perfect):
     """The truth, moved a little, one in ten lost."""
-    random = np.random.default_rng(0)
-    index = truth.label_categories(SHAPES).tolist()
-    found = {}
-    for position, number in enumerate(truth.picture_ids.tolist()):
-        rows = (truth.pictures == position) & ~truth.crowd & (random.random(len(truth.boxes)) < 0.9)
-        boxes = truth.boxes[rows] + random.normal(0, 2, (rows.sum(), 4))
-        boxes[:, 2:] += boxes[:, :2]
-        labels = np.array([index.index(kind) for kind in truth.categories[rows]], np.int64)
-        found[number] = Detections(boxes.astype(np.float32), random.random(len(boxes)).astype(np.float32), labels)
-    return found
+    return shaken(perfect, len(SHAPES.classes), 0)
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +60,10 @@ def test_the_value_is_the_difference_of_the_two_evaluations(dataset, reference, 
 
 def test_a_clear_loss_is_an_interval_below_zero(difference):
     """Overall, and most of all for the class that was lost."""
-    assert difference.low < difference.value < difference.high < 0
+    ends = (difference.low, difference.value, difference.high)
+    assert ends[0] < ends[1] < ends[2] < 0, f"low, value and high are {ends}"
     lost = difference.per_class[SHAPES.classes[1]]
-    assert lost.high < -0.2
+    assert lost.high < -0.2, f"the class that was lost fell by at least {-lost.high}"
     assert lost.value == min(one.value for one in difference.per_class.values())
 
 
@@ -112,8 +90,11 @@ def test_part_of_the_pictures_is_enough(truth, reference, worse, difference):
     some = [{number: side[number] for number in chosen} for side in (reference, worse)]
     part = paired_difference(truth, SHAPES, *some, pictures=chosen, resamples=RESAMPLES)
     assert part.n == len(chosen)
-    assert part.low < difference.value < part.high
-    assert part.high - part.low > difference.high - difference.low
+    widths = (part.high - part.low, difference.high - difference.low)
+    assert part.low < difference.value < part.high, (
+        f"{difference.value} over all, {part.low} to {part.high} over a third"
+    )
+    assert widths[0] > widths[1], f"the interval is {widths[0]} wide over a third of the pictures, {widths[1]} over all"
 
 
 def test_one_picture_says_nothing_about_others(truth, reference, worse):
@@ -146,7 +127,8 @@ def test_the_measurement_is_json_and_says_where(difference, truth):
     assert set(details["per_iou"]) == {"0.50", "0.75"}
     assert set(details["reference"]) == set(details["candidate"]) == set(details["numbers"]) == set(TWELVE)
     assert details["annotations_sha256"] == truth.annotations_sha256
-    assert details["per_class"][SHAPES.classes[0]]["n"] > 0
+    pictures = details["per_class"][SHAPES.classes[0]]["n"]
+    assert pictures > 0, f"{pictures} pictures are behind the first class"
 
 
 def test_without_objects_nothing_was_measured(truth, reference):
@@ -172,7 +154,7 @@ def test_rescoring_alone_moves_average_precision_but_not_recall(truth, reference
     wrong = {number: replace(one, labels=(one.labels + (one.scores < 0.3)) % 8) for number, one in reference.items()}
     worse = {number: replace(one, scores=flipped[number].scores) for number, one in wrong.items()}
     changed = paired_difference(truth, SHAPES, wrong, worse, resamples=RESAMPLES)
-    assert changed.high < 0
+    assert changed.high < 0, f"AP fell by at least {-changed.high}"
     assert changed.numbers["AR100"].value == 0
 
 
@@ -182,7 +164,7 @@ def test_what_is_certain_is_what_chance_cannot_explain(difference):
     lost = difference.per_class[SHAPES.classes[1]]
     assert -lost.high > loss_class.value > 0.1, "the intervals of all classes hold at once, so they are wider"
     assert loss_class.where.startswith(SHAPES.classes[1])
-    assert loss_size.value > 0
+    assert loss_size.value > 0, f"the certain loss by size or IoU is {loss_size.value}"
     assert gain_size.value == gain_class.value == 0
     assert gain_class.where == "nothing certain"
 
@@ -191,5 +173,6 @@ def test_a_class_in_one_picture_proves_nothing():
     """Its resamples are all the same, which is not certainty."""
     assert Interval(-0.9, -1.0, 1.0, 1).certain(-1, among=1) == 0
     assert Interval(-0.5, -0.6, -0.4, 50).certain(-1, among=1) == pytest.approx(0.4)
-    assert 0 < Interval(-0.5, -0.6, -0.4, 50).certain(-1, among=80) < 0.4
+    among_many = Interval(-0.5, -0.6, -0.4, 50).certain(-1, among=80)
+    assert 0 < among_many < 0.4, f"of 80 classes {among_many} is certain, of one 0.4"
     assert Interval(-0.5, -0.6, -0.4, 50).certain(1, among=1) == 0

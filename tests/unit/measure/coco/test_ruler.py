@@ -13,15 +13,8 @@ from fcos_lib.measure.coco.metrics import TWELVE, evaluate
 from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.ruler import SUMMARY, Readings, Ruler
 from fcos_lib.measure.coco.truth import Truth, read_truth
-from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
-from fixtures.options import EMBEDDED
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    """The embedded default."""
-    return open_dataset(EMBEDDED)
+from tests.unit.measure.builders import NOTHING
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +24,23 @@ def ruler(dataset):
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def detected(perfect):
     """Objects, shaken, each beside a dozen worse ones of its class: more than ten of a class in most pictures."""
-    random, truth, found = np.random.default_rng(3), read_truth(dataset), {}
-    label = {kind: index for index, kind in enumerate(truth.label_categories(SHAPES).tolist())}
-    for position, number in enumerate(truth.picture_ids.tolist()):
-        rows = np.flatnonzero((truth.pictures == position) & ~truth.crowd)[:7]
-        boxes = np.repeat(truth.boxes[rows], 13, axis=0) + random.normal(0, 6, (13 * len(rows), 4))
-        boxes[:, 2:] = np.maximum(boxes[:, 2:], 2) + boxes[:, :2]
-        labels = np.repeat([label[kind] for kind in truth.categories[rows].tolist()], 13).astype(np.int64)
-        found[number] = Detections(boxes.astype(np.float32), random.random(len(boxes)).astype(np.float32), labels)
-    return found
+    random = np.random.default_rng(3)
+    beside = {}
+    for number, one in perfect.items():
+        boxes = np.repeat(one.boxes[:7], 13, axis=0)
+        boxes += random.normal(0, 6, boxes.shape).astype(np.float32)
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
+        scores = random.random(len(boxes)).astype(np.float32)
+        beside[number] = Detections(boxes, scores, np.repeat(one.labels[:7], 13))
+    return beside
 
 
-def error(dataset, ruler, found):
+def error(dataset, ruler, detected):
     """The measurement, as the accuracy run makes it."""
     readings = Readings(ruler)
-    readings.read_evaluation("of the candidate", evaluate(dataset, SHAPES, found), found)
+    readings.read_evaluation("of the candidate", evaluate(dataset, SHAPES, detected), detected)
     return readings.measurement("accuracy.ruler")
 
 
@@ -56,9 +49,9 @@ def test_the_names_are_ours():
     assert SUMMARY == TWELVE
 
 
-def test_a_right_evaluation_has_no_error(dataset, ruler, found):
+def test_a_right_evaluation_has_no_error(dataset, ruler, detected):
     """All twelve numbers and every class, on detections where each constant matters."""
-    measured = error(dataset, ruler, found)
+    measured = error(dataset, ruler, detected)
     assert measured.value <= 1e-12, measured.where
     assert (measured.n, measured.unit, measured.where) == (12 + len(SHAPES.classes), "AP", "")
 
@@ -107,18 +100,18 @@ def _added(monkeypatch, much):
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda name: name.replace(" ", "_"))
-def test_the_ruler_sees(dataset, ruler, found, monkeypatch, defect):
+def test_the_ruler_sees(dataset, ruler, detected, monkeypatch, defect):
     """Both sides of a comparison have the same error then, so nothing that compares the two can see it."""
     DEFECTS[defect](monkeypatch)
-    measured = error(dataset, ruler, found)
+    measured = error(dataset, ruler, detected)
     assert measured.value > 1e-9, f"{defect}: the ruler reads an error of {measured.value}"
     assert " here and " in measured.where, measured.where
 
 
-def test_part_of_the_pictures_and_the_difference(dataset, ruler, found):
+def test_part_of_the_pictures_and_the_difference(dataset, ruler, detected):
     """With --pictures both sides are read on the part, and what their difference must be follows from pycocotools' numbers."""
-    chosen = sorted(found)[::5]
-    part = {number: found[number] for number in chosen}
+    chosen = sorted(detected)[::5]
+    part = {number: detected[number] for number in chosen}
     worse = {number: dataclasses.replace(one, scores=one.scores[::-1].copy()) for number, one in part.items()}
     paired = paired_difference(read_truth(dataset), SHAPES, part, worse, chosen, resamples=4)
     assert abs(paired.value) > 0.01, "the two sides are to differ"
@@ -142,10 +135,10 @@ def read_pair(ruler, paired, reference, candidate):
 
 
 @pytest.mark.parametrize("ours", [{}, {"mAP": float("nan")}, {"AP of a class that is none": 0.5}])
-def test_a_number_that_is_missing_is_infinitely_wrong(ruler, found, ours):
+def test_a_number_that_is_missing_is_infinitely_wrong(ruler, detected, ours):
     """Neither fewer numbers nor NaN make a right ruler, nor does a class that pycocotools does not know."""
-    readings, theirs = Readings(ruler), ruler.numbers(found)
-    readings.read("", {name: theirs[name] for name in SUMMARY} | ours if ours else {}, found)
+    readings, theirs = Readings(ruler), ruler.numbers(detected)
+    readings.read("", {name: theirs[name] for name in SUMMARY} | ours if ours else {}, detected)
     assert readings.measurement("accuracy.ruler").value == float("inf")
 
 
@@ -154,22 +147,21 @@ def test_nothing_read_is_nothing_measured(ruler):
     assert Readings(ruler).measurement("accuracy.ruler").n == 0
 
 
-def test_the_same_detections_are_evaluated_once(ruler, found, monkeypatch):
+def test_the_same_detections_are_evaluated_once(ruler, detected, monkeypatch):
     """The reference is read for its own gate and again beside the candidate."""
-    expected = ruler.numbers(found)
+    expected = ruler.numbers(detected)
     monkeypatch.setattr(Ruler, "_evaluate", lambda *_: pytest.fail("evaluated again"))
-    assert ruler.numbers(found) == expected
+    assert ruler.numbers(detected) == expected
 
 
 def test_nothing_found_is_zero(dataset, ruler):
     """loadRes cannot take it."""
-    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    assert error(dataset, ruler, {picture.id: nothing for picture in dataset.pictures}).value == 0
+    assert error(dataset, ruler, {picture.id: NOTHING for picture in dataset.pictures}).value == 0
 
 
-def test_it_says_nothing_on_the_terminal(dataset, found, capsys):
+def test_it_says_nothing_on_the_terminal(dataset, detected, capsys):
     """pycocotools reports every step."""
-    Ruler(dataset.annotations, SHAPES).numbers(found)
+    Ruler(dataset.annotations, SHAPES).numbers(detected)
     assert capsys.readouterr().out == ""
 
 

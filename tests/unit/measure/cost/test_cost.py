@@ -137,30 +137,38 @@ def test_bytes_per_picture_are_those_of_the_layout(cost_of, layout, expected):
 
 def test_without_reports_the_figures_are_absent_and_said_to_be(cost_of):
     """An older CANN writes none: nothing is 0, and each missing figure has its reason."""
-    found = cost_of()
-    assert set(found.figures) == {OM_SIZE, BYTES, ONNX_OPERATORS}
-    assert set(found.absent) == {OM_OPERATORS, CASTS, TRANSDATA, AI_CPU, FUSIONS}
-    assert found.absent[FUSIONS] == "atc's fusion_result.json is not there"
+    cost = cost_of()
+    assert set(cost.figures) == {OM_SIZE, BYTES, ONNX_OPERATORS}
+    assert set(cost.absent) == {OM_OPERATORS, CASTS, TRANSDATA, AI_CPU, FUSIONS}
+    assert cost.absent[FUSIONS] == "atc's fusion_result.json is not there"
 
 
 def test_without_engines_nothing_is_said_of_the_ai_cpu(cost_of):
     """An OM whose operators name no engine may have any number of them."""
-    found = cost_of(om_document(operator("Conv2D", None)))
-    assert found.figures[OM_OPERATORS].value == 1
-    assert found.absent[AI_CPU] == "the OM as JSON (atc --mode=1) does not say"
+    cost = cost_of(om_document(operator("Conv2D", None)))
+    assert cost.figures[OM_OPERATORS].value == 1
+    assert cost.absent[AI_CPU] == "the OM as JSON (atc --mode=1) does not say"
+
+
+BROKEN_OMS = (
+    "", "{", "[" * 100_000, "null", "[]", "{}", '{"graph": {}}', '{"graph": [[]]}', '{"graph": [{"op": 1}]}',
+    '{"graph": [{"op": [1]}]}', '{"graph": [{"op": [{"type": 1}]}]}', '{"graph": [{"op": [{"type": "A", "attr": 1}]}]}',
+    '{"graph": [{"op": []}]}',
+)  # fmt: skip
+BROKEN_FUSIONS = (
+    "", "[]", "{}", '{"a": 1}', '{"a": {"graph_fusion": []}}', '{"a": {"graph_fusion": {"r": 1}}}',
+    '{"a": {"ub_fusion": {"r": {}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": 3}}}}',
+    '{"a": {"ub_fusion": {"r": {"effect_times": "-3"}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": "' + "9" * 5000 + '"}}}}',
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "hostile",
-    [
-        "", "{", "[" * 100_000, "null", "[]", "{}", '{"graph": {}}', '{"graph": [[]]}', '{"graph": [{"op": 1}]}',
-        '{"graph": [{"op": [1]}]}', '{"graph": [{"op": [{"type": 1}]}]}', '{"graph": [{"op": [{"type": "A", "attr": 1}]}]}',
-        '{"graph": [{"op": []}]}',
-    ],
-)  # fmt: skip
-def test_a_broken_om_document_is_no_figure(cost_of, hostile):
-    """Nor an exception."""
-    assert "cannot be read: " in cost_of(hostile).absent[OM_OPERATORS]
+    ("report", "figure", "broken"),
+    [("graph", OM_OPERATORS, text) for text in BROKEN_OMS] + [("fused", FUSIONS, text) for text in BROKEN_FUSIONS],
+)
+def test_a_broken_report_is_no_figure(cost_of, report, figure, broken):
+    """Nor an exception. Times of a fusion are text with digits; a report without a rule reports nothing."""
+    assert "cannot be read: " in cost_of(**{report: broken}).absent[figure]
 
 
 @pytest.mark.parametrize(
@@ -168,22 +176,9 @@ def test_a_broken_om_document_is_no_figure(cost_of, hostile):
 )
 def test_attributes_that_mean_nothing_here_are_passed_over(cost_of, odd):
     """CANN writes dozens of them in many forms."""
-    found = cost_of(om_document({"name": "x", "type": "Conv2D", "attr": odd}))
-    assert found.figures[OM_OPERATORS].value == 1
-    assert AI_CPU in found.absent
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "", "[]", "{}", '{"a": 1}', '{"a": {"graph_fusion": []}}', '{"a": {"graph_fusion": {"r": 1}}}',
-        '{"a": {"ub_fusion": {"r": {}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": 3}}}}',
-        '{"a": {"ub_fusion": {"r": {"effect_times": "-3"}}}}', '{"a": {"ub_fusion": {"r": {"effect_times": "' + "9" * 5000 + '"}}}}',
-    ],
-)  # fmt: skip
-def test_a_broken_fusion_report_is_no_figure(cost_of, hostile):
-    """Times are text with digits; a report without a rule reports nothing."""
-    assert "cannot be read: " in cost_of(fused=hostile).absent[FUSIONS]
+    cost = cost_of(om_document({"name": "x", "type": "Conv2D", "attr": odd}))
+    assert cost.figures[OM_OPERATORS].value == 1
+    assert AI_CPU in cost.absent
 
 
 def test_a_broken_onnx_is_no_figure(cost_of, tmp_path):
@@ -200,12 +195,14 @@ def test_without_an_om_there_is_no_cost(tmp_path):
 
 def test_an_om_costs_what_it_costs(full):
     """Against itself every difference is 0, and the recipe is said to be the same."""
-    found = against(full, full)
-    assert {one.name: one.value for one in found} == {
+    compared = against(full, full)
+    assert {one.name: one.value for one in compared} == {
         f"{name} against champion": 0 for name in (OM_SIZE, BYTES, OM_OPERATORS, CASTS, TRANSDATA, AI_CPU)
     }
-    assert all(one.n > 0 and one.where.endswith("; the recipe is the same") for one in found)
-    assert [one.unit for one in found] == ["%", "%", *["operators"] * 4]
+    assert all(one.where.endswith("; the recipe is the same") for one in compared)
+    counts = [one.n for one in compared]
+    assert min(counts) > 0, f"figures stand on {counts} operators or files"
+    assert [one.unit for one in compared] == ["%", "%", *["operators"] * 4]
 
 
 def test_differences_are_named_by_type_fusion_and_recipe(cost_of, full):
@@ -213,18 +210,18 @@ def test_differences_are_named_by_type_fusion_and_recipe(cost_of, full):
     fused = json.loads(json.dumps(FUSED))
     fused["session_and_graph_id_0_0"]["ub_fusion"]["ConvB"]["effect_times"] = "1"
     now = cost_of(om_document(*OPERATORS, operator("Cast"), operator("Cast")), fused, size=1020, cann="8.3.RC1")
-    found = {one.name.removesuffix(" against champion"): one for one in against(now, full)}
-    assert found[OM_SIZE].value == pytest.approx(2.0)
-    assert (found[OM_OPERATORS].value, found[CASTS].value, found[TRANSDATA].value) == (2, 2, 0)
-    assert found[OM_OPERATORS].where == (
+    by_name = {one.name.removesuffix(" against champion"): one for one in against(now, full)}
+    assert by_name[OM_SIZE].value == pytest.approx(2.0)
+    assert (by_name[OM_OPERATORS].value, by_name[CASTS].value, by_name[TRANSDATA].value) == (2, 2, 0)
+    assert by_name[OM_OPERATORS].where == (
         "8 operators, the champion's 6 (Cast +2); fewer fusions: ConvB -2; made differently: cann 8.0.0 → 8.3.RC1"
     )
 
 
 def test_a_figure_that_went_missing_is_not_a_difference_of_0(cost_of, full):
     """n = 0 and no number, so that no limit holds; the champion's own gaps are left out."""
-    found = {one.name: one for one in against(cost_of(), full)}
-    lost = found["Cast operators against champion"]
+    by_name = {one.name: one for one in against(cost_of(), full)}
+    lost = by_name["Cast operators against champion"]
     assert lost.n == 0
     assert math.isnan(lost.value)
     assert "here unknown: the OM as JSON (atc --mode=1) is not there" in lost.where
@@ -301,10 +298,10 @@ def test_the_emulators_reports_are_read(tmp_path, monkeypatch, capfd):
     arguments = ["--framework=5", "--model=a.onnx", "--output=model", "--soc_version=Ascend310P3"]
     assert atc.main([*arguments, "--input_shape=input:1,3,4,4"]) == 0
     assert atc.main(["--mode=1", "--om=model.om", "--json=model.json"]) == 0
-    found = om_cost(
+    cost = om_cost(
         tmp_path / "model.om", tmp_path / "a.onnx", SHAPES, InputLayout.FLOAT_NCHW, {},
         fusion_report=tmp_path / "fusion_result.json", graph=tmp_path / "model.json",
     )  # fmt: skip
-    assert found.absent == {}
-    assert found.figures[OM_OPERATORS].details["by type"] == {"Conv2D": 1, "Exp": 1, "TransData": 1}
-    assert (found.figures[FUSIONS].value, found.figures[AI_CPU].value, found.figures[CASTS].value) == (1, 0, 0)
+    assert cost.absent == {}
+    assert cost.figures[OM_OPERATORS].details["by type"] == {"Conv2D": 1, "Exp": 1, "TransData": 1}
+    assert (cost.figures[FUSIONS].value, cost.figures[AI_CPU].value, cost.figures[CASTS].value) == (1, 0, 0)

@@ -78,8 +78,8 @@ def test_the_same_but_for_float32_is_green(reference):
 )
 def test_an_error_of_the_exporter_and_its_check_is_seen(reference, change, red):
     """Errors that hide within the bands of fp16 show in the medians, since both sides are float32."""
-    found = outcomes(reference, mmdets(reference, **change))
-    assert {name for name, outcome in found.items() if outcome is Outcome.FAIL} >= red, found
+    outcome_of = outcomes(reference, mmdets(reference, **change))
+    assert {name for name, outcome in outcome_of.items() if outcome is Outcome.FAIL} >= red, outcome_of
 
 
 def test_what_mmdet_finds_below_the_threshold_does_not_count(reference):

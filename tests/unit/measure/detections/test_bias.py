@@ -52,11 +52,12 @@ def resized(boxes, factor):
 
 def test_rounding_to_either_side_is_no_bias():
     """A pixel of noise that favours no direction."""
-    found = by_name(pairs(200, noise=1.0))
-    assert found["size"].value < 0.005
-    assert max(found["x"].value, found["y"].value) < 0.2
-    assert found["score"].value == 0
-    assert found["x"].n == 1000
+    measured = by_name(pairs(200, noise=1.0))
+    size, place = measured["size"].value, max(measured["x"].value, measured["y"].value)
+    assert size < 0.005, f"size is biased by {size}"
+    assert place < 0.2, f"centres are biased by {place} px"
+    assert measured["score"].value == 0
+    assert measured["x"].n == 1000
 
 
 def test_one_percent_on_every_box_is_seen():
@@ -71,10 +72,10 @@ def test_a_bias_of_one_level_is_seen_and_named():
     measured = pairs()
     level = level_of(measured)
     measured.candidate.boxes[level == 2] = resized(measured.candidate.boxes[level == 2], 1.1)
-    found = by_name(measured)["size"]
-    assert found.value == pytest.approx(math.log(1.1), rel=1e-3)
-    assert found.where.startswith("P5: median +0.0953")
-    assert found.details["all levels"]["value"] == pytest.approx(0, abs=1e-5)
+    bias_of = by_name(measured)["size"]
+    assert bias_of.value == pytest.approx(math.log(1.1), rel=1e-3)
+    assert bias_of.where.startswith("P5: median +0.0953")
+    assert bias_of.details["all levels"]["value"] == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize(("axis", "name"), [(0, "x"), (1, "y")])
@@ -82,10 +83,11 @@ def test_a_shift_is_seen_on_its_axis_only(axis, name):
     """A quarter of a pixel."""
     measured = pairs(noise=0.01)
     measured.candidate.boxes[:, [axis, axis + 2]] -= 0.25
-    found = by_name(measured)
-    assert found[name].value == pytest.approx(0.25, abs=0.02)
-    assert found[name].details["all levels"]["value"] == pytest.approx(-0.25, abs=0.01), "candidate minus reference"
-    assert found["y" if name == "x" else "x"].value < 0.02
+    biases = by_name(measured)
+    assert biases[name].value == pytest.approx(0.25, abs=0.02)
+    assert biases[name].details["all levels"]["value"] == pytest.approx(-0.25, abs=0.01), "candidate minus reference"
+    other = biases["y" if name == "x" else "x"].value
+    assert other < 0.02, f"the other axis is biased by {other} px"
 
 
 def test_a_score_shift_is_seen():
@@ -108,8 +110,9 @@ def test_the_interval_holds_the_median_in_95_of_100_cases(n):
     random = np.random.default_rng(n)
     intervals = [median_of(random.exponential(size=n)) for _ in range(400)]
     hits = sum(interval.low <= math.log(2) <= interval.high for interval in intervals)
-    assert hits / 400 > 0.92
-    assert all(interval.low <= interval.value <= interval.high for interval in intervals)
+    assert hits / 400 > 0.92, f"{hits} of 400 intervals hold the median"
+    wrong = [interval for interval in intervals if not interval.low <= interval.value <= interval.high]
+    assert not wrong, f"intervals without their own median: {wrong}"
 
 
 @settings(max_examples=30, deadline=None)
@@ -140,8 +143,8 @@ def test_boxes_without_area_have_no_size_ratio():
     """They count for the centre only."""
     measured = pairs()
     measured.candidate.boxes[3, 2] = measured.candidate.boxes[3, 0]
-    found = by_name(measured)
-    assert found["size"].n == found["x"].n - 1
+    biases = by_name(measured)
+    assert biases["size"].n == biases["x"].n - 1
 
 
 def test_details_are_ready_for_json():

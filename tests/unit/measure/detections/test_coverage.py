@@ -9,6 +9,7 @@ import pytest
 from fcos_lib.measure.detections.coverage import coverage
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
+from tests.unit.measure.builders import NOTHING, detections
 from tests.unit.stream.references_worker import HEIGHT, WIDTH, opened
 
 PICTURES = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in (1, 2, 3)]
@@ -16,12 +17,10 @@ PICTURES = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in (1, 2, 
 
 def one(score):
     """A single detection."""
-    return Detections(np.ones((1, 4), np.float32), np.array([score], np.float32), np.zeros(1, np.int64))
+    return detections((1, 1, 1, 1, score, 0))
 
 
-NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-
-LONG = Detections(np.array([[10, 10, 60, 40]], np.float32), np.array([0.6], np.float32), np.zeros(1, np.int64))
+LONG = detections((10, 10, 60, 40, 0.6, 0))
 
 
 def parts(result):
@@ -41,8 +40,8 @@ def nobody(pictures):
 
 def test_different_results_for_each_picture_are_fine_and_so_are_empty_ones():
     """Two empty pictures are alike without being one."""
-    found = coverage(PICTURES, {1: one(0.5), 2: NOTHING, 3: NOTHING}, nobody)
-    assert (found.value, found.n, found.where, found.details["empty"]) == (0, 3, "", 2)
+    measurement = coverage(PICTURES, {1: one(0.5), 2: NOTHING, 3: NOTHING}, nobody)
+    assert (measurement.value, measurement.n, measurement.where, measurement.details["empty"]) == (0, 3, "", 2)
 
 
 @pytest.mark.parametrize(
@@ -55,28 +54,28 @@ def test_different_results_for_each_picture_are_fine_and_so_are_empty_ones():
 )
 def test_what_does_not_count_once_is_counted_and_named(detections, words):
     """Lost, invented, repeated."""
-    found = coverage(PICTURES, detections, lambda pictures: {each.id: one(0.1 * each.id) for each in pictures})
-    assert (found.value, found.where) == (1, words)
+    measurement = coverage(PICTURES, detections, lambda pictures: {each.id: one(0.1 * each.id) for each in pictures})
+    assert (measurement.value, measurement.where) == (1, words)
 
 
 def test_pictures_that_are_alike_for_the_reference_too_are_counted_once_each():
     """The same picture twice in a data set, or two files that decode alike: nothing is wrong with the candidate."""
-    found = coverage(
+    measurement = coverage(
         PICTURES, {1: one(0.5), 2: one(0.6), 3: one(0.6)}, lambda pictures: {each.id: one(0.7) for each in pictures}
     )
-    assert (found.value, found.where, found.details["alike"]) == (0, "", ["3.jpg"])
+    assert (measurement.value, measurement.where, measurement.details["alike"]) == (0, "", ["3.jpg"])
 
 
 def test_a_copy_beside_twins_is_still_found():
     """Of three equal results two are of twins, and one was copied."""
     reference = {1: one(0.7), 2: one(0.7), 3: one(0.2)}
-    found = coverage(
+    measurement = coverage(
         PICTURES,
         dict.fromkeys((1, 2, 3), one(0.6)),
         lambda pictures: {each.id: reference[each.id] for each in pictures},
     )
-    assert (found.value, found.details["alike"]) == (1, ["2.jpg"])
-    assert "3.jpg" in found.where
+    assert (measurement.value, measurement.details["alike"]) == (1, ["2.jpg"])
+    assert "3.jpg" in measurement.where
 
 
 def test_the_reference_is_not_asked_about_thousands_of_copies():
@@ -88,8 +87,8 @@ def test_the_reference_is_not_asked_about_thousands_of_copies():
         asked.extend(some)
         return {each.id: Detections(LONG.boxes, LONG.scores, LONG.labels + each.id) for each in some}
 
-    found = coverage(pictures, dict.fromkeys(range(5000), one(0.6)), reference)
-    assert found.value > 4990
+    measurement = coverage(pictures, dict.fromkeys(range(5000), one(0.6)), reference)
+    assert measurement.value > 4990, f"{measurement.value} of 5000 pictures are said to have another one's results"
     assert len(asked) <= 40, f"the reference was asked about {len(asked)} pictures"
 
 
@@ -97,8 +96,8 @@ def test_many_twins_are_all_found_to_be_alike():
     """A data set with each picture twice: all of them are asked about, a few at a time."""
     pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(100)]
     results = {picture.id: one(0.3 + 0.01 * (picture.id // 2)) for picture in pictures}
-    found = coverage(pictures, results, lambda some: {each.id: results[each.id] for each in some})
-    assert (found.value, len(found.details["alike"])) == (0, 50), found.where
+    measurement = coverage(pictures, results, lambda some: {each.id: results[each.id] for each in some})
+    assert (measurement.value, len(measurement.details["alike"])) == (0, 50), measurement.where
 
 
 @pytest.mark.parametrize(
@@ -117,17 +116,19 @@ def test_many_twins_are_all_found_to_be_alike():
 def test_what_fp16_cannot_tell_apart_is_alike(other, wrong):
     """Two frames of a camera that stands still: float32 shows a difference and the device does not."""
     reference = {1: LONG, 2: other}
-    found = coverage(
+    measurement = coverage(
         PICTURES[:2], dict.fromkeys((1, 2), LONG), lambda some: {each.id: reference[each.id] for each in some}
     )
-    assert found.value == wrong, found.where
+    assert measurement.value == wrong, measurement.where
 
 
 @pytest.mark.parametrize(("score", "wrong"), [(0.06, 0), (0.4, 1)])
 def test_where_the_reference_finds_nothing_only_faint_results_are_alike(score, wrong):
     """Rounding brings about a score just above the threshold; a clear one was copied from somewhere."""
-    found = coverage(PICTURES[:2], dict.fromkeys((1, 2), one(score)), lambda some: {each.id: NOTHING for each in some})
-    assert found.value == wrong, found.where
+    measurement = coverage(
+        PICTURES[:2], dict.fromkeys((1, 2), one(score)), lambda some: {each.id: NOTHING for each in some}
+    )
+    assert measurement.value == wrong, measurement.where
 
 
 @pytest.fixture
@@ -150,12 +151,12 @@ def folder(tmp_path):
 def test_a_file_that_is_there_twice_and_one_that_decodes_alike_are_no_fault_of_the_candidate(folder):
     """The candidate finds the same in pictures 1, 3 and 4; so does the reference."""
     pictures, references = folder
-    found = coverage(pictures, {1: one(0.6), 2: one(0.5), 3: one(0.6), 4: one(0.6)}, references.detections)
-    assert (found.value, found.details["alike"]) == (0, ["3.jpg", "4.jpg"]), found.where
+    measurement = coverage(pictures, {1: one(0.6), 2: one(0.5), 3: one(0.6), 4: one(0.6)}, references.detections)
+    assert (measurement.value, measurement.details["alike"]) == (0, ["3.jpg", "4.jpg"]), measurement.where
 
 
 def test_a_copied_slot_beside_real_twins_is_found(folder):
     """All four have the results of one, and picture 2 is another picture."""
     pictures, references = folder
-    found = coverage(pictures, dict.fromkeys((1, 2, 3, 4), one(0.6)), references.detections)
-    assert (found.value, found.where) == (1, "1 with the results of another picture: 2.jpg")
+    measurement = coverage(pictures, dict.fromkeys((1, 2, 3, 4), one(0.6)), references.detections)
+    assert (measurement.value, measurement.where) == (1, "1 with the results of another picture: 2.jpg")

@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.matching import PAIR_IOU, compare, iou_matrix, iou_of, pair
 from fcos_lib.stream.sessions import Detections
-
-
-def detections(*rows):
-    """Rows of x1, y1, x2, y2, score, label."""
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
-
+from tests.unit.measure.builders import NOTHING, detections
 
 TWO = detections((0, 0, 10, 10, 0.9, 1), (50, 50, 80, 90, 0.4, 2))
 
@@ -45,8 +39,8 @@ def test_boxes_apart_have_no_overlap_and_small_ones_have_theirs():
         ((3, 3, 3, 3), (3, 3, 3, 3), 1.0),
         ((3, 3, 3, 3), (4, 4, 4, 4), 0.0),
     ]
-    found = iou_of(np.array([one for one, _, _ in pairs]), np.array([other for _, other, _ in pairs]))
-    np.testing.assert_allclose(found, [iou for _, _, iou in pairs])
+    overlaps = iou_of(np.array([one for one, _, _ in pairs]), np.array([other for _, other, _ in pairs]))
+    np.testing.assert_allclose(overlaps, [iou for _, _, iou in pairs])
 
 
 def test_the_iou_of_float32_boxes_is_computed_in_float64():
@@ -74,24 +68,16 @@ def test_order_does_not_matter():
 def test_another_class_is_no_partner():
     """Same box, other label: one missing, one extra."""
     other = Detections(TWO.boxes, TWO.scores, np.array([1, 3]))
-    found = by_name(compare([TWO], [other], ["a.jpg"]))
-    assert found["unmatched"].details["unmatched"] == 2
-    assert "missing label 2" in found["unmatched"].where
-    assert "a.jpg" in found["unmatched"].where
+    measured = by_name(compare([TWO], [other], ["a.jpg"]))
+    assert measured["unmatched"].details["unmatched"] == 2
+    assert "missing label 2" in measured["unmatched"].where
+    assert "a.jpg" in measured["unmatched"].where
 
 
 def test_a_lost_detection_just_above_the_threshold_is_not_counted():
     """Below twice the threshold one rounding step decides."""
     more = detections((0, 0, 10, 10, 0.9, 1), (50, 50, 80, 90, 0.4, 2), (5, 60, 20, 80, 0.051, 1))
     assert by_name(compare([more], [TWO], ["a"]))["unmatched"].value == 0
-
-
-def test_moved_boxes_and_scores_are_measured():
-    """The worst of each, with its place."""
-    moved = detections((0, 0, 10, 12, 0.9, 1), (50, 50, 80, 90, 0.45, 2))
-    found = by_name(compare([TWO], [moved], ["a"]))
-    assert found["box"].value == 2
-    assert found["score"].value == pytest.approx(0.05, abs=1e-6)
 
 
 def test_a_comparison_says_how_much_where_and_over_how_many():
@@ -138,7 +124,7 @@ def test_the_first_of_equal_differences_is_named():
 
 def test_an_extra_detection_is_called_extra():
     """So that nobody looks for it in the reference."""
-    assert compare([detections()], [TWO], ["a"])[0].where == "extra label 1 score 0.9000 at [0.0, 0.0, 10.0, 10.0] in a"
+    assert compare([NOTHING], [TWO], ["a"])[0].where == "extra label 1 score 0.9000 at [0.0, 0.0, 10.0, 10.0] in a"
 
 
 @pytest.mark.parametrize("faint", ["reference", "candidate"])
@@ -152,17 +138,9 @@ def test_a_detection_below_the_threshold_is_paired_but_not_measured(faint):
     assert (score.value, box.value, box.n) == (0, 0, 1)
 
 
-def test_one_box_is_never_paired_twice():
-    """Two candidates on one reference: the better one wins, the other is extra."""
-    double = detections((0, 0, 10, 10, 0.9, 1), (0, 0, 10, 9, 0.8, 1))
-    pairing = pair(detections((0, 0, 10, 10, 0.9, 1)), double)
-    assert pairing.pairs.tolist() == [[0, 0]]
-    assert pairing.extra.tolist() == [1]
-
-
 def test_empty_pictures_keep_their_place():
     """Nothing against nothing is no difference, nothing against something is all extra."""
-    none = detections()
+    none = NOTHING
     assert compare([none], [none], ["a"])[0].value == 0
     assert compare([none, TWO], [none, none], ["a", "b"])[0].value == 1
 
@@ -187,43 +165,45 @@ def row(x, score=0.9):
     return (x, 0, x + 100, 10, score, 1)
 
 
-@pytest.mark.parametrize(("height", "paired"), [(5, True), (4.99, False)])
-def test_half_an_overlap_is_enough_for_a_pair(height, paired):
-    """The limit itself is allowed."""
-    found = pair(detections((0, 0, 10, 10, 0.9, 1)), detections((0, 0, 10, height, 0.9, 1)))
-    assert found.pairs.tolist() == [[0, 0]] * paired
+BOX = (0, 0, 10, 10, 0.9, 1)
 
 
-def test_one_good_pair_is_better_than_two_bad_ones():
-    """What exceeds the limit is summed, not the number of pairs; and boxes that are too far apart are no pair for want of others."""
-    found = pair(detections(row(0), row(33)), detections(row(1), row(-31)))
-    assert (found.pairs.tolist(), found.missing.tolist(), found.extra.tolist()) == ([[0, 0]], [1], [1])
-
-
-def test_scores_that_could_not_differ_more_add_nothing():
-    """0.0005 of IoU decide then, though two pairs could add more for their scores than one."""
-    found = pair(detections(row(0, 1.0), row(29.06, 1.0)), detections(row(9.06, 0.0), row(-20, 0.0)))
-    assert found.pairs.tolist() == [[0, 0]]
-
-
-def test_an_equal_score_does_not_make_up_for_a_worse_box():
-    """Scores decide between equal boxes and no others: an IoU that is better by 0.01 wins."""
-    found = pair(detections(row(0, 0.9)), detections(row(5, 0.1), row(5.6, 0.9)))
-    assert found.pairs.tolist() == [[0, 0]]
+@pytest.mark.parametrize(
+    ("reference", "candidate", "pairs"),
+    [
+        ([BOX], [(0, 0, 10, 5, 0.9, 1)], [[0, 0]]),
+        ([BOX], [(0, 0, 10, 4.99, 0.9, 1)], []),
+        ([BOX], [BOX, (0, 0, 10, 9, 0.8, 1)], [[0, 0]]),
+        ([row(0), row(33)], [row(1), row(-31)], [[0, 0]]),
+        ([row(0, 1.0), row(29.06, 1.0)], [row(9.06, 0.0), row(-20, 0.0)], [[0, 0]]),
+        ([row(0, 0.9)], [row(5, 0.1), row(5.6, 0.9)], [[0, 0]]),
+        ([row(0), row(500)], [row(500), row(0), row(2)], [[0, 1], [1, 0]]),
+    ],
+    ids=[
+        "half_an_overlap_is_enough",
+        "less_is_not",
+        "no_box_twice_and_the_better_one",
+        "one_good_pair_rather_than_two_bad_ones",
+        "scores_that_could_not_differ_more_add_nothing",
+        "an_equal_score_does_not_make_up_for_a_worse_box",
+        "in_the_order_of_the_reference",
+    ],
+)
+def test_who_is_paired_with_whom(reference, candidate, pairs):
+    """What exceeds the limit of IoU is summed, scores decide between equal boxes; all others are missing or extra."""
+    pairing = pair(detections(*reference), detections(*candidate))
+    assert pairing.pairs.tolist() == pairs
+    rows, columns = {one for one, _ in pairs}, {other for _, other in pairs}
+    assert pairing.missing.tolist() == [one for one in range(len(reference)) if one not in rows]
+    assert pairing.extra.tolist() == [one for one in range(len(candidate)) if one not in columns]
 
 
 def test_of_equal_boxes_the_nearest_score_is_the_partner():
     """And a score that is no number is the last choice."""
     reference = detections((0, 0, 10, 10, 0.9, 1))
     for scores, partner in (((0.5, 0.8), 1), ((0.8, 0.5), 0), ((np.nan, 0.2), 1), ((0.2, np.nan), 0)):
-        found = pair(reference, detections(*((0, 0, 10, 10, score, 1) for score in scores)))
-        assert found.pairs.tolist() == [[0, partner]], scores
-
-
-def test_pairs_come_in_the_order_of_the_reference():
-    """Those without a choice and those with one together."""
-    found = pair(detections(row(0), row(500)), detections(row(500), row(0), row(2)))
-    assert (found.pairs.tolist(), found.extra.tolist()) == ([[0, 1], [1, 0]], [2])
+        pairing = pair(reference, detections(*((0, 0, 10, 10, score, 1) for score in scores)))
+        assert pairing.pairs.tolist() == [[0, partner]], scores
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])

@@ -24,6 +24,7 @@ from fcos_lib.measure.detections.shown import (
     scatter,
 )
 from fcos_lib.stream.sessions import Detections
+from tests.unit.measure.builders import NOTHING
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +39,7 @@ def case(tmp_path_factory):
 def test_the_mean_of_the_curve_is_ap50(case):
     """Crowds, sizes and annotation 0 are treated as pycocotools does, or the curve would be of something else."""
     truth, contract, reference, candidate = case
-    for side in (
-        reference,
-        candidate,
-        dict.fromkeys(
-            reference, Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-        ),
-    ):
+    for side in (reference, candidate, dict.fromkeys(reference, NOTHING)):
         matches = match(truth, contract, side)
         assert precision_at_recalls(matches).mean() == pytest.approx(twelve_numbers(matches)["AP50"], abs=1e-9)
 

@@ -149,4 +149,5 @@ def test_hardware_is_held_to_more_than_the_emulator():
     assert 0.98**rounds < 0.01 / len(HARDWARE.looks), (
         "2 % of slow rounds could stay unseen until the first look that may pass"
     )
-    assert STAND_IN.looks[-1] * len(SIDES) * TURNS < 250
+    rounds = STAND_IN.looks[-1] * len(SIDES) * TURNS
+    assert rounds < 250, f"the emulator is held to {rounds} rounds"

@@ -14,25 +14,19 @@ from fcos_lib.measure.detections.causes import explain
 from fcos_lib.measure.detections.differences import Cause, Kind
 from fcos_lib.measure.detections.matching import iou_of
 from fcos_lib.stream.sessions import Detections
+from tests.unit.measure.builders import NOTHING, detections
 
 ROWS = COCO_R50.max_detections
 THRESHOLD = COCO_R50.score_threshold
 
 
-def detections(*rows):
-    """Rows of x1, y1, x2, y2, score, label."""
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
-
-
-def found(reference, candidate, before_nms=None):
+def causes_of(reference, candidate, before_nms=None):
     """Kinds and causes of one picture's differences."""
     tensors = None if before_nms is None else lambda index: before_nms
     comparison = explain([reference], [candidate], ["a.jpg"], COCO_R50, tensors)
     return sorted((one.kind.value, one.cause) for one in comparison.differences)
 
 
-NONE = detections()
 ONE = detections((100, 100, 200, 200, 0.8, 3))
 KEPT = (100, 100, 200, 200, 0.8, 3)
 """Suppresses what overlaps it."""
@@ -74,7 +68,7 @@ def test_a_picture_does_not_differ_from_itself(picture):
 def test_order_changes_nothing(one, other, random):
     """Whatever the order of rows, the same differences have the same causes."""
     order = random.sample(range(len(other)), len(other))
-    assert found(one, turned(other, order)) == found(one, other)
+    assert causes_of(one, turned(other, order)) == causes_of(one, other)
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,7 +108,8 @@ def test_the_operator_never_moves_a_box_by_more_than_its_step(x, y, side):
     box = np.array([x, y, min(x + side, 1333), min(y + side, 800)], np.float32)
     one = NmsSettings(0.05, 0.5, 1, 1)
     out, *_ = batch_multi_class_nms(box.reshape(1, 1, 4), np.full((1, 1, 1), 0.9), one)
-    assert (np.abs(out[0, 0].astype(np.float64) - box) <= box_step(box)).all()
+    moved = np.abs(out[0, 0].astype(np.float64) - box)
+    assert (moved <= box_step(box)).all(), f"{box} moved by {moved}, its step is {box_step(box)}"
 
 
 @pytest.mark.parametrize("side", ["missing", "extra"])
@@ -122,8 +117,8 @@ def test_the_operator_never_moves_a_box_by_more_than_its_step(x, y, side):
 def test_a_score_at_the_threshold_may_come_or_go(side, share, cause):
     """Just inside the band it is explained, just outside it is not."""
     faint = detections((300, 300, 400, 400, THRESHOLD + share * score_band(THRESHOLD), 1))
-    sides = (faint, NONE) if side == "missing" else (NONE, faint)
-    assert found(*sides) == [(side, cause)]
+    sides = (faint, NOTHING) if side == "missing" else (NOTHING, faint)
+    assert causes_of(*sides) == [(side, cause)]
 
 
 @pytest.mark.parametrize("side", ["missing", "extra"])
@@ -134,7 +129,7 @@ def test_an_overlap_at_the_limit_may_suppress(side, direction, share, cause):
     width = iou_band(np.array(KEPT[:4]), np.array(shifted(0.5)[:4]))
     both = detections(KEPT, shifted(0.5 + direction * share * width))
     alone = detections(KEPT)
-    assert found(*((both, alone) if side == "missing" else (alone, both))) == [(side, cause)]
+    assert causes_of(*((both, alone) if side == "missing" else (alone, both))) == [(side, cause)]
 
 
 @pytest.mark.parametrize("other", [(0.5, 4), (0.3, 3)])
@@ -143,21 +138,23 @@ def test_only_a_better_box_of_the_same_class_suppresses(other):
     score, label = other
     rival = (*KEPT[:4], score, label)
     box = shifted(0.5, score=0.45)
-    assert found(detections(rival, box), detections(rival)) == [("missing", Cause.UNEXPLAINED)]
+    assert causes_of(detections(rival, box), detections(rival)) == [("missing", Cause.UNEXPLAINED)]
 
 
 def test_what_follows_from_an_explained_difference_is_explained():
     """The first box goes at the limit; the one that it suppressed comes back, overlapping it by far more than 0.5."""
     first, second = shifted(0.5, 0.5), (150, 100, 262, 200, 0.4, 3)
-    assert iou_of(np.array(first[:4]), np.array(second[:4])) > 0.6
-    assert iou_of(np.array(KEPT[:4]), np.array(second[:4])) < 0.4
-    result = found(detections(KEPT, first), detections(KEPT, second))
+    overlaps = [float(iou_of(np.array(box[:4]), np.array(second[:4]))) for box in (first, KEPT)]
+    assert overlaps[0] > 0.6 > 0.4 > overlaps[1], (
+        f"it overlaps the first box by {overlaps[0]}, the kept one by {overlaps[1]}"
+    )
+    result = causes_of(detections(KEPT, first), detections(KEPT, second))
     assert result == [("extra", Cause.SUPPRESSION), ("missing", Cause.SUPPRESSION)]
 
 
 def test_the_same_exchange_without_a_reason_is_a_moved_box():
     """Without the box at the limit nothing explains why one gave way to the other."""
-    result = found(detections(shifted(0.5, 0.5)), detections((150, 100, 262, 200, 0.4, 3)))
+    result = causes_of(detections(shifted(0.5, 0.5)), detections((150, 100, 262, 200, 0.4, 3)))
     assert result == [("moved", Cause.UNEXPLAINED)]
 
 
@@ -173,13 +170,13 @@ def test_the_last_row_may_go_to_another(share, cause):
     last = 0.9 - 0.005 * (ROWS - 1)
     missing = (600, 600, 700, 700, last + share * score_band(last), 2)
     reference = grid(ROWS - 1, missing)
-    assert ("missing", cause) in found(reference, grid(ROWS))
+    assert ("missing", cause) in causes_of(reference, grid(ROWS))
 
 
 def test_no_row_is_cut_while_some_are_unused():
     """One free row is enough for the box to be unexplained."""
     box = (600, 600, 700, 700, 0.3, 2)
-    assert found(grid(ROWS - 2, box), grid(ROWS - 1)) == [
+    assert causes_of(grid(ROWS - 2, box), grid(ROWS - 1)) == [
         ("extra", Cause.UNEXPLAINED),
         ("missing", Cause.UNEXPLAINED),
     ]
@@ -191,13 +188,14 @@ def test_a_box_may_move_by_its_band(x, share, result):
     """One coordinate, just inside and just outside what rounding and noise allow there."""
     row = np.array([x - 30, 300, x, 330])
     moved = row + np.array([0, 0, share * box_band(row)[2], 0])
-    assert found(detections((*row, 0.5, 0)), detections((*moved, 0.5, 0))) == result
+    assert causes_of(detections((*row, 0.5, 0)), detections((*moved, 0.5, 0))) == result
 
 
 def test_a_box_may_move_further_where_the_grid_is_coarse():
     """Two pixels are rounding at 1300 px for a box of 30 px and a defect at 100 px."""
     assert box_band(np.array([1290.0, 0, 1320, 30]))[0] == pytest.approx(2.25 + 30 * BOX_NOISE)
-    assert box_band(np.array([100.0, 0, 130, 30]))[0] < 0.5
+    near = box_band(np.array([100.0, 0, 130, 30]))[0]
+    assert near < 0.5, f"{near} px are allowed at 100 px"
 
 
 @pytest.mark.parametrize(("share", "result"), [(0.95, []), (1.05, [("score", Cause.UNEXPLAINED)])])
@@ -205,7 +203,7 @@ def test_a_box_may_move_further_where_the_grid_is_coarse():
 def test_a_score_may_change_by_its_band(score, share, result):
     """Just inside and just outside."""
     changed = (*KEPT[:4], score + share * float(score_band(np.float32(score))), 3)
-    assert found(detections((*KEPT[:4], score, 3)), detections(changed)) == result
+    assert causes_of(detections((*KEPT[:4], score, 3)), detections(changed)) == result
 
 
 def tensors(*rows):
@@ -221,21 +219,21 @@ def test_of_two_boxes_with_one_score_either_may_stay(share, cause):
     """The reference had both, with scores within a band: which one NMS keeps is a matter of rounding."""
     rival = (110, 100, 210, 200, 0.8 - share * float(score_band(np.float32(0.8))), 3)
     before = tensors(KEPT[:5], rival[:5])
-    assert found(ONE, detections(rival), before) == [("moved", cause)]
+    assert causes_of(ONE, detections(rival), before) == [("moved", cause)]
 
 
 def test_a_moved_box_that_the_reference_never_had_is_no_tie():
     """The score is the same, but no candidate of the reference lies there."""
     rival = (110, 100, 210, 200, 0.8, 3)
-    assert found(ONE, detections(rival), tensors(KEPT[:5])) == [("moved", Cause.UNEXPLAINED)]
-    assert found(ONE, detections(rival)) == [("moved", Cause.UNEXPLAINED)], "without candidates nobody can know"
+    assert causes_of(ONE, detections(rival), tensors(KEPT[:5])) == [("moved", Cause.UNEXPLAINED)]
+    assert causes_of(ONE, detections(rival)) == [("moved", Cause.UNEXPLAINED)], "without candidates nobody can know"
 
 
 def test_an_extra_box_that_the_reference_never_had_is_unexplained():
     """An overlap at the limit explains nothing if there was no such candidate to suppress."""
     ghost = shifted(0.5)
-    assert found(ONE, detections(KEPT, ghost), tensors(KEPT[:5], ghost[:5])) == [("extra", Cause.SUPPRESSION)]
-    assert found(ONE, detections(KEPT, ghost), tensors(KEPT[:5])) == [("extra", Cause.UNEXPLAINED)]
+    assert causes_of(ONE, detections(KEPT, ghost), tensors(KEPT[:5], ghost[:5])) == [("extra", Cause.SUPPRESSION)]
+    assert causes_of(ONE, detections(KEPT, ghost), tensors(KEPT[:5])) == [("extra", Cause.UNEXPLAINED)]
 
 
 def test_another_class_in_the_same_place_is_one_difference():
@@ -253,14 +251,14 @@ def test_another_class_in_the_same_place_is_one_difference():
 )
 def test_a_value_that_is_not_finite_is_never_explained(row):
     """NaN compares with nothing: neither a NaN score nor a NaN box finds a partner or an excuse."""
-    causes = {cause for _, cause in found(ONE, detections(row))}
+    causes = {cause for _, cause in causes_of(ONE, detections(row))}
     assert causes == {Cause.UNEXPLAINED}
 
 
 def test_pictures_keep_their_place():
     """Empty pictures count, and a difference carries the name and the rows of its own."""
     two = detections(KEPT, (300, 300, 400, 400, 0.7, 1))
-    comparison = explain([NONE, two, NONE], [NONE, ONE, NONE], ["a", "b", "c"], COCO_R50)
+    comparison = explain([NOTHING, two, NOTHING], [NOTHING, ONE, NOTHING], ["a", "b", "c"], COCO_R50)
     (difference,) = comparison.differences
     assert (difference.picture, difference.reference_row, difference.candidate_row) == ("b", 1, None)
     assert comparison.pictures == 3
@@ -291,7 +289,7 @@ def test_measurements_say_how_many_where_and_why():
 
 def test_nothing_found_is_nothing_measured():
     """No detections on either side: n is 0, which no verdict can rest on."""
-    for measurement in explain([NONE], [NONE], ["a"], COCO_R50).measurements():
+    for measurement in explain([NOTHING], [NOTHING], ["a"], COCO_R50).measurements():
         assert (measurement.value, measurement.n) == (0, 0)
     assert explain([], [], [], COCO_R50).compared == 0
 
@@ -306,5 +304,5 @@ def test_a_label_beyond_the_classes_is_an_unexplained_difference():
     """Labels that count from one ended in an IndexError as soon as proposals were looked at."""
     foreign = detections((100, 100, 200, 200, 0.8, len(COCO_R50.classes)))
     proposals = foreign.boxes, np.full((1, len(COCO_R50.classes)), 0.8, np.float32)
-    causes = {cause for _, cause in found(ONE, foreign, proposals)}
+    causes = {cause for _, cause in causes_of(ONE, foreign, proposals)}
     assert causes == {Cause.UNEXPLAINED}, f"a label that is no class is said to be {causes}"
