@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.difference import Difference, difference
-from fcos_lib.evidence.reading import read_results
+from fcos_lib.evidence.results import read_results
 from fcos_lib.files import one_line
 from fcos_lib.judge.change import Move
 from fcos_lib.judge.verdict import close_pair

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fcos_lib.evidence.reading import has_stand_in, stored_verdict
+from fcos_lib.evidence.results import has_stand_in, stored_verdict
 from fcos_lib.judge.change import Move, moved
 from fcos_lib.judge.verdict import Verdict
 

@@ -7,15 +7,18 @@ without the word STAND-IN in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from markupsafe import Markup
 
 from fcos_lib.evidence.page.charts import Frame, element, point, stand_in_mark, style_of_a_file, text
-from fcos_lib.judge.accepted import Baseline, Comparison, differences
-from fcos_lib.judge.history import Fingerprint, Rate, Run, Series
+from fcos_lib.judge.accepted import Baseline, Comparison, compare, differences, expected
+from fcos_lib.judge.change import judge_against_history
+from fcos_lib.judge.history import Fingerprint, Rate, Run, Series, read_runs
 from fcos_lib.judge.limits import published_rate
 
 Ranges = Mapping[tuple[Series, Fingerprint], tuple[float, float]]
@@ -36,6 +39,25 @@ class _Known:
     baseline: Baseline
     ranges: Ranges
     verdicts: Mapping[Series, Comparison]
+
+
+def draw_stored_runs(storage: Path, baseline: Baseline, last: int = 40) -> tuple[str, int]:
+    """The history as SVG text, the `last` runs of each recipe, and how many runs are stored."""
+    runs = read_runs(storage)
+    everything = [*runs, *(run for entry in baseline.acceptances for run in entry.runs)]
+    ranges = {}
+    for series, fingerprint in {(rate.series, rate.fingerprint) for run in everything for rate in run.rates}:
+        low, high = expected(baseline, series, fingerprint, judge_against_history)
+        if math.isfinite(low) and math.isfinite(high):
+            ranges[series, fingerprint] = low, high
+    newest = {recipe: run for run in runs for recipe in {rate.series.recipe for rate in run.rates}}
+    verdicts = [
+        comparison
+        for recipe, run in newest.items()
+        for comparison in compare(run, baseline, judge_against_history)
+        if comparison.series.recipe == recipe
+    ]
+    return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)
 
 
 def draw_history(

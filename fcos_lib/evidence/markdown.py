@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.reading import again, has_stand_in, stored_verdict
-from fcos_lib.evidence.results import in_reading_order, verdict_rows
+from fcos_lib.evidence.results import again, has_stand_in, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.files import printable
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph

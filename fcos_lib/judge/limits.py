@@ -13,8 +13,8 @@ from msgspec import Meta, Struct, structs
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, Scope
-from fcos_lib.judge.gates import GATES, expected_limits
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST, PUBLISHED_FOR, SETTINGS, Data, Gate, Scope, Setting
+from fcos_lib.judge.gates import GATES
 from fcos_lib.records import record_of, says
 
 if sys.version_info >= (3, 11):
@@ -150,6 +150,22 @@ def _limit(name: str, table: Mapping[str, Any]) -> Limit:
     measured = structs.asdict(read.measured)
     at_least = read.direction == AT_LEAST
     return Limit(name, read.bound, at_least, read.unit, read.source, **measured, pictures=read.pictures, published=read.published)  # fmt: skip
+
+
+def expected_limits(contract: str) -> dict[str, Gate | Setting]:
+    """Every limit that judges a run of this contract, by its name in limits.toml."""
+    expected: dict[str, Gate | Setting] = {setting.name: setting for setting in SETTINGS}
+    for gate in (gate for gate in GATES.values() if gate.limits(contract)):
+        for template in filter(None, (gate.limit, gate.aipp_limit)):
+            if "{chip}" not in template:
+                expected[template.format(contract=contract)] = gate
+                continue
+            for (published, chip), sizes in PUBLISHED_FOR.items():
+                if published == contract:
+                    expected |= {
+                        template.format(contract=contract, chip=chip, batch=f"batch{size}"): gate for size in sizes
+                    }
+    return expected
 
 
 def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path: Path = FILE) -> None:

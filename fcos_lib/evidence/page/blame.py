@@ -9,7 +9,7 @@ from typing import Any
 
 from fcos_lib.evidence.explained import NO_ROUNDING, first_layer, remedy
 from fcos_lib.evidence.page.words import fixed, value_of
-from fcos_lib.evidence.reading import stored_verdict
+from fcos_lib.evidence.results import stored_verdict
 
 _SHARE = 0.2
 """A stage is to blame, not only one that moved, with this share of all that was lost and gained."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, expected, read_accepted
 from fcos_lib.judge.change import LEAST_RUNS, judge_against_history
-from fcos_lib.judge.status import exit_status
+from fcos_lib.judge.roll_call import exit_status
 from fcos_lib.judge.verdict import Outcome
 from tests.unit.judge.history_runs import EMULATED, HERE, START, rate, run
 

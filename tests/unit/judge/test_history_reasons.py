@@ -270,7 +270,7 @@ ENTRY = {"at": "2026-11-01T00:00:00Z", "reason": "x", "runs": []}
         (ENTRY | {"reason": "\x1b[2J"}, "[0].reason: Expected `str` of other characters)", ""),
         (ENTRY | {"more": 3}, "[0]: Object contains unknown field `more`)", ""),
         (ENTRY | {"runs": [3]}, "[0].runs[0]: Expected `object`, got `int`)", ""),
-        ({"rates": []}, ": it holds no rates", ""),
+        ({"rates": []}, "[0].runs[0].rates: Expected `array` of length >= 1)", ""),
         ({"rates": None}, "[0].runs[0].rates: Expected `array`, got `null`)", ""),
         ({"run_id": "x"}, "[0].runs[0].run_id: Expected `str` of other characters)", ""),
         ({"name": 1}, "[0].runs[0].name: Expected `str`, got `int`)", ""),

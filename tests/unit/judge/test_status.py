@@ -4,7 +4,7 @@ import pytest
 
 from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.status import counted, exit_status, outcome_of
+from fcos_lib.judge.roll_call import counted, exit_status, outcome_of
 from fcos_lib.judge.verdict import Outcome, decide
 from fcos_lib.measure import Measurement
 

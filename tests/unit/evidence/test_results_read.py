@@ -11,7 +11,7 @@ import pytest
 from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence import schema
-from fcos_lib.evidence.reading import again, has_stand_in, read_results, stored_verdict
+from fcos_lib.evidence.results import again, has_stand_in, read_results, stored_verdict
 from fcos_lib.evidence.schema import SCHEMA_VERSION, Results, results_schema
 from fcos_lib.files import printable
 from fcos_lib.judge.limits import Limit
