@@ -7,15 +7,7 @@ import pytest
 
 from fcos_lib.cli.main import main
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
-
-LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
-
-
-def verdict(value, subject="batch8", *, stand_in=False, limit=LIMIT):
-    """An entry of `verdicts`."""
-    return decide("accuracy", subject, Measurement("mAP", value, "AP", 5000), limit, stand_in=stand_in).as_dict()
+from tests.unit.evidence.entries import verdict
 
 
 def picture(name, *differences):

@@ -3,23 +3,11 @@
 import os
 
 import pytest
-from markdown_it import MarkdownIt
 
 from fcos_lib.cli.main import main
 from fcos_lib.evidence.markdown import MOST_BYTES, Annotation, append_summary, escaped, summary, workflow_commands
 from fcos_lib.evidence.results import write_results
-from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
-
-LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
-HOSTILE = "a|b`c``` <script>alert(1)</script> *bold* [x](http://x) ![i](y) </details> \x1b[31m ~~~ # $x$ &amp; \\"
-
-
-def verdict(value, subject="batch8", *, stand_in=False, where="lowest class: cat", name="mAP"):
-    """An entry of `verdicts`."""
-    found = decide("accuracy", subject, Measurement(name, value, "AP", 5000, where), LIMIT, stand_in=stand_in).as_dict()
-    return found | {"test": f"tests/acceptance/test_accuracy.py::test_limit[{subject}]"}
+from tests.unit.evidence.entries import verdict
 
 
 def run(*verdicts, status=0, unjudged=(), **more):
@@ -30,13 +18,6 @@ def run(*verdicts, status=0, unjudged=(), **more):
         "artifacts": [{"kind": "om", "key": "k", "files": {"model.om": "f" * 64}, "provenance": {"batch": 8}}],
         "verdicts": list(verdicts), "unjudged": list(unjudged), "evidence": [],
     }  # fmt: skip
-
-
-def tokens(text):
-    """What Markdown makes of it, inline parts included."""
-    for token in MarkdownIt("commonmark").enable("table").parse(text):
-        yield token
-        yield from token.children or ()
 
 
 def test_a_green_run_is_told_in_its_heading_and_table():
@@ -98,25 +79,6 @@ def test_provenance_is_folded_away():
     assert "command   pytest -m accuracy" in folded
     assert f"{'f' * 64}  model.om" in folded
     assert folded.count("<details>") == folded.count("</details>")
-
-
-def test_hostile_text_is_text():
-    """Only our own `<details>` are HTML, nothing is a link, an image, a heading or bold, and the table keeps its shape."""
-    entry = verdict(0.3, subject=HOSTILE, where=HOSTILE, name=HOSTILE)
-    broken = {"test": HOSTILE, "outcome": "FAIL", "message": HOSTILE + "\n```\n# out\n````\n<b>"}
-    text = summary(run(entry, status=1, unjudged=[broken], command=[HOSTILE]))
-    found = list(tokens(text))
-    html = {token.content.strip() for token in found if token.type in ("html_block", "html_inline")}
-    assert html == {
-        "<details><summary>Worst numbers</summary>", "<details><summary>Provenance</summary>", "</details>"
-    }  # fmt: skip
-    assert not {"link_open", "image", "em_open", "code_inline"} & {token.type for token in found}
-    assert [token.tag for token in found if token.type == "heading_open"] == ["h2", "h3", "h3"]
-    rows = sum(token.type == "tr_open" for token in found)
-    assert sum(token.type in ("td_open", "th_open") for token in found) == 5 * rows
-    assert "\x1b" not in text
-    cells = [token.content for token in found if token.type == "text"]
-    assert any("a|b`c``` <script>alert(1)</script> *bold*" in cell for cell in cells), "it can still be read"
 
 
 def test_escaped_text_stays_in_its_line():

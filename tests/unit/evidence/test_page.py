@@ -100,7 +100,7 @@ def test_red_gates_come_first_with_paragraph_and_command(document):
     )]  # fmt: skip
     assert places == sorted(places), "red gates are not on top"
     assert "must be at least 0.359 AP (limits.toml: accuracy.x)" in text
-    assert "pytest 'tests/acceptance/test_accuracy.py::test_x[batch8]' --pictures 20" in text
+    assert "pytest 'tests/acceptance/test_accuracy.py::test_limit[batch8]' --pictures 20" in text
     assert "1 of 4 tests failed, 1 met a machine that failed, 1 could not be decided" in text
 
 
@@ -127,14 +127,6 @@ def test_a_stand_in_cannot_be_overlooked(document):
     found = Elements(render(hardware))
     assert "STAND-IN" not in found.text
     assert not any(attributes.get("class") in ("banner", "mark", "stand-in-mark") for _, attributes in found.found)
-
-
-def test_a_chart_has_a_title_and_its_content_in_a_sentence(document):
-    """For whoever does not see it."""
-    pattern = r'<svg [^>]*role="img" class="chart"><title>([^<]+)</title><desc>([^<]+)</desc>'
-    charts = dict(re.findall(pattern, render(document)))
-    assert len(charts) == 4
-    assert "/conv2 is the first layer" in charts["Error of each layer"]
 
 
 def test_nothing_from_the_file_becomes_html(document):

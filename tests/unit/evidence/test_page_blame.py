@@ -8,8 +8,7 @@ import pytest
 
 from fcos_lib.evidence.page import render
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
+from tests.unit.evidence.entries import verdict
 
 LOSS = Limit("paired.x.loss", -0.01, True, "AP", "a paper")
 GAIN = Limit("paired.x.gain", 0.01, False, "AP", "a paper")
@@ -32,16 +31,9 @@ def data_of(document, kind):
     return next(one["data"] for one in document["evidence"] if one["kind"] == kind)
 
 
-def entry(name, value, limit, subject="batch8", where="", test="accuracy"):
+def entry(name, value, limit, subject="batch8", where="", promise="accuracy"):
     """A verdict of a test."""
-    verdict = decide(
-        "consistency" if test != "accuracy" else test,
-        subject,
-        Measurement(name, value, "AP", 40, where),
-        limit,
-        stand_in=True,
-    )
-    return {"test": f"tests/acceptance/test_{test}.py::test_x[{subject}]", **verdict.as_dict()}
+    return verdict(value, subject, name, limit=limit, stand_in=True, where=where, promise=promise)
 
 
 def test_stage_and_layer_are_named(document):
@@ -123,9 +115,9 @@ def test_red_numbers_that_say_most_come_first(document):
     """The difference in mAP, then differences without a cause, then the rest; tests are counted apart from numbers."""
     document["unjudged"] = []
     document["verdicts"] = [
-        entry("explained differences", 0.5, NONE, test="consistency"),
-        entry("unexplained differences", 7, NONE, test="consistency"),
-        entry("identical detections", 0, NONE, test="consistency"),
+        entry("explained differences", 0.5, NONE, promise="consistency"),
+        entry("unexplained differences", 7, NONE, promise="consistency"),
+        entry("identical detections", 0, NONE, promise="consistency"),
         entry("mAP difference", -0.2, LOSS),
     ]
     text = words(document)

@@ -1,6 +1,5 @@
 """What is not a run of ours is refused with its place, its fault and what to do; what just about is one is read."""
 
-import locale
 import math
 import time
 from datetime import datetime, timezone
@@ -10,8 +9,7 @@ import pytest
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.files import write_whole
 from fcos_lib.judge.history import read_run, run_of, save_run
-from fcos_lib.records import plain_json
-from tests.unit.judge.history_runs import EMULATED, HERE, document, rate
+from tests.unit.judge.history_runs import EMULATED, document, rate
 
 ADVICE = "remove the file, or restore it; if another run is writing it now, try again"
 
@@ -238,24 +236,6 @@ def test_a_file_of_pytest_benchmark_s_may_be_about_to_be_written(tmp_path):
     )
 
 
-@pytest.fixture
-def _ascii_locale():
-    """A machine whose files are ASCII unless somebody says otherwise."""
-    before = locale.setlocale(locale.LC_CTYPE)
-    locale.setlocale(locale.LC_CTYPE, "C")
-    yield
-    locale.setlocale(locale.LC_CTYPE, before)
-
-
-@pytest.mark.usefixtures("_ascii_locale")
-def test_text_is_utf_8_whatever_the_locale_says(tmp_path):
-    """Written and read."""
-    path = tmp_path / "x.json"
-    write_whole(path, '["± °C"]\n'.encode())
-    assert path.read_bytes() == '["± °C"]\n'.encode()
-    assert plain_json(path.read_bytes()) == ["± °C"]
-
-
 def test_a_file_that_could_not_be_replaced_leaves_nothing_behind(tmp_path):
     """Neither half a file nor a partial one."""
     (tmp_path / "x.json").mkdir()
@@ -273,15 +253,11 @@ def test_what_is_not_saved_says_why(tmp_path):
     assert refused(save_run, tmp_path, document(1, rate(-1.0)))[0] == (
         "the document, extra_info['fcos'] is not a rate of this suite (images_per_second: Expected `float` > 0.0)"
     )
+    with pytest.raises(UsageError):
+        save_run(tmp_path, document(1, rate(math.nan)))
+    assert list(tmp_path.iterdir()) == [], "the store never holds what would stop the next reader"
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as error:
         save_run(tmp_path / "file", document(1, rate(58.0)))
     assert error.value.found == f"the run cannot be saved in {tmp_path / 'file'} (File exists)"
     assert error.value.advice == "check free space and permissions"
-
-
-def test_an_identity_that_was_left_empty_is_none_of_the_label():
-    """What nobody set is not shown."""
-    bare = rate(1.0, input="", precision_mode="").series
-    assert bare.recipe_label == "coco_r50 on Ascend310P3"
-    assert rate(1.0, fingerprint=HERE).series.recipe.timed == ""

@@ -70,17 +70,13 @@ def test_a_rate_that_nothing_was_accepted_for_is_recorded():
     """One sample, no bound: the change is 0 without an old rate, and shown against one of another fingerprint."""
     measurement, limit = Comparison(SERIES, Outcome.NO_VERDICT, 58.0, None, "nothing was accepted yet").judged()
     assert (measurement.value, measurement.n, limit) == (0.0, 1, None)
+    measurement, limit = Comparison(SERIES, Outcome.NO_VERDICT, 58.0, None, "x", low=50.0, high=60.0).judged()
+    assert (measurement.n, limit) == (1, None), "a range without an old rate is no bound"
     elsewhere = Comparison(SERIES, Outcome.NO_VERDICT, 29.0, 58.0, "accepted only on another fingerprint")
     measurement, limit = elsewhere.judged()
     assert (measurement.value, measurement.n, limit) == (-50.0, 1, None)
     verdict = decide("throughput", "batch8", measurement, limit, stand_in=False)
     assert (verdict.outcome, verdict.green) == (Outcome.NO_VERDICT, True)
-
-
-def test_a_bound_without_an_old_rate_is_none():
-    """Nothing to take a change from."""
-    measurement, limit = Comparison(SERIES, Outcome.NO_VERDICT, 58.0, None, "x", low=50.0, high=60.0).judged()
-    assert (measurement.n, limit) == (1, None)
 
 
 def test_a_comparison_holds_what_the_judge_said():
@@ -298,10 +294,15 @@ def test_a_broken_baseline_says_what_is_wrong_with_it(tmp_path, content, fault, 
 def test_what_is_not_accepted_says_why(tmp_path):
     """No reason, series that would be lost, and a place that cannot be written."""
     path = tmp_path / "accepted.json"
-    assert refused(UsageError, accept, path, [], "why") == (
-        "a baseline needs runs and a reason",
-        "say what changed, such as --why 'CANN 8.3'",
-    )
+    for runs, reason in (([], "why"), ([run(1, rate(58.0))], "  ")):
+        assert refused(UsageError, accept, path, runs, reason) == (
+            "a baseline needs runs and a reason",
+            "say what changed, such as --why 'CANN 8.3'",
+        )
+    for reason in ("two\nlines", "x" * 1001):  # could not be read back
+        found, _ = refused(UsageError, accept, path, [run(1, rate(58.0))], reason)
+        assert "accepted[0].reason: Expected `str` of " in found
+    assert not path.exists(), "nobody moves a baseline by accident"
     accept(path, [run(1, rate(58.0, 1), rate(58.0, 8), rate(58.0, 64))], "first")
     assert refused(UsageError, accept, path, [run(2, rate(58.0, 1))], "second") == (
         "the runs lack what the baseline has: batch64 pure, batch8 pure",

@@ -79,12 +79,6 @@ def test_the_bound_itself_is_allowed_and_nan_never_is(at_least, value, holds):
     assert Limit("x", 3.0, at_least, "px", "a study").holds(value) is holds
 
 
-def test_a_limit_in_words():
-    """Which side is allowed, the number as short as it can be, and the unit."""
-    assert Limit("x", 0.359, True, "AP", "a paper").sentence() == "must be at least 0.359 AP"
-    assert Limit("x", 3.0, False, "px", "a study").sentence() == "must be at most 3 px"
-
-
 def test_where_a_bound_comes_from():
     """A published one names its source, a measured one how it was measured as well."""
     assert Limit("x", 3.0, False, "px", "a study").certificate() == ["a study"]
