@@ -81,7 +81,8 @@ def test_it_fits_every_screen(open_page, width):
     """Nothing makes a reader scroll sideways, on a phone neither; wide tables scroll inside of themselves."""
     page = open_page(width)
     page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    scrolled = page.evaluate("document.documentElement.scrollWidth")
+    assert scrolled <= width, f"the page is {scrolled} pixels wide on a screen of {width}"
     wide = page.evaluate("""() => [...document.querySelectorAll('main *')].filter((one) =>
         !one.closest('.scroll, svg, pre') && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120))""")
     assert wide == []

@@ -116,8 +116,8 @@ def test_the_floor_is_the_least_that_counts(earlier):
     """Identical earlier runs never make a hair's breadth a regression."""
     found = judge_against_history(58.0, earlier, floor=0.03)
     middle = math.sqrt(found.low * found.high)
-    assert found.low <= middle * 0.97 * (1 + 1e-9)
-    assert found.high >= middle / 0.97 * (1 - 1e-9)
+    for share in (found.low / middle, middle / found.high):
+        assert share <= 0.97 * (1 + 1e-9), f"{share} of the middle is less than the floor of 3 % away"
 
 
 LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")

@@ -211,4 +211,4 @@ def test_the_suite_s_own_judge_fits_in(tmp_path):
     assert status(compare(all_sizes(90, 52.2), baseline, judge_against_history)) == 1
     assert status(compare(all_sizes(90, 58.0), baseline_of(*quiet[1:]), judge_against_history)) == 7
     low, high = expected(baseline, rate(1).series, HERE, judge_against_history)
-    assert 52.2 < low < 58 < high
+    assert 52.2 < low < 58 < high, f"expected are {low} to {high}, around 58 and not down to 52.2"

@@ -222,7 +222,8 @@ def test_an_acceptance_is_kept_with_its_time_and_its_reason(tmp_path):
     path, before = tmp_path / "new" / "folder" / "accepted.json", datetime.now(timezone.utc)
     done = accept(path, [run(1, rate(58.0))], "  CANN 8.3 ")
     assert done.reason == "CANN 8.3"
-    assert before <= done.at <= datetime.now(timezone.utc)
+    after = datetime.now(timezone.utc)
+    assert before <= done.at <= after, f"accepted at {done.at}, between {before} and {after}"
     assert read_accepted(path) == Baseline((done,))
     content = json.loads(path.read_text())
     assert (content["format"], content["benchmarks"], list(content)) == (1, [], ["format", "benchmarks", "accepted"])
