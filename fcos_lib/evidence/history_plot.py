@@ -113,8 +113,8 @@ def _section(recipe: Series, timed: str, runs: Sequence[Run], known: _Known, top
         body.append(text(_LEFT, top + 8, f"dotted line: {change}", "dim"))
         top += 16
     top += 4 if changes else 0
-    for place, series in enumerate(panels):
-        row, column = divmod(place, _COLUMNS)
+    for number, series in enumerate(panels):
+        row, column = divmod(number, _COLUMNS)
         left, panel_top = _LEFT + column * (_PANEL_WIDTH + _GAP), top + row * (_PANEL_HEIGHT + _GAP)
         body += _panel(series, runs, known, left, panel_top)
     return body, top + (len(panels) + _COLUMNS - 1) // _COLUMNS * (_PANEL_HEIGHT + _GAP) + 10
@@ -144,15 +144,17 @@ def _panel(series: Series, runs: Sequence[Run], known: _Known, left: int, top: i
     for before, after in pairwise(stretches):
         yield frame.upright((frame.x(before[-1][0]) + frame.x(after[0][0])) / 2, "change")
     for stretch in stretches:
-        yield frame.line([place for place, _, _ in stretch], [rate.images_per_second for _, _, rate in stretch], "line")
+        yield frame.line(
+            [column for column, _, _ in stretch], [rate.images_per_second for _, _, rate in stretch], "line"
+        )
     now = {run.run_id for _, _, rate in points for run, _ in known.baseline.holding(series, rate.fingerprint)}
     ever = {run.run_id for acceptance in known.baseline.acceptances for run in acceptance.runs}
-    for place, run, rate in points:
+    for column, run, rate in points:
         kind = "mark" if run.run_id in now else "former" if run.run_id in ever else "run"
         tip = f"{run.name}, {run.at:%Y-%m-%d %H:%M}, commit {run.commit or 'unknown'}: {rate.images_per_second:.4g} images/s, OM {rate.om_sha256[:12]}"
-        yield point(kind, frame.x(place), frame.y(rate.images_per_second), tip)
-    for place in sorted(set(range(len(runs))) - {place for place, _, _ in points}):
-        yield point("absent", frame.x(place), frame.bottom - 6, f"{runs[place].name} did not time this")
+        yield point(kind, frame.x(column), frame.y(rate.images_per_second), tip)
+    for column in sorted(set(range(len(runs))) - {column for column, _, _ in points}):
+        yield point("absent", frame.x(column), frame.bottom - 6, f"{runs[column].name} did not time this")
     if runs:
         yield text(frame.left, bottom - 7, f"{runs[0].at:%Y-%m-%d}", "dim")
         yield text(frame.right, bottom - 7, f"{runs[-1].at:%Y-%m-%d}", "dim", "end")
@@ -183,7 +185,7 @@ def _heading(
 
 
 def _points(series: Series, runs: Sequence[Run]) -> list[_Timed]:
-    return [(place, run, rate) for place, run in enumerate(runs) if (rate := run.rate(series)) is not None]
+    return [(column, run, rate) for column, run in enumerate(runs) if (rate := run.rate(series)) is not None]
 
 
 def _changes(series: Series, runs: Sequence[Run]) -> list[str]:

@@ -101,11 +101,11 @@ def again(document: Mapping[str, Any], test: str) -> str:
 def in_reading_order(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Sorted as people read them: by promise, the reference first, then by batch size; otherwise as they came."""
 
-    def place(verdict: Mapping[str, Any]) -> tuple[int, int]:
+    def order(verdict: Mapping[str, Any]) -> tuple[int, int]:
         promise, number = verdict["promise"], re.search(r"\d+", verdict["subject"])
         return PROMISES.index(promise) if promise in PROMISES else len(PROMISES), int(number[0]) if number else 0
 
-    return sorted(verdicts, key=place)
+    return sorted(verdicts, key=order)
 
 
 def verdict_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:

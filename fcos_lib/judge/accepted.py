@@ -239,8 +239,8 @@ def _lost(series: Series, run: Run, baseline: Baseline) -> Comparison:
     ]
     old = next((median(rates) for rates in reversed(held) if rates), None)
     known = baseline.promised(series.recipe)
-    found = (rate.series for rate in run.rates if rate.series.recipe == series.recipe)
-    strangers = [other.label for other in found if other not in known]
+    timed = (rate.series for rate in run.rates if rate.series.recipe == series.recipe)
+    strangers = [other.label for other in timed if other not in known]
     reason = "accepted, but not in this run: renamed or lost" + f"; new here: {', '.join(strangers)}" * bool(strangers)
     return Comparison(series, Outcome.FAIL, None, old, reason)
 

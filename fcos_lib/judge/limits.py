@@ -34,10 +34,10 @@ class PictureSet(Struct, frozen=True, forbid_unknown_fields=True):
     last: Annotated[int, says("The highest.")]
     ids_sha256: Annotated[str, says("Of all ids in decimal, each with a line feed behind it; empty: not known, not asked for.")] = ""  # fmt: skip
 
-    def is_of(self, found: Mapping[str, Any]) -> bool:
+    def is_of(self, described: Mapping[str, Any]) -> bool:
         """True if these are the pictures that `dataset.picture_set` described."""
-        same = all(found.get(key) == getattr(self, key) for key in ("count", "first", "last"))
-        return same and self.ids_sha256 in ("", found.get("ids_sha256"))
+        same = all(described.get(key) == getattr(self, key) for key in ("count", "first", "last"))
+        return same and self.ids_sha256 in ("", described.get("ids_sha256"))
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,11 +65,11 @@ class Limit(Struct, frozen=True, forbid_unknown_fields=True):
 
         Details that do not say which pictures were measured do not show that it is.
         """
-        found = details.get("data_set")
-        if self.pictures is None or (isinstance(found, Mapping) and self.pictures.is_of(found)):
+        described = details.get("data_set")
+        if self.pictures is None or (isinstance(described, Mapping) and self.pictures.is_of(described)):
             return ""
         limit = f"{self.bound:g} is a limit for {self.pictures.name}"
-        if not isinstance(found, Mapping) or not isinstance(count := found.get("count"), int):
+        if not isinstance(described, Mapping) or not isinstance(count := described.get("count"), int):
             return f"{limit}, and the measurement does not say which pictures it is about"
         if count == self.pictures.count:
             return f"{limit}; this folder holds {count:,} other pictures"
@@ -106,15 +106,15 @@ def _limits_in(name: str, table: Mapping[str, Any]) -> list[Limit]:
     """The limits of a table and of those in it; `ValueError` says what is wrong with one."""
     if "bound" in table:
         return [_limit(name, table)]
-    found: list[Limit] = []
+    limits: list[Limit] = []
     for key, value in table.items():
         inner = f"{name}.{key}" if name else key
         if not isinstance(value, dict):
             raise ValueError(f"{inner} belongs to no limit: [{name}] has no bound")
-        found += _limits_in(inner, value)
-    if name and not found:
+        limits += _limits_in(inner, value)
+    if name and not limits:
         raise ValueError(f"[{name}] has no bound")
-    return found
+    return limits
 
 
 _Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]

@@ -40,13 +40,13 @@ class ChampionBounds:
 
 def champion_bounds(limits: Mapping[str, Limit]) -> ChampionBounds:
     """The bounds among `all_limits()`; `UsageError` if one is not there."""
-    found = {}
+    bounds = {}
     for name in ("slower", "faster", "slow_rounds", "slow_round", "step", "clock", "temperature"):
         limit = limits.get(f"rate_against_champion.{name}")
         if limit is None:
             raise UsageError(f"limits.toml has no [rate_against_champion.{name}]", "start from a copy of the original")
-        found[name] = limit
-    return ChampionBounds(**found)
+        bounds[name] = limit
+    return ChampionBounds(**bounds)
 
 
 def doubts(run: PairedRounds, change: LogRatio, noise: LogRatio, bounds: ChampionBounds) -> list[str]:

@@ -79,8 +79,8 @@ def precision_recall(data: Mapping[str, Any]) -> dict[str, Any]:
     recall, reference, candidate = (numbers(data[key]) for key in ("recall", "reference", "candidate"))
     difference = [after - before for before, after in zip(reference, candidate, strict=True)]
     most = max(max(map(abs, difference)), 1e-4) * 1.15
-    place = max(range(len(recall)), key=lambda index: abs(difference[index]))
-    furthest = f"Furthest apart at recall {recall[place]:g}: {number(difference[place], 2, signed=True)}."
+    widest = max(range(len(recall)), key=lambda index: abs(difference[index]))
+    furthest = f"Furthest apart at recall {recall[widest]:g}: {number(difference[widest], 2, signed=True)}."
     both, apart = Frame.within(440, 280, (0, 1), (0, 1)), Frame.within(440, 170, (0, 1), (-most, most))
     curves = Chart(440, 280, "Precision over recall", f"Reference and candidate at IoU 0.5. {furthest}", [
         both.axes("recall", "precision"),
@@ -193,13 +193,13 @@ def layers(data: Mapping[str, Any]) -> dict[str, Any]:
     top = 10 ** math.ceil(math.log10(max([most * 2, *(ratio for ratio in ratios if ratio is not None)])))
     frame = Frame.within(960, 280, (0, max(len(shown), 2)), (-1, math.log10(top)))
     parts = [frame.axes("layer, in the order of the network", "error over what fp16 explains", powers=True)]
-    for place, (layer, ratio) in enumerate(zip(shown, ratios, strict=True)):
+    for column, (layer, ratio) in enumerate(zip(shown, ratios, strict=True)):
         height = top if ratio is None else max(ratio, 0.1)  # what is not finite is drawn as high as anything
         kind = "first" if layer["name"] == first else "over" if height > most else "fine"
-        ends = place + 0.1, place + 0.9
+        ends = column + 0.1, column + 0.9
         parts.append(frame.bar(ends, math.log10(height), f"layer {kind}", in_words(layer)))
         if kind == "first":  # those before it are low, so there is room for its name on their side
-            before, x, y = place > len(shown) / 3, frame.x(ends[0]), frame.y(math.log10(height))
+            before, x, y = column > len(shown) / 3, frame.x(ends[0]), frame.y(math.log10(height))
             parts.append(text(x - 5, y + 10, in_words(layer), "name", "end") if before else text(x, 24, in_words(layer), "name"))  # fmt: skip
     parts.append(frame.level(math.log10(most), "curve limit"))
     sentence = f"No layer of {len(shown)} has an error of more than {number(most)} times what fp16 explains."

@@ -13,7 +13,7 @@ from tests.unit.evidence.entries import verdict
 
 def picture(name, *differences):
     """A picture of the evidence, with differences as (kind, cause, side)."""
-    listed = [dict(zip(("kind", "cause", "side"), one, strict=True)) for one in differences]
+    listed = [dict(zip(("kind", "cause", "side"), words, strict=True)) for words in differences]
     return {"name": name, "differences": listed}
 
 
@@ -21,7 +21,7 @@ MISSING, EXTRA = ("missing", "IoU limit", "reference"), ("extra", "score limit",
 
 
 @pytest.fixture
-def one():
+def run():
     """A run with one gate, an OM and evidence about two pictures."""
     return {
         "schema_version": 2,
@@ -36,14 +36,14 @@ def one():
 
 
 @pytest.fixture
-def diff(tmp_path, one, capsys):
+def diff(tmp_path, run, capsys):
     """Compares the run with a changed one; returns status and output."""
 
     def call(change, *options):
-        other = copy.deepcopy(one)
+        other = copy.deepcopy(run)
         change(other)
         paths = [tmp_path / "a.json", tmp_path / "b.json"]
-        for path, document in zip(paths, (one, other), strict=True):
+        for path, document in zip(paths, (run, other), strict=True):
             path.write_text(json.dumps(document), encoding="utf-8")
         status = main(["diff", *map(str, paths), *options])
         return status, capsys.readouterr().out
@@ -180,8 +180,8 @@ def test_machines_get_all_of_it(diff):
     assert document["pictures"] == []
 
 
-def test_two_empty_runs_are_an_error(diff, one, capsys):
+def test_two_empty_runs_are_an_error(diff, run):
     """Nothing that moved is not the same as nothing that was measured."""
-    one["verdicts"] = []
+    run["verdicts"] = []
     status, _ = diff(lambda other: None)
     assert status == 3

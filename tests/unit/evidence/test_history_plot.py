@@ -22,8 +22,8 @@ def drawn(runs, baseline=Baseline(), ranges=None, comparisons=(), **options):  #
 
 def of_class(root, name):
     """All drawn elements of a class, without the legend's, which lie above the first section."""
-    found = [each for each in root.iter() if each.get("class") == name]
-    return [each for each in found if _y(each) > 70]
+    elements = [each for each in root.iter() if each.get("class") == name]
+    return [each for each in elements if _y(each) > 70]
 
 
 def _y(element):

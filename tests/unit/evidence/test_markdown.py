@@ -128,8 +128,8 @@ def test_the_verb_prints_it(tmp_path, capsys):
 
 def test_an_annotation_is_one_line_whatever_its_text():
     """Escaped as GitHub unescapes it: what would end a line, and in properties what separates them."""
-    one = Annotation("accuracy[batch8]: 5 %, FAIL", "100 %\r\nsecond: line, ::error::x", "tests/a,b:c.py", 7)
-    assert workflow_commands([one]) == [
+    annotation = Annotation("accuracy[batch8]: 5 %, FAIL", "100 %\r\nsecond: line, ::error::x", "tests/a,b:c.py", 7)
+    assert workflow_commands([annotation]) == [
         "::error file=tests/a%2Cb%3Ac.py,line=7,title=accuracy[batch8]%3A 5 %25%2C FAIL::100 %25%0D%0Asecond: line, ::error::x"
     ]
 

@@ -53,7 +53,7 @@ class Elements(HTMLParser):
 def spoilt(value):
     """Every text of a document replaced, names that are free to choose included; only what says how to read it stays."""
     if isinstance(value, list):
-        return [spoilt(one) for one in value]
+        return [spoilt(entry) for entry in value]
     if not isinstance(value, dict):
         return HOSTILE if isinstance(value, str) else value
     kept = {"outcome", "cause", "side", "jpeg", "level"} | ({"kind"} if "data" in value else set())
@@ -121,12 +121,12 @@ def test_a_stand_in_cannot_be_overlooked(document):
     hardware = copy.deepcopy(document)
     hardware["environment"]["device"] = {"stand_in": False, "soc_version": "Ascend310P3", "cann_version": "8.0"}
     hardware["verdicts"] = [
-        {**one, "stand_in": False, "outcome": one["outcome"].replace("STAND-IN", "PASS")}
-        for one in hardware["verdicts"]
+        {**entry, "stand_in": False, "outcome": entry["outcome"].replace("STAND-IN", "PASS")}
+        for entry in hardware["verdicts"]
     ]
-    found = Elements(render(hardware))
-    assert "STAND-IN" not in found.text
-    assert not any(attributes.get("class") in ("banner", "mark", "stand-in-mark") for _, attributes in found.found)
+    shown = Elements(render(hardware))
+    assert "STAND-IN" not in shown.text
+    assert not any(attributes.get("class") in ("banner", "mark", "stand-in-mark") for _, attributes in shown.found)
 
 
 def test_nothing_from_the_file_becomes_html(document):
@@ -163,7 +163,7 @@ def test_a_picture_that_is_no_jpeg_is_refused_and_said(document, jpeg):
     assert "accuracy" in page.headings()
 
 
-@pytest.mark.parametrize("kind", [one for one in range(10)])
+@pytest.mark.parametrize("kind", range(10))
 def test_evidence_that_is_wrong_hides_nothing_else(document, kind):
     """Whatever a kind holds instead, the page is made and has its verdicts."""
     for wrong in (

@@ -28,7 +28,7 @@ def first_screen(document):
 
 def data_of(document, kind):
     """The evidence of a kind."""
-    return next(one["data"] for one in document["evidence"] if one["kind"] == kind)
+    return next(entry["data"] for entry in document["evidence"] if entry["kind"] == kind)
 
 
 def entry(name, value, limit, subject="batch8", where="", promise="accuracy"):
@@ -67,8 +67,8 @@ def test_preprocessing_is_looked_for_in_aipp(document, aipp):
     """With AIPP: its file, and why other gates seem to say otherwise. A folder's name cannot become a command."""
     document["run"]["settings"]["artifacts"] = "/a; rm -r b"
     data_of(document, "ladder")["stages"][0]["stage"] = "preprocess"
-    for one in document["evidence"]:
-        one["subject"] += "-aipp" * aipp
+    for entry in document["evidence"]:
+        entry["subject"] += "-aipp" * aipp
     text = first_screen(document)
     assert "the mean, the order of channels" in text
     assert ("they count what AIPP makes of a picture as the network's" in text) == aipp
@@ -88,8 +88,8 @@ def test_every_stage_has_its_advice(document, stage):
 @pytest.mark.parametrize("red", [False, True])
 def test_a_gain_that_is_red_is_no_good_news(document, red):
     """The first screen says that it is a difference as well."""
-    one = data_of(document, "classes")["all"][0]
-    one["difference"] = {"value": 0.05, "low": 0.04, "high": 0.06, "n": 40}
+    whole = data_of(document, "classes")["all"][0]
+    whole["difference"] = {"value": 0.05, "low": 0.04, "high": 0.06, "n": 40}
     document["verdicts"] = [entry("mAP difference", 0.05, GAIN if red else LOSS)]
     assert ("A gain without a cause is a difference as well" in first_screen(document)) == red
     assert ("Within its limits" in first_screen(document)) != red

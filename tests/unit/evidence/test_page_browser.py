@@ -71,8 +71,12 @@ def test_a_screen_reader_can_read_it(open_page, scheme):
             page.locator(".enlarge").first.click()
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         assert len(result["passes"]) > 15, "axe-core has hardly looked at anything"
-        found = result["violations"]
-        bad = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in SERIOUS]
+        violations = result["violations"]
+        bad = [
+            f"{violation['id']}: {violation['nodes'][0]['html'][:200]}"
+            for violation in violations
+            if violation["impact"] in SERIOUS
+        ]
         assert bad == [], "\n".join(bad)
 
 

@@ -22,7 +22,7 @@ from tests.unit.evidence.entries import verdict
 def document():
     """A small run with everything that the schema knows."""
     device = {"stand_in": False, "device_id": 0, "name": "310P3", "soc_version": "Ascend310P3", "health": "OK"}
-    found = {
+    run = {
         "schema_version": 2,
         "run": {"command": ["pytest"], "options": "--aipp", "exit_status": 7, "started_at": "2026-01-01T00:00:00Z",
                 "seconds": 1.5, "gates": 2, "gates_not_run": 0, "settings": {"npu": "auto", "batch_sizes": [8]}},
@@ -34,7 +34,7 @@ def document():
                    "why": "", "recorded": False}],
         "evidence": [{"kind": "scatter", "subject": "batch8", "data": {"points": [[0.5, 0.4]], "total": 1}}],
     }  # fmt: skip
-    return json.loads(json.dumps(found))
+    return json.loads(json.dumps(run))
 
 
 @pytest.fixture
@@ -86,12 +86,12 @@ MUTATIONS = {
 
 def changed(document, path, value):
     """The document with one place changed."""
-    found = copy.deepcopy(document)
-    place = found
+    copied = copy.deepcopy(document)
+    node = copied
     for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    return found
+        node = node[step]
+    node[path[-1]] = value
+    return copied
 
 
 def fault(document):

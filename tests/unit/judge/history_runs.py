@@ -33,10 +33,10 @@ def document(number, *rates, name="test_throughput"):
         "version": "5.3.1",
         "benchmarks": [
             {
-                "group": None, "name": f"{name}[{place}]", "fullname": f"tests/x.py::{name}[{place}]", "params": None,
+                "group": None, "name": f"{name}[{index}]", "fullname": f"tests/x.py::{name}[{index}]", "params": None,
                 "param": None, "extra_info": {"fcos": each.as_extra_info(f"run-{number:05}")}, "options": {}, "stats": dict(STATS),
             }
-            for place, each in enumerate(rates)
+            for index, each in enumerate(rates)
         ],
     }  # fmt: skip
 

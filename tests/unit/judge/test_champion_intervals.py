@@ -45,7 +45,7 @@ def intervals(monkeypatch):
 
 
 def asked(run):
-    """Would sampling end with these rounds?"""
+    """Says whether sampling would end with these rounds."""
     return enough(BOUNDS, run.plan)(run.compute_ms)
 
 
@@ -198,8 +198,8 @@ def test_bounds_come_from_the_limits_file(tmp_path):
     }
     path = tmp_path / "limits.toml"
     path.write_text("".join(tables.values()), encoding="utf-8")
-    found = champion_bounds(all_limits(path))
-    assert {name: getattr(found, name).bound for name in UNITS} == {name: bound for name, (bound, _) in UNITS.items()}
+    bounds = champion_bounds(all_limits(path))
+    assert {name: getattr(bounds, name).bound for name in UNITS} == {name: bound for name, (bound, _) in UNITS.items()}
     for name in UNITS:
         with pytest.raises(UsageError) as error:
             champion_bounds({key: limit for key, limit in all_limits(path).items() if not key.endswith(f".{name}")})

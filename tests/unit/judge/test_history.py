@@ -20,11 +20,11 @@ from tests.unit.judge.history_runs import HERE, document, rate, run, write
 
 def test_what_the_suite_writes_is_what_is_read_back(tmp_path):
     """Series, fingerprint, rate, time and commit survive the way through a file."""
-    found = read_run(write(tmp_path, 7, rate(58.1), rate(45.2, 64)))
-    assert [(each.series.batch_size, each.images_per_second) for each in found.rates] == [(8, 58.1), (64, 45.2)]
-    assert found.rates[0].fingerprint == HERE
-    assert (found.run_id, found.name, found.commit) == ("run-00007", "0007_x", "0123456789")
-    assert record_of(json.loads(json.dumps(found.as_dict())), Run) == found, "the form in accepted.json loses nothing"
+    stored = read_run(write(tmp_path, 7, rate(58.1), rate(45.2, 64)))
+    assert [(each.series.batch_size, each.images_per_second) for each in stored.rates] == [(8, 58.1), (64, 45.2)]
+    assert stored.rates[0].fingerprint == HERE
+    assert (stored.run_id, stored.name, stored.commit) == ("run-00007", "0007_x", "0123456789")
+    assert record_of(json.loads(json.dumps(stored.as_dict())), Run) == stored, "the form in accepted.json loses nothing"
 
 
 def test_the_test_s_name_and_the_folder_of_a_python_mean_nothing(tmp_path):
@@ -133,9 +133,9 @@ def test_numbers_of_files_end_at_9999(tmp_path):
 
 def test_a_series_that_was_not_timed_has_no_rate():
     """Asked of a run."""
-    found = run(1, rate(58.0), rate(45.0, 64))
-    assert found.rate(rate(1.0, 64).series) == rate(45.0, 64)
-    assert found.rate(rate(1.0, 32).series) is None
+    stored = run(1, rate(58.0), rate(45.0, 64))
+    assert stored.rate(rate(1.0, 64).series) == rate(45.0, 64)
+    assert stored.rate(rate(1.0, 32).series) is None
 
 
 def test_writers_at_the_same_moment_do_not_collide(tmp_path):

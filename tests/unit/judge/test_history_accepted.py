@@ -36,7 +36,7 @@ def baseline_of(*runs):
 
 def outcomes(compared):
     """Outcomes by batch size."""
-    return {found.series.batch_size: found.outcome for found in compared}
+    return {comparison.series.batch_size: comparison.outcome for comparison in compared}
 
 
 def status(compared):
@@ -51,7 +51,7 @@ def test_the_same_speed_passes_and_a_slower_one_fails():
     new = run(9, rate(58.0, 1), rate(52.0, 8), rate(70.0, 64))
     compared = compare(new, baseline_of(all_sizes(1), all_sizes(2)), judge)
     assert outcomes(compared) == {1: Outcome.PASS, 8: Outcome.FAIL, 64: Outcome.PASS}
-    assert [round(found.ratio, 3) for found in compared] == [1.0, 0.897, 1.207]
+    assert [round(comparison.ratio, 3) for comparison in compared] == [1.0, 0.897, 1.207]
     assert status(compared) == 1
 
 
@@ -60,7 +60,7 @@ def test_renamed_and_ten_times_slower_does_not_pass():
     new = run(9, rate(58.0, 1), rate(58.0, 64), rate(5.8, 9))
     compared = compare(new, baseline_of(all_sizes(1)), judge)
     assert outcomes(compared) == {1: Outcome.PASS, 8: Outcome.FAIL, 64: Outcome.PASS, 9: Outcome.NO_VERDICT}
-    lost = next(found for found in compared if found.series.batch_size == 8)
+    lost = next(comparison for comparison in compared if comparison.series.batch_size == 8)
     assert "renamed or lost; new here: batch9 pure" in lost.reason
     assert lost.new is None
 
@@ -69,7 +69,7 @@ def test_another_part_of_the_way_cannot_stand_in_for_a_lost_one():
     """End to end missing while pure inference is there is a loss, too."""
     both = run(1, rate(58.0), rate(30.0, timed="end to end"))
     compared = compare(run(9, rate(58.0)), baseline_of(both), judge)
-    assert [(found.series.timed, found.outcome) for found in compared] == [
+    assert [(comparison.series.timed, comparison.outcome) for comparison in compared] == [
         ("end to end", Outcome.FAIL),
         ("pure", Outcome.PASS),
     ]
@@ -80,7 +80,7 @@ def test_a_baseline_of_another_machine_decides_nothing(field):
     """pytest-benchmark warns and compares; here it is NO VERDICT with what differs, and exit status 7."""
     elsewhere = replace(HERE, **{field: "another"})
     compared = compare(run(9, rate(5.8)), baseline_of(run(1, rate(58.0, fingerprint=elsewhere))), judge)
-    assert [found.outcome for found in compared] == [Outcome.NO_VERDICT]
+    assert [comparison.outcome for comparison in compared] == [Outcome.NO_VERDICT]
     assert f"{field} another →" in compared[0].reason
     assert compared[0].ratio == pytest.approx(0.1), "it is shown all the same"
     assert status(compared) == 7
@@ -103,9 +103,9 @@ def test_another_series_is_not_compared_and_the_closest_is_named(changes, named)
     other = rate(58.0)
     other = replace(other, series=replace(other.series, **changes))
     compared = compare(run(9, other), baseline_of(run(1, rate(58.0))), judge)
-    found = next(each for each in compared if each.new)
-    assert found.outcome is Outcome.NO_VERDICT
-    assert named in found.reason
+    comparison = next(each for each in compared if each.new)
+    assert comparison.outcome is Outcome.NO_VERDICT
+    assert named in comparison.reason
     assert status(compared) != 0
 
 
@@ -123,8 +123,8 @@ def test_the_emulator_and_hardware_never_meet():
     emulated = all_sizes(1, 3.0, fingerprint=EMULATED, stand_in=True)
     on_hardware = compare(all_sizes(9, 58.0), baseline_of(emulated), judge)
     assert set(outcomes(on_hardware).values()) == {Outcome.NO_VERDICT}
-    assert {found.reason for found in on_hardware} == {"nothing was accepted yet"}
-    assert {found.old for found in on_hardware} == {None}
+    assert {comparison.reason for comparison in on_hardware} == {"nothing was accepted yet"}
+    assert {comparison.old for comparison in on_hardware} == {None}
     again = compare(all_sizes(2, 3.0, fingerprint=EMULATED, stand_in=True), baseline_of(emulated), judge)
     assert set(outcomes(again).values()) == {Outcome.STAND_IN}
     slower = compare(all_sizes(2, 1.0, fingerprint=EMULATED, stand_in=True), baseline_of(emulated), judge)
@@ -133,9 +133,9 @@ def test_the_emulator_and_hardware_never_meet():
 
 def test_a_run_is_never_judged_by_itself():
     """An accepted run would always pass; without others there is nothing to judge it by."""
-    mine, others = all_sizes(1, 30.0), [all_sizes(number) for number in (2, 3)]
-    assert set(outcomes(compare(mine, baseline_of(mine), judge)).values()) == {Outcome.NO_VERDICT}
-    assert set(outcomes(compare(mine, baseline_of(mine, *others), judge)).values()) == {Outcome.FAIL}
+    own, others = all_sizes(1, 30.0), [all_sizes(number) for number in (2, 3)]
+    assert set(outcomes(compare(own, baseline_of(own), judge)).values()) == {Outcome.NO_VERDICT}
+    assert set(outcomes(compare(own, baseline_of(own, *others), judge)).values()) == {Outcome.FAIL}
 
 
 def test_a_session_that_timed_nothing_does_not_pass():
@@ -150,9 +150,9 @@ def test_the_baseline_stays_until_somebody_moves_it(tmp_path):
     accept(path, [all_sizes(1), all_sizes(2)], "first")
     before = path.read_bytes()
     drifting = [all_sizes(number, 58.0 * 0.99**number) for number in range(3, 10)]
-    found = [compare(each, read_accepted(path), judge) for each in drifting]
-    assert status(found[0]) == 0
-    assert status(found[-1]) == 1, "9 % below what was accepted, though only 1 % below its predecessor"
+    compared = [compare(each, read_accepted(path), judge) for each in drifting]
+    assert status(compared[0]) == 0
+    assert status(compared[-1]) == 1, "9 % below what was accepted, though only 1 % below its predecessor"
     assert path.read_bytes() == before
 
 

@@ -82,22 +82,22 @@ FIELDS = [
 """Where in a rate, which field, what it was replaced by, and what the error says of it."""
 
 
-@pytest.mark.parametrize(("place", "name", "value", "fault"), FIELDS)
-def test_a_broken_rate_says_what_is_wrong_with_it(place, name, value, fault):
+@pytest.mark.parametrize(("path", "name", "value", "fault"), FIELDS)
+def test_a_broken_rate_says_what_is_wrong_with_it(path, name, value, fault):
     """With its place, long values cut short, and with what to do; nothing may be missing, unknown or impossible."""
 
     def damage(rate):
-        fields = rate[place[0]] if place else rate
+        fields = rate[path[0]] if path else rate
         fields.update({name: value})
         if value is GONE:
             del fields[name]
 
-    found, advice = refused(run_of, in_ours(damage), "some file")
-    assert found.startswith("some file, extra_info['fcos'] is not a rate of this suite (")
+    sentence, advice = refused(run_of, in_ours(damage), "some file")
+    assert sentence.startswith("some file, extra_info['fcos'] is not a rate of this suite (")
     known = value is GONE or "unknown" in fault
-    assert (f"{'.'.join(place) or 'Object'}" if known else f"{'.'.join((*place, name))}: ") in found
-    assert fault in found
-    assert len(found) < 300, f"the sentence has {len(found)} letters"
+    assert (f"{'.'.join(path) or 'Object'}" if known else f"{'.'.join((*path, name))}: ") in sentence
+    assert fault in sentence
+    assert len(sentence) < 300, f"the sentence has {len(sentence)} letters"
     assert advice == ADVICE
 
 
@@ -145,10 +145,10 @@ def test_a_broken_document_says_what_is_wrong_with_it(damage, fault):
     assert refused(run_of, damaged(damage), "some file") == (f"some file{fault}", ADVICE)
 
 
-@pytest.mark.parametrize("place", ["cann", "atc"])
-def test_either_half_of_the_emulator_s_cann_is_enough(place):
+@pytest.mark.parametrize("field", ["cann", "atc"])
+def test_either_half_of_the_emulator_s_cann_is_enough(field):
     """What compiled the OM counts as much as what ran it."""
-    half = damaged(lambda data: ours(data)["fingerprint"].update({place: "8.0.0 STAND-IN"}))
+    half = damaged(lambda data: ours(data)["fingerprint"].update({field: "8.0.0 STAND-IN"}))
     assert "emulator" in refused(run_of, half, "some file")[0]
 
 
@@ -171,9 +171,9 @@ WHOLE = {
 @pytest.mark.parametrize("damage", WHOLE.values(), ids=WHOLE)
 def test_what_just_about_is_a_run_is_read(damage):
     """The ends of what is allowed, one rate as a list, and what others put into the file."""
-    found = run_of(damaged(damage), "some file")
-    assert isinstance(found.rates[0].images_per_second, float)
-    assert (len(found.rates), found.name) == (1, ""), "a document has no file's name"
+    stored = run_of(damaged(damage), "some file")
+    assert isinstance(stored.rates[0].images_per_second, float)
+    assert (len(stored.rates), stored.name) == (1, ""), "a document has no file's name"
 
 
 def test_a_benchmark_may_hold_several_rates():

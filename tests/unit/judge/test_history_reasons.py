@@ -46,8 +46,8 @@ def accepted(*runs, at=START):
 )
 def test_the_gate_comes_to_the_word_of_the_comparison(outcome, new, stand_in):
     """`decide` on the change and its bound agrees; what cannot be judged has no samples, and is not green."""
-    found = Comparison(SERIES, outcome, new, 58.0, "the reason", 55.1, 60.0)
-    measurement, limit = found.judged()
+    comparison = Comparison(SERIES, outcome, new, 58.0, "the reason", 55.1, 60.0)
+    measurement, limit = comparison.judged()
     samples = 0 if outcome is Outcome.NO_VERDICT else 1
     assert measurement == Measurement(
         "pure rate against history",
@@ -82,28 +82,28 @@ def test_a_rate_that_nothing_was_accepted_for_is_recorded():
 def test_a_comparison_holds_what_the_judge_said():
     """Its range and its reason, the new rate, and the median of the accepted ones in the order of their runs."""
     runs = [run(number, rate(value)) for number, value in ((3, 60.0), (1, 57.0), (2, 50.0))]
-    (found,) = compare(run(9, rate(55.0)), Baseline((accepted(*runs),)), judge)
-    assert found == Comparison(SERIES, Outcome.PASS, 55.0, 57.0, "55.0 beside [57.0, 50.0, 60.0]", 50.0, 60.0)
-    assert found.ratio == 55.0 / 57.0
+    (comparison,) = compare(run(9, rate(55.0)), Baseline((accepted(*runs),)), judge)
+    assert comparison == Comparison(SERIES, Outcome.PASS, 55.0, 57.0, "55.0 beside [57.0, 50.0, 60.0]", 50.0, 60.0)
+    assert comparison.ratio == 55.0 / 57.0
 
 
 def test_a_comparison_that_cannot_be_judged_says_why():
     """The reasons as they are printed, the closest rate where there is one, and no range."""
-    mine = run(1, rate(58.0))
-    (found,) = compare(mine, Baseline((accepted(mine),)), judge)
-    assert (found.old, found.reason) == (None, "this run is itself the baseline, and no other run is")
+    own = run(1, rate(58.0))
+    (comparison,) = compare(own, Baseline((accepted(own),)), judge)
+    assert (comparison.old, comparison.reason) == (None, "this run is itself the baseline, and no other run is")
     other_card = replace(HERE, chip="card-2", driver="25.0.RC1")
-    (found,) = compare(run(9, rate(55.0, fingerprint=other_card)), Baseline((accepted(mine),)), judge)
-    assert (found.old, found.reason) == (
+    (comparison,) = compare(run(9, rate(55.0, fingerprint=other_card)), Baseline((accepted(own),)), judge)
+    assert (comparison.old, comparison.reason) == (
         58.0,
         "accepted only on another fingerprint: chip card-1 → card-2, driver 24.1.0 → 25.0.RC1",
     )
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
-    (found, _) = sorted(
-        compare(run(9, rate(55.0, 16)), Baseline((accepted(mine),)), judge), key=lambda one: not one.new
+    assert math.isnan(comparison.low)
+    assert math.isnan(comparison.high)
+    (comparison, _) = sorted(
+        compare(run(9, rate(55.0, 16)), Baseline((accepted(own),)), judge), key=lambda comparison: not comparison.new
     )
-    assert (found.old, found.reason) == (
+    assert (comparison.old, comparison.reason) == (
         None,
         "no accepted run has this series; the closest differs in batch_size 8 → 16",
     )
@@ -113,11 +113,11 @@ def test_a_comparison_that_cannot_be_judged_says_why():
 def test_a_required_baseline_must_hold_the_series_whatever_the_machine(required, outcome):
     """Another series is FAIL if a baseline is required; another fingerprint of the same series never is."""
     baseline = Baseline((accepted(run(1, rate(58.0))),))
-    found = compare(run(9, rate(55.0, contract="shapes")), baseline, judge, require_baseline=required)
-    assert [each.outcome for each in found] == [outcome]
+    compared = compare(run(9, rate(55.0, contract="shapes")), baseline, judge, require_baseline=required)
+    assert [each.outcome for each in compared] == [outcome]
     elsewhere = rate(55.0, fingerprint=replace(HERE, chip="card-2"))
-    (found,) = compare(run(9, elsewhere), baseline, judge, require_baseline=required)
-    assert found.outcome is Outcome.NO_VERDICT
+    (comparison,) = compare(run(9, elsewhere), baseline, judge, require_baseline=required)
+    assert comparison.outcome is Outcome.NO_VERDICT
 
 
 def test_the_same_series_elsewhere_is_closer_than_another_series_here():
@@ -139,7 +139,9 @@ def test_a_lost_series_shows_its_last_accepted_rate_and_all_that_is_new():
     third = accepted(run(4, rate(1.0, contract="shapes")))
     new = run(9, rate(45.0, 64), rate(5.8, 9), rate(5.9, 10), rate(1.0, 77, contract="shapes"))
     compared = compare(new, Baseline((first, second, third)), judge)
-    (lost,) = (one for one in compared if one.new is None and one.series.contract == "coco_r50")
+    (lost,) = (
+        comparison for comparison in compared if comparison.new is None and comparison.series.contract == "coco_r50"
+    )
     assert lost == Comparison(
         SERIES,
         Outcome.FAIL,
@@ -159,7 +161,9 @@ def test_a_comparison_is_read_by_recipe_part_and_size():
     """In that order, lost ones in their places."""
     rates = [rate(1.0, 64), rate(1.0, 8), rate(1.0, 8, timed="end to end"), rate(1.0, 128, contract="a")]
     compared = compare(run(9, *rates[:2], rates[3]), Baseline((accepted(run(1, *rates)),)), judge)
-    assert [(one.series.contract, one.series.timed, one.series.batch_size) for one in compared] == [
+    assert [
+        (comparison.series.contract, comparison.series.timed, comparison.series.batch_size) for comparison in compared
+    ] == [
         ("a", "pure", 128),
         ("coco_r50", "end to end", 8),
         ("coco_r50", "pure", 8),
@@ -184,7 +188,7 @@ def test_accepted_runs_of_the_same_time_come_in_the_order_of_their_ids():
     runs = [replace(run(number, rate(float(number))), at=START) for number in (3, 1, 2)]
     early = replace(run(9, rate(9.0)), at=START - timedelta(days=1))
     held = Baseline((accepted(*runs, early),)).holding(SERIES, HERE)
-    assert [found.images_per_second for _, found in held] == [9.0, 1.0, 2.0, 3.0]
+    assert [old.images_per_second for _, old in held] == [9.0, 1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -284,11 +288,11 @@ def test_a_broken_baseline_says_what_is_wrong_with_it(tmp_path, content, fault, 
         entry = content if "runs" in content else ENTRY | {"runs": [run(1, rate(58.0)).as_dict() | content]}
         content = {"format": 1, "accepted": [entry]}
     path.write_text(text := json.dumps(content))
-    found, advice = refused(UsageError, read_accepted, path)
-    assert found.startswith(str(path))
-    assert fault in found
+    sentence, advice = refused(UsageError, read_accepted, path)
+    assert sentence.startswith(str(path))
+    assert fault in sentence
     assert advice == asked + ADVICE
-    assert refused(UsageError, accept, path, [run(1, rate(58.0))], "would overwrite it") == (found, advice)
+    assert refused(UsageError, accept, path, [run(1, rate(58.0))], "would overwrite it") == (sentence, advice)
     assert path.read_text() == text
 
 
@@ -301,8 +305,8 @@ def test_what_is_not_accepted_says_why(tmp_path):
             "say what changed, such as --why 'CANN 8.3'",
         )
     for reason in ("two\nlines", "x" * 1001):  # could not be read back
-        found, _ = refused(UsageError, accept, path, [run(1, rate(58.0))], reason)
-        assert "accepted[0].reason: Expected `str` of " in found
+        sentence, _ = refused(UsageError, accept, path, [run(1, rate(58.0))], reason)
+        assert "accepted[0].reason: Expected `str` of " in sentence
     assert not path.exists(), "nobody moves a baseline by accident"
     accept(path, [run(1, rate(58.0, 1), rate(58.0, 8), rate(58.0, 64))], "first")
     assert refused(UsageError, accept, path, [run(2, rate(58.0, 1))], "second") == (
@@ -310,8 +314,8 @@ def test_what_is_not_accepted_says_why(tmp_path):
         "accept complete runs, or pass --fewer if these need not be measured any more",
     )
     (tmp_path / "file").write_text("")
-    place = tmp_path / "file" / "accepted.json"
-    assert refused(StoreError, accept, place, [run(1, rate(58.0))], "first") == (
-        f"{place} cannot be written (File exists)",
+    target = tmp_path / "file" / "accepted.json"
+    assert refused(StoreError, accept, target, [run(1, rate(58.0))], "first") == (
+        f"{target} cannot be written (File exists)",
         "check free space and permissions",
     )

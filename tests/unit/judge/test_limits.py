@@ -54,8 +54,8 @@ def test_a_misspelled_direction_is_refused(tmp_path):
 
 def test_a_limit_is_found_by_its_parts():
     """The parts of the dotted name, or nothing."""
-    found = find_limit("accuracy", "coco_r50", "mAP_as_published")
-    assert found == all_limits(FILE)["accuracy.coco_r50.mAP_as_published"]
+    limit = find_limit("accuracy", "coco_r50", "mAP_as_published")
+    assert limit == all_limits(FILE)["accuracy.coco_r50.mAP_as_published"]
     assert find_limit("accuracy", "nothing", "mAP") is None
 
 

@@ -58,9 +58,9 @@ def test_the_reason_is_the_test_s_or_the_gate_s_own():
     absent = {test: Absence(State.NOT_SELECTED, "by -m contract")}
     excused = {("accuracy.mAP", "batch8"): blocked("40 of 240 pictures")}
     judged = {pair for pair in ALL if not (pair[0].startswith(("accuracy", "paired")) and pair[1] == "batch8")}
-    found = states(roll_call(SUBJECTS, judged, absent, excused))
-    assert found["accuracy.mAP", "batch8"] == (State.BLOCKED, "40 of 240 pictures")
-    assert found["paired.loss", "batch8"] == (State.NOT_SELECTED, "by -m contract")
+    by_gate = states(roll_call(SUBJECTS, judged, absent, excused))
+    assert by_gate["accuracy.mAP", "batch8"] == (State.BLOCKED, "40 of 240 pictures")
+    assert by_gate["paired.loss", "batch8"] == (State.NOT_SELECTED, "by -m contract")
 
 
 def test_a_gate_can_only_be_excused_as_the_catalogue_allows():
