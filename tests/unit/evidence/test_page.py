@@ -5,7 +5,6 @@ import json
 import re
 import time
 from html import unescape
-from html.parser import HTMLParser
 
 import pytest
 
@@ -13,41 +12,9 @@ from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.page import MOST_BYTES, render, write_page_of
 from fcos_lib.evidence.results import write_results
+from tests.unit.evidence.entries import Elements
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'><svg/onload=alert(1)>&\u202e\x00"
-VOID = {"meta", "br", "input", "img"}
-
-
-class Elements(HTMLParser):
-    """Every element with its attributes, and the text of the page."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.found, self.text, self.open = [], "", []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        """Keep it; what is not void must be closed."""
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        """SVG elements that close themselves."""
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        """Elements are closed in order."""
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        """Words, but for those of style and script."""
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self.text += data + " "
-
-    def headings(self):
-        """The names of the sections."""
-        return [attributes["id"] for tag, attributes in self.found if tag == "h2" and "id" in attributes]
 
 
 def spoilt(value):
@@ -73,13 +40,8 @@ def test_every_kind_of_evidence_has_its_section(document):
     ]  # fmt: skip
     assert page.open == [], "elements that are never closed"
     assert "cannot be read" not in page.text
-    for words in (
-        "dog, −0.1100",
-        "Stage to blame: network, −0.0490 of −0.0500",
-        "/conv2 is the first layer",
-        "58 (−1.7 %)",
-        "f" * 64,
-    ):
+    known = ("dog, −0.1100", "Stage to blame: network, −0.0490 of −0.0500", "/conv2 is the first layer", "58 (−1.7 %)")
+    for words in (*known, "f" * 64):
         assert words in page.text, f"{words} is missing"
 
 
@@ -166,19 +128,8 @@ def test_a_picture_that_is_no_jpeg_is_refused_and_said(document, jpeg):
 @pytest.mark.parametrize("kind", range(10))
 def test_evidence_that_is_wrong_hides_nothing_else(document, kind):
     """Whatever a kind holds instead, the page is made and has its verdicts."""
-    for wrong in (
-        {},
-        {
-            "pictures": 3,
-            "points": [[1]],
-            "levels": [[]],
-            "classes": {},
-            "stages": None,
-            "layers": 1,
-            "rates": "x",
-            "cases": [1],
-        },
-    ):
+    each = {"pictures": 3, "points": [[1]], "levels": [[]], "classes": {}, "stages": None, "layers": 1, "rates": "x"}
+    for wrong in ({}, each | {"cases": [1]}):
         document["evidence"][kind]["data"] = wrong
         assert "accuracy[batch8] mAP 0.2 AP" in Elements(render(document)).text
 

@@ -1,32 +1,12 @@
 """A run is judged by what was accepted for the same thing on the same machine, and nothing passes for want of a counterpart."""
 
-import threading
-from statistics import fmean
-from types import SimpleNamespace
-
 import pytest
 from msgspec.structs import replace
 
-from fcos_lib.errors import UsageError
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, expected, read_accepted
 from fcos_lib.judge.change import LEAST_RUNS, judge_against_history
-from fcos_lib.judge.roll_call import exit_status
 from fcos_lib.judge.verdict import Outcome
-from tests.unit.judge.history_runs import EMULATED, HERE, START, rate, run
-
-SIZES = (1, 8, 64)
-
-
-def judge(new, earlier):
-    """5 % below the mean is FAIL: simple enough to see what the comparison itself does."""
-    usual = fmean(earlier)
-    outcome = Outcome.PASS if new >= 0.95 * usual else Outcome.FAIL
-    return SimpleNamespace(outcome=outcome, low=0.95 * usual, high=1.05 * usual, reason=f"of {len(earlier)}")
-
-
-def all_sizes(number, value=58.0, sizes=SIZES, fingerprint=HERE, **changes):
-    """A run of several batch sizes."""
-    return run(number, *(rate(value, size, fingerprint, **changes) for size in sizes))
+from tests.unit.judge.history_runs import EMULATED, HERE, START, all_sizes, judge, rate, run, status
 
 
 def baseline_of(*runs):
@@ -37,13 +17,6 @@ def baseline_of(*runs):
 def outcomes(compared):
     """Outcomes by batch size."""
     return {comparison.series.batch_size: comparison.outcome for comparison in compared}
-
-
-def status(compared):
-    """What the shell would see."""
-    return exit_status(
-        0, [each.outcome for each in compared], not_run=0, unanswered=0, other_failures=0, npu_required=False
-    )
 
 
 def test_the_same_speed_passes_and_a_slower_one_fails():
@@ -154,53 +127,6 @@ def test_the_baseline_stays_until_somebody_moves_it(tmp_path):
     assert status(compared[0]) == 0
     assert status(compared[-1]) == 1, "9 % below what was accepted, though only 1 % below its predecessor"
     assert path.read_bytes() == before
-
-
-def test_an_acceptance_replaces_the_one_before_or_joins_it(tmp_path):
-    """Replaced for the same recipe and fingerprint only; other machines keep theirs."""
-    path, elsewhere = tmp_path / "accepted.json", replace(HERE, chip="card-2")
-    accept(path, [all_sizes(1, 58.0), all_sizes(2, 58.0)], "first")
-    accept(path, [all_sizes(3, 50.0, fingerprint=elsewhere)], "another card")
-    accept(path, [all_sizes(4, 70.0)], "a faster OM")
-
-    def held(fingerprint):
-        return [old.images_per_second for _, old in read_accepted(path).holding(rate(1).series, fingerprint)]
-
-    assert held(HERE) == [70.0]
-    assert held(elsewhere) == [50.0]
-    accept(path, [all_sizes(5, 71.0)], "one more", add=True)
-    assert held(HERE) == [70.0, 71.0]
-    accept(path, [all_sizes(5, 71.0)], "the same again", add=True)
-    assert held(HERE) == [70.0, 71.0], "a run counts once, however often it is accepted"
-    assert [entry.reason for entry in read_accepted(path).acceptances][:2] == ["first", "another card"], (
-        "nothing is lost"
-    )
-
-
-def test_accepting_less_has_to_be_said(tmp_path):
-    """Otherwise a lost series would leave with the next acceptance, unnoticed."""
-    path = tmp_path / "accepted.json"
-    accept(path, [all_sizes(1)], "first")
-    with pytest.raises(UsageError, match="batch64 pure"):
-        accept(path, [all_sizes(2, sizes=(1, 8))], "oops")
-    accept(path, [all_sizes(2, sizes=(1, 8))], "64 is not deployed any more", fewer=True)
-    assert status(compare(all_sizes(3, sizes=(1, 8)), read_accepted(path), judge)) == 0
-
-
-def test_acceptances_at_the_same_moment_are_all_kept(tmp_path):
-    """Read, add and write happen under a lock."""
-    path, barrier = tmp_path / "accepted.json", threading.Barrier(4)
-
-    def add(number):
-        barrier.wait()
-        accept(path, [all_sizes(number)], f"run {number}", add=True)
-
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(read_accepted(path).holding(rate(1).series, HERE)) == 4
 
 
 def test_the_suite_s_own_judge_fits_in(tmp_path):
