@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, quiet, shown, unbelievable, unsteady
+from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, even, shown, unbelievable, unsteady
 from fcos_lib.judge.verdict import Outcome, within
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.throughput.paired_rate import SIDES, PairedRounds, Plan, Rounds
@@ -131,7 +131,7 @@ def enough(bounds: ChampionBounds, plan: Plan) -> Callable[[Rounds], bool]:
         compared = _compare(compute_ms, bounds, plan)
         if unsteady(compute_ms, compared.noise, bounds):
             return True
-        if not quiet(compared.noise, bounds):
+        if even(compared.noise, bounds) is not Outcome.PASS:
             return False
         if unbelievable(compared.change, bounds):
             return True
