@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from fcos_lib.errors import FcosError, UsageError
-from fcos_lib.files import read_plain
+from fcos_lib.files import read_plain, too_many_values
 
 T = TypeVar("T")
 _LONG_NUMBER = re.compile(rb"(?:^|[\[:,\s-])\d{101}")
@@ -30,11 +30,8 @@ def says(description: str) -> msgspec.Meta:
 
 
 def plain_json(data: bytes, most_values: int | None = None) -> Any:
-    """Any JSON as dicts, lists, text and finite numbers; `ValueError` says what is wrong with it.
-
-    Each value takes up to 130 bytes of memory, and one of the file: a file that could hold more than `most_values` is refused.
-    """
-    if most_values is not None and 1 + data.count(b",") + data.count(b"[") + data.count(b"{") > most_values:
+    """Any JSON as dicts, lists, text and finite numbers; `ValueError` says what is wrong, or that it may hold more than `most_values`."""
+    if most_values is not None and too_many_values(data, most_values):
         raise ValueError(f"it holds more than {most_values:,} values")
     if _LONG_NUMBER.search(data):
         raise ValueError("it has a number of more than 100 digits")

@@ -166,8 +166,7 @@ def results(data: bytes) -> None:
     from fcos_lib.evidence.difference import difference
     from fcos_lib.evidence.markdown import Annotation, summary, workflow_commands
     from fcos_lib.evidence.page import render
-    from fcos_lib.evidence.reading import again, read_results, stored_verdict
-    from fcos_lib.evidence.results import in_reading_order, verdict_table
+    from fcos_lib.evidence.results import again, in_reading_order, read_results, stored_verdict, verdict_table
     from fcos_lib.judge.verdict import paragraph
 
     path = _folder() / "results.json"

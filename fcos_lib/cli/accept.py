@@ -22,7 +22,7 @@ from fcos_lib.artifacts.champions import accept as accept_champion
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import CONTRACTS, InputLayout
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.evidence.reading import read_results
+from fcos_lib.evidence.results import read_results
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.cost.operators import OM_SIZE, cost_of_dict
 from fcos_lib.store.artifacts import content_key, sha256_of

@@ -24,7 +24,7 @@ from fcos_lib.diagnosis.stages import explain as find_out
 from fcos_lib.diagnosis.tapped import Case
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
-from fcos_lib.evidence.reading import read_results
+from fcos_lib.evidence.results import read_results
 from fcos_lib.files import printable, write_whole
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.options.option import as_json

@@ -15,7 +15,7 @@ from fcos_lib.errors import UsageError
 from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
-from fcos_lib.judge.status import NO_VERDICT, exit_status
+from fcos_lib.judge.roll_call import NO_VERDICT, exit_status
 from fcos_lib.options.option import path
 from fcos_lib.options.table import options_of
 
@@ -86,10 +86,7 @@ def _list(args: argparse.Namespace) -> int:
     _print_table(lines)
     print()
     lines = [("series", "runs", "newest", "baseline", "recipe")]
-    for series in sorted(
-        {rate.series for run in runs for rate in run.rates},
-        key=lambda series: (series.recipe_label, series.timed, series.batch_size),
-    ):
+    for series in sorted({rate.series for run in runs for rate in run.rates}, key=lambda series: series.order):
         rates = [rate for run in runs if (rate := run.rate(series))]
         held = [old.images_per_second for _, old in baseline.holding(series, rates[-1].fingerprint)]
         known = f"{median(held):.4g} of {len(held)} run{'s' * (len(held) > 1)}" if held else "none"
@@ -151,7 +148,7 @@ def _plot(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{args.output} is no .svg", "browsers show SVG and can print it; rsvg-convert makes a PNG of it"
         )
-    from fcos_lib.evidence.stored_history import draw_stored_runs
+    from fcos_lib.evidence.history_plot import draw_stored_runs
 
     drawing, runs = draw_stored_runs(args.storage, _baseline(args), args.last)
     write_whole(args.output, drawing.encode())

@@ -13,7 +13,7 @@ from fcos_lib.evidence.difference import Difference, difference
 from fcos_lib.evidence.markdown import MOST_BYTES
 from fcos_lib.evidence.markdown import summary as markdown
 from fcos_lib.evidence.page import NAME, write_page_of
-from fcos_lib.evidence.reading import read_results
+from fcos_lib.evidence.results import read_results
 from fcos_lib.files import one_line, printable
 from fcos_lib.judge.change import Move
 from fcos_lib.judge.verdict import close_pair

@@ -9,12 +9,10 @@ from typing import Any
 
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.reading import has_stand_in, read_results, stored_verdict
-from fcos_lib.evidence.results import in_reading_order, verdict_table
+from fcos_lib.evidence.results import has_stand_in, in_reading_order, read_results, stored_verdict, verdict_table
 from fcos_lib.files import one_line
 from fcos_lib.judge.limits import Limit, all_limits, check_limits
-from fcos_lib.judge.roll_call import parse_promises, stored_entry, unanswered
-from fcos_lib.judge.status import INFRA, counted, exit_status
+from fcos_lib.judge.roll_call import INFRA, counted, exit_status, parse_promises, stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
 
 

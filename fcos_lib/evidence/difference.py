@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fcos_lib.evidence.reading import has_stand_in, stored_verdict
+from msgspec import Struct, to_builtins
+
+from fcos_lib.evidence.results import has_stand_in, stored_verdict
 from fcos_lib.judge.change import Move, moved
 from fcos_lib.judge.verdict import Verdict
 
@@ -17,8 +19,7 @@ FORMAT = 1
 _ABSENT = "absent"
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """A picture whose differences to the reference are others, or that only one run shows among its worst."""
 
     subject: str
@@ -72,18 +73,7 @@ class Difference:
             "only_b": [_side(verdict) for verdict in self.only_b],
             "unjudged": [{"test": test, "a": a, "b": b} for test, a, b in self.unjudged],
             "provenance": [{"what": what, "a": a, "b": b} for what, a, b in self.provenance],
-            "pictures": None
-            if self.pictures is None
-            else [
-                {
-                    "subject": turn.subject,
-                    "picture": turn.picture,
-                    "only_in": turn.only_in,
-                    "gone": turn.gone,
-                    "new": turn.new,
-                }
-                for turn in self.pictures
-            ],
+            "pictures": to_builtins(self.pictures),
         }
 
 

@@ -46,8 +46,8 @@ def _error_types(data: Mapping[str, Any]) -> list[str]:
     counts = data.get("counts")
     if counts:
         changes = [
-            (_count(counts["candidate"], *place) - _count(counts["reference"], *place), place)
-            for place in sorted({place for side in counts.values() for place in _places(side)})
+            (_count(counts["candidate"], *where) - _count(counts["reference"], *where), where)
+            for where in sorted({where for side in counts.values() for where in _places(side)})
         ]
         changes = sorted((change for change in changes if change[0]), key=lambda change: -abs(change[0]))[:_MOST]
         if changes:

@@ -7,15 +7,18 @@ without the word STAND-IN in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from markupsafe import Markup
 
 from fcos_lib.evidence.page.charts import Frame, element, point, stand_in_mark, style_of_a_file, text
-from fcos_lib.judge.accepted import Baseline, Comparison, differences
-from fcos_lib.judge.history import Fingerprint, Rate, Run, Series
+from fcos_lib.judge.accepted import Baseline, Comparison, compare, differences, expected
+from fcos_lib.judge.change import judge_against_history
+from fcos_lib.judge.history import Fingerprint, Rate, Run, Series, read_runs
 from fcos_lib.judge.limits import published_rate
 
 Ranges = Mapping[tuple[Series, Fingerprint], tuple[float, float]]
@@ -36,6 +39,25 @@ class _Known:
     baseline: Baseline
     ranges: Ranges
     verdicts: Mapping[Series, Comparison]
+
+
+def draw_stored_runs(storage: Path, baseline: Baseline, last: int = 40) -> tuple[str, int]:
+    """The history as SVG text, the `last` runs of each recipe, and how many runs are stored."""
+    runs = read_runs(storage)
+    everything = [*runs, *(run for entry in baseline.acceptances for run in entry.runs)]
+    ranges = {}
+    for series, fingerprint in {(rate.series, rate.fingerprint) for run in everything for rate in run.rates}:
+        low, high = expected(baseline, series, fingerprint, judge_against_history)
+        if math.isfinite(low) and math.isfinite(high):
+            ranges[series, fingerprint] = low, high
+    newest = {recipe: run for run in runs for recipe in {rate.series.recipe for rate in run.rates}}
+    verdicts = [
+        comparison
+        for recipe, run in newest.items()
+        for comparison in compare(run, baseline, judge_against_history)
+        if comparison.series.recipe == recipe
+    ]
+    return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)
 
 
 def draw_history(
@@ -91,8 +113,8 @@ def _section(recipe: Series, timed: str, runs: Sequence[Run], known: _Known, top
         body.append(text(_LEFT, top + 8, f"dotted line: {change}", "dim"))
         top += 16
     top += 4 if changes else 0
-    for place, series in enumerate(panels):
-        row, column = divmod(place, _COLUMNS)
+    for number, series in enumerate(panels):
+        row, column = divmod(number, _COLUMNS)
         left, panel_top = _LEFT + column * (_PANEL_WIDTH + _GAP), top + row * (_PANEL_HEIGHT + _GAP)
         body += _panel(series, runs, known, left, panel_top)
     return body, top + (len(panels) + _COLUMNS - 1) // _COLUMNS * (_PANEL_HEIGHT + _GAP) + 10
@@ -122,15 +144,17 @@ def _panel(series: Series, runs: Sequence[Run], known: _Known, left: int, top: i
     for before, after in pairwise(stretches):
         yield frame.upright((frame.x(before[-1][0]) + frame.x(after[0][0])) / 2, "change")
     for stretch in stretches:
-        yield frame.line([place for place, _, _ in stretch], [rate.images_per_second for _, _, rate in stretch], "line")
+        yield frame.line(
+            [column for column, _, _ in stretch], [rate.images_per_second for _, _, rate in stretch], "line"
+        )
     now = {run.run_id for _, _, rate in points for run, _ in known.baseline.holding(series, rate.fingerprint)}
     ever = {run.run_id for acceptance in known.baseline.acceptances for run in acceptance.runs}
-    for place, run, rate in points:
+    for column, run, rate in points:
         kind = "mark" if run.run_id in now else "former" if run.run_id in ever else "run"
         tip = f"{run.name}, {run.at:%Y-%m-%d %H:%M}, commit {run.commit or 'unknown'}: {rate.images_per_second:.4g} images/s, OM {rate.om_sha256[:12]}"
-        yield point(kind, frame.x(place), frame.y(rate.images_per_second), tip)
-    for place in sorted(set(range(len(runs))) - {place for place, _, _ in points}):
-        yield point("absent", frame.x(place), frame.bottom - 6, f"{runs[place].name} did not time this")
+        yield point(kind, frame.x(column), frame.y(rate.images_per_second), tip)
+    for column in sorted(set(range(len(runs))) - {column for column, _, _ in points}):
+        yield point("absent", frame.x(column), frame.bottom - 6, f"{runs[column].name} did not time this")
     if runs:
         yield text(frame.left, bottom - 7, f"{runs[0].at:%Y-%m-%d}", "dim")
         yield text(frame.right, bottom - 7, f"{runs[-1].at:%Y-%m-%d}", "dim", "end")
@@ -161,7 +185,7 @@ def _heading(
 
 
 def _points(series: Series, runs: Sequence[Run]) -> list[_Timed]:
-    return [(place, run, rate) for place, run in enumerate(runs) if (rate := run.rate(series)) is not None]
+    return [(column, run, rate) for column, run in enumerate(runs) if (rate := run.rate(series)) is not None]
 
 
 def _changes(series: Series, runs: Sequence[Run]) -> list[str]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.reading import again, has_stand_in, stored_verdict
-from fcos_lib.evidence.results import in_reading_order, verdict_rows
+from fcos_lib.evidence.results import again, has_stand_in, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.files import printable
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph
@@ -34,19 +33,23 @@ class Annotation:
     """Counted from 1; 0 for none."""
 
 
-def workflow_commands(found: Sequence[Annotation]) -> list[str]:
+def workflow_commands(annotations: Sequence[Annotation]) -> list[str]:
     """`::error file=F,line=N,title=T::message` for each; of more than ten, the last says how many there are besides."""
-    shown = list(found[:MOST]) if len(found) <= MOST else list(found[: MOST - 1])
-    if more := len(found) - len(shown):
-        rest = ", ".join(one.title for one in found[len(shown) :])
+    shown = list(annotations[:MOST]) if len(annotations) <= MOST else list(annotations[: MOST - 1])
+    if more := len(annotations) - len(shown):
+        rest = ", ".join(annotation.title for annotation in annotations[len(shown) :])
         shown.append(Annotation(f"{more} more red gates", rest))
-    return [_command(one) for one in shown]
+    return [_command(annotation) for annotation in shown]
 
 
-def _command(one: Annotation) -> str:
-    properties = {"file": one.file, "line": str(one.line) if one.line else "", "title": one.title}
+def _command(annotation: Annotation) -> str:
+    properties = {
+        "file": annotation.file,
+        "line": str(annotation.line) if annotation.line else "",
+        "title": annotation.title,
+    }
     given = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
-    return f"::error {given}::{_data(one.message[:_LONGEST])}"
+    return f"::error {given}::{_data(annotation.message[:_LONGEST])}"
 
 
 def _data(text: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.roll_call import State
+from fcos_lib.judge.roll_call import Entry
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.records import says
 
@@ -140,18 +140,6 @@ class VerdictRecord(Struct, forbid_unknown_fields=True):
     lacks: Annotated[str, says("The limit that it needs and limits.toml does not have; empty: none.")] = ""
 
 
-class GateRecord(Struct, forbid_unknown_fields=True):
-    """A gate of the catalogue on a subject, and what became of it."""
-
-    key: str
-    promise: str
-    subject: Annotated[str, says("As in verdicts.")]
-    state: State
-    why: Annotated[str, says("By what; empty if it was judged.")]
-    name: str = ""
-    recorded: Annotated[bool, says("True for a number that no limit judges.")] = False
-
-
 class UnjudgedRecord(Struct, forbid_unknown_fields=True):
     """A gate that failed before it could judge."""
 
@@ -181,7 +169,7 @@ class Results(Struct, forbid_unknown_fields=True):
     artifacts: list[ArtifactRecord]
     verdicts: list[VerdictRecord]
     unjudged: list[UnjudgedRecord]
-    gates: Annotated[list[GateRecord], says("Empty until the run has ended.")]
+    gates: Annotated[list[Entry], says("Empty until the run has ended.")]
     evidence: list[EvidenceRecord]
 
 

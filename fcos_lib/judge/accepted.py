@@ -83,7 +83,7 @@ class Baseline(Struct, frozen=True):
 _GATES = {"pure": "history.pure", "end to end": "history.end_to_end", "stream": "history.stream"}
 
 SeriesJudge = Callable[[float, Sequence[float]], HistoryVerdict]
-"""Decides from a new rate and the accepted ones (images/s, in the order of their runs): `baseline.judge_against_history`."""
+"""Decides from a new rate and the accepted ones (images/s, in the order of their runs): `change.judge_against_history`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +108,13 @@ class Comparison:
 
     def judged(self) -> tuple[Measurement, Limit | None]:
         """The change in % and its bound, for `decide`; no bound if nothing was accepted, no samples if the run cannot be judged."""
-        change = 100 * (self.ratio - 1) if self.ratio else 0.0
-        told = self.old is not None and math.isfinite(self.low)
-        limit = None
-        if told and self.old:
+        change, limit, samples = 100 * (self.ratio - 1) if self.ratio else 0.0, None, 1
+        if self.old and math.isfinite(self.low):
             bound = 100 * (self.low / self.old - 1)
             limit = Limit("rate_against_history", bound, True, "%", "the accepted runs and their spread", derived=True)
-        samples = 0 if told and self.outcome is Outcome.NO_VERDICT else 1
-        name = f"{self.series.timed} rate against history"
-        details = {"images_per_second": self.new}
-        return Measurement(name, change, "%", samples, self.reason, details, gate=_GATES[self.series.timed]), limit
+            samples = 0 if self.outcome is Outcome.NO_VERDICT else 1
+        name, gate = f"{self.series.timed} rate against history", _GATES[self.series.timed]
+        return Measurement(name, change, "%", samples, self.reason, {"images_per_second": self.new}, gate=gate), limit
 
 
 def compare(run: Run, baseline: Baseline, judge: SeriesJudge, *, require_baseline: bool = False) -> list[Comparison]:
@@ -130,7 +127,7 @@ def compare(run: Run, baseline: Baseline, judge: SeriesJudge, *, require_baselin
     compared = [_judged(rate, run, baseline, judge, require_baseline) for rate in run.rates]
     for recipe in dict.fromkeys(rate.series.recipe for rate in run.rates):
         compared += [_lost(series, run, baseline) for series in baseline.promised(recipe) if run.rate(series) is None]
-    return sorted(compared, key=lambda found: (found.series.recipe_label, found.series.timed, found.series.batch_size))
+    return sorted(compared, key=lambda comparison: comparison.series.order)
 
 
 def differences(old: Rate, new: Rate) -> list[str]:
@@ -172,7 +169,7 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
     They replace the runs accepted before for the same recipe and fingerprint, or join them with `add`. `UsageError` without
     a reason or runs, and if their recipe would have fewer series than before, unless `fewer`.
     """
-    if not runs or not reason.strip() or not reason.isprintable():
+    if not runs or not reason.strip():
         raise UsageError("a baseline needs runs and a reason", "say what changed, such as --why 'CANN 8.3'")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,22 +187,22 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
                     f"the runs lack what the baseline has: {', '.join(dropped)}",
                     "accept complete runs, or pass --fewer if these need not be measured any more",
                 )
-            write_whole(path, _document((*before.acceptances, acceptance)).encode())
+            content = _document((*before.acceptances, acceptance))
+            _FORM.of(content, "the acceptance")  # what could not be read back would hide every promise
+            write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror or error})", "check free space and permissions"
-        ) from error
+        why = error.strerror or error
+        raise StoreError(f"{path} cannot be written ({why})", "check free space and permissions") from error
     return acceptance
 
 
-def _document(acceptances: Sequence[Acceptance]) -> str:
+def _document(acceptances: Sequence[Acceptance]) -> dict[str, Any]:
+    """What `_File` describes. With `benchmarks`, pytest-benchmark's own commands take it for a run without any, not for a broken one."""
     entries = [
         {"at": entry.at.isoformat(), "reason": entry.reason, "runs": [run.as_dict() for run in entry.runs]}
         for entry in acceptances
     ]
-    # With `benchmarks`, pytest-benchmark's own commands take it for a run without benchmarks, not for a broken one.
-    content: dict[str, Any] = {"format": FORMAT, "benchmarks": [], "accepted": entries}
-    return json.dumps(content, indent=1) + "\n"
+    return {"format": FORMAT, "benchmarks": [], "accepted": entries}
 
 
 def _judged(rate: Rate, run: Run, baseline: Baseline, judge: SeriesJudge, require_baseline: bool) -> Comparison:
@@ -229,9 +226,8 @@ def _judged(rate: Rate, run: Run, baseline: Baseline, judge: SeriesJudge, requir
         return undecided(outcome, None, "nothing was accepted yet")
     differing = ", ".join(differences(near, rate))
     if near.series == rate.series:
-        return undecided(
-            Outcome.NO_VERDICT, near.images_per_second, f"accepted only on another fingerprint: {differing}"
-        )
+        reason = f"accepted only on another fingerprint: {differing}"
+        return undecided(Outcome.NO_VERDICT, near.images_per_second, reason)
     outcome = Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
     return undecided(outcome, None, f"no accepted run has this series; the closest differs in {differing}")
 
@@ -243,8 +239,8 @@ def _lost(series: Series, run: Run, baseline: Baseline) -> Comparison:
     ]
     old = next((median(rates) for rates in reversed(held) if rates), None)
     known = baseline.promised(series.recipe)
-    found = (rate.series for rate in run.rates if rate.series.recipe == series.recipe)
-    strangers = [other.label for other in found if other not in known]
+    timed = (rate.series for rate in run.rates if rate.series.recipe == series.recipe)
+    strangers = [other.label for other in timed if other not in known]
     reason = "accepted, but not in this run: renamed or lost" + f"; new here: {', '.join(strangers)}" * bool(strangers)
     return Comparison(series, Outcome.FAIL, None, old, reason)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, quiet, shown, unbelievable, unsteady
+from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, even, shown, unbelievable, unsteady
 from fcos_lib.judge.verdict import Outcome, within
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.throughput.paired_rate import SIDES, PairedRounds, Plan, Rounds
@@ -125,13 +125,13 @@ def judge_champion(run: PairedRounds, bounds: ChampionBounds) -> ChampionVerdict
 
 
 def enough(bounds: ChampionBounds, plan: Plan) -> Callable[[Rounds], bool]:
-    """Asked of the rounds so far: is it decided, or can no further round mend it?"""
+    """Says of the rounds so far whether it is decided, or no further round can mend it."""
 
     def asked(compute_ms: Rounds) -> bool:
         compared = _compare(compute_ms, bounds, plan)
         if unsteady(compute_ms, compared.noise, bounds):
             return True
-        if not quiet(compared.noise, bounds):
+        if even(compared.noise, bounds) is not Outcome.PASS:
             return False
         if unbelievable(compared.change, bounds):
             return True
@@ -165,8 +165,8 @@ def _rate(compared: Comparison, bounds: ChampionBounds) -> tuple[LogRatio, Findi
     spans = [("The challenger's rate is", compared.change)]
     if compared.late:
         spans.append(("In the last third of the rounds the challenger's rate is", compared.late))
-    found = [(within(bounds.slower, *change.percent()[1:]), what, change) for what, change in spans]
-    outcome, what, change = min(found, key=lambda entry: list(means).index(entry[0]))
+    readings = [(within(bounds.slower, *change.percent()[1:]), what, change) for what, change in spans]
+    outcome, what, change = min(readings, key=lambda entry: list(means).index(entry[0]))
     return change, Finding(outcome, f"{what} {shown(change)}, which {means[outcome]}.")
 
 

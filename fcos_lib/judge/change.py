@@ -110,8 +110,8 @@ class Move:
     @property
     def same(self) -> bool:
         """To the last digit."""
-        one, other = self.before.measurement.value, self.after.measurement.value
-        return one == other or (math.isnan(one) and math.isnan(other))
+        before, after = self.before.measurement.value, self.after.measurement.value
+        return before == after or (math.isnan(before) and math.isnan(after))
 
     @property
     def turned(self) -> bool:
@@ -126,28 +126,28 @@ def moved(before: Verdict, after: Verdict) -> Move:
 
 
 def _beyond(before: Verdict, after: Verdict) -> tuple[bool, str]:
-    one, other = before.measurement, after.measurement
-    if one.unit != other.unit:
-        return True, f"{one.unit} became {other.unit}"
-    if one.value == other.value or (math.isnan(one.value) and math.isnan(other.value)):
+    old, new = before.measurement, after.measurement
+    if old.unit != new.unit:
+        return True, f"{old.unit} became {new.unit}"
+    if old.value == new.value or (math.isnan(old.value) and math.isnan(new.value)):
         return False, "the same number"
     if before.stand_in is not after.stand_in:
         return True, "one is STAND-IN: not to be compared"
-    if not (math.isfinite(one.value) and math.isfinite(other.value) and one.n and other.n):
+    if not (math.isfinite(old.value) and math.isfinite(new.value) and old.n and new.n):
         return True, "one of them is no number, or of nothing"
-    change = abs(other.value - one.value)
-    if one.unit == _RATE and before.stand_in:
+    change = abs(new.value - old.value)
+    if old.unit == _RATE and before.stand_in:
         return False, "STAND-IN: the speed of the host"
-    if one.interval or other.interval:
-        reach = math.hypot(_reach(before, other.value), _reach(after, one.value))
-        return change > reach, f"intervals: {reach:.3g} {one.unit}"
-    if one.unit in _BY_UNIT and one.value > 0 < other.value:
+    if old.interval or new.interval:
+        reach = math.hypot(_reach(before, new.value), _reach(after, old.value))
+        return change > reach, f"intervals: {reach:.3g} {old.unit}"
+    if old.unit in _BY_UNIT and old.value > 0 < new.value:
         return _against_the_usual(before, after)
     distances = [_distance(verdict.limit, verdict.measurement.value) for verdict in (before, after) if verdict.limit]
     if not distances:
         return True, "nothing says how it scatters: any change counts"
     reach = OF_THE_DISTANCE * max(distances)
-    return change > reach, f"a tenth of the distance to the limit: {reach:.3g} {one.unit}"
+    return change > reach, f"a tenth of the distance to the limit: {reach:.3g} {old.unit}"
 
 
 def _reach(verdict: Verdict, towards: float) -> float:
@@ -165,13 +165,13 @@ def _distance(limit: Limit, value: float) -> float:
 
 def _against_the_usual(before: Verdict, after: Verdict) -> tuple[bool, str]:
     """Numbers above 0 by their ratio: beyond what is usual between runs, and for rates beyond the rounds of both as well."""
-    one, other = before.measurement, after.measurement
-    usual = find_limit(*_BY_UNIT[one.unit])
+    old, new = before.measurement, after.measurement
+    usual = find_limit(*_BY_UNIT[old.unit])
     percent = abs(usual.bound) if usual else 0.0
-    beyond = abs(other.value / one.value - 1) > percent / 100
-    text = f"{percent:g} % between runs" if one.unit == _RATE else f"{percent:g} %"
-    rounds = [_rounds(one.value, one.details), _rounds(other.value, other.details)]
-    if one.unit == _RATE and all(rounds):
+    beyond = abs(new.value / old.value - 1) > percent / 100
+    text = f"{percent:g} % between runs" if old.unit == _RATE else f"{percent:g} %"
+    rounds = [_rounds(old.value, old.details), _rounds(new.value, new.details)]
+    if old.unit == _RATE and all(rounds):
         (low, high), (other_low, other_high) = ((min(rates), max(rates)) for rates in rounds)
         beyond = beyond and (other_low > high or other_high < low)
         text += " and the rounds of both"
@@ -181,8 +181,8 @@ def _against_the_usual(before: Verdict, after: Verdict) -> tuple[bool, str]:
 def _rounds(rate: float, details: Mapping[str, Any]) -> list[float]:
     """The rates of the middle 80 % of a measurement's rounds; empty if it does not list their times."""
     times = details.get("ms")
-    if not isinstance(times, list) or not times or not all(isinstance(one, (int, float)) and one > 0 for one in times):
+    if not isinstance(times, list) or not times or not all(isinstance(ms, (int, float)) and ms > 0 for ms in times):
         return []
     mean = sum(times) / len(times)
     cut = len(times) // 10
-    return [rate * mean / one for one in sorted(times)[cut : len(times) - cut]]
+    return [rate * mean / ms for ms in sorted(times)[cut : len(times) - cut]]

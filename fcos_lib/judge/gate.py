@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
 PROMISES = ("contract", "cost", "consistency", "accuracy", "throughput")
@@ -106,3 +107,41 @@ class Setting:
     name: str
     unit: str
     direction: str
+
+
+SETTINGS = (
+    Setting("rate_against_champion.faster", "%", AT_MOST),
+    Setting("rate_against_champion.slow_round", "%", AT_LEAST),
+    Setting("rate_against_champion.step", "%", AT_MOST),
+    Setting("rate_against_champion.clock", "%", AT_MOST),
+    Setting("rate_against_champion.temperature", "°C", AT_MOST),
+    Setting("rate_against_history.slower", "%", AT_LEAST),
+    Setting("rate_against_history.faster", "%", AT_MOST),
+    Setting("diagnosis.stage_share", "share", AT_LEAST),
+    Setting("diagnosis.network_moved", "AP", AT_LEAST),
+    Setting("diagnosis.layer_error", "times", AT_MOST),
+    Setting("diagnosis.rounding", "times", AT_MOST),
+)
+"""Thresholds that judges use beside their gates' own limits."""
+
+PUBLISHED_FOR = {("coco_r50", "Ascend310P3"): (1, 4, 8, 16, 32, 64)}
+"""By contract and chip, the batch sizes that ModelZoo has figures for: limits.toml has to have their limits."""
+
+
+def family(base: Gate, *rows: tuple[str, str, str, str]) -> tuple[Gate, ...]:
+    """Gates that differ from `base` in key, name, unit and direction; the limit's template takes the key's last part."""
+    return tuple(
+        replace(
+            base, key=key, name=name, unit=unit, direction=direction,
+            limit=base.limit.replace("{name}", key.rpartition(".")[2]),
+        )
+        for key, name, unit, direction in rows
+    )  # fmt: skip
+
+
+def catalogue(*gates: Gate) -> Mapping[str, Gate]:
+    """The gates by key; `ValueError` for a key that two of them have."""
+    by_key = {gate.key: gate for gate in gates}
+    if len(by_key) != len(gates):
+        raise ValueError("two gates of the catalogue have the same key")
+    return by_key

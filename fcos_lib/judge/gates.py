@@ -1,38 +1,21 @@
 """The catalogue of gates: every number that the suite judges or records, with the limit that it is held to.
 
-A measurement carries the key of its gate, and its limit is found by that key: nothing else connects the two. A limits file is
-checked against this catalogue before a run (`judge.limits`), and a run is held to it at its end (`judge.roll_call`).
+A measurement carries its gate's key, by which its limit is found. A limits file is checked against this catalogue before a run
+(`judge.limits`), and a run is held to it at its end (`judge.roll_call`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from fcos_lib.errors import FcosError
-from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, On, Setting
-
-
-def _family(base: Gate, *rows: tuple[str, str, str, str]) -> tuple[Gate, ...]:
-    """Gates that differ from `base` in key, name, unit and direction; the limit's template takes the key's last part."""
-    return tuple(
-        replace(
-            base, key=key, name=name, unit=unit, direction=direction,
-            limit=base.limit.replace("{name}", key.rpartition(".")[2]),
-        )
-        for key, name, unit, direction in rows
-    )  # fmt: skip
-
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, On, catalogue, family
 
 _FLOAT32 = "an OM that keeps float32 up to its NMS may come to the same as the reference, by computing it"
 
 _CONTRACT = Gate(
     "contract.broken_rows", "contract", "broken rows", "rows", AT_MOST, On.EACH_BATCH, Data.SAMPLE,
     "test_contract.py::test_every_row_is_a_detection_or_padding", "contract.broken_rows",
-)  # fmt: skip
-_INPUTS = Gate(
-    "", "contract", "", "", "", On.INPUTS, Data.SAMPLE,
-    "test_inputs.py::test_the_network_gets_what_the_recipe_gives_it", "inputs.{name}",
 )  # fmt: skip
 _DETECTIONS = Gate(
     "", "consistency", "", "", "", On.EACH_BATCH, Data.SAMPLE,
@@ -42,7 +25,6 @@ _SLOTS = Gate(
     "", "consistency", "", "", "", On.EACH_BATCH, Data.ONE,
     "test_batch_truth.py::test_every_slot_finds_the_same", "batch_truth.{name}",
 )  # fmt: skip
-_SIZES = replace(_SLOTS, data=Data.SAMPLE, test="test_batch_truth.py::test_every_batch_size_finds_the_same")
 _PROPOSALS = Gate(
     "", "consistency", "", "", "", On.SMALLEST_BATCH, Data.SAMPLE,
     "test_candidates.py::test_the_network_and_its_nms_match_the_reference", "candidates.{contract}.{name}",
@@ -53,8 +35,8 @@ _ACCURACY = Gate(
     "test_accuracy.py::test_the_candidate_reaches_the_limit", "paired.{contract}.{name}",
 )  # fmt: skip
 _REFERENCE = Gate(
-    "", "accuracy", "", "AP", "", On.REFERENCE, Data.WHOLE, "test_accuracy.py::test_the_reference_reaches_the_limit",
-    "against_mmdet.{name}",
+    "", "accuracy", "", "AP", "", On.REFERENCE, Data.WHOLE,
+    "test_accuracy.py::test_the_reference_reaches_the_limit", "against_mmdet.{name}",
     unless="part of a data set, or a large one without --reference: the reference's own mAP would be another number",
 )  # fmt: skip
 _AS_PUBLISHED = ("coco_r50",)
@@ -67,10 +49,6 @@ _TIMED = Gate(
     "throughput.rate", "throughput", "throughput", "images/s", "", On.EACH_BATCH, Data.TIMED,
     "test_throughput.py::test_throughput_is_as_published",
 )  # fmt: skip
-_PUBLISHED = replace(
-    _TIMED, limit="throughput.{contract}.{chip}.{batch}.{name}", hardware_only=True,
-    unless="nothing was published for this chip, batch size and way of compiling",
-)  # fmt: skip
 _FALLEN = replace(_TIMED, test="test_throughput.py::test_throughput_has_not_fallen")
 _COST = Gate(
     "", "cost", "", "", "", On.EACH_BATCH, Data.FILES,
@@ -78,15 +56,7 @@ _COST = Gate(
 )  # fmt: skip
 
 
-def _catalogue(*gates: Gate) -> Mapping[str, Gate]:
-    """The gates by key; `ValueError` for a key that two of them have."""
-    by_key = {gate.key: gate for gate in gates}
-    if len(by_key) != len(gates):
-        raise ValueError("two gates of the catalogue have the same key")
-    return by_key
-
-
-GATES = _catalogue(
+GATES = catalogue(
     _CONTRACT,
     replace(
         _CONTRACT, key="contract.broken_reference_rows", on=On.REFERENCE,
@@ -96,43 +66,46 @@ GATES = _catalogue(
         "contract.without_reference", "accuracy", "pictures without a reference", "pictures", AT_MOST, On.REFERENCE,
         Data.PAIRED, "test_golden.py::test_the_reference_has_seen_the_pictures", "contract.without_reference",
     ),
-    *_family(
-        _INPUTS,
+    *family(
+        Gate(
+            "", "contract", "", "", "", On.INPUTS, Data.SAMPLE,
+            "test_inputs.py::test_the_network_gets_what_the_recipe_gives_it", "inputs.{name}",
+        ),
         ("inputs.wrong", "wrong network inputs", "pictures", AT_MOST),
         ("inputs.way_back", "inverse letterbox error", "px", AT_MOST),
     ),
-    *_family(
+    *family(
         _DETECTIONS,
         ("consistency.unexplained", "unexplained differences", "detections", AT_MOST),
         ("consistency.explained", "explained differences", "share", AT_MOST),
         ("consistency.identical", "identical detections", "share", AT_MOST),
         ("consistency.identical_pictures", "pictures of identical detections", "pictures", AT_MOST),
     ),
-    *_family(
+    *family(
         replace(_DETECTIONS, unless=_FLOAT32),
         ("consistency.identical_boxes", "identical boxes", "share", AT_MOST),
         ("consistency.identical_scores", "identical scores", "share", AT_MOST),
     ),
-    *_family(
+    *family(
         replace(_DETECTIONS, limit="bias.{contract}.{name}"),
         ("bias.size", "size bias", "log ratio", AT_MOST),
         ("bias.centre_x", "centre x bias", "px", AT_MOST),
         ("bias.centre_y", "centre y bias", "px", AT_MOST),
         ("bias.score", "score bias", "score", AT_MOST),
     ),
-    *_family(
+    *family(
         _SLOTS,
         ("between_slots.unmatched", "unmatched detections between slots", "share", AT_MOST),
         ("between_slots.score", "largest score difference between slots", "score", AT_MOST),
         ("between_slots.box", "largest box difference between slots", "px", AT_MOST),
     ),
-    *_family(
-        _SIZES,
+    *family(
+        replace(_SLOTS, data=Data.SAMPLE, test="test_batch_truth.py::test_every_batch_size_finds_the_same"),
         ("between_batch_sizes.unmatched", "unmatched detections between batch sizes", "share", AT_MOST),
         ("between_batch_sizes.score", "largest score difference between batch sizes", "score", AT_MOST),
         ("between_batch_sizes.box", "largest box difference between batch sizes", "px", AT_MOST),
     ),
-    *_family(
+    *family(
         _PROPOSALS,
         ("candidates.non_finite", "non-finite candidates", "values", AT_MOST),
         ("candidates.cosine_boxes", "cosine of boxes", "cosine", AT_LEAST),
@@ -142,7 +115,7 @@ GATES = _catalogue(
         ("candidates.relative_distance_scores", "relative distance of scores", "share", AT_MOST),
         ("candidates.largest_difference_scores", "largest difference of scores", "score", AT_MOST),
     ),
-    *_family(
+    *family(
         replace(_PROPOSALS, unless=f"{_PROPOSALS.unless}; {_FLOAT32}"),
         ("candidates.identical_boxes", "identical boxes before NMS", "share", AT_MOST),
         ("candidates.identical_scores", "identical scores before NMS", "share", AT_MOST),
@@ -151,7 +124,7 @@ GATES = _catalogue(
         _PROPOSALS, key="candidates.non_finite_detections", name="non-finite detections", unit="values",
         direction=AT_MOST, limit="candidates.{contract}.non_finite",
     ),
-    *_family(
+    *family(
         replace(_PROPOSALS, limit="consistency.{contract}.{name}"),
         ("network.unexplained", "unexplained differences by the network", "detections", AT_MOST),
         ("network.explained", "explained differences by the network", "share", AT_MOST),
@@ -159,10 +132,7 @@ GATES = _catalogue(
         ("nms.explained", "explained differences by NMS", "share", AT_MOST),
     ),
     _RULER,
-    replace(
-        _REFERENCE, key="accuracy.reference_mAP", name="mAP", direction=AT_LEAST, limit="accuracy.{contract}.mAP",
-        not_for=_AS_PUBLISHED,
-    ),
+    replace(_REFERENCE, key="accuracy.reference_mAP", name="mAP", direction=AT_LEAST, limit="accuracy.{contract}.mAP", not_for=_AS_PUBLISHED),
     replace(
         _REFERENCE, key="accuracy.reference_mAP_most", name="mAP", direction=AT_MOST, limit="accuracy.{contract}.mAP_most",
         only_for=("shapes",), unless=f"{_REFERENCE.unless}; the right one is recorded for the embedded checkpoint alone",
@@ -171,7 +141,7 @@ GATES = _catalogue(
         _REFERENCE, key="accuracy.reference_mAP_as_published", name="mAP as published", direction=AT_LEAST,
         limit="accuracy.{contract}.mAP_as_published", only_for=_AS_PUBLISHED,
     ),
-    *_family(
+    *family(
         replace(
             _REFERENCE, data=Data.FEW, test="test_accuracy.py::test_the_reference_agrees_with_mmdet",
             unless="--onnx was given without the checkpoint that it was exported from",
@@ -194,12 +164,12 @@ GATES = _catalogue(
         limit="accuracy.{contract}.mAP_as_published", aipp_limit="accuracy_aipp.{contract}.mAP_as_published",
         only_for=_AS_PUBLISHED,
     ),
-    *_family(
+    *family(
         replace(_ACCURACY, limit="accuracy.{name}"),
         ("accuracy.not_counted_once", "pictures not counted once", "pictures", AT_MOST),
         ("accuracy.unlike_reference", "pictures unlike the reference's", "pictures", AT_MOST),
     ),
-    *_family(
+    *family(
         _ACCURACY,
         ("paired.loss", "mAP difference", "AP", AT_LEAST),
         ("paired.gain", "mAP difference", "AP", AT_MOST),
@@ -216,7 +186,7 @@ GATES = _catalogue(
         _TIMED, key="throughput.unexplained", name="unexplained differences while timed", unit="detections",
         direction=AT_MOST, limit="consistency.{contract}.unexplained",
     ),
-    *_family(
+    *family(
         replace(_TIMED, limit="throughput.{name}"),
         ("throughput.unaccounted", "pictures of a rate not counted", "pictures", AT_MOST),
         ("throughput.busy_most", "compute time in the calls' time", "%", AT_MOST),
@@ -226,8 +196,11 @@ GATES = _catalogue(
         limit="throughput.busy_least", hardware_only=True,
         unless="the emulator may compute for longer than the rate it plays",
     ),
-    *_family(
-        _PUBLISHED,
+    *family(
+        replace(
+            _TIMED, limit="throughput.{contract}.{chip}.{batch}.{name}", hardware_only=True,
+            unless="nothing was published for this chip, batch size and way of compiling",
+        ),
         ("published.slower", "throughput", "images/s", AT_LEAST),
         ("published.faster", "throughput", "images/s", AT_MOST),
     ),
@@ -239,7 +212,7 @@ GATES = _catalogue(
         _FALLEN, key="champion.slow_rounds", name="slow rounds against champion", unit="%", direction=AT_MOST,
         limit="rate_against_champion.slow_rounds", unless="no champion was accepted: nothing to compare with",
     ),
-    *_family(
+    *family(
         replace(_FALLEN, unless="a champion was accepted, and judges"),
         ("history.pure", "pure rate against history", "%", AT_LEAST),
         ("history.end_to_end", "end to end rate against history", "%", AT_LEAST),
@@ -254,7 +227,7 @@ GATES = _catalogue(
         "throughput.lost", "throughput", "lost series", "series", AT_MOST, On.RUN, Data.TIMED,
         "test_throughput.py::test_every_accepted_series_was_measured", "throughput.lost",
     ),
-    *_family(
+    *family(
         _COST,
         ("cost.om_size", "OM size against champion", "%", AT_MOST),
         ("cost.bytes_per_picture", "bytes per picture against champion", "%", AT_MOST),
@@ -267,45 +240,9 @@ GATES = _catalogue(
 )  # fmt: skip
 """Every gate by its key, in reading order."""
 
-SETTINGS = (
-    Setting("rate_against_champion.faster", "%", AT_MOST),
-    Setting("rate_against_champion.slow_round", "%", AT_LEAST),
-    Setting("rate_against_champion.step", "%", AT_MOST),
-    Setting("rate_against_champion.clock", "%", AT_MOST),
-    Setting("rate_against_champion.temperature", "°C", AT_MOST),
-    Setting("rate_against_history.slower", "%", AT_LEAST),
-    Setting("rate_against_history.faster", "%", AT_MOST),
-    Setting("diagnosis.stage_share", "share", AT_LEAST),
-    Setting("diagnosis.network_moved", "AP", AT_LEAST),
-    Setting("diagnosis.layer_error", "times", AT_MOST),
-    Setting("diagnosis.rounding", "times", AT_MOST),
-)
-"""Thresholds that judges use beside their gates' own limits, and those of the diagnosis."""
-
-PUBLISHED_FOR = {("coco_r50", "Ascend310P3"): (1, 4, 8, 16, 32, 64)}
-"""By contract and chip, the batch sizes that ModelZoo has figures for: limits.toml has to have their limits."""
-
 
 def gate_called(key: str) -> Gate:
     """The gate with this key; `FcosError` for a measurement that carries none, or one that is not in the catalogue."""
-    if key not in GATES:
-        raise FcosError(
-            f"a measurement carries the key {key!r}, and no gate has it", "add the gate to fcos_lib/judge/gates.py"
-        )
-    return GATES[key]
-
-
-def expected_limits(contract: str) -> dict[str, Gate | Setting]:
-    """Every limit that judges a run of this contract, by its name in limits.toml."""
-    expected: dict[str, Gate | Setting] = {setting.name: setting for setting in SETTINGS}
-    for gate in (gate for gate in GATES.values() if gate.limits(contract)):
-        for template in filter(None, (gate.limit, gate.aipp_limit)):
-            if "{chip}" not in template:
-                expected[template.format(contract=contract)] = gate
-                continue
-            for (published, chip), sizes in PUBLISHED_FOR.items():
-                if published == contract:
-                    expected |= {
-                        template.format(contract=contract, chip=chip, batch=f"batch{size}"): gate for size in sizes
-                    }
-    return expected
+    if gate := GATES.get(key):
+        return gate
+    raise FcosError(f"a measurement carries the key {key!r}, and no gate has it", "add it to fcos_lib/judge/gates.py")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -71,6 +72,11 @@ class Series(Struct, frozen=True, forbid_unknown_fields=True):
     def label(self) -> str:
         """What tells it from others of its recipe: `batch8 pure`."""
         return f"batch{self.batch_size} {self.timed}"
+
+    @property
+    def order(self) -> tuple[str, str, int]:
+        """Its place when series are read aloud: by recipe, part of the way and batch size."""
+        return self.recipe_label, self.timed, self.batch_size
 
     @property
     def recipe_label(self) -> str:
@@ -129,7 +135,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     at: datetime
     commit: Line
     """Abbreviated; `+` if there were uncommitted changes; empty if unknown."""
-    rates: tuple[Rate, ...]
+    rates: Annotated[tuple[Rate, ...], Meta(min_length=1)]
 
     def rate(self, series: Series) -> Rate | None:
         """What it measured of a series."""
@@ -148,12 +154,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             if series in seen:
                 raise ValueError(f"it has two rates for {series.label}, {series.recipe_label}")
             seen.add(series)
-        if not self.rates:
-            raise ValueError("it holds no rates")
-        rates = sorted(
-            self.rates, key=lambda rate: (rate.series.recipe_label, rate.series.timed, rate.series.batch_size)
-        )
-        return replace(self, at=in_utc(self.at), rates=tuple(rates))
+        return replace(self, at=in_utc(self.at), rates=tuple(sorted(self.rates, key=lambda rate: rate.series.order)))
 
 
 class _File(Struct):
@@ -162,11 +163,6 @@ class _File(Struct):
     benchmarks: list[Any]
     datetime: Any = None
     commit_info: Any = None
-
-
-class _Commit(Struct):
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{7,64}\Z")]
-    dirty: Any = False
 
 
 _FILE = Form(_File, "a file of pytest-benchmark's", _ADVICE, FILE_LIMIT)
@@ -195,11 +191,11 @@ def run_of(document: object, where: str, name: str = "") -> Run | None:
         return None
     run_ids = sorted({entry.run for entry in recorded})
     rates = [Rate(entry.series, entry.fingerprint, entry.images_per_second, entry.om_sha256) for entry in recorded]
-    content = {"run_id": run_ids[0], "name": name, "at": file.datetime, "commit": _commit(file.commit_info), "rates": rates}  # fmt: skip
+    run = {"run_id": run_ids[0], "name": name, "at": file.datetime, "commit": _commit(file.commit_info), "rates": rates}
     try:
         if len(run_ids) > 1:
             raise ValueError(f"its benchmarks are of different runs ({', '.join(run_ids)})")
-        return record_of(content, Run).checked()
+        return record_of(run, Run).checked()
     except ValueError as error:
         raise UsageError(f"{where}: {error}", _ADVICE) from error
 
@@ -207,12 +203,9 @@ def run_of(document: object, where: str, name: str = "") -> Run | None:
 def read_runs(folder: Path) -> list[Run]:
     """All runs below a `--benchmark-storage`, the oldest first; a run that was saved twice counts once. Empty without a folder."""
     runs: dict[str, Run] = {}
-    for path in sorted(_files(folder, "*.json")):
-        run = read_run(path) if path.name != ACCEPTED else None
-        if run is None:
-            continue
-        earlier = runs.setdefault(run.run_id, run)
-        if set(earlier.rates) != set(run.rates):
+    for path in sorted(path for path in _files(folder, "*.json") if path.name != ACCEPTED):
+        run = read_run(path)
+        if run and set((earlier := runs.setdefault(run.run_id, run)).rates) != set(run.rates):
             raise UsageError(f"{path}: it has other rates for the run {run.run_id} than {earlier.name}.json", _ADVICE)
     return sorted(runs.values(), key=lambda run: (run.at, run.run_id))
 
@@ -220,9 +213,8 @@ def read_runs(folder: Path) -> list[Run]:
 def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
     """Write a document of pytest-benchmark's into `folder`, whole and under a name that no other process takes.
 
-    pytest-benchmark itself takes the highest number there plus one, looks whether that name exists, and then writes into
-    it: two runs at once with one `--benchmark-save=NAME` (or one commit and second) overwrite each other or stop, and a
-    reader may see half a file. The name here keeps the number, by which `pytest-benchmark list` and `compare` find it.
+    pytest-benchmark's own way, the highest number plus one and then writing into it, lets two runs at once overwrite each
+    other. The name here keeps the number, by which `pytest-benchmark list` and `compare` find it.
     """
     text = json.dumps(document, indent=1, default=lambda value: f"UNSERIALIZABLE[{value!r}]") + "\n"
     if run_of(_FILE.parse(text.encode(), "the document"), "the document") is None:
@@ -233,9 +225,8 @@ def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
         path = folder / f"{min(max(taken, default=0) + 1, 9999):04}_{new_run_id()}.json"
         write_whole(path, text.encode())
     except OSError as error:
-        raise StoreError(
-            f"the run cannot be saved in {folder} ({error.strerror or error})", "check free space and permissions"
-        ) from error
+        why = error.strerror or error
+        raise StoreError(f"the run cannot be saved in {folder} ({why})", "check free space and permissions") from error
     return path
 
 
@@ -253,8 +244,7 @@ def in_utc(at: datetime) -> datetime:
 
 
 def _commit(info: object) -> str:
-    try:
-        commit = record_of(info, _Commit)
-    except ValueError:
+    commit = info.get("id") if isinstance(info, dict) else None
+    if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{7,64}", commit):
         return ""
-    return commit.id[:10] + "+" * (commit.dirty is True)
+    return commit[:10] + "+" * (isinstance(info, dict) and info.get("dirty") is True)

@@ -13,8 +13,8 @@ from msgspec import Meta, Struct, structs
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, Scope
-from fcos_lib.judge.gates import GATES, expected_limits
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST, PUBLISHED_FOR, SETTINGS, Data, Gate, Scope, Setting
+from fcos_lib.judge.gates import GATES
 from fcos_lib.records import record_of, says
 
 if sys.version_info >= (3, 11):
@@ -34,10 +34,10 @@ class PictureSet(Struct, frozen=True, forbid_unknown_fields=True):
     last: Annotated[int, says("The highest.")]
     ids_sha256: Annotated[str, says("Of all ids in decimal, each with a line feed behind it; empty: not known, not asked for.")] = ""  # fmt: skip
 
-    def is_of(self, found: Mapping[str, Any]) -> bool:
+    def is_of(self, described: Mapping[str, Any]) -> bool:
         """True if these are the pictures that `dataset.picture_set` described."""
-        same = all(found.get(key) == getattr(self, key) for key in ("count", "first", "last"))
-        return same and self.ids_sha256 in ("", found.get("ids_sha256"))
+        same = all(described.get(key) == getattr(self, key) for key in ("count", "first", "last"))
+        return same and self.ids_sha256 in ("", described.get("ids_sha256"))
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,11 +65,11 @@ class Limit(Struct, frozen=True, forbid_unknown_fields=True):
 
         Details that do not say which pictures were measured do not show that it is.
         """
-        found = details.get("data_set")
-        if self.pictures is None or (isinstance(found, Mapping) and self.pictures.is_of(found)):
+        described = details.get("data_set")
+        if self.pictures is None or (isinstance(described, Mapping) and self.pictures.is_of(described)):
             return ""
         limit = f"{self.bound:g} is a limit for {self.pictures.name}"
-        if not isinstance(found, Mapping) or not isinstance(count := found.get("count"), int):
+        if not isinstance(described, Mapping) or not isinstance(count := described.get("count"), int):
             return f"{limit}, and the measurement does not say which pictures it is about"
         if count == self.pictures.count:
             return f"{limit}; this folder holds {count:,} other pictures"
@@ -106,15 +106,15 @@ def _limits_in(name: str, table: Mapping[str, Any]) -> list[Limit]:
     """The limits of a table and of those in it; `ValueError` says what is wrong with one."""
     if "bound" in table:
         return [_limit(name, table)]
-    found: list[Limit] = []
+    limits: list[Limit] = []
     for key, value in table.items():
         inner = f"{name}.{key}" if name else key
         if not isinstance(value, dict):
             raise ValueError(f"{inner} belongs to no limit: [{name}] has no bound")
-        found += _limits_in(inner, value)
-    if name and not found:
+        limits += _limits_in(inner, value)
+    if name and not limits:
         raise ValueError(f"[{name}] has no bound")
-    return found
+    return limits
 
 
 _Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
@@ -150,6 +150,22 @@ def _limit(name: str, table: Mapping[str, Any]) -> Limit:
     measured = structs.asdict(read.measured)
     at_least = read.direction == AT_LEAST
     return Limit(name, read.bound, at_least, read.unit, read.source, **measured, pictures=read.pictures, published=read.published)  # fmt: skip
+
+
+def expected_limits(contract: str) -> dict[str, Gate | Setting]:
+    """Every limit that judges a run of this contract, by its name in limits.toml."""
+    expected: dict[str, Gate | Setting] = {setting.name: setting for setting in SETTINGS}
+    for gate in (gate for gate in GATES.values() if gate.limits(contract)):
+        for template in filter(None, (gate.limit, gate.aipp_limit)):
+            if "{chip}" not in template:
+                expected[template.format(contract=contract)] = gate
+                continue
+            for (published, chip), sizes in PUBLISHED_FOR.items():
+                if published == contract:
+                    expected |= {
+                        template.format(contract=contract, chip=chip, batch=f"batch{size}"): gate for size in sizes
+                    }
+    return expected
 
 
 def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path: Path = FILE) -> None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, within
@@ -40,13 +42,13 @@ class ChampionBounds:
 
 def champion_bounds(limits: Mapping[str, Limit]) -> ChampionBounds:
     """The bounds among `all_limits()`; `UsageError` if one is not there."""
-    found = {}
+    bounds = {}
     for name in ("slower", "faster", "slow_rounds", "slow_round", "step", "clock", "temperature"):
         limit = limits.get(f"rate_against_champion.{name}")
         if limit is None:
             raise UsageError(f"limits.toml has no [rate_against_champion.{name}]", "start from a copy of the original")
-        found[name] = limit
-    return ChampionBounds(**found)
+        bounds[name] = limit
+    return ChampionBounds(**bounds)
 
 
 def doubts(run: PairedRounds, change: LogRatio, noise: LogRatio, bounds: ChampionBounds) -> list[str]:
@@ -70,7 +72,7 @@ def unsteady(compute_ms: Rounds, noise: LogRatio, bounds: ChampionBounds) -> lis
         reasons.append(
             f"The champion's own time jumped by {step:.1f} % during the run: its clock was switched, or something came and went."
         )
-    if noise.low > -bounds.floor or noise.high < bounds.floor:
+    if even(noise, bounds) is Outcome.FAIL:
         reasons.append(f"The champion's rate against itself is {shown(noise)}, so its second place is not equal.")
     return reasons
 
@@ -85,9 +87,11 @@ def unbelievable(change: LogRatio, bounds: ChampionBounds) -> list[str]:
     ]
 
 
-def quiet(noise: LogRatio, bounds: ChampionBounds) -> bool:
-    """True if the champion against itself is within the floor, up and down."""
-    return bounds.floor <= noise.low and noise.high <= -bounds.floor
+def even(noise: LogRatio, bounds: ChampionBounds) -> Outcome:
+    """The champion against itself: PASS within the floor up and down, FAIL if a place is slower, NO VERDICT if noise hides it."""
+    above = structs.replace(bounds.slower, bound=100 * math.expm1(-bounds.floor), at_least=False)
+    readings = {within(limit, *noise.percent()[1:]) for limit in (bounds.slower, above)}
+    return next(outcome for outcome in (Outcome.FAIL, Outcome.NO_VERDICT, Outcome.PASS) if outcome in readings)
 
 
 def shown(ratio: LogRatio) -> str:
@@ -120,8 +124,7 @@ def _unresolved(run: PairedRounds, noise: LogRatio, bounds: ChampionBounds) -> l
     blocks, least = len(run.compute_ms), run.plan.looks[0]
     if blocks < least:
         return [f"Only {blocks} blocks of rounds were run before the time was up; {least} are needed."]
-    if quiet(noise, bounds) or noise.low > -bounds.floor or noise.high < bounds.floor:
+    if even(noise, bounds) is not Outcome.NO_VERDICT:
         return []
-    return [
-        f"The champion's rate against itself is {shown(noise)}, which is too noisy to see {-bounds.slower.bound:g} %."
-    ]
+    percent = f"{-bounds.slower.bound:g} %"
+    return [f"The champion's rate against itself is {shown(noise)}, which is too noisy to see {percent}."]

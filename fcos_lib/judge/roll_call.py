@@ -1,20 +1,36 @@
-"""The roll call: for every gate of the catalogue and every subject of a run, whether it was judged, and if not, why not.
+"""What a run as a whole comes to: the roll call of its gates, and its exit status, so that no script takes silence for success.
 
-A run says nothing about a gate that did not judge. That is what a reader overlooks, so it is written down with the verdicts,
-and `--require` makes the run NO VERDICT for it.
+A run says nothing about a gate that did not judge. That is what a reader overlooks, so the roll call says for every gate of the
+catalogue and every subject whether it was judged, and if not, why not; `--require` makes the run NO VERDICT for it.
+
+0  every selected gate ran, and each is PASS or, on a machine without an NPU, STAND-IN
+1  a gate is FAIL, or another test failed
+2, 3, 4, 5, 6  pytest's own: interrupted, internal error, usage, nothing collected, too many warnings
+7  NO VERDICT: a gate was not measured well enough, had no limit to be judged by, did not run, or was required and left out
+8  INFRA: the machine failed, and no gate is FAIL; or every gate is green and the results cannot be written
 """
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
-from fcos_lib.errors import UsageError
+from msgspec import Struct, to_builtins
+
+from fcos_lib.errors import AtcError, DeviceError, FeedError, StoreError, UsageError
 from fcos_lib.judge.gate import PROMISES, Gate, On
 from fcos_lib.judge.gates import GATES
+from fcos_lib.judge.verdict import Outcome, Verdict
+from fcos_lib.records import record_of, says
+
+NO_VERDICT, INFRA = 7, 8
+_NOTHING_COLLECTED = 5
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
+_MACHINE = (DeviceError, AtcError, FeedError, StoreError)
 
 
 class State(str, Enum):
@@ -50,19 +66,16 @@ def does_not_apply(why: str) -> Absence:
     return Absence(State.DOES_NOT_APPLY, why)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One gate on one subject."""
+class Entry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A gate of the catalogue on a subject, and what became of it."""
 
     key: str
     promise: str
-    name: str
-    subject: str
+    subject: Annotated[str, says("As in verdicts.")]
     state: State
-    why: str
-    """Empty if it was judged."""
-    recorded: bool
-    """True for a number that no limit judges."""
+    why: Annotated[str, says("By what; empty if it was judged.")]
+    name: str = ""
+    recorded: Annotated[bool, says("True for a number that no limit judges.")] = False
 
     @property
     def counts(self) -> bool:
@@ -71,16 +84,12 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self) | {"state": self.state.value}
+        return dict(to_builtins(self))
 
 
 def stored_entry(entry: Mapping[str, Any]) -> Entry:
     """An entry as `as_dict` gave it."""
-    key, promise, name, subject = (str(entry.get(field, "")) for field in ("key", "promise", "name", "subject"))
-    return Entry(
-        key, promise, name, subject, State(entry["state"]), str(entry["why"]),
-        entry.get("recorded") is True,
-    )  # fmt: skip
+    return record_of(entry, Entry)
 
 
 def owed_by(gate: Gate, batch_subjects: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -118,7 +127,7 @@ def roll_call(
                 state, why = absence.state, absence.why
                 if state is State.DOES_NOT_APPLY and not gate.unless:
                     state = State.BLOCKED  # the catalogue knows no case in which it does not apply
-            entries.append(Entry(gate.key, gate.promise, gate.name, subject, state, why, gate.recorded))
+            entries.append(Entry(gate.key, gate.promise, subject, state, why, gate.name, gate.recorded))
     return entries
 
 
@@ -169,3 +178,47 @@ def _listed(entries: Iterable[Mapping[str, Any]]) -> list[str]:
     for key, names in subjects.items():
         together.setdefault(", ".join(names).replace(", batch", ", "), []).append(key)
     return [f"{', '.join(keys)} on {names}" for names, keys in together.items()]
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else.
+
+    INFRA as well for what the machine has run out of: memory, space, descriptors.
+    """
+    exhausted = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
+    return Outcome.INFRA if exhausted or isinstance(error, _MACHINE) else Outcome.FAIL
+
+
+def counted(judged: Iterable[tuple[object, Verdict]]) -> list[Outcome]:
+    """The outcomes that a run comes to, from (test, verdict) pairs: what a test only records beside its limits is left out."""
+    pairs = list(judged)
+    with_limits = {test for test, verdict in pairs if verdict.limit}
+    return [verdict.outcome for test, verdict in pairs if verdict.limit or test not in with_limits]
+
+
+def exit_status(
+    pytest_status: int,
+    outcomes: Collection[Outcome],
+    *,
+    not_run: int,
+    unanswered: int,
+    other_failures: int,
+    npu_required: bool,
+) -> int:
+    """The exit status of a run that selected at least one gate, or should have.
+
+    `outcomes` are those of all verdicts and of all gates that failed before they could judge, `not_run` counts selected
+    tests without either, `unanswered` gates that are missing or were required (`roll_call.unanswered`), `other_failures`
+    failed tests that are no gates.
+    """
+    if pytest_status not in (0, 1, _NOTHING_COLLECTED) or (pytest_status == _NOTHING_COLLECTED and not unanswered):
+        return pytest_status
+    if other_failures or Outcome.FAIL in outcomes:
+        return 1
+    if Outcome.INFRA in outcomes:
+        return INFRA
+    if Outcome.NO_VERDICT in outcomes or not_run or unanswered or not outcomes:
+        return NO_VERDICT
+    if npu_required and Outcome.STAND_IN in outcomes:
+        return NO_VERDICT
+    return pytest_status

@@ -6,10 +6,12 @@ import shutil
 import time
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from fcos_lib.device import npus as device
 from fcos_lib.errors import DeviceError
+from fcos_lib.store.artifacts import FORMAT, Manifest, StoredFile
 from fixtures.checks import OPENED, check_before_work, gates_will_run
 from fixtures.options import settings as chosen_settings
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
@@ -135,7 +137,8 @@ def test_a_data_set_that_nothing_can_be_judged_on(refused, with_data, change, se
 def test_batch_sizes_that_none_of_the_oms_has(refused, paths, inputs, words, have):
     """Told from the manifest beside an OM that was compiled here; atc is not asked."""
     (paths["FOLDER"] / "model.om").write_bytes(b"om")
-    (paths["FOLDER"] / "manifest.json").write_text(json.dumps({"files": {"model.om": {}}, "inputs": inputs}))
+    manifest = Manifest(FORMAT, "om", "k", inputs, {"model.om": StoredFile("0" * 64, 2)}, "2026-01-01T00:00:00Z", 1.0)
+    (paths["FOLDER"] / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     said = refused(f"--om={paths['FOLDER']}", f"--batch-sizes={words}")
     missing = ", ".join(size for size in words.split(",") if size not in have)
     assert said.startswith(f"{paths['FOLDER']} has OMs for batch sizes {have}, none for {missing}: "), said

@@ -13,12 +13,12 @@ from typing import Any
 from jinja2 import TemplateError
 from markupsafe import Markup
 
-from fcos_lib.evidence.page import accuracy, boxes
+from fcos_lib.evidence.page import figures
 from fcos_lib.evidence.page.blame import first_screen
 from fcos_lib.evidence.page.pictures import Jpegs, pictures
 from fcos_lib.evidence.page.verdicts import headline, verdicts, word_of
 from fcos_lib.evidence.page.words import asset, slug, templates
-from fcos_lib.evidence.reading import has_stand_in, read_results
+from fcos_lib.evidence.results import has_stand_in, read_results
 from fcos_lib.files import write_whole
 
 NAME = "evidence.html"
@@ -27,12 +27,12 @@ MOST_BYTES = 10 << 20
 _FOR_PICTURES = 8 << 20
 STAND_IN = "Measured on the emulator. It says nothing about hardware."
 _KINDS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
-    "Stages": {"ladder": accuracy.ladder, "error_types": accuracy.error_types},
-    "Layers": {"layers": boxes.layers},
-    "Accuracy": {"classes": accuracy.classes, "precision_recall": accuracy.precision_recall},
-    "Scores and boxes": {"scatter": boxes.scatter, "before_nms": boxes.before_nms, "shifts": boxes.shifts},
-    "Throughput": {"throughput": accuracy.throughput},
-    "Proof of the gates": {"gateproof": accuracy.gateproof},
+    "Stages": {"ladder": figures.ladder, "error_types": figures.error_types},
+    "Layers": {"layers": figures.layers},
+    "Accuracy": {"classes": figures.classes, "precision_recall": figures.precision_recall},
+    "Scores and boxes": {"scatter": figures.scatter, "before_nms": figures.before_nms, "shifts": figures.shifts},
+    "Throughput": {"throughput": figures.throughput},
+    "Proof of the gates": {"gateproof": figures.gateproof},
 }
 """What makes a kind of evidence ready to be drawn, by chapter in reading order; kind and macro have the same name."""
 

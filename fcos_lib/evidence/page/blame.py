@@ -9,7 +9,7 @@ from typing import Any
 
 from fcos_lib.diagnosis.blame import Blame, blame, chance
 from fcos_lib.evidence.page.words import fixed, minus, value_of
-from fcos_lib.evidence.reading import stored_verdict
+from fcos_lib.evidence.results import stored_verdict
 
 _GAIN = "A gain without a cause is a difference as well: the OM does not compute what the reference computes."
 _Subjects = Sequence[tuple[str, Mapping[str, Any]]]

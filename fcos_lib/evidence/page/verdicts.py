@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fcos_lib.evidence.page.words import minus, plural
-from fcos_lib.evidence.reading import again, stored_verdict
-from fcos_lib.evidence.results import in_reading_order, verdict_rows
+from fcos_lib.evidence.results import again, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, paragraph
 

@@ -6,24 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
-
-LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
+from tests.unit.evidence.entries import verdict
 
 
 def jpeg(width=120, height=90, seed=0):
     """A picture of noise as base64."""
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
     return base64.b64encode(cv2.imencode(".jpg", pixels)[1].tobytes()).decode()
-
-
-def verdict(value, subject="batch8", name="mAP", *, stand_in=False, interval=None, limit=LIMIT):
-    """A verdict as a run writes it down."""
-    measurement = Measurement(name, value, "AP", 5, "in a picture", interval=interval)
-    entry = decide("accuracy", subject, measurement, limit, stand_in=stand_in).as_dict()
-    return {"test": f"tests/acceptance/test_accuracy.py::test_x[{subject}]", **entry}
 
 
 def picture(number, loss, cause="IoU limit"):

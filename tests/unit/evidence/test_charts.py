@@ -26,7 +26,7 @@ def test_more_is_higher_and_further_to_the_right():
     frame = Frame.within(400, 300, (0, 10), (-1, 1))
     assert (frame.x(0), frame.x(10)) == (frame.left, frame.right)
     assert (frame.y(-1), frame.y(1)) == (frame.bottom, frame.top)
-    assert frame.y(0) < frame.y(-0.5)
+    assert frame.y(0) < frame.y(-0.5), f"0 is drawn at {frame.y(0)}, below -0.5 at {frame.y(-0.5)}"
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,18 @@
 
 import copy
 import json
+import re
 
 import pytest
 
 from fcos_lib.cli.main import main
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
-
-LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
-
-
-def verdict(value, subject="batch8", *, stand_in=False, limit=LIMIT):
-    """An entry of `verdicts`."""
-    return decide("accuracy", subject, Measurement("mAP", value, "AP", 5000), limit, stand_in=stand_in).as_dict()
+from tests.unit.evidence.entries import verdict
 
 
 def picture(name, *differences):
     """A picture of the evidence, with differences as (kind, cause, side)."""
-    listed = [dict(zip(("kind", "cause", "side"), one, strict=True)) for one in differences]
+    listed = [dict(zip(("kind", "cause", "side"), words, strict=True)) for words in differences]
     return {"name": name, "differences": listed}
 
 
@@ -28,7 +21,7 @@ MISSING, EXTRA = ("missing", "IoU limit", "reference"), ("extra", "score limit",
 
 
 @pytest.fixture
-def one():
+def run():
     """A run with one gate, an OM and evidence about two pictures."""
     return {
         "schema_version": 2,
@@ -43,14 +36,14 @@ def one():
 
 
 @pytest.fixture
-def diff(tmp_path, one, capsys):
+def diff(tmp_path, run, capsys):
     """Compares the run with a changed one; returns status and output."""
 
     def call(change, *options):
-        other = copy.deepcopy(one)
+        other = copy.deepcopy(run)
         change(other)
         paths = [tmp_path / "a.json", tmp_path / "b.json"]
-        for path, document in zip(paths, (one, other), strict=True):
+        for path, document in zip(paths, (run, other), strict=True):
             path.write_text(json.dumps(document), encoding="utf-8")
         status = main(["diff", *map(str, paths), *options])
         return status, capsys.readouterr().out
@@ -85,7 +78,9 @@ def test_a_fall_below_the_limit_is_another_verdict(diff):
     status, out = diff(lambda other: put(other, "verdicts", to=[verdict(0.35)]))
     assert status == 1
     assert "PASS  FAIL" in out
-    assert out.index("another verdict") < out.index("moved beyond noise")
+    assert re.search("another verdict.*moved beyond noise", out, re.DOTALL), (
+        "the verdict that changed does not come first"
+    )
 
 
 def test_a_gate_that_one_run_lacks_has_moved(diff):
@@ -185,8 +180,8 @@ def test_machines_get_all_of_it(diff):
     assert document["pictures"] == []
 
 
-def test_two_empty_runs_are_an_error(diff, one, capsys):
+def test_two_empty_runs_are_an_error(diff, run):
     """Nothing that moved is not the same as nothing that was measured."""
-    one["verdicts"] = []
+    run["verdicts"] = []
     status, _ = diff(lambda other: None)
     assert status == 3

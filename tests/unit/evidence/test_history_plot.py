@@ -22,8 +22,8 @@ def drawn(runs, baseline=Baseline(), ranges=None, comparisons=(), **options):  #
 
 def of_class(root, name):
     """All drawn elements of a class, without the legend's, which lie above the first section."""
-    found = [each for each in root.iter() if each.get("class") == name]
-    return [each for each in found if _y(each) > 70]
+    elements = [each for each in root.iter() if each.get("class") == name]
+    return [each for each in elements if _y(each) > 70]
 
 
 def _y(element):
@@ -41,9 +41,11 @@ def test_every_run_is_a_point_and_more_is_higher():
     root = drawn([run(1, rate(58.0), rate(45.0, 64)), run(2, rate(59.0), rate(44.0, 64))])
     panel8, panel64 = of_class(root, "run")[:2], of_class(root, "run")[2:]
     assert [each.tag for each in panel8 + panel64] == [f"{SVG}circle"] * 4
-    assert float(panel8[0].get("cx")) < float(panel8[1].get("cx"))
-    assert _y(panel8[0]) > _y(panel8[1])
-    assert _y(panel64[0]) < _y(panel64[1])
+    first, second = (float(point.get("cx")) for point in panel8)
+    assert first < second, f"the older run is at {first}, the newer at {second}"
+    risen, fallen = ([_y(point) for point in panel] for panel in (panel8, panel64))
+    assert risen[0] > risen[1], f"58 is drawn at {risen[0]}, 59 at {risen[1]} from the top"
+    assert fallen[0] < fallen[1], f"45 is drawn at {fallen[0]}, 44 at {fallen[1]} from the top"
 
 
 def test_accepted_runs_are_marked_even_if_their_files_are_gone():
@@ -69,7 +71,8 @@ def test_the_range_lies_where_the_rates_are():
     root = drawn([run(1, here), run(2, rate(58.5))], ranges={(here.series, HERE): (57.0, 60.0)})
     (band,) = of_class(root, "range")
     top, height = float(band.get("y")), float(band.get("height"))
-    assert all(top < _y(point) < top + height for point in of_class(root, "run"))
+    for y in map(_y, of_class(root, "run")):
+        assert top < y < top + height, f"a point at {y} lies outside of the range from {top} to {top + height}"
 
 
 def test_the_emulator_has_its_own_sections_and_says_so_in_every_panel():

@@ -8,8 +8,7 @@ import pytest
 
 from fcos_lib.evidence.page import render
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
+from tests.unit.evidence.entries import verdict
 
 LOSS = Limit("paired.x.loss", -0.01, True, "AP", "a paper")
 GAIN = Limit("paired.x.gain", 0.01, False, "AP", "a paper")
@@ -29,19 +28,12 @@ def first_screen(document):
 
 def data_of(document, kind):
     """The evidence of a kind."""
-    return next(one["data"] for one in document["evidence"] if one["kind"] == kind)
+    return next(entry["data"] for entry in document["evidence"] if entry["kind"] == kind)
 
 
-def entry(name, value, limit, subject="batch8", where="", test="accuracy"):
+def entry(name, value, limit, subject="batch8", where="", promise="accuracy"):
     """A verdict of a test."""
-    verdict = decide(
-        "consistency" if test != "accuracy" else test,
-        subject,
-        Measurement(name, value, "AP", 40, where),
-        limit,
-        stand_in=True,
-    )
-    return {"test": f"tests/acceptance/test_{test}.py::test_x[{subject}]", **verdict.as_dict()}
+    return verdict(value, subject, name, limit=limit, stand_in=True, where=where, promise=promise)
 
 
 def test_stage_and_layer_are_named(document):
@@ -75,8 +67,8 @@ def test_preprocessing_is_looked_for_in_aipp(document, aipp):
     """With AIPP: its file, and why other gates seem to say otherwise. A folder's name cannot become a command."""
     document["run"]["settings"]["artifacts"] = "/a; rm -r b"
     data_of(document, "ladder")["stages"][0]["stage"] = "preprocess"
-    for one in document["evidence"]:
-        one["subject"] += "-aipp" * aipp
+    for entry in document["evidence"]:
+        entry["subject"] += "-aipp" * aipp
     text = first_screen(document)
     assert "the mean, the order of channels" in text
     assert ("they count what AIPP makes of a picture as the network's" in text) == aipp
@@ -96,8 +88,8 @@ def test_every_stage_has_its_advice(document, stage):
 @pytest.mark.parametrize("red", [False, True])
 def test_a_gain_that_is_red_is_no_good_news(document, red):
     """The first screen says that it is a difference as well."""
-    one = data_of(document, "classes")["all"][0]
-    one["difference"] = {"value": 0.05, "low": 0.04, "high": 0.06, "n": 40}
+    whole = data_of(document, "classes")["all"][0]
+    whole["difference"] = {"value": 0.05, "low": 0.04, "high": 0.06, "n": 40}
     document["verdicts"] = [entry("mAP difference", 0.05, GAIN if red else LOSS)]
     assert ("A gain without a cause is a difference as well" in first_screen(document)) == red
     assert ("Within its limits" in first_screen(document)) != red
@@ -123,9 +115,9 @@ def test_red_numbers_that_say_most_come_first(document):
     """The difference in mAP, then differences without a cause, then the rest; tests are counted apart from numbers."""
     document["unjudged"] = []
     document["verdicts"] = [
-        entry("explained differences", 0.5, NONE, test="consistency"),
-        entry("unexplained differences", 7, NONE, test="consistency"),
-        entry("identical detections", 0, NONE, test="consistency"),
+        entry("explained differences", 0.5, NONE, promise="consistency"),
+        entry("unexplained differences", 7, NONE, promise="consistency"),
+        entry("identical detections", 0, NONE, promise="consistency"),
         entry("mAP difference", -0.2, LOSS),
     ]
     text = words(document)

@@ -71,8 +71,12 @@ def test_a_screen_reader_can_read_it(open_page, scheme):
             page.locator(".enlarge").first.click()
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         assert len(result["passes"]) > 15, "axe-core has hardly looked at anything"
-        found = result["violations"]
-        bad = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in SERIOUS]
+        violations = result["violations"]
+        bad = [
+            f"{violation['id']}: {violation['nodes'][0]['html'][:200]}"
+            for violation in violations
+            if violation["impact"] in SERIOUS
+        ]
         assert bad == [], "\n".join(bad)
 
 
@@ -81,7 +85,8 @@ def test_it_fits_every_screen(open_page, width):
     """Nothing makes a reader scroll sideways, on a phone neither; wide tables scroll inside of themselves."""
     page = open_page(width)
     page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    scrolled = page.evaluate("document.documentElement.scrollWidth")
+    assert scrolled <= width, f"the page is {scrolled} pixels wide on a screen of {width}"
     wide = page.evaluate("""() => [...document.querySelectorAll('main *')].filter((one) =>
         !one.closest('.scroll, svg, pre') && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120))""")
     assert wide == []

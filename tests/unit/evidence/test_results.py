@@ -5,16 +5,7 @@ import json
 import pytest
 
 from fcos_lib.evidence.results import SCHEMA_VERSION, in_reading_order, verdict_table, write_results
-from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
-
-LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
-
-
-def verdict(value, subject="batch8", *, stand_in=False):
-    """A verdict as the fixtures record it."""
-    return decide("accuracy", subject, Measurement("mAP", value, "AP", 5), LIMIT, stand_in=stand_in).as_dict()
+from tests.unit.evidence.entries import verdict
 
 
 def test_results_can_be_read_back(tmp_path):

@@ -25,7 +25,7 @@ from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.errors import FcosError
 from fcos_lib.evidence.page import render
-from fcos_lib.evidence.reading import read_results
+from fcos_lib.evidence.results import read_results
 from fcos_lib.judge.accepted import read_accepted
 from fcos_lib.judge.history import read_runs
 from fcos_lib.judge.limits import all_limits

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fcos_lib.cli.main import main
-from fcos_lib.evidence.reading import again
+from fcos_lib.evidence.results import again
 from fixtures.options import settings as chosen_settings
 from fixtures.settings import EMBEDDED
 from tests.unit.parsed import parsed

@@ -18,8 +18,7 @@ from fcos_lib.errors import FcosError
 from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.markdown import Annotation, summary, workflow_commands
 from fcos_lib.evidence.page import render
-from fcos_lib.evidence.reading import again, read_results, stored_verdict
-from fcos_lib.evidence.results import in_reading_order, verdict_table
+from fcos_lib.evidence.results import again, in_reading_order, read_results, stored_verdict, verdict_table
 from fcos_lib.files import one_line, printable
 from fcos_lib.judge.verdict import paragraph
 

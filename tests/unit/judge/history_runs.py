@@ -3,10 +3,14 @@
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
 
 from msgspec.structs import replace
 
 from fcos_lib.judge.history import Fingerprint, Rate, Run, Series, run_of
+from fcos_lib.judge.roll_call import exit_status
+from fcos_lib.judge.verdict import Outcome
 
 STATS = {
     "min": 0.13, "max": 0.15, "mean": 0.14, "stddev": 0.01, "rounds": 20, "median": 0.14, "iqr": 0.01, "q1": 0.13, "q3": 0.15,
@@ -33,10 +37,10 @@ def document(number, *rates, name="test_throughput"):
         "version": "5.3.1",
         "benchmarks": [
             {
-                "group": None, "name": f"{name}[{place}]", "fullname": f"tests/x.py::{name}[{place}]", "params": None,
+                "group": None, "name": f"{name}[{index}]", "fullname": f"tests/x.py::{name}[{index}]", "params": None,
                 "param": None, "extra_info": {"fcos": each.as_extra_info(f"run-{number:05}")}, "options": {}, "stats": dict(STATS),
             }
-            for place, each in enumerate(rates)
+            for index, each in enumerate(rates)
         ],
     }  # fmt: skip
 
@@ -46,9 +50,28 @@ def run(number, *rates) -> Run:
     return run_of(document(number, *rates), "test", f"{number:04}_x")
 
 
+def all_sizes(number, value=58.0, sizes=(1, 8, 64), fingerprint=HERE, **changes):
+    """A run of several batch sizes."""
+    return run(number, *(rate(value, size, fingerprint, **changes) for size in sizes))
+
+
 def write(folder: Path, number, *rates, name="test_throughput") -> Path:
     """The same as a file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:04}_x.json"
     path.write_text(json.dumps(document(number, *rates, name=name)))
     return path
+
+
+def judge(new, earlier):
+    """5 % below the mean is FAIL: simple enough to see what the comparison itself does."""
+    usual = fmean(earlier)
+    outcome = Outcome.PASS if new >= 0.95 * usual else Outcome.FAIL
+    return SimpleNamespace(outcome=outcome, low=0.95 * usual, high=1.05 * usual, reason=f"of {len(earlier)}")
+
+
+def status(compared):
+    """What the shell would see."""
+    return exit_status(
+        0, [each.outcome for each in compared], not_run=0, unanswered=0, other_failures=0, npu_required=False
+    )

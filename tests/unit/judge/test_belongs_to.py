@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from fcos_lib.errors import UsageError
-from fcos_lib.evidence.reading import stored_verdict
+from fcos_lib.evidence.results import stored_verdict
 from fcos_lib.judge.gate import Scope
-from fcos_lib.judge.gates import GATES, expected_limits
-from fcos_lib.judge.limits import PictureSet, all_limits, find_limit
+from fcos_lib.judge.gates import GATES
+from fcos_lib.judge.limits import PictureSet, all_limits, expected_limits, find_limit
 from fcos_lib.judge.verdict import Outcome, decide, judge_gate, paragraph
 from fcos_lib.measure import Measurement
 from fcos_lib.stream.dataset import Picture, open_dataset, picture_set
@@ -87,7 +86,7 @@ def test_every_absolute_limit_of_accuracy_names_its_pictures():
     absolute = [
         limit for name, limit in all_limits().items() if name.partition(".")[0].startswith("accuracy") and "mAP" in name
     ]
-    assert len(absolute) >= 5
+    assert len(absolute) >= 5, f"only {len(absolute)} absolute limits of accuracy were found"
     assert [limit.name for limit in absolute if limit.pictures is None] == []
 
 
@@ -104,20 +103,6 @@ def test_a_stored_verdict_is_read_back_with_its_pictures():
     assert again.limit.pictures == PictureSet("val2017", 5000, 139, 581781)
     assert again.says_nothing == verdict.says_nothing
     assert decide("accuracy", "batch8", again.measurement, again.limit, stand_in=False).outcome is Outcome.NO_VERDICT
-
-
-@pytest.mark.parametrize(
-    "pictures",
-    ['"val2017"', "{}", '{ name = "x", count = 5000, first = 1 }', '{ name = "x", count = "5000", first = 1, last = 2 }',
-     '{ name = "x", count = 5000, first = 1, last = 2, sha256 = "0" }', '{ name = "x", count = true, first = 1, last = 2 }'],
-)  # fmt: skip
-def test_pictures_of_a_limit_that_say_nothing_are_refused(tmp_path, pictures):
-    """A misspelled key would make it a limit for all."""
-    path = tmp_path / "limits.toml"
-    path.write_text(f'[a.b]\nbound = 1\ndirection = "at least"\nunit = "AP"\nsource = "y"\npictures = {pictures}\n')
-    with pytest.raises(UsageError) as error:
-        all_limits(path)
-    assert "[a.b] is no limit: pictures" in error.value.found
 
 
 @pytest.mark.parametrize(("stand_in", "within"), [(True, Outcome.STAND_IN), (False, Outcome.PASS)])
@@ -164,8 +149,9 @@ def test_ours_is_recorded_where_the_recipes_number_is_judged():
 def test_limits_that_a_contract_does_not_have_are_not_asked_for():
     """And those that it has are."""
     coco, shapes, mine = (expected_limits(contract).keys() for contract in ("coco_r50", "shapes", "mine"))
-    assert {"accuracy.coco_r50.mAP_as_published", "accuracy_aipp.coco_r50.mAP_as_published"} <= coco
-    assert {"accuracy.shapes.mAP", "accuracy.shapes.mAP_most", "accuracy_aipp.shapes.mAP"} <= shapes
+    asked = {"accuracy.coco_r50.mAP_as_published", "accuracy_aipp.coco_r50.mAP_as_published"} - coco
+    asked |= {"accuracy.shapes.mAP", "accuracy.shapes.mAP_most", "accuracy_aipp.shapes.mAP"} - shapes
+    assert not asked, f"nobody asks for {sorted(asked)}"
     assert not {"accuracy.coco_r50.mAP", "accuracy.coco_r50.mAP_most", "accuracy.shapes.mAP_as_published"} & {
         *coco,
         *shapes,

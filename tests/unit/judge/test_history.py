@@ -1,7 +1,6 @@
 """Runs survive in pytest-benchmark's files, and nothing that is not a rate of ours is taken for one."""
 
 import json
-import math
 import os
 import re
 import subprocess
@@ -13,19 +12,19 @@ import pytest
 from pytest_benchmark.logger import Logger
 from pytest_benchmark.storage.file import FileStorage
 
-from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.judge.history import ACCEPTED, FILE_LIMIT, Run, new_run_id, read_run, read_runs, run_of, save_run
+from fcos_lib.errors import UsageError
+from fcos_lib.judge.history import ACCEPTED, Run, new_run_id, read_run, read_runs, run_of, save_run
 from fcos_lib.records import record_of
 from tests.unit.judge.history_runs import HERE, document, rate, run, write
 
 
 def test_what_the_suite_writes_is_what_is_read_back(tmp_path):
     """Series, fingerprint, rate, time and commit survive the way through a file."""
-    found = read_run(write(tmp_path, 7, rate(58.1), rate(45.2, 64)))
-    assert [(each.series.batch_size, each.images_per_second) for each in found.rates] == [(8, 58.1), (64, 45.2)]
-    assert found.rates[0].fingerprint == HERE
-    assert (found.run_id, found.name, found.commit) == ("run-00007", "0007_x", "0123456789")
-    assert record_of(json.loads(json.dumps(found.as_dict())), Run) == found, "the form in accepted.json loses nothing"
+    stored = read_run(write(tmp_path, 7, rate(58.1), rate(45.2, 64)))
+    assert [(each.series.batch_size, each.images_per_second) for each in stored.rates] == [(8, 58.1), (64, 45.2)]
+    assert stored.rates[0].fingerprint == HERE
+    assert (stored.run_id, stored.name, stored.commit) == ("run-00007", "0007_x", "0123456789")
+    assert record_of(json.loads(json.dumps(stored.as_dict())), Run) == stored, "the form in accepted.json loses nothing"
 
 
 def test_the_test_s_name_and_the_folder_of_a_python_mean_nothing(tmp_path):
@@ -60,17 +59,8 @@ def test_a_broken_file_is_named(tmp_path, text):
     """One error with the path; the history is not read around the hole."""
     write(tmp_path, 1, rate(58.0))
     (tmp_path / "0002_broken.json").write_text(text)
-    with pytest.raises(UsageError, match=r"0002_broken\.json"):
+    with pytest.raises(UsageError, match=r"(?s)0002_broken\.json .*try again"):
         read_runs(tmp_path)
-
-
-def test_a_huge_file_is_not_read(tmp_path):
-    """It is refused by its size."""
-    path = tmp_path / "0001_huge.json"
-    with path.open("wb") as file:
-        file.truncate(FILE_LIMIT + 1)
-    with pytest.raises(UsageError, match="64 MiB"):
-        read_run(path)
 
 
 def test_runs_come_in_the_order_of_their_time(tmp_path):
@@ -116,6 +106,7 @@ def test_names_tell_series_and_recipes_apart():
     assert full.recipe_label == (
         "STAND-IN coco_r50 on Ascend310P3, force_fp16, float32 NCHW, high_precision, profiles 1,8, -O3"
     )
+    assert rate(1.0, input="", precision_mode="").series.recipe_label == "coco_r50 on Ascend310P3"
     assert rate(1.0).series.recipe == series.recipe, "batch size and part of the way are left open"
     assert rate(1.0).series.recipe != full.recipe
 
@@ -142,9 +133,9 @@ def test_numbers_of_files_end_at_9999(tmp_path):
 
 def test_a_series_that_was_not_timed_has_no_rate():
     """Asked of a run."""
-    found = run(1, rate(58.0), rate(45.0, 64))
-    assert found.rate(rate(1.0, 64).series) == rate(45.0, 64)
-    assert found.rate(rate(1.0, 32).series) is None
+    stored = run(1, rate(58.0), rate(45.0, 64))
+    assert stored.rate(rate(1.0, 64).series) == rate(45.0, 64)
+    assert stored.rate(rate(1.0, 32).series) is None
 
 
 def test_writers_at_the_same_moment_do_not_collide(tmp_path):
@@ -187,18 +178,6 @@ def test_pytest_benchmark_s_own_commands_show_our_runs(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test_throughput[0] (") == 2, done.stdout
-
-
-def test_what_could_not_be_read_back_is_not_saved(tmp_path):
-    """The store never holds what would stop the next reader; a folder that cannot be written is the machine's fault."""
-    with pytest.raises(UsageError):
-        save_run(tmp_path, document(1, rate(math.nan)))
-    with pytest.raises(UsageError, match="no benchmark of the run"):
-        save_run(tmp_path, {"benchmarks": []})
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError):
-        save_run(tmp_path / "file", document(1, rate(58.0)))
 
 
 def test_the_readme_of_the_format_names_every_key():

@@ -1,28 +1,24 @@
 """A comparison with the accepted runs carries its number, its bound and its reason, and an error what to do."""
 
-import json
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
-from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.judge.accepted import (
     Acceptance,
     Baseline,
     Comparison,
-    accept,
     compare,
     differences,
     expected,
-    read_accepted,
 )
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, decide
 from fcos_lib.measure import Measurement
-from tests.unit.judge.history_runs import EMULATED, HERE, SERIES, START, rate, run, write
+from tests.unit.judge.history_runs import EMULATED, HERE, SERIES, START, rate, run
 
 
 def judge(new, earlier):
@@ -46,8 +42,8 @@ def accepted(*runs, at=START):
 )
 def test_the_gate_comes_to_the_word_of_the_comparison(outcome, new, stand_in):
     """`decide` on the change and its bound agrees; what cannot be judged has no samples, and is not green."""
-    found = Comparison(SERIES, outcome, new, 58.0, "the reason", 55.1, 60.0)
-    measurement, limit = found.judged()
+    comparison = Comparison(SERIES, outcome, new, 58.0, "the reason", 55.1, 60.0)
+    measurement, limit = comparison.judged()
     samples = 0 if outcome is Outcome.NO_VERDICT else 1
     assert measurement == Measurement(
         "pure rate against history",
@@ -70,6 +66,8 @@ def test_a_rate_that_nothing_was_accepted_for_is_recorded():
     """One sample, no bound: the change is 0 without an old rate, and shown against one of another fingerprint."""
     measurement, limit = Comparison(SERIES, Outcome.NO_VERDICT, 58.0, None, "nothing was accepted yet").judged()
     assert (measurement.value, measurement.n, limit) == (0.0, 1, None)
+    measurement, limit = Comparison(SERIES, Outcome.NO_VERDICT, 58.0, None, "x", low=50.0, high=60.0).judged()
+    assert (measurement.n, limit) == (1, None), "a range without an old rate is no bound"
     elsewhere = Comparison(SERIES, Outcome.NO_VERDICT, 29.0, 58.0, "accepted only on another fingerprint")
     measurement, limit = elsewhere.judged()
     assert (measurement.value, measurement.n, limit) == (-50.0, 1, None)
@@ -77,37 +75,31 @@ def test_a_rate_that_nothing_was_accepted_for_is_recorded():
     assert (verdict.outcome, verdict.green) == (Outcome.NO_VERDICT, True)
 
 
-def test_a_bound_without_an_old_rate_is_none():
-    """Nothing to take a change from."""
-    measurement, limit = Comparison(SERIES, Outcome.NO_VERDICT, 58.0, None, "x", low=50.0, high=60.0).judged()
-    assert (measurement.n, limit) == (1, None)
-
-
 def test_a_comparison_holds_what_the_judge_said():
     """Its range and its reason, the new rate, and the median of the accepted ones in the order of their runs."""
     runs = [run(number, rate(value)) for number, value in ((3, 60.0), (1, 57.0), (2, 50.0))]
-    (found,) = compare(run(9, rate(55.0)), Baseline((accepted(*runs),)), judge)
-    assert found == Comparison(SERIES, Outcome.PASS, 55.0, 57.0, "55.0 beside [57.0, 50.0, 60.0]", 50.0, 60.0)
-    assert found.ratio == 55.0 / 57.0
+    (comparison,) = compare(run(9, rate(55.0)), Baseline((accepted(*runs),)), judge)
+    assert comparison == Comparison(SERIES, Outcome.PASS, 55.0, 57.0, "55.0 beside [57.0, 50.0, 60.0]", 50.0, 60.0)
+    assert comparison.ratio == 55.0 / 57.0
 
 
 def test_a_comparison_that_cannot_be_judged_says_why():
     """The reasons as they are printed, the closest rate where there is one, and no range."""
-    mine = run(1, rate(58.0))
-    (found,) = compare(mine, Baseline((accepted(mine),)), judge)
-    assert (found.old, found.reason) == (None, "this run is itself the baseline, and no other run is")
+    own = run(1, rate(58.0))
+    (comparison,) = compare(own, Baseline((accepted(own),)), judge)
+    assert (comparison.old, comparison.reason) == (None, "this run is itself the baseline, and no other run is")
     other_card = replace(HERE, chip="card-2", driver="25.0.RC1")
-    (found,) = compare(run(9, rate(55.0, fingerprint=other_card)), Baseline((accepted(mine),)), judge)
-    assert (found.old, found.reason) == (
+    (comparison,) = compare(run(9, rate(55.0, fingerprint=other_card)), Baseline((accepted(own),)), judge)
+    assert (comparison.old, comparison.reason) == (
         58.0,
         "accepted only on another fingerprint: chip card-1 → card-2, driver 24.1.0 → 25.0.RC1",
     )
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
-    (found, _) = sorted(
-        compare(run(9, rate(55.0, 16)), Baseline((accepted(mine),)), judge), key=lambda one: not one.new
+    assert math.isnan(comparison.low)
+    assert math.isnan(comparison.high)
+    (comparison, _) = sorted(
+        compare(run(9, rate(55.0, 16)), Baseline((accepted(own),)), judge), key=lambda comparison: not comparison.new
     )
-    assert (found.old, found.reason) == (
+    assert (comparison.old, comparison.reason) == (
         None,
         "no accepted run has this series; the closest differs in batch_size 8 → 16",
     )
@@ -117,11 +109,11 @@ def test_a_comparison_that_cannot_be_judged_says_why():
 def test_a_required_baseline_must_hold_the_series_whatever_the_machine(required, outcome):
     """Another series is FAIL if a baseline is required; another fingerprint of the same series never is."""
     baseline = Baseline((accepted(run(1, rate(58.0))),))
-    found = compare(run(9, rate(55.0, contract="shapes")), baseline, judge, require_baseline=required)
-    assert [each.outcome for each in found] == [outcome]
+    compared = compare(run(9, rate(55.0, contract="shapes")), baseline, judge, require_baseline=required)
+    assert [each.outcome for each in compared] == [outcome]
     elsewhere = rate(55.0, fingerprint=replace(HERE, chip="card-2"))
-    (found,) = compare(run(9, elsewhere), baseline, judge, require_baseline=required)
-    assert found.outcome is Outcome.NO_VERDICT
+    (comparison,) = compare(run(9, elsewhere), baseline, judge, require_baseline=required)
+    assert comparison.outcome is Outcome.NO_VERDICT
 
 
 def test_the_same_series_elsewhere_is_closer_than_another_series_here():
@@ -143,7 +135,9 @@ def test_a_lost_series_shows_its_last_accepted_rate_and_all_that_is_new():
     third = accepted(run(4, rate(1.0, contract="shapes")))
     new = run(9, rate(45.0, 64), rate(5.8, 9), rate(5.9, 10), rate(1.0, 77, contract="shapes"))
     compared = compare(new, Baseline((first, second, third)), judge)
-    (lost,) = (one for one in compared if one.new is None and one.series.contract == "coco_r50")
+    (lost,) = (
+        comparison for comparison in compared if comparison.new is None and comparison.series.contract == "coco_r50"
+    )
     assert lost == Comparison(
         SERIES,
         Outcome.FAIL,
@@ -163,7 +157,9 @@ def test_a_comparison_is_read_by_recipe_part_and_size():
     """In that order, lost ones in their places."""
     rates = [rate(1.0, 64), rate(1.0, 8), rate(1.0, 8, timed="end to end"), rate(1.0, 128, contract="a")]
     compared = compare(run(9, *rates[:2], rates[3]), Baseline((accepted(run(1, *rates)),)), judge)
-    assert [(one.series.contract, one.series.timed, one.series.batch_size) for one in compared] == [
+    assert [
+        (comparison.series.contract, comparison.series.timed, comparison.series.batch_size) for comparison in compared
+    ] == [
         ("a", "pure", 128),
         ("coco_r50", "end to end", 8),
         ("coco_r50", "pure", 8),
@@ -188,7 +184,7 @@ def test_accepted_runs_of_the_same_time_come_in_the_order_of_their_ids():
     runs = [replace(run(number, rate(float(number))), at=START) for number in (3, 1, 2)]
     early = replace(run(9, rate(9.0)), at=START - timedelta(days=1))
     held = Baseline((accepted(*runs, early),)).holding(SERIES, HERE)
-    assert [found.images_per_second for _, found in held] == [9.0, 1.0, 2.0, 3.0]
+    assert [old.images_per_second for _, old in held] == [9.0, 1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -219,97 +215,3 @@ def test_what_to_expect_is_asked_of_the_judge():
     nothing = expected(Baseline(), SERIES, HERE, noted)
     assert all(map(math.isnan, nothing))
     assert len(asked) == 1, "there is nothing to ask"
-
-
-def test_an_acceptance_is_kept_with_its_time_and_its_reason(tmp_path):
-    """In a folder that was not there, in UTC, without blanks around the reason; what is returned is what is read back."""
-    path, before = tmp_path / "new" / "folder" / "accepted.json", datetime.now(timezone.utc)
-    done = accept(path, [run(1, rate(58.0))], "  CANN 8.3 ")
-    assert done.reason == "CANN 8.3"
-    assert before <= done.at <= datetime.now(timezone.utc)
-    assert read_accepted(path) == Baseline((done,))
-    content = json.loads(path.read_text())
-    assert (content["format"], content["benchmarks"], list(content)) == (1, [], ["format", "benchmarks", "accepted"])
-    assert content["accepted"][0]["at"] == done.at.isoformat()
-    assert path.read_text().count("\n") > 30, "one value a line: it is reviewed and kept under version control"
-    assert path.read_text().endswith("}\n")
-
-
-def test_the_baseline_is_no_run_for_pytest_benchmark(tmp_path):
-    """In the same folder it is a file without benchmarks for its own commands, not a broken one."""
-    from pytest_benchmark.logger import Logger
-    from pytest_benchmark.storage.file import FileStorage
-
-    accept(tmp_path / "0002_accepted.json", [run(1, rate(58.0))], "first")
-    write(tmp_path, 1, rate(58.0))
-    storage = FileStorage(tmp_path, Logger(Logger.QUIET), default_machine_id="Linux-CPython-3.11-64bit")
-    assert [len(content["benchmarks"]) for _, content in storage.load()] == [1, 0]
-
-
-def refused(kind, call, *arguments, **options):
-    """The two parts of the error."""
-    with pytest.raises(kind) as error:
-        call(*arguments, **options)
-    return error.value.found, error.value.advice
-
-
-OTHER_FORMAT = "use the release that wrote it, or "
-ADVICE = "restore it: without it every series is new"
-ENTRY = {"at": "2026-11-01T00:00:00Z", "reason": "x", "runs": []}
-
-
-@pytest.mark.parametrize(
-    ("content", "fault", "asked"),
-    [
-        ([], " has the format None, this release reads 1", OTHER_FORMAT),
-        ({"format": 2, "accepted": []}, " has the format 2, this release reads 1", OTHER_FORMAT),
-        ({"format": 1, "accepted": {}}, " is not an accepted.json (accepted: Expected `array`, got `object`)", ""),
-        ({"format": 1, "accepted": [3]}, " is not an accepted.json (accepted[0]: Expected `object`, got `int`)", ""),
-        (ENTRY | {"at": "yesterday"}, "[0].at: Invalid RFC3339 encoded datetime)", ""),
-        (ENTRY | {"reason": 3}, "[0].reason: Expected `str`, got `int`)", ""),
-        (ENTRY | {"reason": "\x1b[2J"}, "[0].reason: Expected `str` of other characters)", ""),
-        (ENTRY | {"more": 3}, "[0]: Object contains unknown field `more`)", ""),
-        (ENTRY | {"runs": [3]}, "[0].runs[0]: Expected `object`, got `int`)", ""),
-        ({"rates": []}, ": it holds no rates", ""),
-        ({"rates": None}, "[0].runs[0].rates: Expected `array`, got `null`)", ""),
-        ({"run_id": "x"}, "[0].runs[0].run_id: Expected `str` of other characters)", ""),
-        ({"name": 1}, "[0].runs[0].name: Expected `str`, got `int`)", ""),
-        ({"commit": None}, "[0].runs[0].commit: Expected `str`, got `null`)", ""),
-        ({"at": 3}, "[0].runs[0].at: Expected `datetime`, got `int`)", ""),
-        ({"rates": 2 * run(1, rate(58.0)).as_dict()["rates"]}, ": it has two rates for batch8 pure", ""),
-        ({"more": 1}, "[0].runs[0]: Object contains unknown field `more`)", ""),
-    ],
-)
-def test_a_broken_baseline_says_what_is_wrong_with_it(tmp_path, content, fault, asked):
-    """Which field of which entry or run, and that it should be restored; it stays, and nothing is accepted beside it."""
-    path = tmp_path / "accepted.json"
-    if isinstance(content, dict) and "format" not in content:
-        entry = content if "runs" in content else ENTRY | {"runs": [run(1, rate(58.0)).as_dict() | content]}
-        content = {"format": 1, "accepted": [entry]}
-    path.write_text(text := json.dumps(content))
-    found, advice = refused(UsageError, read_accepted, path)
-    assert found.startswith(str(path))
-    assert fault in found
-    assert advice == asked + ADVICE
-    assert refused(UsageError, accept, path, [run(1, rate(58.0))], "would overwrite it") == (found, advice)
-    assert path.read_text() == text
-
-
-def test_what_is_not_accepted_says_why(tmp_path):
-    """No reason, series that would be lost, and a place that cannot be written."""
-    path = tmp_path / "accepted.json"
-    assert refused(UsageError, accept, path, [], "why") == (
-        "a baseline needs runs and a reason",
-        "say what changed, such as --why 'CANN 8.3'",
-    )
-    accept(path, [run(1, rate(58.0, 1), rate(58.0, 8), rate(58.0, 64))], "first")
-    assert refused(UsageError, accept, path, [run(2, rate(58.0, 1))], "second") == (
-        "the runs lack what the baseline has: batch64 pure, batch8 pure",
-        "accept complete runs, or pass --fewer if these need not be measured any more",
-    )
-    (tmp_path / "file").write_text("")
-    place = tmp_path / "file" / "accepted.json"
-    assert refused(StoreError, accept, place, [run(1, rate(58.0))], "first") == (
-        f"{place} cannot be written (File exists)",
-        "check free space and permissions",
-    )

@@ -43,19 +43,53 @@ def test_text_in_a_limits_file_is_utf_8(tmp_path):
     assert all_limits(path)["consistency.box"].unit == "°C"
 
 
-def test_a_misspelled_direction_is_refused(tmp_path):
-    """`atleast` must not become `at most`; the error names file, limit and what to write."""
+WHOLE = {"bound": "0.3", "direction": '"at least"', "unit": '"AP"', "source": '"a paper"'}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bound": "inf"}, "is no limit: bound: Expected `float` <= 1e+300"),  # nothing can exceed it
+        ({"bound": "nan"}, "is no limit: bound: Expected `float` >= -1e+300"),
+        ({"bound": "true"}, "is no limit: bound: Expected `float`, got `bool`"),
+        ({"bound": '"0.359"'}, "is no limit: bound: Expected `float`, got `str`"),
+        ({"bound": "", "bond": "0.359"}, "belongs to no limit: [a.b] has no bound"),
+        ({"bound": "", "direction": "", "unit": "", "source": ""}, "[a.b] has no bound"),  # somebody lost it
+        ({"published": "nan"}, "is no limit: published: Expected `float` >= -1e+300"),
+        ({"boundd": "1"}, "is no limit: Object contains unknown field `boundd`"),
+        ({"measured": '{ command = "x", m = 3 }'}, "is no limit: measured: Object contains unknown field `m`"),
+        ({"direction": '"atleast"'}, "is no limit: direction: Invalid enum value 'atleast'"),
+        ({"unit": '""'}, "is no limit: unit: Expected `str` of length >= 1"),
+        *(
+            ({key: ""}, f"is no limit: Object missing required field `{key}`")
+            for key in ("direction", "unit", "source")
+        ),
+        # a misspelled key of the pictures would make it a limit for all
+        ({"pictures": '"val2017"'}, "is no limit: pictures: Expected `object | null`, got `str`"),
+        ({"pictures": "{}"}, "is no limit: pictures: Object missing required field `name`"),
+        ({"pictures": '{ name = "x", count = 5, first = 1 }'}, "pictures: Object missing required field `last`"),
+        ({"pictures": '{ name = "x", count = "5", first = 1, last = 2 }'}, "pictures.count: Expected `int`, got `str`"),
+        (
+            {"pictures": '{ name = "x", count = true, first = 1, last = 2 }'},
+            "pictures.count: Expected `int`, got `bool`",
+        ),
+        ({"pictures": '{ name = "x", count = 5, first = 1, last = 2, sha256 = "0" }'}, "unknown field `sha256`"),
+    ],
+)
+def test_a_table_that_is_no_limit_is_refused(tmp_path, changes, words):
+    """Whatever is missing, misspelled or not finite would be a limit for nothing; the error names its table and the field."""
     path = tmp_path / "limits.toml"
-    path.write_text('[a.b]\nbound = 1\ndirection = "atleast"\nunit = "x"\nsource = "y"\n')
+    path.write_text("[a.b]\n" + "".join(f"{key} = {value}\n" for key, value in (WHOLE | changes).items() if value))
     with pytest.raises(UsageError) as error:
         all_limits(path)
-    assert "[a.b] is no limit: direction: Invalid enum value 'atleast'" in error.value.found
+    assert error.value.found.startswith(f"{path} is not a limits file (")
+    assert words in error.value.found
 
 
 def test_a_limit_is_found_by_its_parts():
     """The parts of the dotted name, or nothing."""
-    found = find_limit("accuracy", "coco_r50", "mAP_as_published")
-    assert found == all_limits(FILE)["accuracy.coco_r50.mAP_as_published"]
+    limit = find_limit("accuracy", "coco_r50", "mAP_as_published")
+    assert limit == all_limits(FILE)["accuracy.coco_r50.mAP_as_published"]
     assert find_limit("accuracy", "nothing", "mAP") is None
 
 
@@ -77,12 +111,6 @@ def test_a_limit_is_found_by_its_parts():
 def test_the_bound_itself_is_allowed_and_nan_never_is(at_least, value, holds):
     """In both directions."""
     assert Limit("x", 3.0, at_least, "px", "a study").holds(value) is holds
-
-
-def test_a_limit_in_words():
-    """Which side is allowed, the number as short as it can be, and the unit."""
-    assert Limit("x", 0.359, True, "AP", "a paper").sentence() == "must be at least 0.359 AP"
-    assert Limit("x", 3.0, False, "px", "a study").sentence() == "must be at most 3 px"
 
 
 def test_where_a_bound_comes_from():

@@ -27,8 +27,8 @@ def test_each_batch_size_is_held_to_its_own_figure(batch, rate, factor, outcomes
     limits = [
         find_limit("throughput", COCO_R50.name, "Ascend310P3", f"batch{batch}", end) for end in ("slower", "faster")
     ]
-    found = tuple(decide("throughput", "x", measured, limit, stand_in=False).outcome for limit in limits)
-    assert found == outcomes
+    judged = tuple(decide("throughput", "x", measured, limit, stand_in=False).outcome for limit in limits)
+    assert judged == outcomes
 
 
 @pytest.mark.parametrize("chip", ["Ascend910B4", "Ascend310", "Ascend310P1"])

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from fcos_lib.judge.limits import FILE, Limit, all_limits, find_limit
+from fcos_lib.judge.limits import FILE, Limit, all_limits
 from fcos_lib.judge.verdict import Outcome, Verdict, close_pair, decide, paragraph, within
 from fcos_lib.measure import Measurement
 
@@ -156,15 +156,6 @@ def test_only_what_was_found_good_is_green(outcome):
     assert verdict.green is (outcome in (Outcome.PASS, Outcome.STAND_IN))
 
 
-def test_a_verdict_keeps_what_it_was_made_of():
-    """Promise, subject, number and limit are what was given."""
-    value = measured(0.4)
-    verdict = decide("accuracy", "batch8", value, AT_LEAST, stand_in=True)
-    assert (verdict.promise, verdict.subject, verdict.stand_in) == ("accuracy", "batch8", True)
-    assert verdict.measurement is value
-    assert verdict.limit is AT_LEAST
-
-
 @pytest.mark.parametrize(
     ("value", "bound", "shown"),
     [
@@ -179,21 +170,6 @@ def test_a_verdict_keeps_what_it_was_made_of():
 def test_a_near_miss_shows_enough_digits(value, bound, shown):
     """Never `0.359 (at least 0.359)`, and never more digits than that takes."""
     assert close_pair(value, bound) == shown
-
-
-def test_every_limit_has_a_unit_and_a_source():
-    """A bound without a source is a guess."""
-    limits = all_limits(FILE)
-    assert limits, "limits.toml is empty"
-    for limit in limits.values():
-        assert limit.unit, limit.name
-        assert len(limit.source) > 20, f"{limit.name} does not say where its bound comes from"
-
-
-def test_the_published_accuracy_is_untouched():
-    """35.9 % is 0.359, and it is held against what it was computed with."""
-    assert find_limit("accuracy", "coco_r50", "mAP_as_published").bound == 0.359
-    assert find_limit("accuracy", "coco_r50", "mAP") is None, "ours is another number, and nobody published one"
 
 
 @pytest.mark.parametrize(
@@ -225,20 +201,13 @@ def test_a_single_sample_with_an_interval_is_judged_like_many(stand_in):
 
 def test_every_limit_says_how_it_was_measured_or_who_published_it():
     """A bound without a birth certificate is an opinion: what was never on hardware says so."""
-    for limit in all_limits(FILE).values():
+    limits = all_limits(FILE).values()
+    assert limits, "limits.toml is empty"
+    known = ("ModelZoo", "Never run on hardware", "contract itself", "same computation", "fp16 step", "emulator")
+    for limit in limits:
         grounded = bool(limit.command and limit.n and limit.spread and limit.date)
-        argued = any(
-            words in limit.source
-            for words in (
-                "ModelZoo",
-                "Never run on hardware",
-                "contract itself",
-                "same computation",
-                "fp16 step",
-                "emulator",
-            )
-        )
-        assert grounded or argued, f"{limit.name}: {limit.source}"
+        assert grounded or any(words in limit.source for words in known), f"{limit.name}: {limit.source}"
+        assert len(limit.source) > 20, f"the source of {limit.name} has {len(limit.source)} letters, which say nothing"
 
 
 @pytest.mark.parametrize(

@@ -11,38 +11,30 @@ import pytest
 from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence import schema
-from fcos_lib.evidence.reading import again, has_stand_in, read_results, stored_verdict
+from fcos_lib.evidence.results import again, has_stand_in, read_results, stored_verdict
 from fcos_lib.evidence.schema import SCHEMA_VERSION, Results, results_schema
 from fcos_lib.files import printable
-from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import decide
-from fcos_lib.measure import Measurement
 from fcos_lib.records import record_of
-
-LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
+from tests.unit.evidence.entries import verdict
 
 
 @pytest.fixture
 def document():
     """A small run with everything that the schema knows."""
-    measured = Measurement("mAP", 0.3551, "AP", 5000, "worst: cat", {"numbers": {"mAP": 0.3551}}, (0.35, 0.36))
-    verdict = decide("accuracy", "batch8", measured, LIMIT, stand_in=False).as_dict() | {
-        "test": "tests/a.py::b[batch8]"
-    }
     device = {"stand_in": False, "device_id": 0, "name": "310P3", "soc_version": "Ascend310P3", "health": "OK"}
-    found = {
+    run = {
         "schema_version": 2,
         "run": {"command": ["pytest"], "options": "--aipp", "exit_status": 7, "started_at": "2026-01-01T00:00:00Z",
                 "seconds": 1.5, "gates": 2, "gates_not_run": 0, "settings": {"npu": "auto", "batch_sizes": [8]}},
         "environment": {"python": "3.11.7", "packages": {"numpy": "2.0", "mmdet": None}, "device": device},
         "artifacts": [{"kind": "om", "key": "k", "built": True, "files": {"model.om": "0" * 64}, "provenance": {"batch": 8}}],
-        "verdicts": [verdict],
+        "verdicts": [verdict(0.3551, where="worst: cat", interval=(0.35, 0.36))],
         "unjudged": [{"test": "tests/a.py::c", "phase": "setup", "outcome": "INFRA", "message": "no disk"}],
         "gates": [{"key": "accuracy.mAP", "promise": "accuracy", "name": "mAP", "subject": "batch8", "state": "judged",
                    "why": "", "recorded": False}],
         "evidence": [{"kind": "scatter", "subject": "batch8", "data": {"points": [[0.5, 0.4]], "total": 1}}],
     }  # fmt: skip
-    return json.loads(json.dumps(found))
+    return json.loads(json.dumps(run))
 
 
 @pytest.fixture
@@ -94,12 +86,12 @@ MUTATIONS = {
 
 def changed(document, path, value):
     """The document with one place changed."""
-    found = copy.deepcopy(document)
-    place = found
+    copied = copy.deepcopy(document)
+    node = copied
     for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    return found
+        node = node[step]
+    node[path[-1]] = value
+    return copied
 
 
 def fault(document):
