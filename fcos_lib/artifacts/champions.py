@@ -63,8 +63,8 @@ class Place:
         if len(sizes) > 60:
             sizes = f"{len(self.batches)}-{hashlib.sha256(sizes.encode()).hexdigest()[:12]}"
         batch = f"batch{sizes}" if len(self.batches) == 1 else f"batches{sizes}"
-        ends = "-aipp" * (self.layout is InputLayout.UINT8_NHWC) + "-STAND-IN" * self.stand_in
-        return f"{self.contract}-{self.soc_version}-{batch}{ends}"
+        aipp = "-aipp" if self.layout is InputLayout.UINT8_NHWC else ""
+        return f"{self.contract}-{self.soc_version}-{batch}{aipp}{'-STAND-IN' if self.stand_in else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ def _check(challengers: list[_Challenger], args: Namespace) -> None:
         raise UsageError(f"{args.results} lists two OMs for one place", "run the suite again")
     reasons = [f"{challenger.place.name}: {reason}" for challenger in challengers for reason in challenger.against_it]
     if reasons and not args.despite:
-        shown = "; ".join(reasons[:5]) + f"; and {len(reasons) - 5} more" * (len(reasons) > 5)
+        more = [f"and {len(reasons) - 5} more"] if len(reasons) > 5 else []
+        shown = "; ".join([*reasons[:5], *more])
         raise UsageError(
             f"nothing was accepted, {shown}",
             "mend it and run again, pass --batch N to leave it out, or say with --despite TEXT why it may be",
@@ -228,7 +229,7 @@ def _print(champion: Champion, replaced: str, facts: Mapping[str, Any]) -> None:
     say(f"champion  {champion.place.name}, number {champion.number}")
     say(f"  OM        {champion.om}  {champion.om.stat().st_size:,} bytes")
     say(f"  sha256    {champion.sha256}")
-    say(f"  accepted  {champion.at} by {champion.who}" + f": {champion.why}" * bool(champion.why))
+    say(f"  accepted  {champion.at} by {champion.who}{f': {champion.why}' if champion.why else ''}")
     if facts["spoke_against"]:
         say(f"  despite   {'; '.join(facts['spoke_against'])}")
         say(f"  because   {facts['despite']}")

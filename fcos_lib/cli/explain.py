@@ -34,6 +34,8 @@ from fcos_lib.stream.dataset import open_dataset, spread
 from fcos_lib.stream.references import References
 from fcos_lib.stream.sessions import OnnxSession
 
+STAND_IN = "STAND-IN: the emulator computed this, it says nothing about hardware"
+
 
 def explain(args: Namespace) -> int:
     """Explain the OM of one batch size, print it, and put it into the results, in place of an earlier explanation."""
@@ -66,7 +68,7 @@ def explain(args: Namespace) -> int:
         case, references.detections(pictures), judged=_judged(document, subject), layers=args.layers, say=note
     )
     records = [{**record, "subject": subject} for record in records]
-    say(f"{subject}" + ", STAND-IN: the emulator computed this, it says nothing about hardware" * device.stand_in)
+    say(f"{subject}, {STAND_IN}" if device.stand_in else subject)
     print(printable("\n".join(explained(records))))
     _suggest(records, args.results, subject)
     _keep(args.results, document, subject, records)
@@ -95,7 +97,7 @@ def _existing(folder: str | None) -> Path | None:
 
 def _subject(document: dict[str, Any], settings: dict[str, Any], batch: int | None) -> tuple[str, int]:
     """(subject, batch size): the one asked for, else the first whose accuracy failed, else the first that was judged."""
-    ending = f"{'-aipp' * settings['aipp']}{'-dynamic' * settings['dynamic_batch']}"
+    ending = ("-aipp" if settings["aipp"] else "") + ("-dynamic" if settings["dynamic_batch"] else "")
     judged: dict[int, bool] = {}
     for entry in document["verdicts"]:
         match = re.fullmatch(rf"batch([1-9]\d{{0,3}}){ending}", entry["subject"])
@@ -137,7 +139,7 @@ def _check_device(device: Device, document: dict[str, Any]) -> None:
         raise UsageError(
             f"the run was on {'the emulator' if then['stand_in'] else 'an NPU'}, this is "
             f"{'the emulator' if device.stand_in else 'an NPU'}",
-            "explain it where it ran" + ", or pass --npu emulated" * then["stand_in"],
+            "explain it where it ran" + (", or pass --npu emulated" if then["stand_in"] else ""),
         )
     if then.get("soc_version") not in (None, device.soc_version):
         raise UsageError(

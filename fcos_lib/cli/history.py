@@ -89,7 +89,7 @@ def _list(args: argparse.Namespace) -> int:
     for series in sorted({rate.series for run in runs for rate in run.rates}, key=lambda series: series.order):
         rates = [rate for run in runs if (rate := run.rate(series))]
         held = [old.images_per_second for _, old in baseline.holding(series, rates[-1].fingerprint)]
-        known = f"{median(held):.4g} of {len(held)} run{'s' * (len(held) > 1)}" if held else "none"
+        known = f"{median(held):.4g} of {len(held)} run{'s' if len(held) > 1 else ''}" if held else "none"
         lines.append((series.label, str(len(rates)), f"{rates[-1].images_per_second:.4g} images/s", known, series.recipe_label))  # fmt: skip
     _print_table(lines)
     return 0

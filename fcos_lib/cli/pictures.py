@@ -131,7 +131,7 @@ def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
     if len(batches) > 1 and args.batch_size not in batches:
         sizes = ", ".join(map(str, batches))
         raise UsageError(
-            f"{args.om} has profiles for batch sizes {sizes}" + f", not for {args.batch_size}" * bool(args.batch_size),
+            f"{args.om} has profiles for batch sizes {sizes}{f', not for {args.batch_size}' if args.batch_size else ''}",
             "pass one of them with --batch-size",
         )
     batch: int = args.batch_size if len(batches) > 1 else batches[0]

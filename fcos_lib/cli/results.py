@@ -51,7 +51,8 @@ def diff(args: Namespace) -> int:
         "AB", (args.before, args.after), documents, changes.stand_in, strict=True
     ):
         started = document["run"].get("started_at", "at an unknown time")
-        say(one_line(f"{letter}  {path}, {started}" + ", STAND-IN: measured on the emulator" * stand_in))
+        by = ", STAND-IN: measured on the emulator" if stand_in else ""
+        say(one_line(f"{letter}  {path}, {started}{by}"))
     for line in _lines(changes):
         say(one_line(line))
     return int(changes.something)
@@ -75,7 +76,7 @@ def _lines(changes: Difference) -> Iterator[str]:
         yield "pictures: at least one of the runs has no evidence about them"
     for turn in changes.pictures or ():
         counted = [f"{sign}{count} {words}" for sign, counts in (("-", turn.gone), ("+", turn.new)) for words, count in counts.items()]  # fmt: skip
-        shown = [f"among the worst only in {turn.only_in}"] * bool(turn.only_in)
+        shown = [f"among the worst only in {turn.only_in}"] if turn.only_in else []
         yield f"picture {turn.picture} [{turn.subject}]: " + "; ".join(shown + counted)
     same = sum(move.same for move in changes.moves)
     yield (

@@ -48,7 +48,7 @@ def report(error: Exception, *, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     found, advice = _two_sentences(error)
-    print(coloured("error:", sys.stderr), found + f"\n  → {advice}" * bool(advice), file=sys.stderr)
+    print(coloured("error:", sys.stderr), f"{found}\n  → {advice}" if advice else found, file=sys.stderr)
 
 
 def _two_sentences(error: Exception) -> tuple[str, str]:

@@ -161,8 +161,8 @@ def check_foreign(model: onnx.ModelProto) -> None:
         for node in graph.node:
             loops |= {node.op_type} & {"Loop", "Scan"}
             for attribute in node.attribute:
-                graphs += [attribute.g] * attribute.HasField("g") + list(attribute.graphs)
-                tensors += [attribute.t] * attribute.HasField("t") + list(attribute.tensors)
+                graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+                tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
         elsewhere += sum(
             tensor.data_location == TensorProto.EXTERNAL or bool(tensor.external_data) for tensor in tensors
         )

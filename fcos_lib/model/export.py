@@ -90,15 +90,6 @@ def _trunk_module(detector: torch.nn.Module, contract: ModelContract) -> torch.n
     return Trunk().eval()
 
 
-def decode_with_torch(detector: torch.nn.Module, batch: torch.Tensor, contract: ModelContract) -> tuple[Any, ...]:
-    """What the trunk computes, in torch: boxes [N, M, 4], scores [N, M, C], then the head's tensors."""
-    import torch
-
-    with torch.no_grad():
-        result: tuple[Any, ...] = _trunk_module(detector, contract)(batch)
-    return result
-
-
 def export_trunk(detector: torch.nn.Module, contract: ModelContract) -> onnx.ModelProto:
     """The trunk of a detector as a checked ONNX model."""
     import torch

@@ -212,14 +212,9 @@ def picture_set(dataset: Dataset) -> dict[str, Any]:
 
     The digest is SHA-256 over the ids in ascending order, in decimal, each with a line feed behind it.
     """
-    numbers = [picture.id for picture in dataset.pictures]
-    text = "".join(f"{number}\n" for number in numbers)
-    return {
-        "count": len(numbers),
-        "first": numbers[0],
-        "last": numbers[-1],
-        "ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
+    ids = [picture.id for picture in dataset.pictures]
+    digest = hashlib.sha256("".join(f"{picture_id}\n" for picture_id in ids).encode()).hexdigest()
+    return {"count": len(ids), "first": ids[0], "last": ids[-1], "ids_sha256": digest}
 
 
 def refuse_lost(expected: Iterable[int], came: Collection[int]) -> None:

@@ -194,11 +194,11 @@ def test_evaluate_judges_the_whole_data_set(run, tmp_path, right):
     folder.mkdir()
     for position, picture in enumerate(dataset.pictures):
         rows = np.flatnonzero((truth.pictures == position) & ~truth.crowd) if right else []
-        place = geometry(picture.width, picture.height, SHAPES)
+        fit = geometry(picture.width, picture.height, SHAPES)
         boxes = truth.boxes[rows] + np.pad(truth.boxes[rows, :2], ((0, 0), (2, 0)))
         labels, dets = np.zeros(100, np.int64), np.zeros((100, 5), np.float32)
         labels[: len(rows)] = [label[kind] for kind in truth.categories[rows].tolist()]
-        dets[: len(rows), :4] = boxes * ([place.scale_x, place.scale_y] * 2) + ([place.left, place.top] * 2)
+        dets[: len(rows), :4] = boxes * ([fit.scale_x, fit.scale_y] * 2) + ([fit.left, fit.top] * 2)
         dets[: len(rows), 4] = 0.9
         labels.tofile(folder / f"{picture.path.stem}_0.bin")
         dets.tofile(folder / f"{picture.path.stem}_1.bin")

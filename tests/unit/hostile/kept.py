@@ -6,6 +6,7 @@ import os
 from fcos_lib.artifacts.champions import Place, accept
 from fcos_lib.contract import InputLayout
 from fcos_lib.store.artifacts import Store, sha256_of
+from tests.unit.hostile.makers import device, huge, replaced
 
 DEEP = "[" * 200_000
 
@@ -36,11 +37,11 @@ STORE = {  # True: built again
     "manifest-names-a-device": (manifest(files={"/dev/zero": {"size": 0, "sha256": EMPTY}}), True),
     "manifest-leads-out": (manifest(files={"../../../outside/secret": {"size": 6, "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}}), True),
     "manifest-is-deep": (artifact(lambda path: (path / "manifest.json").write_text(DEEP)), True),
-    "manifest-is-a-pipe": (artifact(lambda path: ((path / "manifest.json").unlink(), os.mkfifo(path / "manifest.json"))), True),
-    "manifest-is-a-device": (artifact(lambda path: ((path / "manifest.json").unlink(), (path / "manifest.json").symlink_to("/dev/zero"))), True),
-    "manifest-is-huge": (artifact(lambda path: os.truncate(path / "manifest.json", 200 << 30)), True),
+    "manifest-is-a-pipe": (artifact(replaced("manifest.json", os.mkfifo)), True),
+    "manifest-is-a-device": (artifact(replaced("manifest.json", device)), True),
+    "manifest-is-huge": (artifact(replaced("manifest.json", huge)), True),
     "om-is-a-link": (artifact(lambda path: ((path / "model.om").rename(path / "other"), (path / "model.om").symlink_to("other"))), True),
-    "om-is-a-pipe": (artifact(lambda path: ((path / "model.om").unlink(), os.mkfifo(path / "model.om"))), True),
+    "om-is-a-pipe": (artifact(replaced("model.om", os.mkfifo)), True),
     "folder-is-a-link": (artifact(lambda path: (path.rename(path.parent / "x"), path.symlink_to("x"))), True),
     "om-anybody-may-change": (artifact(lambda path: (path / "model.om").chmod(0o666)), True),
     "folder-anybody-may-change": (artifact(lambda path: path.chmod(0o777)), True),
@@ -71,8 +72,8 @@ def manifest_text(text):
 CHAMPION = {
     "valid": (in_office(lambda path: None), None),
     "deep": (manifest_text(DEEP), "is damaged"),
-    "om-is-a-device": (in_office(lambda path: ((path / "model.om").unlink(), (path / "model.om").symlink_to("/dev/zero"))), "is damaged"),
-    "om-is-a-pipe": (in_office(lambda path: ((path / "model.om").unlink(), os.mkfifo(path / "model.om"))), "is damaged"),
+    "om-is-a-device": (in_office(replaced("model.om", device)), "is damaged"),
+    "om-is-a-pipe": (in_office(replaced("model.om", os.mkfifo)), "is damaged"),
     "anybody-may-change": (in_office(lambda path: (path / "model.om").chmod(0o666)), "every user may change it"),
     "another-version": (in_office(lambda path: (path / "manifest.json").write_text((path / "manifest.json").read_text().replace('"format": 1', '"format": 9'))), "is damaged"),
 }  # fmt: skip

@@ -35,6 +35,29 @@ def coco(folder):
     return folder
 
 
+def replaced(name, put):
+    """A file below the path, or the path itself for an empty name, replaced by what `put` makes."""
+
+    def spoil(path):
+        file = path / name if name else path
+        file.parent.mkdir(exist_ok=True)
+        file.unlink(missing_ok=True)
+        put(file)
+
+    return spoil
+
+
+def device(path):
+    """A link to a file without an end."""
+    path.symlink_to("/dev/zero")
+
+
+def huge(path):
+    """More bytes than any disk has, none of them written."""
+    path.touch()
+    os.truncate(path, 200 << 30)
+
+
 def annotated(change):
     """The folder with a changed annotation file: a function changes the document, or text replaces it."""
 
@@ -77,17 +100,6 @@ def link(target):
         path = folder / "val2017" / "1.jpg"
         path.unlink()
         path.symlink_to(os.path.expandvars(str(target)).replace("OUTSIDE", str(folder.parent / "outside")))
-
-    return spoil
-
-
-def fifo(where):
-    """The folder with a pipe that nobody writes to."""
-
-    def spoil(folder):
-        path = folder / where
-        path.unlink(missing_ok=True)
-        os.mkfifo(path)
 
     return spoil
 

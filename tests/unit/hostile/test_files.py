@@ -41,7 +41,7 @@ DATASET = {
     "no-pictures": (make.annotated(lambda document: document.update(images=[], annotations=[])), "lists no images"),
     "absent": (make.image(file_name="b.jpg"), "are not in .*b.jpg"),
     "orphan": (make.box(image_id=6), "does not list"),
-    "pipe": (make.fifo(make.ANNOTATIONS), "does not exist"),
+    "pipe": (make.replaced(make.ANNOTATIONS, os.mkfifo), "does not exist"),
     "picture-twice": (make.image(id=2), "duplicate image ids"),
     "name-twice": (make.image(file_name="2.jpg"), "duplicate file names"),
     "box-twice": (make.annotated(lambda document: document["annotations"].append(document["annotations"][0])), "duplicate annotation ids"),
@@ -69,8 +69,8 @@ DATASET = {
     "link-to-device": (make.link("/dev/zero"), "links that lead out of it: 1.jpg"),
     "link-to-nothing": (make.link("gone.jpg"), "cannot be read"),
     "link-inside": (make.link("2.jpg"), None),
-    "picture-is-a-pipe": (make.fifo("val2017/1.jpg"), "it is not a plain file"),
-    "picture-is-a-folder": (lambda folder: ((folder / "val2017/1.jpg").unlink(), (folder / "val2017/1.jpg").mkdir()), "it is not a plain file"),
+    "picture-is-a-pipe": (make.replaced("val2017/1.jpg", os.mkfifo), "it is not a plain file"),
+    "picture-is-a-folder": (make.replaced("val2017/1.jpg", Path.mkdir), "it is not a plain file"),
     "empty": (make.picture(b""), "is empty"),
     "bomb": (make.picture(make.declared(65535, 65535), 65535, 65535), "says that it has 65535 x 65535 pixels"),
     "bomb-below-opencvs-limit": (make.picture(make.declared(32000, 32000), 32000, 32000), "more than 134,217,728"),
@@ -140,6 +140,17 @@ def result_files(names, content=None):
     return spoil
 
 
+def in_their_place(put):
+    """A result folder with something else under every name."""
+
+    def spoil(folder):
+        folder.mkdir()
+        for name in WHOLE:
+            put(folder / name)
+
+    return spoil
+
+
 def linked_result(folder):
     """Results that are links to something else."""
     result_files(["1_0.bin", "1_1.bin"])(folder)
@@ -156,20 +167,20 @@ RESULTS = {
     "long-number": (result_files([*WHOLE, "1_" + "9" * 200 + ".bin"]), None),
     "shell": (result_files([*WHOLE, "$(touch pwned);`id`_0.bin", "$(touch pwned);`id`_1.bin"]), "belong to no picture"),
     "link": (linked_result, "is a link"),
-    "folder": (lambda folder: [(folder / name).mkdir(parents=True) for name in WHOLE], "has no result files"),
-    "pipe": (lambda folder: (folder.mkdir(), [os.mkfifo(folder / name) for name in WHOLE]), "has no result files"),
-    "huge": (lambda folder: (result_files(WHOLE)(folder), os.truncate(folder / "1_0.bin", 200 << 30)), "214,748,364,800 bytes"),
+    "folder": (in_their_place(Path.mkdir), "has no result files"),
+    "pipe": (in_their_place(os.mkfifo), "has no result files"),
+    "huge": (in_their_place(make.huge), "214,748,364,800 bytes"),
     "nan": (result_files(WHOLE, np.full(500, np.nan, np.float32).tobytes()), "both have the size of dets"),
     "object-array": (result_files([name.replace(".bin", ".npy") for name in WHOLE], b"\x93NUMPY\x01\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1, 100)}".ljust(118) + bytes(800)), "nor dets"),
     "open-header": (result_files([name.replace(".bin", ".npy") for name in WHOLE], b"\x93NUMPY\x01\0v\0" + b"{'descr': (".ljust(118)), "is no .npy file"),
     "huge-shape": (result_files([name.replace(".bin", ".npy") for name in WHOLE], b"\x93NUMPY\x01\0v\0" + b"{'descr': '<i8', 'fortran_order': False, 'shape': (9999999999999,)}".ljust(118)), "nor dets"),
 }  # fmt: skip
 BINS = {
-    "huge": (lambda folder: (folder.mkdir(), (folder / "1.bin").touch(), os.truncate(folder / "1.bin", 200 << 30)), "has 214,748,364,800 bytes"),
-    "link": (lambda folder: (folder.mkdir(), (folder / "1.bin").symlink_to("/dev/zero")), "is no regular file"),
-    "pipe": (lambda folder: (folder.mkdir(), os.mkfifo(folder / "1.bin")), "is no regular file"),
-    "escape": (lambda folder: (folder.mkdir(), (folder / "\x1b[2J\n::error::x.bin").write_bytes(b"")), "has 0 bytes"),
-    "long-digits": (lambda folder: (folder.mkdir(), (folder / ("9" * 250 + ".bin")).write_bytes(b"")), "has 0 bytes"),
+    "huge": (make.replaced("1.bin", make.huge), "has 214,748,364,800 bytes"),
+    "link": (make.replaced("1.bin", make.device), "is no regular file"),
+    "pipe": (make.replaced("1.bin", os.mkfifo), "is no regular file"),
+    "escape": (make.replaced("\x1b[2J\n::error::x.bin", Path.touch), "has 0 bytes"),
+    "long-digits": (make.replaced("9" * 250 + ".bin", Path.touch), "has 0 bytes"),
 }  # fmt: skip
 
 
@@ -193,8 +204,8 @@ RECORD = {
     "valid": (packed(lambda members: None), None),
     "bomb": (packed(lambda members: members.update(bomb=b"", **{"boxes.npy": bytes(64 << 20)})), "not a record"),
     "object": (packed(lambda members: members.update({"cpu.npy": members["cpu.npy"].replace(b"'|u1'", b"'|O' ")})), "not a record"),
-    "link": (lambda path: path.symlink_to("/dev/zero"), "not a record"),
-    "huge": (lambda path: (path.touch(), os.truncate(path, 200 << 30)), "not a record"),
+    "link": (make.device, "not a record"),
+    "huge": (make.huge, "not a record"),
     "garbage": (lambda path: path.write_bytes(b"PK\3\4" + os.urandom(500)), "not a record"),
 }  # fmt: skip
 
@@ -232,17 +243,17 @@ def bomb():
 JOURNAL = {
     "valid": (started_journal(lambda folder: None), None),
     "deep-header": (started_journal(lambda folder: (folder / "journal.json").write_text(DEEP)), "nested too deeply"),
-    "huge-header": (started_journal(lambda folder: os.truncate(folder / "journal.json", 200 << 30)), "has more than"),
-    "header-is-a-pipe": (started_journal(lambda folder: ((folder / "journal.json").unlink(), os.mkfifo(folder / "journal.json"))), "not a plain file"),
-    "header-is-a-device": (started_journal(lambda folder: ((folder / "journal.json").unlink(), (folder / "journal.json").symlink_to("/dev/zero"))), "not a plain file"),
-    "shard-is-a-pipe": (started_journal(lambda folder: os.mkfifo(folder / "shard-00000.npz")), "not a plain file"),
-    "shard-is-a-device": (started_journal(lambda folder: (folder / "shard-00000.npz").symlink_to("/dev/zero")), "not a plain file"),
+    "huge-header": (started_journal(make.replaced("journal.json", make.huge)), "has more than"),
+    "header-is-a-pipe": (started_journal(make.replaced("journal.json", os.mkfifo)), "not a plain file"),
+    "header-is-a-device": (started_journal(make.replaced("journal.json", make.device)), "not a plain file"),
+    "shard-is-a-pipe": (started_journal(make.replaced("shard-00000.npz", os.mkfifo)), "not a plain file"),
+    "shard-is-a-device": (started_journal(make.replaced("shard-00000.npz", make.device)), "not a plain file"),
     "shard-is-a-link": (started_journal(lambda folder: (folder / "shard-00000.npz").symlink_to(folder.parent / "outside" / "secret")), None),
-    "huge-shard": (started_journal(lambda folder: ((folder / "shard-00000.npz").touch(), os.truncate(folder / "shard-00000.npz", 200 << 30))), "has more than"),
+    "huge-shard": (started_journal(make.replaced("shard-00000.npz", make.huge)), "has more than"),
     "deep-shard": (shard(lambda: b"[" * 50_000), None),
     "bomb": (shard(bomb), None),
     "foreign-shard": (shard(foreign_shard), "results of another journal"),
-    "lock-is-a-link": (started_journal(lambda folder: ((folder / "journal.lock").unlink(), (folder / "journal.lock").symlink_to(folder.parent / "outside" / "secret"))), "failed"),
+    "lock-is-a-link": (started_journal(make.replaced("journal.lock", lambda path: path.symlink_to(path.parents[1] / "outside" / "secret"))), "failed"),
 }  # fmt: skip
 
 
@@ -254,22 +265,19 @@ def text(content):
 WHOLE_RUN = (Path(__file__).parent / "corpus" / "results" / "whole.json").read_text()
 DOCUMENTS = {
     "deep": (text(DEEP), "JSON"),
-    "wide": (
-        text('{"a": ' + WIDE[: 60 << 20].rstrip(",[]") + "]]}"),
-        "JSON|holds more than|no list|schema|format|expected",
-    ),
-    "huge": (lambda path: (path.touch(), os.truncate(path, 200 << 30)), "is not a file of at most"),
+    "wide": (text('{"a": ' + WIDE[: 60 << 20].rstrip(",[]") + "]]}"), "JSON|holds more than|no list|schema|format|expected"),
+    "huge": (make.huge, "is not a file of at most"),
     "long-number": (text('{"schema_version": ' + "9" * 100_000 + "}"), "digits"),
     "nan": (text('{"schema_version": NaN}'), "JSON|benchmarks|format|version"),
     "no-utf-8": (text(b'{"\xff": 1}'), "JSON"),
     "pipe": (os.mkfifo, "is not a file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "is not a file"),
+    "device": (make.device, "is not a file"),
     "null": (text("null"), "version|benchmark|format"),
-}
+}  # fmt: skip
 LIMITS = {
     "deep": (text("a = " + "[" * 50_000), "is not a limits file"),
     "binary": (text(bytes(1000)), "is not a limits file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "no limits file"),
+    "device": (make.device, "no limits file"),
 }
 
 KINDS = {

@@ -10,8 +10,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.detections.matching import iou_matrix, pair
-from fcos_lib.model.detector import predict
-from fcos_lib.model.export import decode_with_torch
+from fcos_lib.model.detector import head_of, predict
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import batches
 from fcos_lib.stream.sessions import Detections
@@ -29,7 +28,8 @@ def test_onnxruntime_equals_mmdet_on_every_picture(detector, session, record_pro
     compared, cut, ties, unexplained = 0, [], 0, []
     for batch in batches(pictures, SHAPES, 8):
         tensor = torch.from_numpy(batch.tensor)
-        classes = decode_with_torch(detector, tensor, SHAPES)[2:7]
+        head = head_of(detector, batch.tensor, SHAPES)
+        classes = [torch.from_numpy(level) for name, level in head.items() if name.startswith("class_")]
         outputs = session.run(batch.tensor)
         for slot, (predicted, picture) in enumerate(
             zip(predict(detector, tensor, SHAPES), batch.pictures, strict=False)

@@ -24,11 +24,11 @@ def test_a_compiled_operator_that_is_missing_raises_by_name():
 def plain_nms(boxes, scores, iou_threshold, offset):
     """NMS as it is defined, in Python's own numbers: take the best that is left, drop what overlaps it by more."""
 
-    def overlap(one, other):
-        width = min(one[2], other[2]) - max(one[0], other[0]) + offset
-        height = min(one[3], other[3]) - max(one[1], other[1]) + offset
+    def overlap(first, second):
+        width = min(first[2], second[2]) - max(first[0], second[0]) + offset
+        height = min(first[3], second[3]) - max(first[1], second[1]) + offset
         inter = max(width, 0) * max(height, 0)
-        areas = [(box[2] - box[0] + offset) * (box[3] - box[1] + offset) for box in (one, other)]
+        areas = [(box[2] - box[0] + offset) * (box[3] - box[1] + offset) for box in (first, second)]
         union = sum(areas) - inter
         return inter / union if union else float("nan")
 
