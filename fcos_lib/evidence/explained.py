@@ -20,8 +20,8 @@ def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     if decided.why:
         lines.append(f"to blame: {decided.part}{': ' if decided.part else ''}{decided.why}")
     if decided.stages:
-        share = f"{decided.measured:.0%} of all that the stages moved, {decided.limit.bound:.0%} count"
-        lines.append(f"  {share}. {decided.next_step}")
+        share = f"{decided.measured:.0%} of what all stages moved, at least {decided.limit.bound:.0%} are to blame"
+        lines += [f"  {share} (limits.toml: {decided.limit.name})", f"  {decided.next_step}"]
     return lines
 
 

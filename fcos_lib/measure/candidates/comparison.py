@@ -1,4 +1,4 @@
-"""Proposals of both sides compared, before NMS; and the reference's own post-processing on the device's proposals.
+"""Proposals of both sides compared before NMS, level by level.
 
 Candidates are boxes float32[N, M, 4] and scores float32[N, M, C], level after level as the contract counts them. The
 figures are those of the vendor's compare tool (msit): cosine similarity, relative Euclidean distance, largest error.

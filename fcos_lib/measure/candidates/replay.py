@@ -1,4 +1,4 @@
-"""NMS replayed on proposals, and the rows that come out."""
+"""NMS as the reference computes it, replayed on proposals; and a check of the rows that an OM returns."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from fcos_lib.model.decoding import Candidates
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 
-BeforeNms = Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+BeforeNms = Callable[[int], Candidates]
 """The reference's candidates of the picture with this index: boxes float32[M, 4] and scores float32[M, C]."""
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure.detections.bands import box_band, iou_band, score_band
 from fcos_lib.measure.detections.matching import PAIR_IOU, describe, iou_of, pair
+from fcos_lib.model.decoding import Candidates
 from fcos_lib.stream.sessions import Detections
 
 
@@ -94,7 +95,7 @@ class PictureDifferences:
         self.open += [item for row, column in self.apart for item in ((REFERENCE, row), (CANDIDATE, column))]
         self.cause: dict[_Item, Cause] = {}
 
-    def explain(self, before_nms: tuple[NDArray[np.float32], NDArray[np.float32]] | None) -> None:
+    def explain(self, before_nms: Candidates | None) -> None:
         """Find causes, the highest score first: a box is only ever suppressed by one that ranks before it."""
         if before_nms is not None:
             for row, column in self.apart:

@@ -1,4 +1,4 @@
-"""What rounds in turns come to: the ratio of rates with an interval, the share of slow rounds, and jumps of the device.
+"""Statistics of rounds in turns: the ratio of rates with an interval, the share of slow rounds, and jumps of the device.
 
 The rate is what a user gets: pictures over the total time of all rounds, slow ones included. Rounds depend on those before them
 and have long tails, so the interval is the widest of several: Student's over blocks, over pairs of blocks, over fours and so on

@@ -85,9 +85,10 @@ def test_a_stage_is_a_part_that_a_reader_knows(stage, part):
     data = ladder(**{stage: -0.04}) | {"pictures": 5, "sentence": "of -0.0400"}
     decided, lines = blame(data), explained([{"kind": "ladder", "data": data}])
     assert decided.part == part
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         f"to blame: {part}: {stage}, -0.0400 of -0.0400",
-        f"  100% of all that the stages moved, 20% count. {decided.next_step}",
+        "  100% of what all stages moved, at least 20% are to blame (limits.toml: diagnosis.stage_share)",
+        f"  {decided.next_step}",
     ]
 
 

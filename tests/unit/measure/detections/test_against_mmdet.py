@@ -1,4 +1,4 @@
-"""What is wrong on both sides of the check of the export shows against mmdet's own detections."""
+"""An error on both sides of the check of the export is found by comparing with mmdet's own detections."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What every pair hides, all pairs show."""
+"""A bias that is too small to show in any pair is found over all pairs, by level, with an interval."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Matching does not care about order, and says what differs."""
+"""Matching is independent of the order of detections, pairs as well as possible, and says what differs."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""What drifts cancels, what is slow counts, what is rare is bounded, and an interval holds as often as it says."""
+"""The ratio of rates cancels drift and counts slow rounds; rare ones are bounded, and intervals hold as often as they say."""
 
 import math
 
