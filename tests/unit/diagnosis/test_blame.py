@@ -1,6 +1,6 @@
 """One decision on what is to blame: stages by their share and interval, layers by what fp16 explains, thresholds from limits.toml."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 import pytest
 
