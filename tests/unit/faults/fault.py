@@ -1,4 +1,4 @@
-"""What is a fault of the catalogue? What happens, and what the suite has to make of it."""
+"""A fault of the catalogue: what happens, and what the suite has to make of it."""
 
 from __future__ import annotations
 

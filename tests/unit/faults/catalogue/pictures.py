@@ -1,4 +1,4 @@
-"""What can happen to the pictures during a run?"""
+"""Faults of the pictures during a run."""
 
 from __future__ import annotations
 
