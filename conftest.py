@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures.evaluations",
     "fixtures.samples",
     "fixtures.throughput",
+    "fixtures.timing",
     "fixtures.explained",
     "fixtures.verdicts",
     "fixtures.causes",

@@ -20,7 +20,7 @@ MORE = ("--pictures", "40")
 SIDES = ("consistency", "contract", REFUSED)
 """What the names of such gates begin with."""
 MODELS = ("onnx", "onnx-candidates", "om", "om-json")
-"""Folders of the prepared artifacts that depend on the network."""
+"""Kinds of artifacts that depend on the network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,14 +11,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from tests.gateproof.case import ALL, MODELS, PART, REFUSED, Case, Outcome
+from tests.gateproof.case import ALL, PART, REFUSED, Case, Outcome
+from tests.prepared import outer_environment, take_over
 
 ROOT = Path(__file__).parents[2]
 PLUG = Path(__file__).parent / "plug"
-KEPT = ("onnx", "onnx-candidates", "om", "om-json", "references", "witness", "champions", "emulator")
-"""What a run takes over from the prepared folder; all of it is written once and renamed, so links do."""
 TIME_LIMIT = 400
 GREEN = ("PASS", "STAND-IN")
 
@@ -33,9 +29,8 @@ class Child:
         self.artifacts = folder / "artifacts"
         self.trace = folder / "trace"
         self.trace.mkdir(parents=True)
-        for name in KEPT:
-            if prepared and name not in without and (prepared / name).is_dir():
-                shutil.copytree(prepared / name, self.artifacts / name, copy_function=_link, symlinks=True)
+        if prepared:
+            take_over(prepared, self.artifacts, without)
 
     def run(
         self,
@@ -78,13 +73,13 @@ class Child:
         command += ["--npu", "emulated", "--batch-sizes", batch_sizes, f"--artifacts={self.artifacts}"]
         # plain: pytest imports what it rewrites by itself, past the finder that plays defects
         command += [f"--benchmark-storage={self.folder / 'benchmarks'}", "--assert=plain", *options]
-        return command, _outer_environment() | {"FCOS_EMULATOR": scenario}
+        return command, outer_environment() | {"FCOS_EMULATOR": scenario}
 
     def verb(self, *arguments: str) -> str:
         """What `python -m fcos_lib` prints for these arguments; it has to succeed."""
         command = [sys.executable, "-m", "fcos_lib", *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=_outer_environment(), capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+            command, cwd=ROOT, env=outer_environment(), capture_output=True, text=True, timeout=TIME_LIMIT, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -129,55 +124,13 @@ def run_case(case: Case, folder: Path, prepared: Path) -> tuple[Outcome, bool]:
     return outcome, any(path.name.startswith("changed-") for path in outcome.traces)
 
 
-def prepare(folder: Path, run_id: str) -> Path:
-    """Artifacts of an undisturbed run whose OM is the champion, made once by whichever worker of a run comes first.
-
-    What an earlier run left is used again, through the product's own store; it has to be green all the same.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    prepared, stamp = folder / "artifacts", folder / "run_id"
-    with FileLock(folder / "lock"):
-        if stamp.is_file() and stamp.read_text(encoding="utf-8") == run_id:
-            return prepared
-        stamp.unlink(missing_ok=True)
-        for leftover in ("trace", "artifacts/champions", "artifacts/journal"):
-            shutil.rmtree(folder / leftover, ignore_errors=True)
-        child = Child(folder)
-        outcome = child.run()
-        assert outcome.status == 0, f"the undisturbed run is not green:\n{outcome.output}"
-        results = str(prepared / "results" / "results.json")
-        child.verb("accept", results, "--artifacts", str(prepared), "--why", "gate proof")
-        part = child.run(*PART, marks="golden")  # mmdet's detections of the pictures that most cases see
-        assert part.status == 0, f"the undisturbed run on a part is not green:\n{part.output}"
-        keep_only(prepared, outcome.document, part.document)
-        stamp.write_text(run_id, encoding="utf-8")
-    return prepared
-
-
-def keep_only(artifacts: Path, *documents: Mapping[str, Any]) -> None:
-    """Remove what other code made before: of models those that no run used, of software CANNs all but the newest.
-
-    Who prepares takes one of a kind, whichever it finds.
-    """
-    used = {entry["key"] for document in documents for entry in document["artifacts"]}
-    for folder in [folder for kind in MODELS for folder in (artifacts / kind).glob("*") if folder.name not in used]:
-        shutil.rmtree(folder)
-    cann = sorted((artifacts / "emulator").glob("cann-*"), key=lambda folder: folder.stat().st_mtime)
-    for folder in cann[:-1]:
-        shutil.rmtree(folder)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
-
-
-def _outer_environment() -> dict[str, str]:
-    """The environment of a shell that never heard of CANN, of this pytest or of the emulator."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASCEND", "FCOS", "PYTEST_"))}
-    entries = kept.get("PATH", "").split(os.pathsep)
-    kept["PATH"] = os.pathsep.join(entry for entry in entries if "cann-stand-in" not in entry)
-    kept.pop("PYTHONPATH", None)
-    return kept
+def prepare(folder: Path) -> Path:
+    """The artifacts of an undisturbed run in a new folder, with its OM as the champion."""
+    child = Child(folder)
+    outcome = child.run()
+    assert outcome.status == 0, f"the undisturbed run is not green:\n{outcome.output}"
+    results = str(child.artifacts / "results" / "results.json")
+    child.verb("accept", results, "--artifacts", str(child.artifacts), "--why", "gate proof")
+    part = child.run(*PART, marks="golden")  # mmdet's detections of the pictures that most cases see
+    assert part.status == 0, f"the undisturbed run on a part is not green:\n{part.output}"
+    return child.artifacts

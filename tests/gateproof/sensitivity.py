@@ -11,7 +11,6 @@ import json
 import math
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,10 +67,10 @@ def main() -> None:
     parser.add_argument("--artifacts", type=Path, default=ROOT / ".artifacts")
     parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
-    prepared = prepare(arguments.artifacts.absolute() / "gateproof", uuid.uuid4().hex)
     print("| defect | unseen | caught | by |\n|---|---|---|---|")
     borders = []
     with tempfile.TemporaryDirectory(prefix="gateproof-") as scratch:
+        prepared = prepare(Path(scratch) / "prepared")
         for name in arguments.names:
             border = border_of(name, prepared, Path(scratch), arguments.steps)
             borders.append(border)

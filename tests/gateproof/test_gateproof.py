@@ -10,18 +10,18 @@ import shutil
 
 import pytest
 
-from fixtures.options import settings
 from tests.gateproof.case import verdict_on
 from tests.gateproof.catalogue import CONTROLS, DEFECTS
 from tests.gateproof.child import prepare, run_case
+from tests.prepared import once
 
 pytestmark = pytest.mark.gateproof
 
 
 @pytest.fixture(scope="session")
-def prepared(request, run_id):
+def prepared(tmp_path_factory):
     """Artifacts of an undisturbed run, whose OM is the champion."""
-    return prepare(settings(request.config).artifacts / "gateproof", run_id)
+    return once(tmp_path_factory, "gateproof", lambda folder: prepare(folder / "run")) / "run" / "artifacts"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every unit test gets, an environment of its own, and the suite itself as a process to try things on."""
+"""An environment of its own for every unit test, prepared artifacts, and the suite itself as a process to try things on."""
 
 import os
 import shutil
@@ -12,8 +12,16 @@ from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.store.artifacts import Store
 from fixtures.options import EMBEDDED_CHECKPOINT
+from tests import prepared as prepared_artifacts
+from tests.gateproof.child import Child
+from tests.prepared import once, take_over
 
 ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items):
+    """Long tests first: one that begins last keeps a single worker busy after all others have ended."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -29,32 +37,52 @@ def _environment_restored():
 @pytest.fixture
 def outer_environment():
     """The environment of a shell that never heard of CANN, of this pytest, of a CI job or of the emulator; for child processes."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ASCEND", "FCOS", "GITHUB_", "PYTEST_"))
-    }
-    entries = kept.get("PATH", "").split(os.pathsep)
-    kept["PATH"] = os.pathsep.join(entry for entry in entries if "emulator" not in entry)
-    kept.pop("PYTHONPATH", None)
-    return kept
+    return prepared_artifacts.outer_environment()
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """An artifact folder in which the embedded checkpoint's ONNX is ready: exporting takes ten seconds."""
+def only_onnx(tmp_path_factory):
+    """An artifact folder with nothing but the embedded checkpoint's ONNX, to be linked from: exporting takes ten seconds."""
+    return once(tmp_path_factory, "only_onnx", lambda folder: onnx_artifact(Store(folder), SHAPES, EMBEDDED_CHECKPOINT))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, only_onnx):
+    """An artifact folder of this worker's own with that ONNX, in which tests may leave more."""
     folder = tmp_path_factory.mktemp("exported")
-    onnx_artifact(Store(folder), SHAPES, EMBEDDED_CHECKPOINT)
+    take_over(only_onnx, folder)
     return folder
 
 
+UNDISTURBED = ("--pictures", "120")
+"""Half of the embedded pictures: enough for a verdict on accuracy."""
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, only_onnx):
+    """The artifacts and results of a run of accuracy at batch size 4 that nothing happened to; half a minute's work."""
+
+    def prepare(folder):
+        outcome = Child(folder, only_onnx).run(*UNDISTURBED, marks="accuracy")
+        assert outcome.status == 0, f"the undisturbed run is not green:\n{outcome.output}"
+
+    return once(tmp_path_factory, "prepared", prepare) / "artifacts"
+
+
 @pytest.fixture
-def suite(tmp_path, outer_environment, exported):
+def ready(prepared, tmp_path):
+    """The test's artifact folder, with everything there that such a run needs."""
+    take_over(prepared, tmp_path / "artifacts")
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def suite(tmp_path, outer_environment, only_onnx):
     """The command line of pytest on this project and its environment; artifacts in a folder of the test, with the ONNX ready."""
 
-    def prepare(*arguments, artifacts=tmp_path / "artifacts", scenario="", path="", ready=True):
-        if ready and not artifacts.exists():
-            shutil.copytree(exported / "onnx", artifacts / "onnx")  # other tests may have left more there
+    def prepare(*arguments, artifacts=tmp_path / "artifacts", scenario="", path="", cold=False):
+        if not cold and not artifacts.exists():
+            take_over(only_onnx, artifacts)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--artifacts={artifacts}"]
         command += [f"--benchmark-storage={tmp_path / 'benchmarks'}", *map(str, arguments)]
         return command, {**outer_environment, "FCOS_EMULATOR": scenario, "PYTHONPATH": str(path)}
@@ -73,3 +101,32 @@ def run(suite):
         )
 
     return call
+
+
+@pytest.fixture
+def checkout():
+    """Copies what a run needs into a folder."""
+
+    def copy(folder):
+        for name in ("fcos_lib", "fixtures", "tests/acceptance", "tests/gateproof"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "tests" / "unit").mkdir()
+        for name in ("conftest.py", "pytest.ini"):
+            shutil.copy(ROOT / name, folder / name)
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def run_in(outer_environment, tmp_path):
+    """Run pytest in a checkout, with that checkout's own code; caches of the user are the test's own."""
+
+    def run(folder, *arguments, before=(), **environment):
+        own = {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(tmp_path / "caches")}
+        return subprocess.run(
+            [*before, sys.executable, "-m", "pytest", *map(str, arguments)], cwd=folder, env=outer_environment | own | environment,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return run

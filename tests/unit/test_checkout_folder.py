@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,41 +14,12 @@ from fixtures.places import writable
 
 ROOT = Path(__file__).parents[2]
 INPUTS = ("tests/acceptance/test_inputs.py", "--npu", "emulated")
-"""Two gates that need neither a model nor an NPU."""
+"""A test of two gates that need neither a model nor an NPU."""
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-sys_admin", "--inh-caps=-all")
 """Root without its right to write where modes forbid it; for everybody else there is nothing to take away."""
 
 
-@pytest.fixture
-def checkout():
-    """Copies what a run needs into a folder."""
-
-    def copy(folder):
-        for name in ("fcos_lib", "fixtures", "tests/acceptance", "tests/gateproof"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "tests" / "unit").mkdir()
-        for name in ("conftest.py", "pytest.ini"):
-            shutil.copy(ROOT / name, folder / name)
-        return folder
-
-    return copy
-
-
-@pytest.fixture
-def run_in(outer_environment, tmp_path):
-    """Run pytest in a checkout, with that checkout's own code; caches of the user are the test's own."""
-
-    def run(folder, *arguments, before=(), **environment):
-        own = {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(tmp_path / "caches")}
-        return subprocess.run(
-            [*before, sys.executable, "-m", "pytest", *map(str, arguments)], cwd=folder, env=outer_environment | own | environment,
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-
-    return run
-
-
-@pytest.mark.parametrize("name", ["share", "acceptance", "gateproof", "it's a slow unit"])
+@pytest.mark.parametrize("name", ["share", "acceptance", "gateproof", "throughput", "it's a slow unit"])
 def test_a_folder_that_is_called_like_a_marker_changes_no_run(checkout, run_in, tmp_path, name):
     """Gates are told by their ids, markers asked of the test: in `share` no gate was counted, in `acceptance` every test was one."""
     folder = checkout(tmp_path / name)
@@ -57,6 +29,12 @@ def test_a_folder_that_is_called_like_a_marker_changes_no_run(checkout, run_in, 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "contract: wrong network inputs" in done.stdout, f"the gates are not counted in {name}:\n{done.stdout}"
     assert "test_that_is_no_gate failed before it could judge" not in done.stdout, "a unit test is taken for a gate"
+    (path,) = re.findall(
+        r"details in (.+results\.json)", done.stdout
+    )  # no OM loads from a folder with a blank: it is elsewhere
+    document = json.loads(Path(path).read_text())
+    assert {verdict["key"] for verdict in document["verdicts"]} == {"inputs.wrong", "inputs.way_back"}
+    assert document["run"]["gates"] == 1, f"{document['run']['gates']} tests were taken for gates, not the one"
     listed = run_in(folder, folder / "tests", "--collect-only", "-q", "-k", "gateproof or share").stdout
     assert "tests/gateproof/" not in listed, f"the gate proof is collected in {name} though nobody asked for it"
     assert "tests/acceptance/test_inputs.py" not in listed, "-k matches the name of the checkout's folder"

@@ -6,17 +6,20 @@ import os
 import pytest
 
 from tests.gateproof.child import PLUG, ROOT
+from tests.gateproof.defects.network import OM_ONLY
+from tests.prepared import take_over
 
 
 @pytest.fixture
-def lost_layer(run, tmp_path, outer_environment):
+def lost_layer(run, prepared, tmp_path, outer_environment):
     """The suite on an OM in which one convolution's weights are 0: what it printed, and its evidence by kind."""
+    take_over(prepared, tmp_path / "artifacts", without=OM_ONLY)
     (tmp_path / "trace").mkdir()
 
     def call(*options):
         environ = {"FCOS_DEFECT": "layer_lost", "FCOS_DEFECT_TRACE": str(tmp_path / "trace")}
         outer_environment.update(environ)
-        arguments = ("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "24", *options)
+        arguments = ("-k", "candidate_reaches", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "24", *options)
         arguments += ("--assert=plain", "tests/acceptance")  # as `tests.gateproof.child` says
         result = run(*arguments, path=os.pathsep.join([str(PLUG), str(ROOT)]))
         document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
@@ -32,7 +35,7 @@ def test_a_drop_is_explained_where_it_is_reported(lost_layer):
     assert "why it differs" in result.stdout, result.stdout
     assert "the first layer that differs: /backbone/layer2/layer2.1/conv2/Conv" in result.stdout, result.stdout
     assert evidence["ladder"]["subject"] == "batch4"
-    stages = {one["stage"]: one["value"] for one in evidence["ladder"]["data"]["stages"]}
+    stages = {stage["stage"]: stage["value"] for stage in evidence["ladder"]["data"]["stages"]}
     assert min(stages, key=stages.get) == "network", stages
     assert evidence["layers"]["data"]["first"] == "/backbone/layer2/layer2.1/conv2/Conv"
 

@@ -61,28 +61,28 @@ def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path)
     device = use_emulator(tmp_path / "emulator")[0]
     for size in (1, 4):
         om = om_artifact(store, onnx_models, COCO_R50, device.toolkit, AtcOptions(device.soc_version, size))
-        found = []
+        detections = []
         with OmSession(om_path(om), COCO_R50, size) as session:
             for start in range(0, PICTURES, size):
                 outputs = session.run(np.ascontiguousarray(batch.tensor[start : start + size]))
                 assert broken_rows(outputs, COCO_R50).value == 0
-                found += [outputs.detections(slot) for slot in range(size)]
+                detections += [outputs.detections(slot) for slot in range(size)]
         strangers = [
             f"{describe(seen, index)} in {name}"
-            for seen, (boxes, scores), name in zip(found, candidates, names, strict=True)
+            for seen, (boxes, scores), name in zip(detections, candidates, names, strict=True)
             for index in range(len(seen))
             if not is_candidate(seen, index, boxes[0], scores[0])
         ]
-        unmatched, *_ = compare(reference, found, names)
+        unmatched, *_ = compare(reference, detections, names)
         print(f"onnxruntime / emulated NPU, batch {size}: {unmatched.details}, {len(strangers)} without a candidate")
         assert not strangers, "found on the device, but no candidate of the reference:\n" + "\n".join(strangers)
         assert unmatched.value <= 0.05, unmatched.where
     peak = max(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"peak memory {peak / GIB:.1f} GiB")
-    assert peak < 8 * GIB
+    assert peak < 8 * GIB, f"a process used {peak / GIB:.1f} GiB, not less than 8"
 
 
 def is_candidate(found, index, boxes, scores):
-    """Did the reference hand this detection to NMS, to within fp16? What NMS then keeps among random neighbours is a lottery."""
+    """True if the reference handed this detection to NMS, to within fp16. What NMS keeps among random neighbours is a lottery."""
     near = np.abs(boxes - found.boxes[index]).max(axis=1) <= BOX
     return bool((np.abs(scores[near, found.labels[index]] - found.scores[index]) <= SCORE).any())

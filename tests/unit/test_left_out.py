@@ -1,11 +1,7 @@
 """Whatever leaves gates out, the run says so, and with --require it is not green."""
 
 import json
-import os
-import re
-import shutil
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -54,9 +50,9 @@ def test_a_gate_that_was_left_out_is_named_with_the_reason(left_out, arguments, 
     """Exit 7 with --require, and results.json says by what."""
     done, gates = left_out(*arguments, "--require", "all")
     assert done.returncode == 7, done.stdout + done.stderr
-    found = why(gates, key)
-    assert found[0] == state, found
-    assert reason in (None, found[1]), found
+    said = why(gates, key)
+    assert said[0] == state, said
+    assert reason in (None, said[1]), said
 
 
 def test_options_from_the_environment_are_named_as_such(suite, tmp_path):
@@ -112,42 +108,24 @@ def test_an_unknown_promise_is_exit_4(run):
     assert "there is no promise 'acuracy'" in done.stderr
 
 
-def copied_checkout(folder):
-    """The checkout without its tests of itself, as copies and links."""
-    folder.mkdir(parents=True)
-    for name in ("conftest.py", "pytest.ini", "fixtures"):
-        source = ROOT / name
-        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy2(source, folder / name)
-    shutil.copytree(ROOT / "tests" / "acceptance", folder / "tests" / "acceptance")
-    (folder / "fcos_lib").symlink_to(ROOT / "fcos_lib")
-    return folder
-
-
-def in_checkout(folder, environment, *arguments):
-    """Run the suite of a copied checkout."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *COLLECT, *arguments]
-    environ = environment | {"PYTHONPATH": os.fspath(folder)}
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("asked", [(), ("--require", "contract")], ids=["plain", "required"])
-def test_a_renamed_gate_file_is_missed(tmp_path, outer_environment, asked):
+def test_a_renamed_gate_file_is_missed(checkout, run_in, tmp_path, asked):
     """With or without --require: nobody left it out, and it is not there."""
-    folder = copied_checkout(tmp_path / "checkout")
+    folder = checkout(tmp_path / "checkout")
     gates = folder / "tests" / "acceptance"
     (gates / "test_inputs.py").rename(gates / "inputs_test_old.py")
-    done = in_checkout(folder, outer_environment, *asked)
+    done = run_in(folder, "-p", "no:cacheprovider", *COLLECT, *asked)
     assert done.returncode == 7, done.stdout + done.stderr
     assert (
         "missing: inputs.wrong, inputs.way_back on inputs (tests/acceptance/test_inputs.py is not there" in done.stdout
     )
 
 
-def test_without_the_whole_folder_of_gates_a_run_is_not_green(tmp_path, outer_environment):
+def test_without_the_whole_folder_of_gates_a_run_is_not_green(checkout, run_in, tmp_path):
     """Nothing selected, nothing judged."""
-    folder = copied_checkout(tmp_path / "checkout")
+    folder = checkout(tmp_path / "checkout")
     (folder / "tests" / "acceptance").rename(folder / "tests" / "acceptence")
-    done = in_checkout(folder, outer_environment)
+    done = run_in(folder, "-p", "no:cacheprovider", *COLLECT)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "tests/acceptance is not" in done.stderr
 
@@ -169,23 +147,3 @@ def test_workers_hand_over_what_was_left_out(run, tmp_path):
     gates = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["gates"]
     assert why(gates, "bias.size") == ("not selected", "by -m 'cost'")
     assert why(gates, "cost.om_size")[0] == "blocked"
-
-
-@pytest.mark.parametrize("name", ["share", "acceptance", "gateproof", "throughput", "it's a copy"])
-def test_the_name_of_the_checkout_changes_nothing(tmp_path, outer_environment, exported, name):
-    """Markers are asked of tests, and gates are told by where they lie in the checkout."""
-    folder = copied_checkout(tmp_path / name)
-    (folder / "tests" / "unit").mkdir()
-    (folder / "tests" / "unit" / "test_no_gate.py").write_text("def test_reference():\n    '''No gate.'''\n")
-    shutil.copytree(exported / "onnx", folder / ".artifacts" / "onnx")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--npu", "emulated", "--batch-sizes", "4"]
-    command += ["-k", "the_reference_keeps or test_no_gate"]
-    environ = outer_environment | {"PYTHONPATH": os.fspath(folder), "XDG_CACHE_HOME": os.fspath(tmp_path / "cache")}
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = re.findall(
-        r"details in (.+results\.json)", done.stdout
-    )  # of a folder with a blank no OM loads: it is elsewhere
-    document = json.loads(Path(path).read_text())
-    assert [verdict["key"] for verdict in document["verdicts"]] == ["contract.broken_reference_rows"]
-    assert document["run"]["gates"] == 1, "the test that is no gate was taken for one, or a gate for none"

@@ -229,9 +229,7 @@ def test_nothing_is_read_unless_gates_will_run(args, words, expected):
 def test_the_sentence_is_all_that_a_run_says(run, tmp_path):
     """Exit status 4, with two workers as well, and nothing is collected or written."""
     for workers in ((), ("-n", "2")):
-        result = run(
-            "tests/acceptance", "-m", "accuracy", f"--checkpoint={tmp_path / 'none.pth'}", *workers, ready=False
-        )
+        result = run("tests/acceptance", "-m", "accuracy", f"--checkpoint={tmp_path / 'none.pth'}", *workers, cold=True)
         assert result.returncode == 4, result.stdout + result.stderr
         said = f"ERROR: checkpoint {tmp_path / 'none.pth'} does not exist: pass --checkpoint FILE.pth"
         assert result.stderr.strip() == said, result.stderr

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KILLS, PICTURES = 50, 120
-ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "8", "--pictures", "120")
+KILLS, PICTURES, FEWER = 50, 120, 24
+ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "120")
 
 
 def numbers(artifacts):
@@ -36,11 +36,10 @@ def evaluation(artifacts):
 
 
 @pytest.fixture
-def undisturbed(run, tmp_path):
-    """The artifact folder of a run that nothing happened to: OM, references and results are there."""
-    result = run(*ACCURACY)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return tmp_path / "artifacts"
+def undisturbed(prepared, ready):
+    """The test's artifact folder: OM, references and results are there of a run that nothing happened to."""
+    shutil.copytree(prepared / "results", ready / "results")
+    return ready
 
 
 def kill_after(command, environ, seconds):
@@ -59,83 +58,79 @@ def kill_after(command, environ, seconds):
 
 
 @pytest.mark.slow
-def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run, tmp_path):
+def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run):
     """kill -9 of the whole run, over and over: it goes on, finds no damaged file, and ends with the same bits."""
     expected = numbers(undisturbed)
-    artifacts = tmp_path / "killed"
-    shutil.copytree(undisturbed, artifacts)
-    shutil.rmtree(artifacts / "results")
+    shutil.rmtree(undisturbed / "results")
     chance, kills, resumed = random.Random(8), 0, 0
     started = time.monotonic()
     while kills < KILLS:
-        command, environ = suite(*ACCURACY, artifacts=artifacts)
+        command, environ = suite(*ACCURACY)
         # Most moments lie in the evaluation, which a second or two of starting precedes.
         kills += not kill_after(command, environ, chance.uniform(0.5, 6))
         if kills % 10 == 0:
-            result = run(*ACCURACY, artifacts=artifacts)
+            result = run(*ACCURACY)
             assert result.returncode == 0, result.stdout + result.stderr
-            assert numbers(artifacts) == expected, f"after {kills} kills"
-            resumed += evaluation(artifacts)["resumed"]
-            assert evaluation(artifacts)["repeated"] == 0
+            assert numbers(undisturbed) == expected, f"after {kills} kills"
+            resumed += evaluation(undisturbed)["resumed"]
+            assert evaluation(undisturbed)["repeated"] == 0
             if time.monotonic() - started > 600:
                 break
-    assert resumed, "no kill hit an evaluation"
+    assert resumed, f"none of {kills} kills hit an evaluation"
     assert not list(Path("/dev/shm").glob("*fcos*"))
 
 
-def test_workers_share_one_evaluation(undisturbed, run, tmp_path):
+def test_workers_share_one_evaluation(undisturbed, run):
     """Under -n, all workers together give the numbers of one, on as many devices as there are."""
     expected = numbers(undisturbed)
-    artifacts = tmp_path / "shared"
-    shutil.copytree(undisturbed, artifacts)
-    shutil.rmtree(artifacts / "results")
-    result = run(*ACCURACY, "-n", "2", artifacts=artifacts)
+    shutil.rmtree(undisturbed / "results")
+    result = run(*ACCURACY, "-n", "2")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert numbers(artifacts) == expected
+    assert numbers(undisturbed) == expected
 
 
 def test_what_was_interrupted_survives_a_run_of_something_else(undisturbed, suite, run):
     """Another OM's run is neither refused nor mixed with it, and the next run of the same goes on."""
     expected = numbers(undisturbed)
-    shutil.rmtree(undisturbed / "journal")
-    command, environ = suite(*ACCURACY, artifacts=undisturbed)
+    command, environ = suite(*ACCURACY)
     process = subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    shards, end = "shapes-batch8-*/shard*", time.monotonic() + 60
+    shards, end = "shapes-batch4-*/shard*", time.monotonic() + 60
     while not any((undisturbed / "journal").glob(shards)) and time.monotonic() < end:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    other = run(*ACCURACY, "--op-select-implmode", "high_precision", artifacts=undisturbed)
+    other = run(*ACCURACY, "--op-select-implmode", "high_precision")
     assert other.returncode == 0, other.stdout
     assert evaluation(undisturbed)["inferred"] == PICTURES
-    again = run(*ACCURACY, artifacts=undisturbed)
+    again = run(*ACCURACY)
     assert again.returncode == 0, again.stdout
-    assert evaluation(undisturbed)["resumed"] > 0, "what had been recorded is lost"
+    resumed = evaluation(undisturbed)["resumed"]
+    assert resumed > 0, f"{resumed} pictures were resumed: what had been recorded is lost"
     assert numbers(undisturbed) == expected
 
 
 def test_a_finished_run_is_no_evidence_for_the_next_and_not_in_its_way(undisturbed, suite, run):
     """Green means that something ran, be the id of the run the same: xdist's variable may be left in an environment."""
-    command, environ = suite(*ACCURACY, artifacts=undisturbed)
+    command, environ = suite(*ACCURACY)
     stale = environ | {"PYTEST_XDIST_TESTRUNUID": "stale"}
     for _ in range(2):
         done = subprocess.run(command, cwd=ROOT, env=stale, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout
         assert evaluation(undisturbed)["inferred"] == PICTURES, "a finished journal is this run's result"
-    fewer = run(*ACCURACY[:-1], "60", artifacts=undisturbed)
+    fewer = run(*ACCURACY[:-1], FEWER)
     assert fewer.returncode != 8, fewer.stdout
-    assert evaluation(undisturbed)["inferred"] == 60
+    assert evaluation(undisturbed)["inferred"] == FEWER
 
 
 def test_a_folder_given_with_journal_keeps_what_is_finished_and_is_about_one_thing(undisturbed, run):
     """Hosts that come later have nothing left to do; another OM is refused with the field that differs."""
     given = (*ACCURACY, "--journal", undisturbed / "shared")
     for inferred in (PICTURES, 0):
-        assert run(*given, artifacts=undisturbed).returncode == 0
+        assert run(*given).returncode == 0
         assert evaluation(undisturbed)["inferred"] == inferred
-    other = run(*given, "--op-select-implmode", "high_precision", artifacts=undisturbed)
+    other = run(*given, "--op-select-implmode", "high_precision")
     assert other.returncode == 8, other.stdout
     assert "is about something else: 'om'" in other.stdout
     assert "--fresh" in other.stdout

@@ -1,9 +1,7 @@
 """What a CI job gets from a run: a summary, annotations, JUnit with properties, results that keep to their schema."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,26 +13,32 @@ import pytest
 from fcos_lib.evidence.schema import results_schema
 from fcos_lib.options.table import OPTIONS
 from fixtures import github
+from tests.prepared import outer_environment, take_over
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory, exported):
+def job(tmp_path_factory, prepared):
     """A run in a GitHub job: contract and throughput on the emulator, red for want of a baseline."""
     folder = tmp_path_factory.mktemp("job")
-    shutil.copytree(exported, folder / "artifacts")
+    take_over(prepared, folder / "artifacts")
     command = [
         sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/acceptance", "-m", "contract or throughput",
         "--npu", "emulated", "--batch-sizes", "2", "--require-baseline", f"--artifacts={folder / 'artifacts'}",
         f"--benchmark-storage={folder / 'benchmarks'}", f"--junit-xml={folder / 'junit.xml'}",
     ]  # fmt: skip
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASCEND", "FCOS", "PYTEST"))}
-    kept |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "GITHUB_WORKSPACE": str(ROOT)}
-    kept |= {"FORCE_COLOR": "1", "NO_COLOR": "1"}
-    found = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=300, check=False)
-    assert found.returncode == 1, found.stdout + found.stderr
-    return folder, found.stdout
+    environ = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "GITHUB_WORKSPACE": str(ROOT),
+    }
+    environ |= {"FORCE_COLOR": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=outer_environment() | environ, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return folder, done.stdout
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prepared import once, take_over
+
 ROOT = Path(__file__).parents[2]
 EARLIER = ("tests/acceptance", "-m", "contract or consistency or accuracy or cost", "--pictures", "120")
 ONE = ("--npu", "emulated", "--batch-sizes", "4")
@@ -34,22 +36,19 @@ def verb(outer_environment):
     return call
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """Where the first test that needs it leaves an artifact folder with a champion."""
-    return tmp_path_factory.mktemp("prepared") / "artifacts"
-
-
 @pytest.fixture
-def accepted(run, verb, prepared, tmp_path):
+def accepted(run, verb, prepared, tmp_path, tmp_path_factory):
     """An artifact folder of the test's own whose OM is the champion."""
-    if not prepared.exists():
-        first = run(*EARLIER, *ONE, scenario=RATE, artifacts=prepared)
+
+    def accept(folder):
+        champion = folder / "artifacts"
+        take_over(prepared, champion)
+        first = run(*EARLIER, *ONE, scenario=RATE, artifacts=champion)
         assert first.returncode == 0, first.stdout + first.stderr
-        results = prepared / "results" / "results.json"
-        result = verb("accept", results, "--artifacts", prepared, "--why", "a test")
+        result = verb("accept", champion / "results" / "results.json", "--artifacts", champion, "--why", "a test")
         assert result.returncode == 0, result.stdout + result.stderr
-    shutil.copytree(prepared, tmp_path / "artifacts")
+
+    take_over(once(tmp_path_factory, "accepted", accept) / "artifacts", tmp_path / "artifacts")
     return tmp_path / "artifacts"
 
 
@@ -64,9 +63,9 @@ def test_a_slower_om_turns_the_gate_red_and_an_equal_one_does_not(run, accepted,
     assert measured["value"] == pytest.approx(100 / (1 + percent / 100) - 100, abs=0.6)
 
 
-def test_history_judges_where_there_is_no_champion(run, verb, tmp_path):
+def test_history_judges_where_there_is_no_champion(run, verb, ready, tmp_path):
     """Nothing accepted: recorded. Accepted runs: a slower one fails as a test, and JUnit agrees; a lost series fails too."""
-    storage, artifacts = tmp_path / "benchmarks", tmp_path / "artifacts"
+    storage, artifacts = tmp_path / "benchmarks", ready
     for _ in range(8):
         result = run(*THROUGHPUT, "-k", "published", scenario=f"{RATE},jitter=0.5")
         assert result.returncode == 0, result.stdout
@@ -100,6 +99,7 @@ def test_workers_are_refused_with_a_sentence(run, tmp_path):
     assert not list((tmp_path / "benchmarks").glob("**/*.json"))
 
 
+@pytest.mark.usefixtures("ready")
 def test_disabled_benchmarks_are_not_green(run):
     """A round is no throughput."""
     result = run(*THROUGHPUT, "--benchmark-disable", "-k", "published", scenario=RATE)

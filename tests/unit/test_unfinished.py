@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,17 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--no-explain")
+ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "120")
+ACCURACY += ("--no-explain",)
 GATE = "tests/acceptance/test_accuracy.py::test_the_candidate_reaches_the_limit[batch4]"
 
 
 @pytest.fixture
-def results(run, tmp_path):
-    """The results of a green run."""
-    result = run(*ACCURACY)
-    assert result.returncode == 0, result.stdout + result.stderr
-    path = tmp_path / "artifacts" / "results" / "results.json"
+def results(prepared, ready):
+    """The results of a green run, with its page."""
+    shutil.copytree(prepared / "results", ready / "results")
+    path = ready / "results" / "results.json"
     assert json.loads(path.read_text())["run"]["exit_status"] == 0
+    assert path.with_name("evidence.html").exists()
     return path
 
 
@@ -59,11 +61,11 @@ def test_a_run_that_is_killed(suite, results):
     assert_unfinished(results)
 
 
-def test_workers_under_way_are_named(run, tmp_path):
+def test_workers_under_way_are_named(run, ready):
     """With `-n` the controller keeps the results, and a gate that a dead worker had begun is INFRA."""
     result = run(*ACCURACY, "-n", "1", "--run-time-limit", "2", scenario="run=hang:3")
     assert result.returncode == 8, result.stdout + result.stderr
-    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    document = json.loads((ready / "results" / "results.json").read_text())
     assert document["run"]["exit_status"] == 8
     assert [entry["outcome"] for entry in document["unjudged"]] == ["INFRA"]
     assert "has not returned for 2 s" in document["unjudged"][0]["message"]

@@ -1,8 +1,7 @@
 """One decision on what is to blame: stages by their share and interval, layers by what fp16 explains, thresholds from limits.toml."""
 
-from msgspec.structs import replace
-
 import pytest
+from msgspec.structs import replace
 
 from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, layers_are_worth_a_search, threshold
 from fcos_lib.errors import UsageError

@@ -1,56 +1,46 @@
-"""Artifacts that are made once for all faults of a run, and the stage on which each of them happens."""
+"""Artifacts that are made once for all faults of a session, and the stage on which each of them happens."""
 
 import json
-import shutil
 
 import pytest
-from filelock import FileLock
 
-from fixtures.options import settings
-from tests.gateproof.child import Child, keep_only
+from tests.gateproof.child import Child
+from tests.prepared import once
 from tests.unit.faults.stage import ACCURACY, GATE, Stage
 
 
 @pytest.fixture(scope="session")
-def prepared(request, run_id):
-    """A folder with the ONNX, the OM, the references and the numbers of undisturbed runs, from whichever worker comes first."""
-    folder = settings(request.config).artifacts / "faults"
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp = folder / "run_id"
-    with FileLock(folder / "lock"):
-        if not stamp.is_file() or stamp.read_text(encoding="utf-8") != run_id:
-            stamp.unlink(missing_ok=True)
-            for leftover in ("trace", "artifacts/journal"):
-                shutil.rmtree(folder / leftover, ignore_errors=True)
-            child, documents = Child(folder), []
-            for marks, *options in (GATE, ACCURACY):
-                outcome = child.run(*options, marks=marks, batch_sizes="2")
-                assert outcome.status in (0, 7), f"the undisturbed run is not green:\n{outcome.output}"
-                documents.append(outcome.document)
-            keep_only(child.artifacts, *documents)
-            (folder / "numbers.json").write_text(json.dumps(numbers(outcome.document)), encoding="utf-8")
-            stamp.write_text(run_id, encoding="utf-8")
-    return folder
+def rehearsed(tmp_path_factory, prepared):
+    """A folder with `artifacts`, among them one OM of each kind, and `numbers.json` of an undisturbed evaluation."""
+
+    def rehearse(folder):
+        child = Child(folder, prepared, without=("om", "om-json", "onnx-candidates"))
+        for marks, *options in (GATE, ACCURACY):
+            outcome = child.run(*options, marks=marks, batch_sizes="2")
+            assert outcome.status in (0, 7), f"the undisturbed run is not green:\n{outcome.output}"
+        (folder / "numbers.json").write_text(json.dumps(numbers(outcome.document)), encoding="utf-8")
+
+    return once(tmp_path_factory, "rehearsed", rehearse)
 
 
 @pytest.fixture
-def stage(prepared, tmp_path):
+def stage(rehearsed, tmp_path):
     """Make a stage; whatever was started on it ends with the test."""
     stages = []
 
     def make(without=()):
-        stages.append(Stage(tmp_path / "stage", prepared / "artifacts", without))
+        stages.append(Stage(tmp_path / "stage", rehearsed / "artifacts", without))
         return stages[-1]
 
     yield make
-    for one in stages:
-        one.close()
+    for each in stages:
+        each.close()
 
 
 @pytest.fixture
-def expected(prepared):
+def expected(rehearsed):
     """Everything that the undisturbed evaluation measured."""
-    return json.loads((prepared / "numbers.json").read_text(encoding="utf-8"))
+    return json.loads((rehearsed / "numbers.json").read_text(encoding="utf-8"))
 
 
 def numbers(document):

@@ -1,4 +1,4 @@
-"""The table of all faults: docs/faults.md is written from the catalogue, whose every line is a test."""
+"""The page docs/faults.md, written from the catalogue, of which every line is a test."""
 
 from __future__ import annotations
 

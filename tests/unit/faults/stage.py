@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from fcos_lib.store.artifacts import MANIFEST, sha256_of
-from tests.gateproof.child import Child, _outer_environment
+from tests.gateproof.child import Child
+from tests.prepared import outer_environment
 
 ROOT = Path(__file__).parents[3]
 GATE = ("contract", "-k", "every_row and batch2")
@@ -121,7 +122,7 @@ class Stage:
     def begin(self, text: str, scenario: str = "") -> Running:
         """Begin a program that has this package, a folder, the artifacts and the project's root, and `judged`."""
         command = [sys.executable, "-c", PRELUDE + text, str(self.folder), str(self.artifacts), str(ROOT)]
-        return self._start(command, _outer_environment() | {"FCOS_EMULATOR": scenario})
+        return self._start(command, outer_environment() | {"FCOS_EMULATOR": scenario})
 
     def program(self, text: str, scenario: str = "") -> Said:
         """Such a program to its end; of what is `judged`, the exit status is that of the suite."""

@@ -12,24 +12,25 @@ FAULTS = all_faults()
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_ends_as_the_table_says(fault, stage, expected, record_property):
     """Exit status, words, and what is left; then the same run without the fault."""
-    place = stage(fault.without)
-    said = fault.play(place)
+    scene = stage(fault.without)
+    said = fault.play(scene)
     record_property("fault", f"{fault.name}: {said.status}")
     assert said.status in (fault.status, fault.also), said.output
     for words in fault.says:
         assert words in said.output, said.output
     assert "Traceback (most recent call last)" not in said.output or "Ctrl-C" in fault.what, said.output
-    left = place.left()
+    left = scene.left()
     assert not left, "\n".join(left)
     if fault.check:
-        fault.check(place, said)
+        fault.check(scene, said)
     if fault.again == "green":
-        assert (again := place.suite(*GATE)).status == 0, again.output
+        assert (again := scene.suite(*GATE)).status == 0, again.output
     if fault.again == "equal":
-        again = place.suite(*ACCURACY, scenario=SLOW)
+        again = scene.suite(*ACCURACY, scenario=SLOW)
         assert numbers(again.document) == expected, again.output
         (counted,) = [each for each in again.document["verdicts"] if each["key"] == "accuracy.not_counted_once"]
-        assert counted["measurement"]["details"]["evaluation"]["resumed"] > 0, again.output
+        resumed = counted["measurement"]["details"]["evaluation"]["resumed"]
+        assert resumed > 0, f"{resumed} pictures were taken from the interrupted run:\n{again.output}"
 
 
 def test_the_page_is_in_step():
@@ -39,4 +40,6 @@ def test_the_page_is_in_step():
 
 def test_there_are_enough_faults():
     """No name twice, and not fewer than there were."""
-    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 60
+    names = {fault.name for fault in FAULTS}
+    assert len(names) == len(FAULTS), f"{len(FAULTS)} faults have {len(names)} names"
+    assert len(names) >= 60, f"{len(names)} faults are fewer than the 60 that there were"

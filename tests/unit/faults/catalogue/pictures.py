@@ -1,4 +1,4 @@
-"""Faults of pictures that change during a run, or have unusual sizes."""
+"""Faults of the pictures during a run."""
 
 from __future__ import annotations
 
