@@ -13,9 +13,10 @@ import os
 import random
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,10 @@ class BaseTensor:
 
 
 class Tensor:
-    """An output on the device. After `to_host` numpy reads it through `__array__`, where aclruntime's has a buffer as well."""
+    """An output on the device. After `to_host` numpy reads it through `__array__`, where aclruntime's has a buffer.
+
+    Before, that buffer is refused, of which numpy makes an array of one object instead of an exception.
+    """
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array, self._on_device = array, True
@@ -65,7 +69,9 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if self._on_device:
-            raise RuntimeError("tensor is in npu. can't convert to numpy array")
+            refused = np.empty((), object)
+            refused[()] = self
+            return refused
         return np.array(self._array, dtype=dtype, copy=copy if copy else None)
 
 
@@ -95,6 +101,18 @@ class sumary:
     exec_time_list: list[Any] = field(default_factory=list)
 
 
+class MemorySummary:
+    """The times of copies between host and device in this process, in ms."""
+
+    H2D_time_list: ClassVar[list[float]] = []
+    D2H_time_list: ClassVar[list[float]] = []
+
+    def reset(self) -> None:
+        """Forget them."""
+        self.H2D_time_list.clear()
+        self.D2H_time_list.clear()
+
+
 def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:
     """A tensor of the OM as the runtime describes it, with the bytes of the largest profile."""
     layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2
@@ -102,19 +120,20 @@ def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:
     return tensor_desc(desc.name, kind, layout, list(desc.shape), nbytes, nbytes)
 
 
-LOST = (
-    "EE9999: Inner Error!\n        rtStreamSynchronize execute failed, reason=[lost heartbeat]\n"
-    "[ERROR] acl execute failed:507010\n"
-)
-"""What is printed when the device is gone: the code is that of the heartbeat between host and device."""
+LOST = "EE9999: Inner Error!\n        rtStreamSynchronize execute failed, reason=[lost heartbeat]\n"
+"""What CANN says when the device is gone."""
 FAILED_RUN: dict[Run, str] = {
-    "fail": "[ERROR] acl execute failed:1\n",
-    "fail_once": "[ERROR] acl execute failed:1\n",
+    "fail": "",
+    "fail_once": "",
     "lost": LOST,
-    "oom": "EL0004: Failed to allocate memory.\n        Possible Cause: Available memory is insufficient.\n"
-    "[ERROR] acl execute failed:207001\n",
+    "oom": "EL0004: Failed to allocate memory.\n        Possible Cause: Available memory is insufficient.\n",
 }
-"""What is printed by an execution that such a fault ends."""
+"""What CANN says of an execution that such a fault ends; the module itself names no code of ACL."""
+OLD_MEMORY = (
+    "[ERROR] Malloc ptrData failed.\n[ERROR] Memcpy ptrData failed.\n"
+    "[ERROR] Check i:0 name:{name} in size:2 needsize:{needed} not match\n[ERROR] check input vector failed ret:-1\n"
+)
+"""What the generation of 2023 says without memory for an input."""
 WRONG_BATCH = (
     "[ERROR] the dymBatch parameter is not correct\n"
     "[ERROR] model has dynamic batch size:{{{batches}}}, please set correct dynamic batch size\n"
@@ -146,7 +165,7 @@ def load_refusal(header: OmHeader, scenario: Scenario) -> str | None:
     """What CANN prints if the scenario's machine refuses this OM; None if it loads."""
     chip = CHIPS[scenario.chip].soc_version
     if scenario.npu_smi == "none":
-        return LOST
+        return LOST.rstrip("\n")
     if scenario.load == "soc_old":
         return _OTHER_CHIP_OLD
     if scenario.load == "opp":
@@ -195,6 +214,17 @@ def failure(text: str) -> RuntimeError:
     """The exception of everything that fails after loading; `text` is printed before it."""
     say(text)
     return RuntimeError("[-1][ACL: general failure] ")
+
+
+def check_sizes(feeds: Sequence[BaseTensor], inputs: Sequence[tensor_desc], word: str) -> None:
+    """The failure of a run whose inputs are not as many, or have not as many bytes; `word` is how the generation spells it."""
+    failed = "[ERROR] check input vector failed ret:-1\n"
+    if len(feeds) != len(inputs):
+        raise failure(failed)
+    for position, (feed, desc) in enumerate(zip(feeds, inputs, strict=True)):
+        if feed.size != desc.realsize:
+            sizes = f"in size:{feed.size} needsize:{desc.realsize} not match"
+            raise failure(f"[ERROR] {word} i:{position} name:{desc.name} {sizes}\n{failed}")
 
 
 class Pace:

@@ -33,6 +33,7 @@ run=nan[:N]           the first row of every float output is NaN
 run=inf[:N]           the first row of every float output is infinite
 run=short[:N]         every output lacks its last row
 generation=old        aclruntime as of 2023: float times, `finalize` of the instance, nothing checked before loading
+generation=0.0.3      aclruntime 0.0.3: as the default, that of 2024, but `reset_summaryinfo` with two m
 rate=65.5             images per second: the reported compute time of a run is batch / rate, and run() takes at least that
                       long with the GIL held. Computing that takes longer is waited for and not reported. The new
                       generation's times are float32 since the load, so that they coarsen as the session ages: a duration is
@@ -140,7 +141,7 @@ Smi = Literal["ok", "absent", "187", "172", "none", "garbage"]
 Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix"]
 Load = Literal["ok", "soc", "soc_old", "opp"]
 Run = Literal["ok", "fail", "fail_once", "lost", "oom", "hang", "wrong", "nan", "inf", "short"]
-Generation = Literal["new", "old"]
+Generation = Literal["new", "old", "0.0.3"]
 _RANGES = {"cards": (1, 1), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
 
 

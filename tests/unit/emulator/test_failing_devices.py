@@ -1,6 +1,7 @@
 """A device of the emulator fails when its scenario says so, in the words of the runtime, and stays as broken as a real one."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def test_executions_can_be_made_to_fail(load, pictures, capfd):
     with pytest.raises(RuntimeError) as caught:
         load("run=fail").run(NAMES, base_tensors(pictures))
     assert str(caught.value) == "[-1][ACL: general failure] "
-    assert "acl execute failed:1" in capfd.readouterr().out
+    assert re.search(r"execute model failed, modelId is \d+\n.*acl execute failed:1\n", capfd.readouterr().out)
     labels, dets = on_host(load("run=nan").run(NAMES, base_tensors(pictures)))
     assert np.isnan(dets[:, 0]).all()
     assert not np.isnan(dets[:, 1:]).any()
@@ -28,7 +29,8 @@ def test_executions_can_be_made_to_fail(load, pictures, capfd):
     [
         ("run=fail:2", 2, "[ERROR] acl execute failed:1"),
         ("run=lost:1", 1, "reason=[lost heartbeat]"),
-        ("run=oom:1", 1, "EL0004: Failed to allocate memory."),
+        ("run=oom:1", 1, "[ACL ERROR] EL0004: Failed to allocate memory."),
+        ("run=oom:1,generation=old", 1, "Malloc ptrData failed.\n[ERROR] Memcpy ptrData failed."),
     ],
 )
 def test_a_device_may_fail_later(load, pictures, capfd, monkeypatch, played, good, words):

@@ -22,6 +22,15 @@ use_emulator(artifacts / "emulator")
 """
 
 
+SAYS = """
+import numpy as np
+from fcos_lib.emulator import acl_parts
+acl_parts.load_refusal = lambda header, scenario, real=acl_parts.load_refusal: LOADING or real(header, scenario)
+acl_parts.FAILED_RUN["fail"] = RUNNING
+judged(lambda: OmSession(om, SHAPES, 2).run(np.zeros(SHAPES.input_shape(2), np.float32)))
+"""
+
+
 def _scenario(stage: Stage, scenario: str, options: tuple[str, ...] = ()) -> Said:
     return stage.suite(*GATE, *options, scenario=scenario)
 
@@ -76,6 +85,12 @@ def _wrong_bytes(stage: Stage) -> Said:
     return stage.program(SESSION + feed)
 
 
+def _says(stage: Stage, loading: str = "", running: str = "") -> Said:
+    """The runtime fails with a text of CANN while it loads the OM, or runs it."""
+    text = SAYS.replace("LOADING", repr(loading)).replace("RUNNING", repr(f"{running}\n"))
+    return stage.program(SESSION + text, scenario="run=fail")
+
+
 def _all_given_up(stage: Stage) -> Said:
     return stage.suite("contract or consistency", "-k", "batch2", scenario="run=fail,cards=1")
 
@@ -95,6 +110,11 @@ def _unfinished(stage: Stage, said: Said) -> None:
 
 def _trusted(stage: Stage, said: Said) -> None:
     assert (stage.artifacts / "locks" / "npu-0.lock").read_bytes() == b""
+
+
+def _said(name: str, what: str, text: str, *says: str, loading: bool = False, status: int = 8) -> Fault:
+    told = {"loading" if loading else "running": text}
+    return Fault(f"says_{name}", what, status, (*says, text), partial(_says, **told))
 
 
 def _fault(name: str, what: str, scenario: str, *says: str, status: int = 8, **how: object) -> Fault:
@@ -143,6 +163,27 @@ FAULTS = (
           ("npu-0 was not given back by process",), _left_behind, after="the mark is gone once a canary was fine",
           check=_trusted),
     Fault("om_of_another_batch_size", "an OM for batch size 2 is taken for one of 4", 1, ("has the input 'input' float32[2, 3, 256, 427]",), _other_batch),
+    _fault("out_of_memory_2023", "the same with the aclruntime of 2023, which then says that sizes do not match",
+           "run=oom:1,generation=old", "the device has not enough free memory", "Malloc ptrData failed", again="green"),
+    _said("init", "ACL finds no driver behind its devices (507008)", "device manager init devices failed. ret=507008",
+          "ACL cannot reach the device's driver", "/dev/davinci_manager", loading=True),
+    _said("driver", "the driver fails while the OM is loaded", "driver error:internal error, drvRetCode=4",
+          "the NPU driver reported an error", loading=True),
+    _said("driver_507899", "the driver fails while the OM runs", "rtStreamSynchronize failed, retCode=507899",
+          "the NPU driver reported an error"),
+    _said("107001", "the device's number is beyond ASCEND_RT_VISIBLE_DEVICES", "rtSetDevice:ErrCode=107001, desc=[device id error]",
+          "there is no device with this number", "ASCEND_RT_VISIBLE_DEVICES", loading=True),
+    _said("107003", "another library has changed the context", "stream not in current context, retCode=107003",
+          "the call ran in another context or thread", "torch_npu"),
+    _said("207001", "no memory for the OM itself", "aclrtMalloc failed, retCode=207001", "not enough free memory", "weight_size",
+          loading=True),
+    _said("207004", "ASCEND_RT_VISIBLE_DEVICES is not in ascending order", "it must be configured in ascending order, ret=207004",
+          "ASCEND_RT_VISIBLE_DEVICES is not in ascending order", loading=True),
+    _said("507011", "a kernel on the AI core fails", "Aicore kernel execute failed, retCode=507011", "a kernel failed on the device"),
+    _said("507018", "a kernel on the AI CPU fails", "execute failed, reason=[aicpu exception], retCode=507018",
+          "the device stays unusable until it is reset", "npu-smi set -t reset"),
+    _said("fixed_batch", "a batch size is asked of an OM that was built for one",
+          "the dynamic_batch_size parameter is not specified for model conversion", "has no profiles", loading=True, status=1),
     Fault("wrong_byte_count", "the runtime is given fewer bytes than the OM takes", 1, ("the tensors do not fit the OM",),
           _wrong_bytes),
 )  # fmt: skip
