@@ -203,7 +203,7 @@ class OmSession:
             with self._calling("loading"):
                 options = runtime.session_options()
                 options.log_level = _LOG_WARNINGS
-                session = runtime.InferenceSession(str(self.path), self.device_id, options)
+                session = runtime.InferenceSession(str(self.path), int(self.device_id), options)
                 if is_dynamic(session.get_inputs()):
                     session.set_dynamic_batchsize(self.batch)
                 elif hasattr(session, "set_staticbatch"):

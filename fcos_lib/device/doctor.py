@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fcos_lib.ascend.npu_smi import Npu, parse_info, parse_versions, read_board, read_info, soc_version
+from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version
+from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_versions
 from fcos_lib.ascend.probe import Runtime, probe_runtime
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, discover, has_aclruntime
+from fcos_lib.ascend.visible import visible_ids
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.device.npus import find_device
 from fcos_lib.errors import DeviceError
@@ -77,7 +79,7 @@ def examine(device_id: int = 0) -> Examination:
             findings, False, "the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN"
         )
     health = device.npu.health if device.npu else "unknown"
-    return Examination(findings, True, f"device {device_id} is an {device.soc_version}, {health}")
+    return Examination(findings, True, f"device {device.device_id} is an {device.soc_version}, {health}")
 
 
 def as_lines(examination: Examination) -> list[str]:
@@ -139,10 +141,27 @@ def _driver_and_npus(toolkit: Toolkit) -> Iterator[Finding]:
     yield Finding("driver", driver, RECIPE["driver"])
     if not npus:
         yield Finding("NPU", "none", RECIPE["NPU"], advice)
+    numbers = _numbers(toolkit, npus)
     for position, npu in enumerate(npus[:_SHOWN_NPUS]):
-        number = position if npu.device_id is None else npu.device_id
         more = f", and {len(npus) - _SHOWN_NPUS} more" if position == _SHOWN_NPUS - 1 < len(npus) - 1 else ""
-        yield Finding(f"NPU {number}", _npu(toolkit, npu) + more, RECIPE["NPU"])
+        yield Finding(
+            f"NPU {npu.npu_id} chip {npu.chip_id}", f"{numbers[position]}{_npu(toolkit, npu)}{more}", RECIPE["NPU"]
+        )
+
+
+def _numbers(toolkit: Toolkit, npus: Sequence[Npu]) -> list[str]:
+    """What ACL calls each chip, such as `device 0, `: its index, and the logical id where that is another number."""
+    try:
+        logical_ids = read_logical_ids(toolkit, npus)
+        visible = visible_ids(os.environ, logical_ids)
+    except DeviceError:  # which is the conclusion
+        return ["" for _ in npus]
+    return [
+        f"device {visible.index(number)}{f' (logical {number})' if visible.index(number) != number else ''}, "
+        if number in visible
+        else f"logical {number}, not visible, "
+        for number in logical_ids
+    ]
 
 
 def _npu(toolkit: Toolkit, npu: Npu) -> str:

@@ -1,8 +1,8 @@
 """`aclruntime` in software: what this suite calls of the pybind11 module, with its texts and failures, over the emulator's OM.
 
 Which of the three generations this is, `FCOS_EMULATOR` says, so `InferenceSession` is looked up when it is asked for
-(docs/hardware_runner.md has what tells them apart). Texts go to file descriptor 1, as printf's do. As in the real module, run() holds the GIL until the device is done
-(`driver`). Missing are loops, pipelines, tensors made by hand, and everything dynamic but the batch size.
+(docs/hardware_runner.md has what tells them apart). Texts go to file descriptor 1, as printf's do. As in the real module, run()
+holds the GIL until the device is done (`driver`). Missing are loops, pipelines, tensors made by hand, and everything dynamic but the batch size.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator import acl_parts, om, scenario
+from fcos_lib.emulator import acl_faults, om, scenario
+from fcos_lib.emulator.acl_faults import acceptable, failure, say
 from fcos_lib.emulator.acl_parts import (
     BaseTensor,
     MemorySummary,
+    Pace,
     Tensor,
-    acceptable,
     describe,
     dtype,
-    failure,
-    say,
     session_options,
     sumary,
     tensor_desc,
@@ -69,17 +68,12 @@ class _Session:
         self._thread, self._born, self._summary = threading.get_ident(), time.time(), sumary()
         self._model: LoadedModel | None = None
         _initialise()
-        if not 0 <= device_id < len(self._scenario.server.ids):
-            say(
-                f"EE1001: The argument is invalid.Reason: invalid device id\n[ERROR] acl open device {device_id} failed\n"
-            )
-            raise RuntimeError("[107001][ACL: invalid device id] ")
-        say(f"[INFO] open device {device_id} success\n")
+        self._logical_id = acl_faults.open_device(device_id, len(self._scenario.server.ids))
         self._model = self._load()
         self._id = next(_model_ids)
         say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
         header = self._model.header
-        self._pace = acl_parts.Pace(self._scenario, header.time_factor, self._id)
+        self._pace = Pace(self._scenario, header.time_factor, self._id)
         self._batches = header.batches
         self._batch = max(header.batches, default=0)  # which profile runs; the largest until another is set
         # CANN has -1 for an open batch size in the inputs only: outputs are those of the largest profile, whichever is chosen.
@@ -93,14 +87,14 @@ class _Session:
         path = Path(self._path)
         try:
             header = om.read_header(path)
-            refusal = acl_parts.load_refusal(header, self._scenario)
+            refusal = acl_faults.load_refusal(header, self._scenario)
             if refusal is None:
-                return LoadedModel(path, header, self._device)
+                return LoadedModel(path, header, self._logical_id)
         except (SessionError, DeviceRefused) as error:
             cause = error.found if isinstance(error, SessionError) else error
             refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
         except DeviceLost:
-            refusal = acl_parts.LOST.rstrip("\n")
+            refusal = acl_faults.LOST.rstrip("\n")
         say(
             f"{self._prefix}{refusal}\n[ERROR] load model from file failed, model file is {self._path}\n"
             "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
@@ -115,7 +109,7 @@ class _Session:
         """
         model = self._ready()
         names = [desc.name for desc in self._outputs]
-        acl_parts.check_sizes(feeds, self._inputs, "Check" if self._generation == "old" else "check")
+        acl_faults.check_sizes(feeds, self._inputs, "Check" if self._generation == "old" else "check")
         for name in output_names:
             if name not in names:
                 raise failure(f"[ERROR] outnames {name} not valid\n")
@@ -124,21 +118,21 @@ class _Session:
 
     def _execute(self, model: LoadedModel, buffers: Sequence[memoryview]) -> list[NDArray[Any]]:
         start = time.time()
-        fault = acl_parts.next_fault(self._scenario)
+        fault = acl_faults.next_fault(self._scenario)
         if fault == "lost":
-            acl_parts.lose_device()
+            acl_faults.lose_device()
         header = model.header
         if fault == "oom" and self._generation == "old":
             needed = header.inputs[0].at(self._batch).nbytes
-            raise failure(acl_parts.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
-        if fault in acl_parts.FAILED_RUN:
-            raise self._failed(acl_parts.FAILED_RUN[fault])
+            raise failure(acl_faults.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
+        if fault in acl_faults.FAILED_RUN:
+            raise self._failed(acl_faults.FAILED_RUN[fault])
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
         seconds = _FOREVER if fault == "hang" else self._pace.next_run(inputs[0].shape[0])
         try:
-            arrays = acl_parts.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
+            arrays = acl_faults.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
         except DeviceLost:
-            raise self._failed(acl_parts.LOST) from None
+            raise self._failed(acl_faults.LOST) from None
         except DeviceRefused as error:
             raise self._failed(f"EZ9999: Inner Error!\n        Aicore kernel execute failed: {error}\n") from None
         self._record(start, time.time() - start if seconds is None else seconds)
@@ -189,7 +183,7 @@ class _Session:
         if not self._batches:
             raise failure("[ERROR] the dynamic_batch_size parameter is not specified for model conversion\n")
         if size not in self._batches:
-            raise failure(acl_parts.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
+            raise failure(acl_faults.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
         self._batch = size
         for desc in (*self._inputs, *self._outputs):
             desc.realsize = desc.size * size // max(self._batches)

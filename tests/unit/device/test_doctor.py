@@ -58,7 +58,7 @@ def test_an_emulated_server_is_no_npu(equipped, capsys):
     """Everything is found and shown, and it is still no NPU run."""
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
-    assert "NPU 0             310P3, OK, 1074 of 21534 MB used, Ascend310P3" in text
+    assert "NPU 0 chip 0      device 0, 310P3, OK, 1074 of 21534 MB used, Ascend310P3" in text
     assert "the CANN found here is the emulator (STAND-IN)" in text
 
 
@@ -72,7 +72,7 @@ def test_a_real_npu_is_enough(equipped, monkeypatch, capsys):
 
     monkeypatch.setattr("fcos_lib.device.npus.discover", unlabelled)
     assert main(["doctor"]) == 0
-    assert "an NPU run is possible: device 0 is an Ascend310P3, OK" in capsys.readouterr().out
+    assert "an NPU run is possible: device 0 (NPU 0 chip 0) is an Ascend310P3, OK" in capsys.readouterr().out
     assert main(["doctor", "--device-id", "9"]) == 1
     assert "npu-smi does not list device 9; it lists 0 (310P3), 1 (310P3)" in capsys.readouterr().out
 
@@ -155,7 +155,7 @@ def test_many_npus_still_fit_the_screen(equipped, monkeypatch):
     """Four are shown, the rest counted."""
     real = doctor.parse_info
     monkeypatch.setattr(doctor, "parse_info", lambda text: real(text) * 5)
-    npus = [line for line in as_lines(examine()) if line.startswith("NPU")]
+    npus = [line for line in as_lines(examine()) if line.startswith("NPU ")]
     assert len(npus) == 4
     assert "and 6 more" in npus[-1]
 

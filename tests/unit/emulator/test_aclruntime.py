@@ -217,6 +217,29 @@ def test_a_device_that_is_not_there_cannot_be_opened(load, capfd):
         load(device=256)
 
 
+@pytest.mark.parametrize(
+    ("visible", "opened", "refused"),
+    [("1", [0], 1), ("0,1", [0, 1], 2), ("0,8", [0], 1), ("0, 1", [0], 1), ("", [], 0)],
+    ids=["second", "both", "unknown", "blank", "empty"],
+)
+def test_the_index_counts_what_is_visible(load, monkeypatch, capfd, visible, opened, refused):
+    """As CANN reads ASCEND_RT_VISIBLE_DEVICES: up to the first thing that is no logical id, without a word."""
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+    for index in opened:
+        load(device=index)
+    with pytest.raises(RuntimeError, match="107001"):
+        load(device=refused)
+    assert f"input visible devices:{len(opened)}" in capfd.readouterr().out
+
+
+def test_a_list_that_does_not_rise_leaves_no_device(load, monkeypatch, capfd):
+    """Since CANN 8; nothing can be opened."""
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1,0")
+    with pytest.raises(RuntimeError, match="207004"):
+        load()
+    assert "it must be configured in ascending order" in capfd.readouterr().out
+
+
 def test_every_card_is_a_device(load, pictures):
     """Each with a process of its own, and none beyond them."""
     first, second = (on_host(load(device=number).run(NAMES, base_tensors(pictures)))[1] for number in range(2))
