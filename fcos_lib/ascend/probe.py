@@ -44,7 +44,7 @@ class Runtime:
     devices: int | None
     """Devices that a process of this environment sees; None for the emulator, which has no library to ask."""
     generation: str
-    """`until 2023`, `since 2024` or `0.0.3`, by its methods (docs/hardware_runner.md)."""
+    """`until 2023`, `since 2024` or `0.0.3`, by its methods (docs/runtime.md)."""
 
 
 def probe_runtime(timeout_s: float = 60) -> Runtime:

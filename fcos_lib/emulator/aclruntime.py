@@ -1,7 +1,7 @@
 """`aclruntime` in software: what this suite calls of the pybind11 module, with its texts and failures, over the emulator's OM.
 
 Which of the three generations this is, `FCOS_EMULATOR` says, so `InferenceSession` is looked up when it is asked for
-(docs/hardware_runner.md has what tells them apart). Texts go to file descriptor 1, as printf's do. As in the real module, run()
+(docs/runtime.md has what tells them apart). Texts go to file descriptor 1, as printf's do. As in the real module, run()
 holds the GIL until the device is done (`driver`). Missing are loops, pipelines, tensors made by hand, and everything dynamic but the batch size.
 """
 

@@ -27,13 +27,13 @@ SURFACE = {
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_generations_can_be_told_apart_by_their_features(play, generation):
-    """Two of the three call themselves 0.0.2, so the names are all there is; docs/hardware_runner.md lists them."""
+    """Two of the three call themselves 0.0.2, so the names are all there is; docs/runtime.md lists them."""
     play(f"generation={generation}")
     names = {name for name in set().union(*SURFACE.values()) if hasattr(aclruntime.InferenceSession, name)}
     assert names == SURFACE[generation]
-    page = (ROOT / "docs" / "hardware_runner.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
     for name in names:
-        assert f"`{name}`" in page, f"{name} is not in docs/hardware_runner.md"
+        assert f"`{name}`" in page, f"{name} is not in docs/runtime.md"
 
 
 def test_enumerations_have_acls_numbers():
