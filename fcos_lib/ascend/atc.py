@@ -205,8 +205,8 @@ def _run(
         raise AtcError(f"{arguments[0]} cannot be started ({error})", "reinstall the toolkit") from error
     text = read_output(log)
     if status != 0:
-        found, advice = diagnose(status, text)
-        raise AtcError(found, f"{advice}; {hint}" if advice else hint)
+        sentence, advice = diagnose(status, text, scratch)
+        raise AtcError(sentence, f"{advice}; {hint}" if advice else hint)
     return text
 
 
