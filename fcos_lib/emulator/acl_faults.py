@@ -26,6 +26,7 @@ FAILED_RUN: dict[Run, str] = {
     "fail": "",
     "fail_once": "",
     "lost": LOST,
+    "aicpu": LOST.replace("lost heartbeat", "aicpu exception"),
     "oom": "EL0004: Failed to allocate memory.\n        Possible Cause: Available memory is insufficient.\n",
 }
 """What CANN says of an execution that such a fault ends; the module itself names no code of ACL."""

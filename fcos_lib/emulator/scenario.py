@@ -27,6 +27,7 @@ run=fail[:N]          every execution fails, or every one after N that went well
 run=fail_once         the first execution of a process fails, and no other
 run=lost[:N]          the device loses its heartbeat and stays away: nothing loads any more, and npu-smi lists no card
 run=oom[:N]           the device has no memory left for an execution
+run=aicpu[:N]         a kernel on the AI CPU fails
 run=hang[:N]          an execution never ends, and holds the GIL all the while
 run=wrong[:N]         all boxes are 8 pixels too far to the right
 run=nan[:N]           the first row of every float output is NaN
@@ -60,7 +61,7 @@ VARIABLE = "FCOS_EMULATOR"
 Smi = Literal["ok", "absent", "187", "172", "none", "garbage"]
 Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix"]
 Load = Literal["ok", "soc", "soc_old", "opp"]
-Run = Literal["ok", "fail", "fail_once", "lost", "oom", "hang", "wrong", "nan", "inf", "short"]
+Run = Literal["ok", "fail", "fail_once", "lost", "oom", "aicpu", "hang", "wrong", "nan", "inf", "short"]
 Generation = Literal["new", "old", "0.0.3"]
 _RANGES = {"cards": (1, 1), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
 

@@ -118,6 +118,14 @@ def _locked_second(stage: Stage, said: Said) -> None:
     assert (device["device_id"], device["logical_id"], device["npu_id"]) == (0, 1, 1), device
 
 
+def _quarantined(stage: Stage, said: Said) -> None:
+    lock = stage.artifacts / "locks" / "npu-0.lock"
+    later = stage.suite(scenario="cards=1")
+    assert later.status == 8, later.output
+    assert f"then delete {lock}" in later.output, later.output
+    lock.unlink()
+
+
 def _trusted(stage: Stage, said: Said) -> None:
     assert (stage.artifacts / "locks" / "npu-0.lock").read_bytes() == b""
 
@@ -150,6 +158,9 @@ FAULTS = (
           after="the gates that follow point to the first that said it, and do not touch it", check=_said_once),
     _fault("device_vanishes", "the device loses its heartbeat while it computes", "run=lost:1",
            "the device was lost while it computed", "lost heartbeat", again="green"),
+    _fault("device_stuck", "a kernel on the AI CPU fails, after which only a reset helps", "run=aicpu,cards=1",
+           "the device stays unusable until it is reset", again="green",
+           after="the next run does not touch it either, until its lock file is deleted", check=_quarantined),
     _fault("device_out_of_memory", "the device has no memory left", "run=oom:1",
            "the device has not enough free memory", "EL0004", again="green"),
     _fault("device_computes_wrongly", "the device begins to find other boxes than before", "run=wrong:1",
