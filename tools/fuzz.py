@@ -40,14 +40,17 @@ def _folder() -> Path:
 
 def npu_smi(data: bytes) -> None:
     """The tables of npu-smi, and what a chip is called."""
-    from fcos_lib.ascend.npu_smi import parse_info, parse_processes, parse_versions, soc_version
+    from fcos_lib.ascend.npu_smi import soc_version
+    from fcos_lib.ascend.npu_tables import parse_info, parse_logical_ids, parse_processes, parse_versions
     from fcos_lib.errors import DeviceError
 
     text = data.decode("utf-8", "replace")
     parse_versions(text)
-    parse_processes(text)
-    for npu in parse_info(text):
+    for parse in (parse_processes, parse_logical_ids):
         with contextlib.suppress(DeviceError):
+            parse(text)
+    with contextlib.suppress(DeviceError):
+        for npu in parse_info(text):
             assert len(soc_version(npu, text)) < 160
 
 

@@ -1,130 +1,21 @@
-"""The causes behind the runtime's texts: aclruntime raises the same two exceptions for everything, and prints the cause.
-
-Texts are those of CANN 6 to 9 and of the two generations of aclruntime, as their sources and users' reports have them.
-"""
+"""Errors of the runtime with their causes: aclruntime raises the same two exceptions for everything, and prints the cause."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from fcos_lib.ascend.causes import CAUSES, Cause
 from fcos_lib.errors import DeviceError, FcosError, SessionError
 
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One thing that goes wrong below aclruntime."""
-
-    pattern: str
-    """Regular expression over what was printed and raised, case ignored."""
-    sentence: str
-    advice: str
-    device: bool = False
-    """Whether the machine is at fault, not the model."""
-
-
-CAUSES = (
-    Cause(
-        r"opp version of the model does not match",
-        "the OM was compiled with another release of CANN's operators than the one that runs",
-        "compile the OM with this machine's CANN",
-    ),
-    Cause(
-        r"Invalid opp version",
-        "the OM comes from a newer CANN than the one that runs",
-        "compile the OM with this machine's CANN, or update it",
-    ),
-    Cause(
-        r"os/cpu type of the model does not match",
-        "the OM was compiled for another operating system or CPU (a `_linux_<arch>` OM runs only there)",
-        "compile it on this platform, or with --host_env_os and --host_env_cpu",
-    ),
-    Cause(
-        r"ModelCheckCompatibility|soc version error|0x7BC80|\b507008\b|Model soc version\[|model compatibility failed"
-        r"|parameter \[?-*soc_version|stream_list\.size\(\): 0",
-        "the OM was compiled for another chip",
-        "compile it for the soc_version that npu-smi tells for this chip (a bare 910B is not an Atlas A2)",
-    ),
-    Cause(
-        r"Invalid om file|Invalid model\. |model data size|ModelFileHeader|MODEL_FILE_MAGIC",
-        "the file is truncated or no OM",
-        "compile it again, and compare its size if it was copied",
-    ),
-    Cause(
-        r"TASK_TYPE_NOT_SUPPORT",
-        "this virtual NPU cannot run the OM's tasks",
-        "use a whole NPU or a larger vNPU template",
-        device=True,
-    ),
-    Cause(
-        r"please check model path",
-        "aclruntime refuses the path",
-        "it must end with .om, have only letters, digits and ._/- in it, and be neither a link nor writable by others",
-    ),
-    Cause(
-        r"needsize:\d+ not match|outnames \S+ not valid",
-        "the tensors do not fit the OM",
-        "the OM is of another contract or batch size: compile it again",
-    ),
-    Cause(
-        r"device id is out of range",
-        "there is no device with this id",
-        "pass the device id that npu-smi info -m calls Chip Logic ID",
-        device=True,
-    ),
-    Cause(
-        r"\bEL0004\b|\b207001\b|\b507899\b|malloc device memory|memory is insufficient",
-        "the device has not enough free memory, or its driver failed",
-        "look at npu-smi info for other processes, or lower the batch size",
-        device=True,
-    ),
-    Cause(
-        r"drvErr=87\b|ret is -8020|device is used",
-        "the device is in use by another container",
-        "stop that container, or pass another device",
-        device=True,
-    ),
-    Cause(
-        r"TsdOpen failed",
-        "the device's service process did not start",
-        "unset ASCEND_AICPU_PATH and try again",
-        device=True,
-    ),
-    Cause(
-        r"\b107003\b|\b107002\b",
-        "the call ran in another context or thread than the one that loaded the model",
-        "do not use torch_npu or a second device in this process",
-        device=True,
-    ),
-    Cause(
-        r"open device \d+ failed|SetDevice failed|\b507033\b|0x7020014",
-        "the device cannot be opened",
-        "check the device id, the driver and firmware, and your rights on /dev/davinci* (group HwHiAiUser)",
-        device=True,
-    ),
-    Cause(
-        r"dymBatch parameter is not correct",
-        "the OM has no profile for this batch size",
-        "test one of the batch sizes that it lists, or compile it with this one in --dynamic_batch_size",
-    ),
-    Cause(
-        r"lost heartbeat|\b507010\b",
-        "the device was lost while it computed",
-        "look at npu-smi info -t health and at dmesg; a reset or a power cycle may be needed",
-        device=True,
-    ),
-    Cause(
-        r"Aicore kernel execute failed|\b507011\b|\b507015\b",
-        "a kernel failed on the device",
-        "lower the batch size; the exception_cb_index_* dumps in the current folder say which kernel",
-        device=True,
-    ),
-)
-"""Most telling first: the generic line about the failed load or device follows each of them."""
-
 _SOC_PAIR = re.compile(r"supported socVersion=(\w+), but the model socVersion=(\w+)")
-_NOISE = re.compile(r"^\[(?:INFO|DEBUG)\]|^\s*$|E19999: Inner Error!\s*$")
-"""Lines that tell no cause; that of E19999 is always the same, and the reason follows it."""
+_STAMP = re.compile(r"\[PID: ?\d+\] ?\S+ ?|\(null\)")
+_PREFIX = re.compile(r"^(?:\[ACL ERROR\] *)?(?:E[A-Z0-9]9999\b:? *)*(?:Inner Error!? *)?")
+"""What stands before a cause and says nothing of it: an inner error has the same code whatever it is."""
+_CHATTER = ("[INFO]", "[DEBUG]")
+
+
+class StuckDeviceError(DeviceError):
+    """The device failed and will go on failing, for everybody, until it is reset."""
 
 
 def explain(console: str, error: BaseException) -> Cause | None:
@@ -166,11 +57,14 @@ def runtime_error(
         return DeviceError(sentence, "this machine has run out of something: descriptors (ulimit -n), memory or space")
     if cause is None:
         return unknown(sentence, unknown_advice)
-    return (DeviceError if cause.device else SessionError)(sentence, cause.advice)
+    kind = StuckDeviceError if cause.stuck else DeviceError if cause.device else SessionError
+    return kind(sentence, cause.advice)
 
 
 def _telling_line(console: str, cause: Cause | None) -> str:
-    lines = [line.strip()[:300] for line in console.splitlines() if not _NOISE.search(line)]
+    """The first line that names the cause, or without one the first that says anything, without what stands before it."""
+    plain = (_PREFIX.sub("", _STAMP.sub("", line).strip()) for line in console.splitlines())
+    lines = [line[:300] for line in plain if line and not line.startswith(_CHATTER)]
     if cause:
         telling = [line for line in lines if re.search(cause.pattern, line, re.IGNORECASE)]
         lines = telling or lines

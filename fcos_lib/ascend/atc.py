@@ -60,6 +60,7 @@ Progress = Callable[[Path, float], None]
 
 LOG_NAME = "atc.log"
 OM_STEM = "model"
+_OM_MODE = 0o640
 FUSION_NAME = "fusion_result.json"
 """What atc writes into its working folder about the fusion rules that it applied (ATC user guide, `--export_compile_stat`)."""
 
@@ -204,8 +205,8 @@ def _run(
         raise AtcError(f"{arguments[0]} cannot be started ({error})", "reinstall the toolkit") from error
     text = read_output(log)
     if status != 0:
-        found, advice = diagnose(status, text)
-        raise AtcError(found, f"{advice}; {hint}" if advice else hint)
+        sentence, advice = diagnose(status, text, scratch)
+        raise AtcError(sentence, f"{advice}; {hint}" if advice else hint)
     return text
 
 
@@ -222,6 +223,7 @@ def _remove_oms(output_dir: Path) -> None:
 
 
 def _finished_om(output_dir: Path, text: str, hint: str) -> Path:
+    """The OM that atc wrote, of a mode in which newer aclruntime loads it: nobody else may change it, whatever the umask."""
     written = sorted(_oms(output_dir), key=lambda path: path.stat().st_mtime_ns)
     if not written:
         said = "and claims success" if "ATC run success" in text else "without its success line"
@@ -230,4 +232,5 @@ def _finished_om(output_dir: Path, text: str, hint: str) -> Path:
         )
     if written[-1].stat().st_size == 0:
         raise AtcError(f"atc wrote an empty {written[-1].name}", f"check that the disk is not full; {hint}")
+    written[-1].chmod(_OM_MODE)
     return written[-1]

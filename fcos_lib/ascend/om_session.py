@@ -1,4 +1,4 @@
-"""The session of a compiled OM on the NPU: a `Session` over `aclruntime`, both of its generations.
+"""The session of a compiled OM on the NPU: a `Session` over `aclruntime`, all three of its generations.
 
 aclruntime compares nothing but byte counts, tells its causes on stdout only, and keeps its context per thread (or, before
 2024, one for the process). This session checks shapes and dtypes itself, quotes the causes, and stays in one thread of one
@@ -158,7 +158,8 @@ class OmSession:
 
     def reset_timings(self) -> None:
         """Forget the runs so far, such as those that warm up."""
-        self._own().reset_sumaryinfo()
+        session = self._own()
+        (session.reset_summaryinfo if hasattr(session, "reset_summaryinfo") else session.reset_sumaryinfo)()
 
     def close(self) -> None:
         """Unload the model. Closing twice is harmless; in a forked child nothing happens, the device is the parent's.
@@ -202,7 +203,7 @@ class OmSession:
             with self._calling("loading"):
                 options = runtime.session_options()
                 options.log_level = _LOG_WARNINGS
-                session = runtime.InferenceSession(str(self.path), self.device_id, options)
+                session = runtime.InferenceSession(str(self.path), int(self.device_id), options)
                 if is_dynamic(session.get_inputs()):
                     session.set_dynamic_batchsize(self.batch)
                 elif hasattr(session, "set_staticbatch"):

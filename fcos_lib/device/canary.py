@@ -39,7 +39,7 @@ class Known:
     """What a canary found."""
 
     run: str
-    device_id: int
+    device: str
     at: str
     refused: str
     """What the session said instead of detections, such as that there are NaN among them; empty if there were some."""
@@ -72,8 +72,8 @@ class Canary:
             lost = sum((Counter(known.rows) - Counter(found_now.rows)).values())
             now = f"it says: {found_now.refused}" if found_now.refused else f"{lost} of them are not found any more"
             raise DeviceError(
-                f"NPU {session.device_id} no longer computes what it computed: in the canary's {len(self._pictures)} pictures, "
-                f"NPU {known.device_id} found {known.refused or f'{len(known.rows)} detections'} at {known.at}, and {now}",
+                f"device {session.device_id} no longer computes what it computed: in the canary's {len(self._pictures)} pictures, "
+                f"device {known.device} found {known.refused or f'{len(known.rows)} detections'} at {known.at}, and {now}",
                 "look at npu-smi info -t health and at dmesg; what this device found since then proves nothing. If the "
                 f"hardware was changed on purpose, delete {path}",
             )
@@ -100,7 +100,7 @@ class Canary:
         finally:
             session.reset_timings()
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Known(self._run, session.device_id, now, refused, tuple(rows))
+        return Known(self._run, str(session.device_id), now, refused, tuple(rows))
 
     def _key(self, session: OmSession, om_sha256: str) -> str:
         pictures = [[picture.path.name, sha256_of(picture.path)] for picture in self._pictures]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fcos_lib.ascend.npu_smi import Npu, parse_info, parse_versions, read_board, read_info, soc_version
+from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version
+from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_versions
+from fcos_lib.ascend.probe import Runtime, probe_runtime
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, discover, has_aclruntime
+from fcos_lib.ascend.visible import visible_ids
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.device.npus import find_device
 from fcos_lib.errors import DeviceError
@@ -55,8 +58,10 @@ class Examination:
 def examine(device_id: int = 0) -> Examination:
     """Look at this machine and this environment; nothing is changed and nothing is raised."""
     toolkit = discover(os.environ)
+    runtime, failure = _runtime()
     findings = (
         *_programs(toolkit),
+        _aclruntime(runtime, failure),
         Finding("CANN", toolkit.cann_version, RECIPE["CANN"]),
         *_driver_and_npus(toolkit),
         Finding("Python", f"{platform.python_version()} on {platform.machine()}", RECIPE["Python"]),
@@ -67,12 +72,14 @@ def examine(device_id: int = 0) -> Examination:
         device = find_device(device_id)
     except DeviceError as error:
         return Examination(findings, False, error.found, error.advice)
+    if failure:
+        return Examination(findings, False, failure.found, failure.advice)
     if device.stand_in:
         return Examination(
             findings, False, "the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN"
         )
     health = device.npu.health if device.npu else "unknown"
-    return Examination(findings, True, f"device {device_id} is an {device.soc_version}, {health}")
+    return Examination(findings, True, f"device {device.device_id} is an {device.soc_version}, {health}")
 
 
 def as_lines(examination: Examination) -> list[str]:
@@ -97,15 +104,28 @@ def _programs(toolkit: Toolkit) -> Iterator[Finding]:
     yield Finding("npu-smi", here, advice=advice)
     advice = "" if toolkit.atc else "install the CANN toolkit and source its set_env.sh before Python starts"
     yield Finding("atc", str(toolkit.atc or _ABSENT), advice=advice)
-    if has_aclruntime():
-        yield Finding("aclruntime", _version("aclruntime") or "there, without a version")
-        return
+
+
+def _runtime() -> tuple[Runtime | None, DeviceError | None]:
+    """What a trial of aclruntime showed, or why it cannot be used; neither if it is not installed."""
+    try:
+        return (probe_runtime() if has_aclruntime() else None), None
+    except DeviceError as error:
+        return None, error
+
+
+def _aclruntime(runtime: Runtime | None, failure: DeviceError | None) -> Finding:
+    if failure:
+        return Finding("aclruntime", "there, and cannot be used", advice=failure.advice)
+    if runtime:
+        seen = "" if runtime.devices is None else f", sees {runtime.devices} devices"
+        return Finding("aclruntime", f"{_version('aclruntime') or 'no version'}, {runtime.generation}{seen}")
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     wheel = f"aclruntime-0.0.2-{tag}-{tag}-linux_{platform.machine()}.whl"
     advice = f"pip install {wheel} from ais_bench's downloads (gitee.com/ascend/tools); no registry has it"
     if sys.version_info[:2] > _NEWEST_WHEEL:
         advice = "ais_bench has no wheel for this Python: use 3.10 to 3.12, or build it with CANN"
-    yield Finding("aclruntime", _ABSENT, advice=advice)
+    return Finding("aclruntime", _ABSENT, advice=advice)
 
 
 def _driver_and_npus(toolkit: Toolkit) -> Iterator[Finding]:
@@ -121,10 +141,27 @@ def _driver_and_npus(toolkit: Toolkit) -> Iterator[Finding]:
     yield Finding("driver", driver, RECIPE["driver"])
     if not npus:
         yield Finding("NPU", "none", RECIPE["NPU"], advice)
+    numbers = _numbers(toolkit, npus)
     for position, npu in enumerate(npus[:_SHOWN_NPUS]):
-        number = position if npu.device_id is None else npu.device_id
         more = f", and {len(npus) - _SHOWN_NPUS} more" if position == _SHOWN_NPUS - 1 < len(npus) - 1 else ""
-        yield Finding(f"NPU {number}", _npu(toolkit, npu) + more, RECIPE["NPU"])
+        yield Finding(
+            f"NPU {npu.npu_id} chip {npu.chip_id}", f"{numbers[position]}{_npu(toolkit, npu)}{more}", RECIPE["NPU"]
+        )
+
+
+def _numbers(toolkit: Toolkit, npus: Sequence[Npu]) -> list[str]:
+    """What ACL calls each chip, such as `device 0, `: its index, and the logical id where that is another number."""
+    try:
+        logical_ids = read_logical_ids(toolkit, npus)
+        visible = visible_ids(os.environ, logical_ids)
+    except DeviceError:  # which is the conclusion
+        return ["" for _ in npus]
+    return [
+        f"device {visible.index(number)}{f' (logical {number})' if visible.index(number) != number else ''}, "
+        if number in visible
+        else f"logical {number}, not visible, "
+        for number in logical_ids
+    ]
 
 
 def _npu(toolkit: Toolkit, npu: Npu) -> str:

@@ -2,8 +2,10 @@
 
 A lock file per device, held with flock(2). Its text names the holder, for those who wait; a holder that ends as it should
 takes it away, so that a name in a lock that nobody holds is that of one who died: the device may be in any state. What failed
-on a device is noted there as well, and after the second time in a run the device is left alone by that run. Containers
-exclude each other only if they share the folder.
+on a device is noted there as well, and after the second time in a run the device is left alone by that run. One that stays
+unusable until it is reset is left alone by everybody, until somebody takes the file away or the machine starts anew. The lock is
+the physical device's, whatever number ASCEND_RT_VISIBLE_DEVICES gives it. Containers exclude each other only if they share the
+folder.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fcos_lib.ascend.acl_errors import StuckDeviceError
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import DeviceError
 
@@ -42,12 +45,14 @@ class Lease:
     def __init__(self, device: Device, path: Path, descriptor: int, run: str, command: str) -> None:
         """Read what the last holder left, and write who holds it now."""
         self.device = device
-        self.name = path.stem
+        self.name = f"device {device.device_id}"
+        self._path = path
         self._descriptor, self._run = descriptor, run
         left = _parse(os.pread(descriptor, _MOST_TEXT, 0))
         self.faults = _faults(left, run)
         """What failed on the device in this run, a sentence each."""
-        self._left = {name: value for name, value in left.items() if name != "faults"}
+        self._stuck = _stuck(left)
+        self._left = {name: value for name, value in left.items() if name not in ("faults", "stuck")}
         self.left_by = _holder(left) if self._left else ""
         """The process that died while it held the device; empty if its last holder gave it back."""
         if self._left and run and left.get("run") == run:
@@ -58,8 +63,8 @@ class Lease:
 
     @property
     def quarantined(self) -> bool:
-        """True if this run has to leave the device alone."""
-        return bool(self._run) and len(self.faults) >= MOST_FAULTS
+        """True if this run, or everybody, has to leave the device alone."""
+        return bool(self._stuck) or (bool(self._run) and len(self.faults) >= MOST_FAULTS)
 
     def trust(self) -> None:
         """The device does what it did before: whoever left it behind did no harm."""
@@ -70,6 +75,8 @@ class Lease:
         if error not in self._counted:
             self._counted.add(error)
             self.faults.append(error.found)
+            if isinstance(error, StuckDeviceError):
+                self._stuck = f"{error.found[:400]} ({error.advice}; then delete {self._path})"
             self._write(self._myself)
 
     def give_back(self) -> None:
@@ -84,6 +91,7 @@ class Lease:
     def _write(self, holder: dict[str, Any]) -> None:
         faults = {"run": self._run, "reasons": [fault[:400] for fault in self.faults[-MOST_FAULTS:]]}
         content = holder | ({"faults": faults} if self.faults else {})
+        content |= {"stuck": {"reason": self._stuck, "boot": _boot()}} if self._stuck else {}
         with contextlib.suppress(OSError):  # another user's file, or a full disk: held all the same, without a name
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json.dumps(content).encode() if content else b"", 0)
@@ -119,7 +127,7 @@ def lease(
     run has had to give up if no others are left, or says why the folder cannot be used. `command` is what others read about
     this process, by default its command line.
     """
-    paths = {folder / f"npu-{device.device_id}.lock": device for device in devices}
+    paths = {folder / f"npu-{device.logical_id}.lock": device for device in devices}
     held_already = next((path for path in paths if path in _held), None)
     if held_already:
         with _blamed(_held[held_already]):
@@ -156,9 +164,9 @@ def _take_one(
     """`who` is the run and its command."""
     end, said = time.monotonic() + timeout_s, False
     while True:
-        given_up = {path.stem: reasons for path in paths if len(reasons := _faults(_read(path), who[0])) >= MOST_FAULTS}
+        given_up = {path: reasons for path in paths if (reasons := _given_up(_read(path), who[0]))}
         for path, device in paths.items():
-            descriptor = -1 if path.stem in given_up else _open(path, folder)
+            descriptor = -1 if path in given_up else _open(path, folder)
             if descriptor < 0 or not _locked(descriptor):
                 continue
             held_lease = Lease(device, path, descriptor, *who)
@@ -167,14 +175,18 @@ def _take_one(
                     say(f"{held_lease.name} was not given back by {held_lease.left_by}: it may be in any state")
                 return path, held_lease
             held_lease.give_back()
-            given_up[path.stem] = held_lease.faults
+            given_up[path] = _given_up(_read(path), who[0]) or held_lease.faults
         if len(given_up) == len(paths):
-            why = "; ".join(f"{name}: {' | '.join(reasons)}" for name, reasons in given_up.items())
+            why = "; ".join(f"device {paths[path].device_id}: {' | '.join(given_up[path])}" for path in given_up)
             raise DeviceError(
-                f"no NPU is left for this run, each has failed {MOST_FAULTS} times ({why})",
-                "look at npu-smi info -t health and at dmesg; the next run tries them again",
+                f"no NPU is left for this run, each has failed {MOST_FAULTS} times or needs a reset ({why})",
+                "look at npu-smi info -t health and at dmesg; the next run tries those again that need no reset",
             )
-        holders = "; ".join(f"{path.stem} by {_holder(_read(path))}" for path in paths if path.stem not in given_up)
+        holders = "; ".join(
+            f"device {device.device_id} by {_holder(_read(path))}"
+            for path, device in paths.items()
+            if path not in given_up
+        )
         if time.monotonic() > end:
             raise DeviceError(
                 f"no NPU became free within {timeout_s:g} s: {holders}", "wait for it, or end that process"
@@ -252,6 +264,29 @@ def _faults(content: dict[str, Any], run: str) -> list[str]:
     faults = content.get("faults")
     reasons = faults.get("reasons") if isinstance(faults, dict) and run and faults.get("run") == run else None
     return [reason for reason in reasons if isinstance(reason, str)] if isinstance(reasons, list) else []
+
+
+def _stuck(content: dict[str, Any]) -> str:
+    """Why everybody has to leave the device alone; empty if nothing is the matter, or the machine was started since."""
+    stuck = content.get("stuck")
+    reason = stuck.get("reason") if isinstance(stuck, dict) and stuck.get("boot") == _boot() else None
+    return reason if isinstance(reason, str) else ""
+
+
+def _given_up(content: dict[str, Any], run: str) -> list[str]:
+    """The reasons to leave the device of a lock file alone in this run; empty if there are not enough."""
+    if stuck := _stuck(content):
+        return [stuck]
+    faults = _faults(content, run)
+    return faults if len(faults) >= MOST_FAULTS else []
+
+
+@cache
+def _boot() -> str:
+    """A name of this start of the machine; empty where the system has none."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 def _holder(content: dict[str, Any]) -> str:

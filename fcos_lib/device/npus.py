@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcos_lib.ascend.npu_smi import Npu, read_board, read_npus, soc_version
+from fcos_lib.ascend.npu_smi import read_board, read_logical_ids, read_npus, soc_version
+from fcos_lib.ascend.npu_tables import Npu
 from fcos_lib.ascend.toolkit import Toolkit, discover, has_aclruntime
+from fcos_lib.ascend.visible import VARIABLE, device_index, visible_ids
 from fcos_lib.emulator.install import environment, install
 from fcos_lib.errors import DeviceError
 
@@ -21,16 +23,22 @@ class Device:
     npu: Npu | None
     """None if the chip is only compiled for and need not be here."""
     device_id: int
+    """ACL's index, which as text says which chip that is, too; -1 if it need not be here."""
     soc_version: str
     toolkit: Toolkit
     stand_in: bool
     """True for the emulator: nothing measured on it says anything about hardware."""
+    logical_id: int = -1
+    """The number that it has among all of the host, whatever ASCEND_RT_VISIBLE_DEVICES leaves visible."""
 
     def as_dict(self) -> dict[str, object]:
         """JSON-ready facts for the results."""
         return {
             "stand_in": self.stand_in,
-            "device_id": self.device_id,
+            "device_id": int(self.device_id),
+            "logical_id": self.logical_id,
+            "npu_id": self.npu.npu_id if self.npu else None,
+            "chip_id": self.npu.chip_id if self.npu else None,
             "name": self.npu.name if self.npu else None,
             "soc_version": self.soc_version,
             "health": self.npu.health if self.npu else None,
@@ -61,19 +69,22 @@ def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
             f"no NPU can be used here: {' and '.join(missing)} not found", "source CANN's set_env.sh first"
         )
     npus = read_npus(toolkit)
-    by_id = {position if npu.device_id is None else npu.device_id: npu for position, npu in enumerate(npus)}
-    listed = ", ".join(f"{number} ({npu.name})" for number, npu in by_id.items()) or "none"
-    unknown = [number for number in device_ids if number not in by_id]
-    if unknown or not by_id:
+    by_logical_id = dict(zip(read_logical_ids(toolkit, npus), npus, strict=True))
+    visible = visible_ids(os.environ, list(by_logical_id)) if npus else []
+    listed = ", ".join(f"{index} ({by_logical_id[number].name})" for index, number in enumerate(visible)) or "none"
+    unknown = [number for number in device_ids if number >= len(visible)]
+    if unknown or not visible:
         which = f"device {unknown[0]}" if unknown else "any device"
-        raise DeviceError(f"npu-smi does not list {which}; it lists {listed}", "pass another --device-id")
+        masked = f", and {VARIABLE} leaves {len(visible)} of {len(npus)} visible" if len(visible) < len(npus) else ""
+        raise DeviceError(f"npu-smi does not list {which}; it lists {listed}{masked}", "pass another --device-id")
     # An emulator that was put on the PATH by hand is still an emulator: its version says so.
     stand_in = "STAND-IN" in toolkit.cann_version
     devices: list[Device] = []
-    for number in device_ids or by_id:
-        npu = by_id[number]
+    for number in device_ids or range(len(visible)):
+        npu = by_logical_id[visible[number]]
         board = read_board(toolkit, npu) if npu.name.startswith("Ascend") else None  # A3 and later say it there only
-        device = Device(npu, number, soc_version(npu, board), toolkit, stand_in)
+        index = device_index(number, visible[number], npu)
+        device = Device(npu, index, soc_version(npu, board), toolkit, stand_in, visible[number])
         if not devices or device.soc_version == devices[0].soc_version:
             devices.append(device)
         elif device_ids:

@@ -1,27 +1,19 @@
-"""The parts of `aclruntime`: tensors, descriptions and options, what it prints when something fails, and how it fails.
-
-Exceptions of aclruntime say little, so what is printed before them is the cause; the words are CANN's. What fails, and how long
-a run takes, the scenario says.
-"""
+"""The parts of `aclruntime`: tensors, descriptions, options, and the times of a run."""
 
 from __future__ import annotations
 
 import ctypes
 import enum
-import itertools
 import os
 import random
-import re
-import stat
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator.om import OmHeader, TensorDesc
-from fcos_lib.emulator.scenario import CHIPS, VARIABLE, Run, Scenario
+from fcos_lib.emulator.om import TensorDesc
+from fcos_lib.emulator.scenario import Scenario
 
 
 class dtype(enum.IntEnum):
@@ -54,7 +46,10 @@ class BaseTensor:
 
 
 class Tensor:
-    """An output on the device. After `to_host` numpy reads it through `__array__`, where aclruntime's has a buffer as well."""
+    """An output on the device. After `to_host` numpy reads it through `__array__`, where aclruntime's has a buffer.
+
+    Before, that buffer is refused, of which numpy makes an array of one object instead of an exception.
+    """
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array, self._on_device = array, True
@@ -65,7 +60,9 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if self._on_device:
-            raise RuntimeError("tensor is in npu. can't convert to numpy array")
+            refused = np.empty((), object)
+            refused[()] = self
+            return refused
         return np.array(self._array, dtype=dtype, copy=copy if copy else None)
 
 
@@ -95,106 +92,23 @@ class sumary:
     exec_time_list: list[Any] = field(default_factory=list)
 
 
+class MemorySummary:
+    """The times of copies between host and device in this process, in ms."""
+
+    H2D_time_list: ClassVar[list[float]] = []
+    D2H_time_list: ClassVar[list[float]] = []
+
+    def reset(self) -> None:
+        """Forget them."""
+        self.H2D_time_list.clear()
+        self.D2H_time_list.clear()
+
+
 def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:
     """A tensor of the OM as the runtime describes it, with the bytes of the largest profile."""
     layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2
     kind = dtype[desc.dtype] if desc.dtype in dtype.__members__ else dtype.uint8
     return tensor_desc(desc.name, kind, layout, list(desc.shape), nbytes, nbytes)
-
-
-LOST = (
-    "EE9999: Inner Error!\n        rtStreamSynchronize execute failed, reason=[lost heartbeat]\n"
-    "[ERROR] acl execute failed:507010\n"
-)
-"""What is printed when the device is gone: the code is that of the heartbeat between host and device."""
-FAILED_RUN: dict[Run, str] = {
-    "fail": "[ERROR] acl execute failed:1\n",
-    "fail_once": "[ERROR] acl execute failed:1\n",
-    "lost": LOST,
-    "oom": "EL0004: Failed to allocate memory.\n        Possible Cause: Available memory is insufficient.\n"
-    "[ERROR] acl execute failed:207001\n",
-}
-"""What is printed by an execution that such a fault ends."""
-WRONG_BATCH = (
-    "[ERROR] the dymBatch parameter is not correct\n"
-    "[ERROR] model has dynamic batch size:{{{batches}}}, please set correct dynamic batch size\n"
-)
-"""For a batch size that is none of the OM's profiles."""
-_OTHER_CHIP = (
-    "EE1001: [PID: 1] The argument is invalid.Reason: ModelCheckCompatibility failed, supported socVersion={chip}, "
-    "but the model socVersion={model}\n"
-    "        rtModelCheckCompatibility execute failed, reason=[soc version error]\n"
-    "        Check model compatibility failed. ret: 0x7BC80"
-)
-_OTHER_CHIP_OLD = (
-    "E19999: Inner Error!\n"
-    "        index:0 > stream_list.size(): 0, check invalid[FUNC:SetStream]\n"
-    "        Task index:0 init failed, ret:-1\n"
-    "        [Model][FromData]load model from data failed, ge result[4294967295]"
-)
-_OTHER_OPERATORS = (
-    "E19999 The opp version of the model does not match the current opp run package, Model is [6.4.T11.0.B300], "
-    "opp run package is [7.0.T3.0.B107], try to convert the om again!"
-)
-_SHIFT = 8.0
-"""Pixels, of `run=wrong`."""
-_executions = itertools.count()
-"""Of this process, on whatever session: what a scenario's `run=...:N` counts."""
-
-
-def load_refusal(header: OmHeader, scenario: Scenario) -> str | None:
-    """What CANN prints if the scenario's machine refuses this OM; None if it loads."""
-    chip = CHIPS[scenario.chip].soc_version
-    if scenario.npu_smi == "none":
-        return LOST
-    if scenario.load == "soc_old":
-        return _OTHER_CHIP_OLD
-    if scenario.load == "opp":
-        return _OTHER_OPERATORS
-    model = "Ascend910B" if scenario.load == "soc" else header.soc_version
-    return None if model == chip else _OTHER_CHIP.format(chip=chip, model=model)
-
-
-def next_fault(scenario: Scenario) -> Run:
-    """The fault of the execution of this process that begins now; `ok` before and after what the scenario asks for."""
-    execution = next(_executions)
-    due = execution == 0 if scenario.run == "fail_once" else execution >= scenario.run_after
-    return scenario.run if due else "ok"
-
-
-def lose_device() -> None:
-    """Take all cards away for this process and its children, npu-smi among them."""
-    os.environ[VARIABLE] = f"{os.environ[VARIABLE]},npu_smi=none"
-
-
-def apply_fault(outputs: list[NDArray[Any]], fault: Run) -> list[NDArray[Any]]:
-    """The outputs as the faults `nan`, `inf`, `wrong` and `short` would have them."""
-    for array in outputs:
-        if fault in ("nan", "inf") and array.dtype.kind == "f" and array.ndim > 1:
-            array[:, 0] = float(fault)
-        if fault == "wrong" and array.dtype.kind == "f" and array.ndim == 3 and array.shape[2] == 5:
-            array[..., :4:2] += _SHIFT * (array[..., 4:] > 0)
-    if fault == "short":
-        return [np.ascontiguousarray(array[:, :-1]) if array.ndim > 1 else array[:-1] for array in outputs]
-    return outputs
-
-
-def acceptable(path: Path) -> bool:
-    """The new generation's rules for a model file: no link, no unusual character, writable by its owner only."""
-    if not re.fullmatch(r"[A-Za-z0-9_./-]+\.om", str(path)) or path.is_symlink() or not path.is_file():
-        return False
-    return not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def say(text: str) -> None:
-    """Print on file descriptor 1, past `sys.stdout`."""
-    os.write(1, text.encode())
-
-
-def failure(text: str) -> RuntimeError:
-    """The exception of everything that fails after loading; `text` is printed before it."""
-    say(text)
-    return RuntimeError("[-1][ACL: general failure] ")
 
 
 class Pace:

@@ -1,17 +1,16 @@
 """`aclruntime` in software: what this suite calls of the pybind11 module, with its texts and failures, over the emulator's OM.
 
-Both generations call themselves 0.0.2; which one this is, `FCOS_EMULATOR` says, so `InferenceSession` is looked up when it is
-asked for. Texts go to file descriptor 1, as printf's do. As in the real module, run() holds the GIL until the device is done
-(`driver`). Missing are loops, pipelines, tensors made by hand, and everything dynamic but the batch size.
+Which of the three generations this is, `FCOS_EMULATOR` says, so `InferenceSession` is looked up when it is asked for
+(docs/runtime.md has what tells them apart). Texts go to file descriptor 1, as printf's do. As in the real module, run()
+holds the GIL until the device is done (`driver`). Missing are loops, pipelines, tensors made by hand, and everything dynamic but the batch size.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator import acl_parts, om, scenario
+from fcos_lib.emulator import acl_faults, om, scenario
+from fcos_lib.emulator.acl_faults import acceptable, failure, say
 from fcos_lib.emulator.acl_parts import (
     BaseTensor,
+    MemorySummary,
+    Pace,
     Tensor,
-    acceptable,
     describe,
     dtype,
-    failure,
-    say,
     session_options,
     sumary,
     tensor_desc,
@@ -37,7 +36,7 @@ from fcos_lib.errors import SessionError
 
 STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
-__all__ = ["STAND_IN", "BaseTensor", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
+__all__ = ["STAND_IN", "BaseTensor", "MemorySummary", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
 
 _BAD_PARAMETER = "[1][ACL: invalid parameter] "
 _model_ids = itertools.count(1)
@@ -46,7 +45,7 @@ _FOREVER = 1e9
 
 def __getattr__(name: str) -> Any:
     if name == "InferenceSession":
-        return _OldSession if scenario.current().generation == "old" else _NewSession
+        return _GENERATIONS[scenario.current().generation]
     raise AttributeError(f"module 'aclruntime' has no attribute '{name}'")
 
 
@@ -56,9 +55,11 @@ def _initialise() -> None:
 
 
 class _Session:
-    """What both generations share: until 2023 the model's context belongs to the thread that made the session."""
+    """What all generations share."""
 
     _generation: scenario.Generation
+    _prefix: str
+    """What stands before CANN's own text."""
 
     def __init__(self, model_path: str, device_id: int, options: session_options) -> None:
         self._scenario = scenario.current()
@@ -67,18 +68,14 @@ class _Session:
         self._thread, self._born, self._summary = threading.get_ident(), time.time(), sumary()
         self._model: LoadedModel | None = None
         _initialise()
-        if not 0 <= device_id < len(self._scenario.server.ids):
-            say(f"[ERROR] acl open device {device_id} failed\n")
-            raise RuntimeError("[507033][Error code unknown] ")
-        say(f"[INFO] open device {device_id} success\n")
+        self._logical_id = acl_faults.open_device(device_id, len(self._scenario.server.ids))
         self._model = self._load()
         self._id = next(_model_ids)
         say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
         header = self._model.header
-        self._pace = acl_parts.Pace(self._scenario, header.time_factor, self._id)
+        self._pace = Pace(self._scenario, header.time_factor, self._id)
         self._batches = header.batches
         self._batch = max(header.batches, default=0)  # which profile runs; the largest until another is set
-        self._static_asked = False
         # CANN has -1 for an open batch size in the inputs only: outputs are those of the largest profile, whichever is chosen.
         self._inputs = [describe(desc, desc.at(self._batch).nbytes) for desc in header.inputs]
         self._outputs = [describe(desc.at(self._batch), desc.at(self._batch).nbytes) for desc in header.outputs]
@@ -90,50 +87,65 @@ class _Session:
         path = Path(self._path)
         try:
             header = om.read_header(path)
-            refusal = acl_parts.load_refusal(header, self._scenario)
+            refusal = acl_faults.load_refusal(header, self._scenario)
             if refusal is None:
-                return LoadedModel(path, header, self._device)
+                return LoadedModel(path, header, self._logical_id)
         except (SessionError, DeviceRefused) as error:
             cause = error.found if isinstance(error, SessionError) else error
             refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
         except DeviceLost:
-            refusal = acl_parts.LOST
-        prefix = "[ACL ERROR] " if self._generation == "new" else ""
+            refusal = acl_faults.LOST.rstrip("\n")
         say(
-            f"{prefix}{refusal}\n[ERROR] load model from file failed, model file is {self._path}\n"
+            f"{self._prefix}{refusal}\n[ERROR] load model from file failed, model file is {self._path}\n"
             "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
             "[WARN] no model had been loaded, unload failed\n"
         )
         raise RuntimeError(_BAD_PARAMETER)
 
     def run(self, output_names: Sequence[str], feeds: Sequence[BaseTensor]) -> list[Tensor]:
-        """Device tensors of the named outputs, of all if none are named.
+        """Device tensors of the named outputs.
 
         Inputs are checked by their number and their bytes, and by nothing else, as in the real module.
         """
         model = self._ready()
         names = [desc.name for desc in self._outputs]
-        self._check(feeds)
+        acl_faults.check_sizes(feeds, self._inputs, "Check" if self._generation == "old" else "check")
         for name in output_names:
             if name not in names:
                 raise failure(f"[ERROR] outnames {name} not valid\n")
-        with _failures():
-            outputs = self._execute(model, [feed.raw() for feed in feeds])
-        return [Tensor(outputs[names.index(name)]) for name in output_names or names]
+        outputs = self._execute(model, [feed.raw() for feed in feeds])
+        return [Tensor(outputs[names.index(name)]) for name in output_names]
 
     def _execute(self, model: LoadedModel, buffers: Sequence[memoryview]) -> list[NDArray[Any]]:
         start = time.time()
-        fault = acl_parts.next_fault(self._scenario)
+        fault = acl_faults.next_fault(self._scenario)
         if fault == "lost":
-            acl_parts.lose_device()
-        if fault in acl_parts.FAILED_RUN:
-            raise failure(acl_parts.FAILED_RUN[fault])
+            acl_faults.lose_device()
         header = model.header
+        if fault == "oom" and self._generation == "old":
+            needed = header.inputs[0].at(self._batch).nbytes
+            raise failure(acl_faults.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
+        if fault in acl_faults.FAILED_RUN:
+            raise self._failed(acl_faults.FAILED_RUN[fault])
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
         seconds = _FOREVER if fault == "hang" else self._pace.next_run(inputs[0].shape[0])
-        arrays = acl_parts.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
+        try:
+            arrays = acl_faults.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
+        except DeviceLost:
+            raise self._failed(acl_faults.LOST) from None
+        except DeviceRefused as error:
+            raise self._failed(f"EZ9999: Inner Error!\n        Aicore kernel execute failed: {error}\n") from None
         self._record(start, time.time() - start if seconds is None else seconds)
+        MemorySummary.H2D_time_list.append(1e3 * model.copied_s[0])
+        MemorySummary.D2H_time_list.append(1e3 * model.copied_s[1])
         return arrays
+
+    def _failed(self, said: str) -> RuntimeError:
+        """The exception of an execution that fails; `said` is CANN's own text."""
+        prefix = self._prefix if said else ""
+        return failure(
+            f"{prefix}{said}[ERROR] execute model failed, modelId is {self._id}\n[ERROR] acl execute failed:1\n"
+        )
 
     def _record(self, start: float, seconds: float) -> None:
         """Note an execution: when it began, as `time.time` has it, and how long it took."""
@@ -144,22 +156,12 @@ class _Session:
             raise failure("[WARN] no model had been loaded\n")
         return self._model
 
-    def _check(self, feeds: Sequence[BaseTensor]) -> None:
-        failed = "[ERROR] check input vector failed ret:-1\n"
-        if len(feeds) != len(self._inputs):
-            raise failure(failed)
-        check = "check" if self._generation == "new" else "Check"
-        for position, (feed, desc) in enumerate(zip(feeds, self._inputs, strict=True)):
-            if feed.size != desc.realsize:
-                sizes = f"in size:{feed.size} needsize:{desc.realsize} not match"
-                raise failure(f"[ERROR] {check} i:{position} name:{desc.name} {sizes}\n{failed}")
-
     def sumary(self) -> sumary:
         """Times of the executions so far; the name is the module's."""
         return self._summary
 
-    def reset_sumaryinfo(self) -> None:
-        """Forget the times."""
+    def _forget_times(self) -> None:
+        """Forget the times; the generations spell it differently."""
         self._summary = sumary()
 
     def get_inputs(self) -> list[tensor_desc]:
@@ -171,28 +173,27 @@ class _Session:
         return list(self._outputs)
 
     def set_staticbatch(self) -> int:
-        """0; the new generation then runs no OM with profiles."""
-        self._static_asked = True
+        """0, of an OM with profiles too: the largest then runs. (A warning about gears belongs to `--dynamic_dims`.)"""
         return 0
 
     def set_dynamic_batchsize(self, size: int) -> int:
         """Choose the profile that runs; refused if the OM does not have it, or has none."""
-        if self._generation == "new" and not 1 <= size <= 4096:
+        if self._generation != "old" and not 1 <= size <= 4096:
             raise RuntimeError("dynamic batchsize out of range. Please check.")
         if not self._batches:
             raise failure("[ERROR] the dynamic_batch_size parameter is not specified for model conversion\n")
         if size not in self._batches:
-            raise failure(acl_parts.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
-        self._batch, self._static_asked = size, False
+            raise failure(acl_faults.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
+        self._batch = size
         for desc in (*self._inputs, *self._outputs):
             desc.realsize = desc.size * size // max(self._batches)
         return 0
 
 
-class _NewSession(_Session):
-    """`InferenceSession` since 2024."""
+class _CheckedSession(_Session):
+    """What `InferenceSession` has since 2024."""
 
-    _generation = "new"
+    _generation, _prefix = "new", "[ACL ERROR] "
 
     def _check_arguments(self) -> None:
         """RuntimeError for arguments that the constructor refuses before it touches the device."""
@@ -203,10 +204,13 @@ class _NewSession(_Session):
         if not 0 <= self._device <= 255:
             raise RuntimeError("device id is out of range")
 
-    def _ready(self) -> LoadedModel:
-        if self._batches and self._static_asked:
-            raise failure(f"[WARN] check failed dym gearcount:{len(self._batches)} but dymtype:0 not set\n")
-        return super()._ready()
+    def get_max_dym_batchsize(self) -> int:
+        """The largest profile; 0 without profiles."""
+        return max(self._batches, default=0)
+
+    def get_dym_aipp_input_exist(self) -> int:
+        """0: no OM of the emulator has an input for dynamic AIPP."""
+        return 0
 
     def _record(self, start: float, seconds: float) -> None:
         """float32, as the real module stores them: the difference coarsens as the session ages."""
@@ -222,26 +226,31 @@ class _NewSession(_Session):
             say(f"[INFO] unload model success, model Id is {self._id}\n")
 
 
-class _OldSession(_Session):
+class _Session2023(_Session):
     """`InferenceSession` until 2023: one context, which belongs to the thread that made the session; dropping it unloads."""
 
-    _generation = "old"
+    _generation, _prefix = "old", ""
+    reset_sumaryinfo = _Session._forget_times
 
     def _ready(self) -> LoadedModel:
         if threading.get_ident() != self._thread:
-            raise failure("[ERROR] acl execute failed:107002\n")
+            raise self._failed("EE1001: The argument is invalid.Reason: the context is null\n")
         return super()._ready()
 
     def _record(self, start: float, seconds: float) -> None:
         self._summary.exec_time_list.append(seconds * 1e3)
 
 
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    """A device that ends or fails, in the module's words."""
-    try:
-        yield
-    except DeviceLost:
-        raise failure(acl_parts.LOST) from None
-    except DeviceRefused as error:
-        raise failure(f"EZ9999: Inner Error!\n        {error}\n[ERROR] acl execute failed:507011\n") from None
+class _Session2024(_CheckedSession):
+    """`InferenceSession` of 0.0.2 since 2024."""
+
+    reset_sumaryinfo = _Session._forget_times
+
+
+class _Session003(_CheckedSession):
+    """`InferenceSession` of 0.0.3."""
+
+    reset_summaryinfo = _Session._forget_times
+
+
+_GENERATIONS: dict[str, type[_Session]] = {"old": _Session2023, "new": _Session2024, "0.0.3": _Session003}

@@ -81,6 +81,8 @@ class AtcError(Exception):
     def __init__(self, code: str, *values: object) -> None:
         self.code = code
         message, self._solution = _CATALOGUE.get(code, (STAND_IN, ""))
+        self.trace: list[str] = []
+        """What stands under TraceBack."""
         missing = [STAND_IN] * (message.count("{}") - len(values))
         self.message = message.format(*values, *missing)
         super().__init__(f"{code}: {self.message}")
@@ -94,7 +96,10 @@ class AtcError(Exception):
             f"[PID: {os.getpid()}] {now:%Y-%m-%d-%H:%M:%S}.{now.microsecond // 1000:03d}.{now.microsecond % 1000:03d}"
         )
         solution = f"\n        Solution: {self._solution}" if self._solution else ""
-        return f"{self.code}: {stamp} {self.message}{solution}"
+        trace = (
+            [f"\n        {line}" for line in ["TraceBack (most recent call last):", *self.trace]] if self.trace else []
+        )
+        return f"{self.code}: {stamp} {self.message}{solution}{''.join(trace)}"
 
 
 HARMLESS = frozenset((

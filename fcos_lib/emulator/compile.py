@@ -95,7 +95,8 @@ def compile_onnx(
 
 
 def _check_operators(model: onnx.ModelProto) -> None:
-    """E13010 for the first operator that no plugin of this CANN is registered for."""
+    """E13010 for the operators that no plugin of this CANN is registered for; all but the first stand under TraceBack."""
+    unknown = []
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     for node in model.graph.node:
         if node.op_type == NMS_OPERATOR and not node.domain:
@@ -103,7 +104,11 @@ def _check_operators(model: onnx.ModelProto) -> None:
         else:
             known = node.domain in ("", "ai.onnx") and opset in OPSETS and onnx.defs.has(node.op_type, opset, "")
         if not known:
-            raise AtcError("E13010", node.name, f"{node.domain or 'ai.onnx'}::{opset}::{node.op_type}")
+            unknown.append((node.name, f"{node.domain or 'ai.onnx'}::{opset}::{node.op_type}"))
+    if unknown:
+        error = AtcError("E13010", *unknown[0])
+        error.trace = [f"No parser is registered for Op [{name}, optype [{kind}]]." for name, kind in unknown[1:]]
+        raise error
 
 
 def _set_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:

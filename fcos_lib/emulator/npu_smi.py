@@ -1,14 +1,15 @@
 """`npu-smi` in software: what it prints on the server that the scenario plays.
 
-`info` and `info -t board -i N -c M`, which is all that this suite asks, with npu-smi's exit statuses. The tables are real
-ones, so whoever keeps them must label them by the toolkit's version.
+`info`, `info -m` and `info -t board -i N -c M`, which is all that this suite asks, with npu-smi's exit statuses. The tables are
+real ones, so whoever keeps them must label them by the toolkit's version.
 """
 
 from __future__ import annotations
 
 import sys
 
-from fcos_lib.emulator.scenario import Chip, current
+from fcos_lib.emulator.chips import Chip
+from fcos_lib.emulator.scenario import current
 from fcos_lib.errors import UsageError
 
 _CONSOLE_LOG = "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\n"
@@ -32,29 +33,25 @@ Command or option is not found.
 
 Usage: npu-smi info [options...]
 
+    -m                Show the logical ids of all chips
     -t type           Show the information of a type: board
     -i %d             Card ID
     -c %d             Chip ID
 """
 
 
-def _board(chip: Chip, npu: int, number: int) -> str:
-    rows = [("NPU ID", npu), ("Chip ID", number), ("Chip Type", "Ascend"), ("Chip Name", chip.name)]
-    if chip.npu_name:
-        rows.append(("NPU Name", chip.npu_name))
-    return "".join(f"\t{name:<31}: {value}\n" for name, value in rows)
-
-
 def answer(arguments: list[str], chip: Chip) -> tuple[str, int]:
     """What npu-smi prints for these arguments on a healthy server, and its exit status."""
     if arguments == ["info"]:
         return chip.table, 0
+    if arguments == ["info", "-m"]:
+        return chip.logical_ids, 0
     if arguments[:2] != ["info", "-t"] or arguments[2:4:2] != ["board"] or arguments[3::2] != ["-i", "-c"]:
         return _UNKNOWN, 255
     asked = tuple(arguments[4::2])
-    for npu, number in chip.ids:
-        if asked == (str(npu), str(number)):
-            return _board(chip, npu, number), 0
+    for ids in chip.ids:
+        if asked == tuple(map(str, ids)):
+            return chip.board(*ids), 0
     return f"Error parameter of -{'c' if asked[0] in {str(npu) for npu, _ in chip.ids} else 'i'}\n", 255
 
 

@@ -27,12 +27,14 @@ run=fail[:N]          every execution fails, or every one after N that went well
 run=fail_once         the first execution of a process fails, and no other
 run=lost[:N]          the device loses its heartbeat and stays away: nothing loads any more, and npu-smi lists no card
 run=oom[:N]           the device has no memory left for an execution
+run=aicpu[:N]         a kernel on the AI CPU fails
 run=hang[:N]          an execution never ends, and holds the GIL all the while
 run=wrong[:N]         all boxes are 8 pixels too far to the right
 run=nan[:N]           the first row of every float output is NaN
 run=inf[:N]           the first row of every float output is infinite
 run=short[:N]         every output lacks its last row
 generation=old        aclruntime as of 2023: float times, `finalize` of the instance, nothing checked before loading
+generation=0.0.3      aclruntime 0.0.3: as the default, that of 2024, but `reset_summaryinfo` with two m
 rate=65.5             images per second: the reported compute time of a run is batch / rate, and run() takes at least that
                       long with the GIL held. Computing that takes longer is waited for and not reported. The new
                       generation's times are float32 since the load, so that they coarsen as the session ages: a duration is
@@ -47,100 +49,20 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from fcos_lib.emulator.chips import CHIPS, Chip
 from fcos_lib.errors import UsageError
 
 VARIABLE = "FCOS_EMULATOR"
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """One kind of server: its chips, and what follows from their kind."""
-
-    soc_version: str
-    """What `atc --soc_version` must be for it, and what the runtime accepts."""
-    name: str
-    """The `Chip Name` of `npu-smi info -t board`."""
-    ids: tuple[tuple[int, int], ...]
-    """(NPU id, chip id) of every chip; the position is the device id."""
-    table: str
-    """What `npu-smi info` prints: as real drivers printed it, from public reports; 910B4 is completed around its rows."""
-    npu_name: str = ""
-    """The `NPU Name` of `npu-smi info -t board`; only A3 has one."""
-
-    def one_card(self) -> Chip:
-        """The same server with its first card only."""
-        ids = tuple(pair for pair in self.ids if pair[0] == self.ids[0][0])
-        lines = self.table.splitlines(keepends=True)
-        processes = lines[_HEAD + _LINES_OF_CHIP * len(self.ids) :][:_LINES_OF_PROCESSES]
-        return replace(self, ids=ids, table="".join([*lines[: _HEAD + _LINES_OF_CHIP * len(ids)], *processes]))
-
-
-_HEAD = 6
-"""Lines of a table before its first chip."""
-_LINES_OF_CHIP = 3
-"""Two rows and a rule."""
-_LINES_OF_PROCESSES = 5
-"""The second table, where there is one, up to its first card."""
-
-CHIPS = {
-    "310P3": Chip("Ascend310P3", "310P3", ((0, 0), (1, 0)), """\
-+--------------------------------------------------------------------------------------------+
-| npu-smi 22.0.2                       Version: 22.0.3                                       |
-+-------------------+-----------------+------------------------------------------------------+
-| NPU     Name      | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
-| Chip    Device    | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
-+===================+=================+======================================================+
-| 0       310P3     | OK              | 15.8         42                0    / 0              |
-| 0       0         | 0000:82:00.0    | 0            1074 / 21534                            |
-+===================+=================+======================================================+
-| 1       310P3     | OK              | 15.4         43                0    / 0              |
-| 0       1         | 0000:89:00.0    | 0            1070 / 21534                            |
-+===================+=================+======================================================+
-+-------------------+-----------------+------------------------------------------------------+
-| NPU     Chip      | Process id      | Process name             | Process memory(MB)        |
-+===================+=================+======================================================+
-| No running processes found in NPU 0                                                        |
-+===================+=================+======================================================+
-| No running processes found in NPU 1                                                        |
-+===================+=================+======================================================+
-"""),
-    "910B4": Chip("Ascend910B4", "910B4", ((5, 0),), """\
-+------------------------------------------------------------------------------------------------+
-| npu-smi 25.5.2                   Version: 25.5.2                                               |
-+---------------------------+---------------+----------------------------------------------------+
-| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
-| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
-+===========================+===============+====================================================+
-| 5     910B4               | OK            | 89.9        39                0    / 0             |
-| 0                         | 0000:41:00.0  | 0           0    / 0          2922 / 32768         |
-+===========================+===============+====================================================+
-"""),
-    "A3": Chip("Ascend910_9392", "Ascend910", ((0, 0), (0, 1)), """\
-+------------------------------------------------------------------------------------------------+
-| npu-smi 25.2.0                   Version: 25.2.0                                               |
-+---------------------------+---------------+----------------------------------------------------+
-| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
-| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
-+===========================+===============+====================================================+
-| 0     Ascend910           | OK            | 162.8       37                0    / 0             |
-| 0     0                   | 0000:9C:00.0  | 0           0    / 0          3133 / 65536         |
-+------------------------------------------------------------------------------------------------+
-| 0     Ascend910           | OK            | -           37                0    / 0             |
-| 1     1                   | 0000:9E:00.0  | 0           0    / 0          2876 / 65536         |
-+===========================+===============+====================================================+
-""", npu_name="9392"),
-}  # fmt: skip
-"""The servers by the name that `chip=` has for them."""
-
-
 Smi = Literal["ok", "absent", "187", "172", "none", "garbage"]
 Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix"]
 Load = Literal["ok", "soc", "soc_old", "opp"]
-Run = Literal["ok", "fail", "fail_once", "lost", "oom", "hang", "wrong", "nan", "inf", "short"]
-Generation = Literal["new", "old"]
+Run = Literal["ok", "fail", "fail_once", "lost", "oom", "aicpu", "hang", "wrong", "nan", "inf", "short"]
+Generation = Literal["new", "old", "0.0.3"]
 _RANGES = {"cards": (1, 1), "om_slower": (-90, 900), "rate": (0.1, 1e6), "jitter": (0, 10)}
 
 

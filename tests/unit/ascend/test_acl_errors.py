@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from fcos_lib.ascend.acl_errors import StuckDeviceError, explain
+from fcos_lib.ascend.causes import CAUSES
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.errors import DeviceError, SessionError
 
@@ -14,82 +16,105 @@ LOAD_FAILED = (
     "[ERROR] load model from file failed, model file is {om}\n"
     "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
 )
+SAID = [(text, cause) for cause in CAUSES for text in cause.says]
+
+
+@pytest.mark.parametrize(("text", "cause"), SAID, ids=[text for text, _ in SAID])
+def test_every_text_has_its_cause(text, cause):
+    """Alone, and in front of the lines about the failed load, which are those of every failure."""
+    assert explain(f"[ERROR] {text}\n{LOAD_FAILED}", RuntimeError("[1][ACL: invalid parameter] ")) is cause
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "cause", "advice"),
+    ("text", "error", "cause", "quoted"),
     [
         (
             "E19999: Inner Error!\n  index:0 > stream_list.size(): 0, check invalid[FUNC:SetStream]\n",
-            SessionError,
-            "compiled for another chip",
-            "soc_version",
+            SessionError, "compiled for another chip", "index:0 > stream_list.size()",
         ),
         (
-            "[ACL ERROR] EE1001: The argument is invalid.Reason: ModelCheckCompatibility failed, supported "
-            "socVersion=Ascend910B2, but the model socVersion=Ascend910B\n",
-            SessionError,
-            r"another chip \(Ascend910B; this one is Ascend910B2\)",
-            "910B",
+            "[ACL ERROR] EE1001: [PID: 7] 2026-01-02-03:04:05.678.901 The argument is invalid.Reason: "
+            "ModelCheckCompatibility failed, supported socVersion=Ascend910B2, but the model socVersion=Ascend910B\n"
+            "        Check model compatibility failed. ret: 0x7BC80\n",
+            SessionError, r"another chip \(Ascend910B; this one is Ascend910B2\)",
+            "EE1001: The argument is invalid.Reason: ModelCheckCompatibility",
         ),
-        ("Model soc version[Ascend310] is not support in this device\n", SessionError, "another chip", "soc_version"),
         (
-            "E19999 The opp version of the model does not match the current opp run package, Model is [6.4], opp run "
-            "package is [7.0], try to convert the om again!\n",
-            SessionError,
-            "another release of CANN's operators",
-            "this machine's CANN",
+            "[ERROR] device manager init devices failed. ret=507008\n",
+            DeviceError, "ACL cannot reach the device's driver", "[ERROR] device manager init devices failed",
         ),
-        ("E19999: Invalid opp version [8.3] or compiler_version []\n", SessionError, "newer CANN", "update"),
-        ("The os/cpu type of the model does not match the current system\n", SessionError, "another operating", "host"),
         (
-            "E10001: Value for parameter om. Reason: Invalid om file. The model data size 7\n",
-            SessionError,
-            "truncated",
-            "",
+            "EZ9999: Inner Error!\nEZ9999: [PID: 42] 2026-01-02-03:04:05.678.901 (null) driver error:out of range\n",
+            DeviceError, "the NPU driver reported an error", "driver error:out of range",
         ),
-        ("please check model path\n", SessionError, "refuses the path", "writable by others"),
-        ("[ERROR] acl open device 0 failed\n", DeviceError, "cannot be opened", "HwHiAiUser"),
-        ("EL0004: Failed to allocate memory.\n", DeviceError, "not enough free memory", "other processes"),
-        ("drvErr=87 device busy\n", DeviceError, "another container", "another device"),
-        ("TsdOpen failed, devId=0\n", DeviceError, "service process", "ASCEND_AICPU_PATH"),
+        (
+            "[ERROR] Malloc ptrData failed.\n[ERROR] Memcpy ptrData failed.\n"
+            "[ERROR] Check i:0 name:input in size:2 needsize:5246976 not match\n",
+            DeviceError, "not enough free memory", "[ERROR] Malloc ptrData failed.",
+        ),
+        ("EZ9999: Inner Error! Aicore kernel execute failed\n", DeviceError, "a kernel failed", "Aicore kernel"),
+        ("rtSetDevice:ErrCode=107001, desc=[device id error]\n", DeviceError, "no device with this number", "rtSetDevice"),
     ],
-)
-def test_the_cause_of_a_failed_load_is_quoted(new_fake, om, contract, text, error, cause, advice):
-    """aclruntime raises the same exception for all of these; the cause is only printed."""
+    ids=["chip 6", "chip 8", "init", "driver", "memory 2023", "aicore", "device"],
+)  # fmt: skip
+def test_the_cause_of_a_failed_load_is_quoted(new_fake, om, contract, text, error, cause, quoted):
+    """aclruntime raises the same exception for all of these; the cause is only printed, behind codes that say nothing."""
     new_fake.load_error = text + LOAD_FAILED.format(om=om)
     with pytest.raises(error, match=cause) as caught:
         OmSession(om, contract, BATCH)
     assert type(caught.value) is error
-    assert "[1][ACL: invalid parameter]" in caught.value.found
-    assert f"after '{text.splitlines()[-1].strip()}" in caught.value.found
-    assert advice in caught.value.advice
+    assert f"([1][ACL: invalid parameter], after '{quoted}" in caught.value.found
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        ("ACL cannot reach", "/dev/davinci_manager"),
+        ("cannot be opened", "HwHiAiUser"),
+        ("not enough free memory", "other processes"),
+        ("another container", "another device"),
+        ("service process", "ASCEND_AICPU_PATH"),
+        ("AI CPU", "npu-smi set -t reset"),
+        ("another chip", "910B"),
+        ("another release of CANN's operators", "this machine's CANN"),
+        ("newer CANN", "update"),
+        ("refuses the path", "0640"),
+        ("has no profiles", "--dynamic_batch_size"),
+        ("no device with this number", "ASCEND_RT_VISIBLE_DEVICES"),
+    ],
+)
+def test_a_cause_comes_with_what_to_do(cause, advice):
+    """In words that can be typed or looked for."""
+    (known,) = [known for known in CAUSES if cause in known.sentence]
+    assert advice in known.advice
 
 
 def test_an_unknown_load_failure_still_quotes_what_was_printed(new_fake, om, contract):
     """Without a known cause the first line that tells something is shown."""
-    new_fake.load_error = "E19999: Inner Error!\nEZ1234: something new\n" + LOAD_FAILED.format(om=om)
+    new_fake.load_error = "E19999: Inner Error!\nE19999: (null)\nEZ1234: something new\n" + LOAD_FAILED.format(om=om)
     with pytest.raises(SessionError, match="after 'EZ1234: something new'") as caught:
         OmSession(om, contract, BATCH)
     assert "plog" in caught.value.advice
 
 
-def test_a_failed_execution_is_a_device_error(fake, om, contract, batch):
-    """The printed cause is quoted, and the session can still be closed."""
-    fake.run_error = "EZ9999: Inner Error! Aicore kernel execute failed\nacl execute failed:1\n"
-    with OmSession(om, contract, BATCH) as session, pytest.raises(DeviceError, match="a kernel failed") as caught:
+@pytest.mark.parametrize(
+    ("text", "cause", "kind"),
+    [
+        ("EZ9999: Inner Error! Aicore kernel execute failed\n", "a kernel failed", DeviceError),
+        ("rtStreamSynchronize execute failed, reason=[lost heartbeat]\n", "the device was lost", DeviceError),
+        ("rtStreamSynchronize execute failed, reason=[aicpu exception]\n", "unusable until", StuckDeviceError),
+    ],
+    ids=["kernel", "lost", "stuck"],
+)
+def test_a_failed_execution_is_a_device_error(fake, om, contract, batch, text, cause, kind):
+    """The printed cause is quoted, and the session can still be closed; compiling again would not help."""
+    fake.run_error = text + "[ERROR] execute model failed, modelId is 1\n[ERROR] acl execute failed:1\n"
+    with OmSession(om, contract, BATCH) as session, pytest.raises(kind, match=cause) as caught:
         session.run(batch)
+    assert type(caught.value) is kind
     assert "[-1][ACL: general failure]" in caught.value.found
     assert "batch size 2" in caught.value.found
-    assert "lower the batch size" in caught.value.advice
-
-
-def test_a_lost_device_is_a_device_error(fake, om, contract, batch):
-    """Compiling again would not help."""
-    fake.run_error = "rtStreamSynchronize execute failed, reason=[lost heartbeat]\n[ERROR] acl execute failed:507010\n"
-    with OmSession(om, contract, BATCH) as session, pytest.raises(DeviceError, match="the device was lost") as caught:
-        session.run(batch)
-    assert "npu-smi" in caught.value.advice
 
 
 def test_a_size_that_the_runtime_refuses_is_no_device_error(new_fake, om, contract, batch):

@@ -1,5 +1,6 @@
 """Only a finished OM comes out of `atc`, and each way of failing is explained."""
 
+import json
 import os
 import sys
 import time
@@ -34,6 +35,7 @@ def test_a_successful_run_leaves_the_om_and_the_log(compile_with, tmp_path):
     """Warnings after the success line are no failure; of the side files only the fusion report is kept."""
     om = compile_with(
         """
+        umask 002
         mkdir kernel_meta; echo '{}' > fusion_result.json
         echo 'ATC start working now, please wait for a moment.'
         printf om > "$out.om"
@@ -49,6 +51,7 @@ def test_a_successful_run_leaves_the_om_and_the_log(compile_with, tmp_path):
     ]
     assert "ATC run success" in (tmp_path / "out" / "atc.log").read_text()
     assert "W11001" in (tmp_path / "out" / "atc.log").read_text()
+    assert om.stat().st_mode & 0o777 == 0o640, "newer aclruntime refuses an OM that the group may change"
 
 
 def test_an_old_fusion_report_is_never_taken_for_a_new_one(compile_with, tmp_path):
@@ -149,6 +152,77 @@ def test_known_failures_come_with_advice(text, advice):
     found, what_to_do = diagnose(255, f"{FAILED}{text}\n")
     assert advice in what_to_do
     assert text.partition(":")[0] in found
+
+
+E19010 = """\
+E19010: [PID: 7] 2026-01-02-03:04:05.678.901 No parser is registered for Op [/neck/Resize_1, optype [ai.onnx::19::Resize]].
+        Possible Cause: N/A
+        TraceBack (most recent call last):
+        No parser is registered for Op [/backbone/layer1/layer1.0/relu/Mish, optype [ai.onnx::11::Mish]].
+        No parser is registered for Op [nms/BatchMultiClassNMS, optype [ai.onnx::11::BatchMultiClassNMS]].
+        No parser is registered for Op [x, optype [custom::1::Thing]].
+        No parser is registered for Op [/neck/Resize_1, optype [ai.onnx::19::Resize]].
+"""
+E20001 = (
+    "[PID: 12345] 2026-01-02-03:04:05.678.901 E20001: Failed to compile Op [/bbox_head/Mul_3_ascend_mbatch_batch_5], "
+    "see the log\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "listed"),
+    [
+        (
+            E19010,
+            "E19010: No parser is registered for Op [/neck/Resize_1, optype [ai.onnx::19::Resize]].",
+            [
+                "node '/neck/Resize_1', module neck, ai.onnx::19::Resize: export the model at opset 11",
+                "node '/backbone/layer1/layer1.0/relu/Mish', module backbone.layer1.0.relu, ai.onnx::11::Mish: replace it",
+                "node 'nms/BatchMultiClassNMS', ai.onnx::11::BatchMultiClassNMS: export the model at opset 11",
+                "node 'x', custom::1::Thing: it is no operator of ONNX",
+            ],
+        ),
+        (
+            E20001,
+            "E20001: Failed to compile Op [/bbox_head/Mul_3], see the log",
+            ["node '/bbox_head/Mul_3', module bbox_head: replace it"],
+        ),
+        (
+            "EZ3003: No supported Ops kernel and engine are found for [/neck/Add], optype [Add].\n",
+            "EZ3003: No supported Ops kernel",
+            ["node '/neck/Add', module neck, Add: replace it"],
+        ),
+    ],
+    ids=["E19010", "E20001", "EZ3003"],
+)
+def test_every_operator_that_fails_is_listed(text, first, listed):
+    """With its node in the ONNX, the module it comes from and what to do; the message alone names the first."""
+    sentence, _ = diagnose(255, f"{FAILED}{text}")
+    head, *lines = sentence.split("\n    ")
+    assert head.startswith(f"atc ended with status 255: {first}")
+    assert len(lines) == len(listed), lines
+    for line, words in zip(lines, listed, strict=True):
+        assert line.startswith(words)
+
+
+REPORT = {
+    "status": "failed",
+    "ops": [
+        {"name": "Relu_1", "type": "Relu", "cause": []},
+        {"name": "/neck/Resize_117", "type": "Resize", "cause": [{"code": 1, "message": "The type is not supported."}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("content", [json.dumps(REPORT), "[" * 5000, "{", "", '{"cause": [1], "name": 3}'])
+def test_causes_that_only_the_json_report_has_are_quoted(compile_with, content):
+    """atc leaves it in its working folder, which is gone afterwards; one that cannot be read says nothing."""
+    with pytest.raises(AtcError, match="E10041: Failed to load the model") as caught:
+        compile_with(
+            f"cat > check_result.json <<'END'\n{content}\nEND\necho 'E10041: Failed to load the model'; exit 255"
+        )
+    quoted = "\n    node '/neck/Resize_117', module neck, Resize (The type is not supported.): replace it"
+    assert (quoted in caught.value.found) is (content.startswith('{"status"'))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The tables of every driver generation are read alike, and a missing NPU is explained."""
 
+import contextlib
 import dataclasses
 import re
 import time
@@ -9,16 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcos_lib.ascend.npu_smi import (
+from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, read_npus, soc_version
+from fcos_lib.ascend.npu_tables import (
     Npu,
     NpuProcess,
+    UnreadableTableError,
     parse_info,
+    parse_logical_ids,
     parse_processes,
     parse_versions,
-    read_board,
-    read_info,
-    read_npus,
-    soc_version,
 )
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import DeviceError
@@ -59,8 +59,12 @@ EXPECTED = {
     "910B_first": [Npu(0, 0, None, "910B", "OK", 70.3, 38, "0000:C1:00.0", 0, 0, 32768)],
     "910B4": [Npu(5, 0, None, "910B4", "OK", 89.9, 39, "0000:41:00.0", 0, 2922, 32768)],
     "A3": [
-        Npu(0, 0, 0, "Ascend910", "OK", 162.8, 37, "0000:9C:00.0", 0, 3133, 65536),
-        Npu(0, 1, 1, "Ascend910", "OK", None, 37, "0000:9E:00.0", 0, 2876, 65536),
+        Npu(0, 0, None, "Ascend910", "OK", 162.8, 37, "0000:9C:00.0", 0, 3133, 65536),
+        Npu(0, 1, None, "Ascend910", "OK", None, 37, "0000:9E:00.0", 0, 2876, 65536),
+    ],
+    "A3_26": [
+        Npu(0, 0, None, "Ascend910", "OK", 160.1, 33, "0000:9D:00.0", 0, 3419, 65536),
+        Npu(0, 1, None, "Ascend910", "OK", None, 34, "0000:9F:00.0", 0, 2874, 65536),
     ],
 }
 
@@ -87,47 +91,71 @@ def test_windows_line_ends_and_noise_around_the_table_do_not_matter(name):
     assert parse_info(noisy) == EXPECTED[name]
 
 
+HEAD = "| NPU   Name | Health | Power(W)  Temp(C)  Hugepages-Usage(page) |\n| Chip  Device | Bus-Id | AICore(%)  Memory-Usage(MB) |\n"
+FUTURE = (
+    "| NPU  Name  Slot | Health  Since | Power(W)  Temp(C) | Fan |\n"
+    "| Chip  Device | Bus-Id | AICore(%)  Memory-Usage(MB)  Other(MB)  HBM-Usage(MB) | |\n"
+)
+
+
 @pytest.mark.parametrize(
-    ("upper", "lower", "expected"),
+    ("head", "upper", "lower", "expected"),
     [
         (
+            HEAD,
             "| 32768   310P3   | OK     | NA    29     0    / 0     |",
             "| 0       5       | 0000:86:00.0 | 3   19435/ 21527 |",
             {"npu_id": 32768, "device_id": 5, "aicore_percent": 3, "memory_used_mb": 19435},
         ),
         (
+            HEAD,
             "| 0       310B4   | Alarm  | 0.0   37     15   / 15    |",
             "| 0       0       | NA           | 0   3628 / 15609 |",
             {"health": "Alarm", "power_w": 0, "bus_id": None, "memory_total_mb": 15609},
         ),
         (
+            HEAD.replace("  Hugepages-Usage(page)", "").replace("(MB) |", "(MB)  HBM-Usage(MB) |"),
             "| 0     910A           | OK            | 68.6       36                               |",
-            "| 0                    | 0000:C1:00.0  | 0          591  / 14795      0    / 0       |",
-            {"memory_used_mb": 591, "memory_total_mb": 14795},
+            "| 0     -              | 0000:C1:00.0  | 0          591  / 14795      0    / 0       |",
+            {"device_id": None, "memory_used_mb": 591, "memory_total_mb": 14795},
+        ),
+        (
+            FUTURE.replace("Health  Since", "Health"),
+            "| 7  310P9  3 | OK | 1.5  30 | 99 |",
+            "| 1  2 | 0000:86:00.0 | 4  5 / 6  7 / 8  9 / 10 | |",
+            {"npu_id": 7, "chip_id": 1, "device_id": 2, "name": "310P9", "memory_used_mb": 9, "memory_total_mb": 10},
         ),
     ],
-    ids=["gap-in-ids", "alarm-without-power", "empty-hbm"],
+    ids=["gap-in-ids", "alarm-without-power", "empty-hbm", "columns of the future"],
 )
-def test_unusual_rows_are_read(upper, lower, expected):
-    """Rows reported by users: high ids, glued slashes, an alarm, a power of zero; HBM of size 0 is none."""
-    (found,) = parse_info(f"{upper}\n{lower}\n")
-    assert {name: getattr(found, name) for name in expected} == expected
+def test_unusual_rows_are_read(head, upper, lower, expected):
+    """High ids, glued slashes, an alarm, a power of zero; HBM of size 0 is none; a value belongs to the name above it."""
+    (npu,) = parse_info(f"{head}{upper}\n{lower}\n")
+    assert {name: getattr(npu, name) for name in expected} == expected
+
+
+def test_no_card_is_an_empty_list():
+    """It is what the tool says then, with status 0."""
+    assert parse_info("There is no NPU card on this server.\n") == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        "There is no NPU card on this server.\n",
         "| NPU ID | Name | Health |\n|   |   | Bus-Id | NPU Util(%) |\n| 0 | Ascend950PR | OK | 1 2 |\n",
         "| 0   Ascend 910B | OK | 70W / 310W | 38C |\n| HBM(MB) | 0 / 32768 |\n",
-        "| 0 910B4 | OK | 89.9 39 |\n",
+        HEAD + "| 0 910B4 | OK | 89.9 39  0 / 0 |\n",
+        table("910B4").replace("Memory-Usage(MB)  HBM-Usage(MB)", "Memory"),
     ],
-    ids=["nothing", "no-card", "unknown-columns", "invented-columns", "half-a-chip"],
+    ids=["nothing", "unknown-columns", "invented-columns", "half-a-chip", "no-memory"],
 )
-def test_other_tables_are_read_as_empty(text):
-    """A guess would be worse than nothing."""
-    assert parse_info(text) == []
+def test_a_table_that_cannot_be_read_is_no_empty_one(text):
+    """A guess would be worse than nothing, and nothing would look like a machine without a card; the first lines are shown."""
+    with pytest.raises(UnreadableTableError, match="table of chips cannot be read: ") as caught:
+        parse_info(text)
+    first = next((line.strip() for line in text.splitlines() if line.strip(" +-=|")), "it printed nothing")
+    assert first[:60] in caught.value.found
 
 
 cells = st.one_of(st.text(max_size=12), st.sampled_from(["0", "0 0", "0 310P3", "OK", "NA", "12.8 49", "0 1 / 2", "٣"]))
@@ -136,10 +164,17 @@ lines = st.one_of(st.lists(cells, max_size=5).map(lambda row: "| " + " | ".join(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(lines, max_size=8).map("\n".join))
-def test_no_text_makes_the_parsers_raise(text):
-    """Whatever a future driver prints, the answer is a list."""
-    assert all(isinstance(found, Npu) for found in parse_info(text))
-    assert all(isinstance(found, NpuProcess) for found in parse_processes(text + "\nProcess id\n" + text))
+def test_no_text_breaks_the_parsers(text):
+    """Whatever a future driver prints, the answer is a list, or that it cannot be read."""
+    for parse in (parse_info, parse_processes, parse_logical_ids):
+        for table_of in (
+            text,
+            f"{HEAD}{text}",
+            f"| NPU  Chip | Process id | Process name |\n{text}",
+            f"NPU ID  Chip ID\n{text}",
+        ):
+            with contextlib.suppress(DeviceError):
+                assert isinstance(parse(table_of), list | dict)
     assert len(parse_versions(text)) == 2
 
 
@@ -157,10 +192,77 @@ def test_processes_are_told_apart_from_chips():
     assert parse_processes(table("310B4")) == []
 
 
+def test_a_fifth_column_hides_no_process():
+    """Drivers of 26.0 add the number inside a container: without the process, a busy device would look idle."""
+    assert parse_processes(table("A3_26")) == [NpuProcess(0, 0, 100268, "python3.1", 197)]
+    wider = (
+        table("310P3_duo")
+        .replace("| NPU     Chip ", "| NPU ID  Chip ")
+        .replace("| Process memory(MB)", "| New | Process memory(MB)")
+    )
+    lines = [re.sub(r"(\| \d+ +\|)$", r"| x \1", line) if "mindie" in line else line for line in wider.splitlines()]
+    assert [process.pid for process in parse_processes("\n".join(lines))] == [3277562, 3277565, 3034986, 3034989]
+
+
+@pytest.mark.parametrize(
+    "change", [("Process memory(MB)", "Held"), ("| 3277565         |", "| - |"), ("| 3277565 ", "| 32 | 77565 ")]
+)
+def test_processes_that_cannot_be_read_are_said(change):
+    """With the first lines of the table, instead of an empty list."""
+    with pytest.raises(UnreadableTableError, match=r"table of processes cannot be read: Process id .* mindie_llm_back"):
+        parse_processes(table("310P3_duo").replace(*change))
+
+
+MAPPINGS = {
+    "310P": "\tNPU ID   Chip ID  Chip Logic ID  Chip Name\n\t1   0   0   310P3\n\t1   1   1   310P3\n\t1   2   -   Mcu\n",
+    "A3": "NPU ID  Chip ID  Chip Logic ID  Chip Phy-ID  Chip Name\n1  0  0  4  Ascend910\n1  1  1  5  Ascend910\n1  2  -  -  Mcu\n",
+    "950": "NPU ID  Slot ID  Chip ID  Chip Phy-ID  Chip Name\n1  7  0  8  Ascend950PR\n0  6  0  9  Ascend950PR\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"), [("310P", {(1, 0): 0, (1, 1): 1}), ("A3", {(1, 0): 0, (1, 1): 1}), ("950", {(1, 0): 1, (0, 0): 0})]
+)
+def test_logical_ids_are_read_by_the_header(name, ids):
+    """Columns differ by generation, and the microcontroller is no chip; a 950's logical ids are its NPU ids."""
+    assert parse_logical_ids(MAPPINGS[name]) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (MAPPINGS["950"].replace("\n1  7", "\n2  7"), "NPU 2 chip 0, NPU 0 chip 0 cannot be told"),
+        (MAPPINGS["950"].replace("1  7  0", "0  7  1"), "cannot be told"),
+        ("There is something else\n", "table of logical ids"),
+    ],
+    ids=["remapped", "two chips", "no table"],
+)
+def test_logical_ids_are_not_guessed(text, words):
+    """Another device than the one that is named would be tested."""
+    with pytest.raises(DeviceError, match=words):
+        parse_logical_ids(text)
+
+
+def test_logical_ids_are_asked_for_where_the_table_has_none(script):
+    """A `Device` column is enough; an old tool without `info -m` leaves the order of the table."""
+    npus = [npu("910B4", npu_id=number, device_id=None) for number in (5, 3)]
+    answers = {
+        "printf 'NPU ID  Chip ID  Chip Logic ID\\n3  0  1\\n5  0  0\\n'": [0, 1],
+        "printf 'NPU ID  Chip ID  Chip Logic ID\\n3  0  0\\n5  0  1\\n'": [1, 0],
+        "echo 'Command or option is not found.'; exit 255": [0, 1],
+    }
+    for body, expected in answers.items():
+        assert read_logical_ids(Toolkit(npu_smi=script("npu-smi", f'[ "$*" = "info -m" ] && {body}')), npus) == expected
+    assert read_logical_ids(Toolkit(), parse_info(table("310P3_duo"))) == [0, 1, 2, 3]
+    unlisted = Toolkit(npu_smi=script("npu-smi", "printf 'NPU ID  Chip ID  Chip Logic ID\\n3  0  0\\n'"))
+    with pytest.raises(DeviceError, match="does not list NPU 5 chip 0"):
+        read_logical_ids(unlisted, npus)
+
+
 def test_tool_and_driver_versions_are_read_from_the_header():
     """They differ on some machines, and only the driver's matters for compatibility."""
     assert parse_versions(table("910A")) == ("1.8.21", "20.2.2.spc001")
-    assert parse_versions(table("910B4")) == ("unknown", "unknown")
+    assert parse_versions("no header") == ("unknown", "unknown")
 
 
 @pytest.mark.parametrize(

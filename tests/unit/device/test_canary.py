@@ -48,7 +48,7 @@ def ask(tmp_path, monkeypatch):
     monkeypatch.setattr(canary_module, "load_batch", lambda *_: batch)
 
     def ask(device, run="one", left_by="", folder=tmp_path / "canary"):
-        with lease([SimpleNamespace(device_id=0)], tmp_path / "locks", run=run) as held:
+        with lease([SimpleNamespace(device_id=0, logical_id=0)], tmp_path / "locks", run=run) as held:
             held.left_by = left_by
             Canary(folder, run, pictures).ask(device, held, "0" * 64)
             assert held.left_by == "", "a device that was asked is trusted"
@@ -75,7 +75,7 @@ def test_what_was_known_and_is_not_found_is_the_devices_fault(ask, later, words)
     ask(Device([0.9, 0.8]))
     with pytest.raises(DeviceError, match=words) as caught:
         ask(Device(later))
-    assert "NPU 0 found 6 detections at 20" in caught.value.found
+    assert "device 0 found 6 detections at 20" in caught.value.found
 
 
 def test_a_model_that_returns_nan_always_did(ask):

@@ -1,6 +1,8 @@
 """`doctor` tells on one screen what is here, what the recipe named and what is missing."""
 
 import os
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -56,7 +58,7 @@ def test_an_emulated_server_is_no_npu(equipped, capsys):
     """Everything is found and shown, and it is still no NPU run."""
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
-    assert "NPU 0             310P3, OK, 1074 of 21534 MB used, Ascend310P3" in text
+    assert "NPU 0 chip 0      device 0, 310P3, OK, 1074 of 21534 MB used, Ascend310P3" in text
     assert "the CANN found here is the emulator (STAND-IN)" in text
 
 
@@ -70,9 +72,68 @@ def test_a_real_npu_is_enough(equipped, monkeypatch, capsys):
 
     monkeypatch.setattr("fcos_lib.device.npus.discover", unlabelled)
     assert main(["doctor"]) == 0
-    assert "an NPU run is possible: device 0 is an Ascend310P3, OK" in capsys.readouterr().out
+    assert "an NPU run is possible: device 0 (NPU 0 chip 0) is an Ascend310P3, OK" in capsys.readouterr().out
     assert main(["doctor", "--device-id", "9"]) == 1
     assert "npu-smi does not list device 9; it lists 0 (310P3), 1 (310P3)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "because", "advice"),
+    [
+        (
+            "raise ImportError('libascendcl.so: cannot open shared object file')",
+            "libascendcl.so: cannot open",
+            "set_env.sh",
+        ),
+        ("class InferenceSession: pass", "libascendcl.so", "set_env.sh"),
+        ("import os; os.abort()", "ended the process with status -6", "set_env.sh"),
+        ("raise RuntimeError('driver error:internal error')", "driver error", "wheel of this CANN"),
+    ],
+    ids=["library", "no library to count devices", "crash", "other"],
+)
+def test_an_aclruntime_that_is_there_and_does_not_work_is_no_npu(
+    equipped, tmp_path, monkeypatch, capsys, content, because, advice
+):
+    """It is imported in a process of its own, with CANN's library: whether a file is there says nothing."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "aclruntime.py").write_text(content)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "there, and cannot be used" in text
+    last = text.rpartition("an NPU run is ")[2]
+    assert last.startswith("not possible here: ")
+    assert because in last
+    assert advice in last
+
+
+ACL = """
+int aclInit(const char *path) { return INIT; }
+int aclrtGetDeviceCount(unsigned *count) { *count = 2; return COUNT; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("init", "count", "words"),
+    [
+        ("0", "0", "aclruntime        no version, since 2024, sees 2 devices"),
+        ("507008", "0", "not possible here: ACL cannot count the devices"),
+        ("0", "207004", "ASCEND_RT_VISIBLE_DEVICES is not in ascending order (ACL's code 207004)"),
+    ],
+)
+def test_acl_is_asked_for_its_devices(equipped, tmp_path, monkeypatch, capsys, init, count, words):
+    """Behind a real aclruntime there is CANN's library; here a small one of its name stands for it."""
+    if not (compiler := shutil.which("cc")):
+        pytest.skip("there is no C compiler here")
+    (tmp_path / "acl.c").write_text(ACL.replace("INIT", init).replace("COUNT", count))
+    folder = tmp_path / "real"
+    folder.mkdir()
+    subprocess.run([compiler, "-shared", "-fPIC", tmp_path / "acl.c", "-o", folder / "libascendcl.so"], check=True)
+    (folder / "aclruntime.py").write_text("class InferenceSession:\n    free_resource = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+    main(["doctor"])
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -94,7 +155,7 @@ def test_many_npus_still_fit_the_screen(equipped, monkeypatch):
     """Four are shown, the rest counted."""
     real = doctor.parse_info
     monkeypatch.setattr(doctor, "parse_info", lambda text: real(text) * 5)
-    npus = [line for line in as_lines(examine()) if line.startswith("NPU")]
+    npus = [line for line in as_lines(examine()) if line.startswith("NPU ")]
     assert len(npus) == 4
     assert "and 6 more" in npus[-1]
 

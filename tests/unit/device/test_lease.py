@@ -14,15 +14,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from fcos_lib.ascend.acl_errors import StuckDeviceError
+from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.ascend.visible import DeviceIndex
 from fcos_lib.device.lease import lease, lock_folder
+from fcos_lib.device.npus import Device
 from fcos_lib.errors import DeviceError
 
 HOLD = """
     import sys, time
     from pathlib import Path
-    from types import SimpleNamespace
+    from fcos_lib.ascend.toolkit import Toolkit
     from fcos_lib.device.lease import lease
-    with lease([SimpleNamespace(device_id=int(n)) for n in sys.argv[2:]], Path(sys.argv[1])) as held:
+    from fcos_lib.device.npus import Device
+    devices = [Device(None, int(n), "Ascend310P3", Toolkit(), True, int(n)) for n in sys.argv[2:]]
+    with lease(devices, Path(sys.argv[1])) as held:
         print(held.device.device_id, flush=True)
         time.sleep(60)
 """
@@ -30,7 +36,7 @@ HOLD = """
 
 def npus(*numbers):
     """Devices of which nothing but the number matters here."""
-    return [SimpleNamespace(device_id=number) for number in numbers]
+    return [Device(None, number, "Ascend310P3", Toolkit(), True, number) for number in numbers]
 
 
 @pytest.fixture
@@ -64,12 +70,12 @@ def test_whoever_waits_too_long_learns_who_holds_it(holder, tmp_path):
     other, said = holder(0), []
     waiting = lease(npus(0), tmp_path / "locks", timeout_s=0.5, say=said.append)
     with (
-        pytest.raises(DeviceError, match=f"no NPU became free within 0.5 s: npu-0 by process {other.pid} of "),
+        pytest.raises(DeviceError, match=f"no NPU became free within 0.5 s: device 0 by process {other.pid} of "),
         waiting,
     ):
         pass
     assert len(said) == 1
-    assert f"held: npu-0 by process {other.pid}" in said[0]
+    assert f"held: device 0 by process {other.pid}" in said[0]
 
 
 def test_a_dead_process_holds_nothing(holder, tmp_path):
@@ -102,7 +108,7 @@ def test_a_lock_file_with_any_text_is_only_a_name_that_is_missing(holder, tmp_pa
     holder(0)
     (tmp_path / "locks" / "npu-0.lock").write_text(text)
     waiting = lease(npus(0), tmp_path / "locks", timeout_s=0)
-    with pytest.raises(DeviceError, match="npu-0 by somebody who left no name"), waiting:
+    with pytest.raises(DeviceError, match="device 0 by somebody who left no name"), waiting:
         pass
 
 
@@ -133,7 +139,7 @@ def test_who_died_holding_a_device_is_named_until_somebody_has_made_sure_of_it(h
         with lease(npus(0), tmp_path / "locks", say=said.append) as held:
             assert f"process {other.pid} of " in held.left_by
     assert len(said) == 2
-    assert f"npu-0 was not given back by process {other.pid} of " in said[0]
+    assert f"device 0 was not given back by process {other.pid} of " in said[0]
     with lease(npus(0), tmp_path / "locks") as held:
         held.trust()
     with lease(npus(0), tmp_path / "locks") as held:
@@ -161,7 +167,35 @@ def test_a_device_that_fails_twice_is_left_alone_by_the_run(tmp_path):
     for _ in range(2):
         fail(folder, "one", 0, words="fourth")
     waiting = lease(npus(0, 1), folder, run="one")
-    with pytest.raises(DeviceError, match=r"no NPU is left for this run.*npu-0: fourth.*npu-1: third"), waiting:
+    with pytest.raises(DeviceError, match=r"no NPU is left for this run.*device 0: fourth.*device 1: third"), waiting:
+        pass
+
+
+def test_a_device_that_needs_a_reset_is_left_alone_by_everybody(tmp_path, monkeypatch):
+    """After one failure, in every run, with the way out of it; taking the file away or a new start of the machine is that way."""
+    stuck = StuckDeviceError("the AI CPU failed", "reset it (npu-smi set -t reset)")
+    with pytest.raises(StuckDeviceError), lease(npus(0, 1), tmp_path, run="one"):
+        raise stuck
+    with lease(npus(0, 1), tmp_path, run="two") as held:
+        assert held.device.device_id == 1
+    words = rf"device 0: the AI CPU failed \(reset it \(npu-smi set -t reset\); then delete {tmp_path}/npu-0\.lock\)"
+    with pytest.raises(DeviceError, match=words), lease(npus(0), tmp_path):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr("fcos_lib.device.lease._boot", lambda: "a later start")
+        with lease(npus(0), tmp_path, run="three") as held:
+            assert held.device.device_id == 0
+    (tmp_path / "npu-0.lock").unlink()
+    with lease(npus(0), tmp_path, run="one") as held:
+        assert not held.quarantined
+
+
+def test_the_physical_device_is_locked_and_all_its_numbers_are_told(holder, tmp_path):
+    """Two processes with other ASCEND_RT_VISIBLE_DEVICES call one device by two numbers."""
+    holder(3)
+    masked = Device(None, DeviceIndex(0, "logical 3, NPU 5 chip 1"), "Ascend310P3", Toolkit(), True, 3)
+    words = r"device 0 \(logical 3, NPU 5 chip 1\) by process"
+    with pytest.raises(DeviceError, match=words), lease([masked], tmp_path / "locks", timeout_s=0):
         pass
 
 

@@ -121,11 +121,13 @@ def test_the_nms_has_no_plugin_in_newer_opsets(run_atc, command, detector, opset
     assert "E13010: " in out
 
 
-def test_an_unknown_operator_is_named(run_atc, command, detector):
-    """Operator, type, domain and opset."""
-    detector.graph.node[1].op_type = "Relux"
+def test_unknown_operators_are_named(run_atc, command, detector):
+    """Operator, type, domain and opset; the first in the message, the others under TraceBack."""
+    detector.graph.node[1].op_type, detector.graph.node[3].op_type = "Relux", "Expo"
     onnx.save(detector, "detector.onnx")
-    assert "No operator plugin is registered for Op: Relu_1, optype: ai.onnx::11::Relux." in run(run_atc, command)[1]
+    message, _, trace = run(run_atc, command)[1].partition("TraceBack (most recent call last):")
+    assert "No operator plugin is registered for Op: Relu_1, optype: ai.onnx::11::Relux." in message
+    assert "No parser is registered for Op [Exp_3, optype [ai.onnx::11::Expo]]." in trace
 
 
 def test_help_exits_with_0(run_atc):

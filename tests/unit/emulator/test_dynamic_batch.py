@@ -94,15 +94,13 @@ def test_a_profile_is_checked_by_its_bytes(load, capfd):
     assert "in size:12288 needsize:6144 not match" in capfd.readouterr().out
 
 
-def test_a_static_choice_fails_the_run(load, capfd):
-    """set_staticbatch() is accepted, and the new generation's run() is not."""
+def test_a_static_choice_runs_the_largest_profile(load, capfd):
+    """set_staticbatch() is accepted, and no warning about gears comes: that belongs to --dynamic_dims."""
     session = load()
     assert session.set_staticbatch() == 0
-    with pytest.raises(RuntimeError, match="general failure"):
-        run(session, np.zeros((4, 3, 16, 16), np.float32))
-    assert "check failed dym gearcount:3 but dymtype:0 not set" in capfd.readouterr().out
-    session.set_dynamic_batchsize(4)
+    assert session.get_max_dym_batchsize() == 4
     assert run(session, np.zeros((4, 3, 16, 16), np.float32))[0].shape == (4, 10)
+    assert "gear" not in capfd.readouterr().out
 
 
 def test_a_graph_with_a_batch_size_of_its_own_is_refused(run_atc, command, detector):

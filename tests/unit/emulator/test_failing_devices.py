@@ -1,11 +1,12 @@
 """A device of the emulator fails when its scenario says so, in the words of the runtime, and stays as broken as a real one."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 
-from fcos_lib.emulator import acl_parts, aclruntime
+from fcos_lib.emulator import acl_faults, aclruntime
 from fcos_lib.emulator.scenario import current
 from tests.unit.emulator.runtime import NAMES, base_tensors, on_host
 
@@ -15,7 +16,7 @@ def test_executions_can_be_made_to_fail(load, pictures, capfd):
     with pytest.raises(RuntimeError) as caught:
         load("run=fail").run(NAMES, base_tensors(pictures))
     assert str(caught.value) == "[-1][ACL: general failure] "
-    assert "acl execute failed:1" in capfd.readouterr().out
+    assert re.search(r"execute model failed, modelId is \d+\n.*acl execute failed:1\n", capfd.readouterr().out)
     labels, dets = on_host(load("run=nan").run(NAMES, base_tensors(pictures)))
     assert np.isnan(dets[:, 0]).all()
     assert not np.isnan(dets[:, 1:]).any()
@@ -28,12 +29,13 @@ def test_executions_can_be_made_to_fail(load, pictures, capfd):
     [
         ("run=fail:2", 2, "[ERROR] acl execute failed:1"),
         ("run=lost:1", 1, "reason=[lost heartbeat]"),
-        ("run=oom:1", 1, "EL0004: Failed to allocate memory."),
+        ("run=oom:1", 1, "[ACL ERROR] EL0004: Failed to allocate memory."),
+        ("run=oom:1,generation=old", 1, "Malloc ptrData failed.\n[ERROR] Memcpy ptrData failed."),
     ],
 )
 def test_a_device_may_fail_later(load, pictures, capfd, monkeypatch, played, good, words):
     """After as many executions of the process as the scenario says, in the words of the runtime."""
-    monkeypatch.setattr(acl_parts, "_executions", itertools.count())
+    monkeypatch.setattr(acl_faults, "_executions", itertools.count())
     session = load(played)
     for _ in range(good):
         session.run(NAMES, base_tensors(pictures))
@@ -44,7 +46,7 @@ def test_a_device_may_fail_later(load, pictures, capfd, monkeypatch, played, goo
 
 def test_a_lost_device_stays_away(load, pictures, monkeypatch):
     """Nothing loads any more, and npu-smi, a child of the process, has no card to show."""
-    monkeypatch.setattr(acl_parts, "_executions", itertools.count())
+    monkeypatch.setattr(acl_faults, "_executions", itertools.count())
     session = load("run=lost")
     with pytest.raises(RuntimeError):
         session.run(NAMES, base_tensors(pictures))
@@ -55,7 +57,7 @@ def test_a_lost_device_stays_away(load, pictures, monkeypatch):
 
 def test_a_device_may_compute_wrongly_for_once_or_later(load, pictures, monkeypatch):
     """One failure and no other; all boxes shifted; infinite rows."""
-    monkeypatch.setattr(acl_parts, "_executions", itertools.count())
+    monkeypatch.setattr(acl_faults, "_executions", itertools.count())
     session = load("run=fail_once")
     with pytest.raises(RuntimeError):
         session.run(NAMES, base_tensors(pictures))

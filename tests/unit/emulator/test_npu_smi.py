@@ -2,9 +2,9 @@
 
 import pytest
 
-from fcos_lib.ascend.npu_smi import parse_info
+from fcos_lib.ascend.npu_tables import parse_info, parse_logical_ids
 from fcos_lib.emulator import npu_smi
-from fcos_lib.emulator.scenario import CHIPS
+from fcos_lib.emulator.chips import CHIPS
 
 
 @pytest.fixture
@@ -29,6 +29,9 @@ def test_the_table_of_every_server_is_printed(run, chip):
     assert len(widths) == 1, f"the lines of the {chip} table have widths {sorted(widths)}"
     rows, chips = out.count(f" {CHIPS[chip].name} "), len(CHIPS[chip].ids)
     assert rows >= chips, f"{rows} rows name the chip, the server has {chips}"
+    npus = [(npu.npu_id, npu.chip_id) for npu in parse_info(out)]
+    assert npus == CHIPS[chip].ids
+    assert parse_logical_ids(run(f"chip={chip}", "info", "-m")[1]) == {ids: logical for logical, ids in enumerate(npus)}
 
 
 def test_the_default_table_ends_with_processes(run):
@@ -64,7 +67,6 @@ def test_a_server_may_have_one_card_only(run):
         ("info", "-t"),
         ("info", "-t", "health", "-i", "0"),
         ("info", "-i", "0"),
-        ("info", "-m"),
     ],
 )
 def test_unknown_commands_are_refused(run, arguments):

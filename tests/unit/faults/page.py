@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fcos_lib.ascend.causes import CAUSES, Cause
 from tests.unit.faults.catalogue import compiler, devices, disk, machine, pictures, processes
 from tests.unit.faults.fault import VERDICTS, Fault
 
@@ -27,6 +28,15 @@ alive, no lock is held, no artifact is half there, and nothing is left in shared
 look. *Green again*: the same command, without the fault, is green. *Equal*: it goes on where the other was interrupted, and its
 numbers are those of an undisturbed run, bit for bit.
 """
+CAUSES_HEAD = """
+## What the runtime says
+
+aclruntime raises the same two exceptions for everything; what it prints before them is looked through for these, in this order
+(`fcos_lib/ascend/causes.py`).
+
+| it says | verdict | it means | what to do |
+|---|---|---|---|
+"""
 _AGAIN = {"green": "green again", "equal": "equal"}
 
 
@@ -41,7 +51,12 @@ def text() -> str:
     for title, faults in GROUPS.items():
         parts += [f"\n## {title}\n\n", "| fault | verdict | it says | afterwards |\n|---|---|---|---|\n"]
         parts += map(_line, faults)
-    return "".join(parts)
+    return "".join([*parts, CAUSES_HEAD, *map(_cause, CAUSES)])
+
+
+def _cause(cause: Cause) -> str:
+    said = ", ".join(f"`{text}`" for text in cause.says)
+    return f"| {said} | {'INFRA' if cause.device else 'FAIL'} | {cause.sentence} | {cause.advice.replace('|', chr(92) + '|')} |\n"
 
 
 def _line(fault: Fault) -> str:

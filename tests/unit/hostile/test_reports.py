@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from fcos_lib.ascend.npu_smi import parse_info
+from fcos_lib.ascend.npu_tables import UnreadableTableError, parse_info
 from fcos_lib.cli.main import main
 from fcos_lib.cli.terminal import report, say
 from fcos_lib.errors import FcosError
@@ -160,5 +160,10 @@ def test_an_error_is_words(payload, capsys):
 
 def test_a_table_of_npu_smi_gives_no_control_characters():
     """Its fields are names and numbers, whatever the driver prints."""
-    table = "| 0 310\x1b[31m | OK | 12 42 0 / 0 |\n| 0 0 | 0000:01:00.0 | 0 1 / 2 |\n"
-    assert not any(acts(f"{npu.name} {npu.health} {npu.bus_id}") for npu in parse_info(table))
+    head = "| NPU  Name | Health | Power(W)  Temp(C) |\n| Chip  Device | Bus-Id | AICore(%)  Memory-Usage(MB) |\n"
+    good = "| 0 310 | OK | 12 42 |\n| 0 0 | 0000:01:00.0 | 0 1 / 2 |\n"
+    (npu,) = parse_info(f"{head}{good.replace('310', '310' + chr(27) + '[31m')}{good}")
+    assert not acts(f"{npu.name} {npu.health} {npu.bus_id}")
+    with pytest.raises(UnreadableTableError) as caught:
+        parse_info("| \x1b[31m | \x07 |\n")
+    assert not acts(str(caught.value))

@@ -72,7 +72,31 @@ def _fault(name: str, what: str, scenario: str, *says: str, status: int = 8) -> 
     )  # fmt: skip
 
 
+UNKNOWN = """
+import onnx
+from fcos_lib.artifacts import ASCEND
+from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.ascend.atc import compile_om
+from fcos_lib.ascend.atc_command import AtcOptions
+from fcos_lib.contract import SHAPES
+from fcos_lib.device.npus import use_emulator
+from fcos_lib.store.artifacts import Store
+from fixtures.settings import EMBEDDED_CHECKPOINT
+device = use_emulator(artifacts / "emulator")[0]
+model = onnx.load(onnx_artifact(Store(artifacts), SHAPES, EMBEDDED_CHECKPOINT).path / ASCEND)
+for node in model.graph.node:
+    if node.name in ("/backbone/relu/Relu", "/backbone/maxpool/MaxPool"):
+        node.op_type += "Plus"
+onnx.save(model, folder / "unknown.onnx")
+options = AtcOptions(device.soc_version, 2)
+judged(lambda: compile_om(device.toolkit, folder / "unknown.onnx", folder / "out", SHAPES, options))
+"""
+
 FAULTS = (
+    Fault("atc_unknown_operators", "the model has two operators that this CANN does not know", 8,
+          ("node '/backbone/relu/Relu', module backbone.relu, ai.onnx::11::ReluPlus",
+           "node '/backbone/maxpool/MaxPool', module backbone.maxpool, ai.onnx::11::MaxPoolPlus"),
+          lambda stage: stage.program(UNKNOWN)),
     _fault("atc_fails", "atc fails with an error code", "atc=fail:E10041", "atc ended with status 255: E10041"),
     _fault("atc_exit_255", "atc ends with 255 and not a word", "atc=exit255", "atc ended with status 255"),
     _fault("atc_killed", "atc is killed, as by the kernel when memory runs out", "atc=crash", "signal 9"),

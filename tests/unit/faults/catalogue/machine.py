@@ -37,6 +37,10 @@ def _without(*names: str) -> Callable[[Path, dict[str, str]], None]:
     return change
 
 
+def _visible(root: Path, environ: dict[str, str], text: str) -> None:
+    environ["ASCEND_RT_VISIBLE_DEVICES"] = text
+
+
 IMPORT = """
 import sys
 sys.path.insert(0, str(folder))
@@ -63,9 +67,22 @@ FAULTS = (
     _fault("npu_smi_187", "the driver cannot be reached (npu-smi 187)", "the NPU driver cannot be reached (dcmi -8005)", scenario="npu_smi=187"),
     _fault("npu_smi_172", "another container uses the device (npu-smi 172)", "the NPU is in use by another container (dcmi -8020)", scenario="npu_smi=172"),
     _fault("npu_smi_no_card", "the driver runs, and no card is there", "npu-smi does not list any device", scenario="npu_smi=none"),
-    _fault("npu_smi_garbage", "npu-smi prints a table that no driver has", "npu-smi does not list any device", scenario="npu_smi=garbage"),
+    _fault("npu_smi_garbage", "npu-smi prints a table that no driver has", "npu-smi's table of chips cannot be read: | NPU-ID", scenario="npu_smi=garbage"),
     Fault("device_id_unknown", "`--device-id 7` on a server with two", 4, ("npu-smi does not list device 7",),
           lambda stage: _server(stage, "--device-id", "7")),
+    *(
+        _fault(f"visible_{name}", f"`ASCEND_RT_VISIBLE_DEVICES='{text}'` on a server with two", "ASCEND_RT_VISIBLE_DEVICES is", words,
+               change=partial(_visible, text=text))
+        for name, text, words in (
+            ("blank", "0, 1", "it has a blank in it"),
+            ("gap", "0,,1", "it has a gap in it"),
+            ("unknown", "0,2", "there is no device 2"),
+            ("descending", "1,0", "it is not in ascending order"),
+        )
+    ),
+    Fault("device_id_masked", "`--device-id 1` where one of two is visible", 4,
+          ("npu-smi does not list device 1; it lists 0 (310P3), and ASCEND_RT_VISIBLE_DEVICES leaves 1 of 2 visible",),
+          lambda stage: _server(stage, "--device-id", "1", change=partial(_visible, text="1"))),
     _fault("no_atc_required", "there is no atc", "atc not found", change=_without("atc")),
     _fault("no_aclruntime", "the wheel is not installed", "the Python module aclruntime not found",
            change=_without("aclruntime.py")),
