@@ -12,23 +12,25 @@ FAULTS = all_faults()
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_ends_as_the_table_says(fault, stage, expected, record_property):
     """Exit status, words, and what is left; then the same run without the fault."""
-    place = stage(fault.without)
-    said = fault.play(place)
+    scene = stage(fault.without)
+    said = fault.play(scene)
     record_property("fault", f"{fault.name}: {said.status}")
     assert said.status in (fault.status, fault.also), said.output
     for words in fault.says:
         assert words in said.output, said.output
     assert "Traceback (most recent call last)" not in said.output or "Ctrl-C" in fault.what, said.output
-    left = place.left()
+    left = scene.left()
     assert not left, "\n".join(left)
     if fault.check:
-        fault.check(place, said)
+        fault.check(scene, said)
     if fault.again == "green":
-        assert (again := place.suite(*GATE)).status == 0, again.output
+        assert (again := scene.suite(*GATE)).status == 0, again.output
     if fault.again == "equal":
-        again = place.suite(*ACCURACY, scenario=SLOW)
+        again = scene.suite(*ACCURACY, scenario=SLOW)
         assert numbers(again.document) == expected, again.output
-        (counted,) = [each for each in again.document["verdicts"] if each["key"] == "accuracy.not_counted_once"]
+        (counted,) = [
+            verdict for verdict in again.document["verdicts"] if verdict["key"] == "accuracy.not_counted_once"
+        ]
         assert counted["measurement"]["details"]["evaluation"]["resumed"] > 0, again.output
 
 
