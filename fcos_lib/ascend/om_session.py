@@ -30,10 +30,11 @@ from fcos_lib.ascend.om_tensors import (
 from fcos_lib.ascend.process import Console
 from fcos_lib.ascend.watchdog import guard
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.errors import DeviceError, SessionError
+from fcos_lib.errors import DeviceError, FcosError, SessionError
 from fcos_lib.stream.sessions import Outputs, check_input, check_outputs
 
 _LOG_WARNINGS = 3
+_PLOG = "the newest plog in $HOME/ascend/log"
 
 
 class OmSession:
@@ -69,7 +70,9 @@ class OmSession:
         self._session: Any = None
         self._console = Console()
         try:
-            with self._calling("importing aclruntime for"):
+            with self._calling(
+                "importing aclruntime for", "aclruntime cannot be imported", DeviceError, f"look at {_PLOG}"
+            ):
                 runtime = _import_aclruntime()
             self.stand_in = bool(getattr(runtime, "STAND_IN", False))
             self._base_tensor = runtime.BaseTensor
@@ -122,23 +125,15 @@ class OmSession:
         """Every output of the OM in its order, copied to the host."""
         session = self._own()
         check_input(batch, self.contract, self.batch, self.layout)
-        try:
-            with self._calling("a run of"):
-                # A BaseTensor is an address: `batch` has to outlive the call, and does.
-                feeds = [self._base_tensor(batch.ctypes.data, batch.nbytes)]
-                tensors = list(session.run([tensor.name for tensor in self._tensors], feeds))
-                arrays = []
-                for tensor in tensors:
-                    tensor.to_host()
-                    arrays.append(np.array(tensor))
-        except Exception as error:  # pybind11 maps C++ exceptions to RuntimeError and argument mistakes to TypeError
-            raise runtime_error(
-                f"{self.path.name} failed on device {self.device_id} at batch size {self.batch}",
-                self._console.text,
-                error,
-                DeviceError,
-                "look at npu-smi info and at the newest plog in $HOME/ascend/log",
-            ) from error
+        failed = f"{self.path.name} failed on device {self.device_id} at batch size {self.batch}"
+        with self._calling("a run of", failed, DeviceError, f"look at npu-smi info and at {_PLOG}"):
+            # A BaseTensor is an address: `batch` has to outlive the call, and does.
+            feeds = [self._base_tensor(batch.ctypes.data, batch.nbytes)]
+            tensors = list(session.run([tensor.name for tensor in self._tensors], feeds))
+            arrays = []
+            for tensor in tensors:
+                tensor.to_host()
+                arrays.append(np.array(tensor))
         if len(arrays) != len(self._tensors):
             raise SessionError(
                 f"{self.path.name} returned {len(arrays)} outputs and describes {len(self._tensors)}",
@@ -174,15 +169,11 @@ class OmSession:
             return
         session = self._own()
         try:
-            with self._calling("unloading"):
+            with self._calling("unloading", f"{self.path.name} cannot be unloaded", DeviceError, "restart the process"):
                 self._session = None
                 if hasattr(session, "free_resource"):
                     session.free_resource()
                 del session
-        except Exception as error:  # as in `run`
-            raise runtime_error(
-                f"{self.path.name} cannot be unloaded", self._console.text, error, DeviceError, "restart the process"
-            ) from error
         finally:
             self._console.close()
 
@@ -199,30 +190,31 @@ class OmSession:
                 self.close()
 
     def _load(self, runtime: ModuleType) -> Any:
-        try:
-            with self._calling("loading"):
-                options = runtime.session_options()
-                options.log_level = _LOG_WARNINGS
-                session = runtime.InferenceSession(str(self.path), int(self.device_id), options)
-                if is_dynamic(session.get_inputs()):
-                    session.set_dynamic_batchsize(self.batch)
-                elif hasattr(session, "set_staticbatch"):
-                    session.set_staticbatch()
-                return session
-        except Exception as error:  # pybind11 maps C++ exceptions to RuntimeError and argument mistakes to TypeError
-            raise runtime_error(
-                f"aclruntime cannot load {self.path} on device {self.device_id}",
-                self._console.text,
-                error,
-                SessionError,
-                "compile the OM again with this machine's CANN, and look at the newest plog in $HOME/ascend/log",
-            ) from error
+        failed = f"aclruntime cannot load {self.path} on device {self.device_id}"
+        advice = f"compile the OM again with this machine's CANN, and look at {_PLOG}"
+        with self._calling("loading", failed, SessionError, advice):
+            options = runtime.session_options()
+            options.log_level = _LOG_WARNINGS
+            session = runtime.InferenceSession(str(self.path), int(self.device_id), options)
+            if is_dynamic(session.get_inputs()):
+                session.set_dynamic_batchsize(self.batch)
+            elif hasattr(session, "set_staticbatch"):
+                session.set_staticbatch()
+        return session
 
     @contextlib.contextmanager
-    def _calling(self, doing: str) -> Iterator[None]:
-        """Catch what a call prints, and let this process end if the call never does: nothing else of it would run."""
-        with guard(f"{doing} {self.path.name} on device {self.device_id}"), self._console.capture():
-            yield
+    def _calling(self, doing: str, failed: str, unknown: type[FcosError], advice: str) -> Iterator[None]:
+        """Catch what a call prints, and let this process end if the call never does: nothing else of it would run.
+
+        What it raises becomes an error with its cause; `unknown` and `advice` are for those without a known one.
+        """
+        try:
+            with guard(f"{doing} {self.path.name} on device {self.device_id}"), self._console.capture():
+                yield
+        except FcosError:
+            raise
+        except Exception as error:  # pybind11 maps C++ exceptions to RuntimeError and argument mistakes to TypeError
+            raise runtime_error(failed, self._console.text, error, unknown, advice) from error
 
     def _own(self) -> Any:
         """The open session, for the process and the thread that loaded it: the device's context is theirs."""

@@ -11,14 +11,8 @@ folder.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import getpass
 import json
 import os
-import shlex
-import socket
-import stat
-import sys
 import tempfile
 import time
 import weakref
@@ -28,13 +22,24 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.ascend.acl_errors import StuckDeviceError
+from fcos_lib.device.lock_file import (
+    MOST_FAULTS,
+    MOST_TEXT,
+    boot_id,
+    faults_of,
+    holder_of,
+    open_lock,
+    parse_content,
+    read_content,
+    reasons_against,
+    stuck_reason,
+    take_lock,
+    this_process,
+)
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import DeviceError
 
-MOST_FAULTS = 2
-"""Of a device in one run: once may be chance, or somebody else's doing."""
 _POLL_S = 0.2
-_MOST_TEXT = 16384
 _held: dict[Path, Lease] = {}
 """The leases of this process: a fixture and the test that asked for it may share one."""
 
@@ -48,17 +53,17 @@ class Lease:
         self.name = f"device {device.device_id}"
         self._path = path
         self._descriptor, self._run = descriptor, run
-        left = _parse(os.pread(descriptor, _MOST_TEXT, 0))
-        self.faults = _faults(left, run)
+        left = parse_content(os.pread(descriptor, MOST_TEXT, 0))
+        self.faults = faults_of(left, run)
         """What failed on the device in this run, a sentence each."""
-        self._stuck = _stuck(left)
+        self._stuck = stuck_reason(left)
         self._left = {name: value for name, value in left.items() if name not in ("faults", "stuck")}
-        self.left_by = _holder(left) if self._left else ""
+        self.left_by = holder_of(left) if self._left else ""
         """The process that died while it held the device; empty if its last holder gave it back."""
         if self._left and run and left.get("run") == run:
             self.faults.append(f"{self.left_by} died while it held it")
         self._counted: weakref.WeakSet[DeviceError] = weakref.WeakSet()
-        self._myself = _myself() | {"run": run} | ({"command": command[:500]} if command else {})
+        self._myself = this_process() | {"run": run} | ({"command": command[:500]} if command else {})
         self._write(self._myself)
 
     @property
@@ -91,7 +96,7 @@ class Lease:
     def _write(self, holder: dict[str, Any]) -> None:
         faults = {"run": self._run, "reasons": [fault[:400] for fault in self.faults[-MOST_FAULTS:]]}
         content = holder | ({"faults": faults} if self.faults else {})
-        content |= {"stuck": {"reason": self._stuck, "boot": _boot()}} if self._stuck else {}
+        content |= {"stuck": {"reason": self._stuck, "boot": boot_id()}} if self._stuck else {}
         with contextlib.suppress(OSError):  # another user's file, or a full disk: held all the same, without a name
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json.dumps(content).encode() if content else b"", 0)
@@ -164,10 +169,10 @@ def _take_one(
     """`who` is the run and its command."""
     end, said = time.monotonic() + timeout_s, False
     while True:
-        given_up = {path: reasons for path in paths if (reasons := _given_up(_read(path), who[0]))}
+        given_up = {path: reasons for path in paths if (reasons := reasons_against(read_content(path), who[0]))}
         for path, device in paths.items():
-            descriptor = -1 if path in given_up else _open(path, folder)
-            if descriptor < 0 or not _locked(descriptor):
+            descriptor = -1 if path in given_up else open_lock(path, folder)
+            if descriptor < 0 or not take_lock(descriptor):
                 continue
             held_lease = Lease(device, path, descriptor, *who)
             if not held_lease.quarantined:
@@ -175,7 +180,7 @@ def _take_one(
                     say(f"{held_lease.name} was not given back by {held_lease.left_by}: it may be in any state")
                 return path, held_lease
             held_lease.give_back()
-            given_up[path] = _given_up(_read(path), who[0]) or held_lease.faults
+            given_up[path] = reasons_against(read_content(path), who[0]) or held_lease.faults
         if len(given_up) == len(paths):
             why = "; ".join(f"device {paths[path].device_id}: {' | '.join(given_up[path])}" for path in given_up)
             raise DeviceError(
@@ -183,7 +188,7 @@ def _take_one(
                 "look at npu-smi info -t health and at dmesg; the next run tries those again that need no reset",
             )
         holders = "; ".join(
-            f"device {device.device_id} by {_holder(_read(path))}"
+            f"device {device.device_id} by {holder_of(read_content(path))}"
             for path, device in paths.items()
             if path not in given_up
         )
@@ -195,107 +200,6 @@ def _take_one(
             say(f"waiting for an NPU, held: {holders}")
             said = True
         time.sleep(_POLL_S)
-
-
-def _locked(descriptor: int) -> bool:
-    """Take the lock; if another process has it, close the file."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    return True
-
-
-def _open(path: Path, folder: Path) -> int:
-    """The lock file, made for everybody if it is not there yet. In a sticky folder O_CREAT on another's file is refused."""
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            if folder.parent.stat().st_mode & stat.S_ISVTX:  # as in /run/lock: everybody's; an artifact folder is not
-                with contextlib.suppress(PermissionError):
-                    folder.chmod(0o1777)
-        for flags in (os.O_RDWR, os.O_RDONLY):
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, 0o666)
-        return descriptor
-    except OSError as error:
-        raise DeviceError(
-            f"the lock {path} cannot be opened ({error.strerror})", "make the folder writable for everybody who tests"
-        ) from error
-
-
-def _myself() -> dict[str, Any]:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = str(os.getuid())
-    return {
-        "pid": os.getpid(),
-        "user": user,
-        "host": socket.gethostname(),
-        "command": shlex.join(sys.argv)[:500],
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return _parse(file.read(_MOST_TEXT))
-    except OSError:
-        return {}
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    """The content of a lock file, which anybody may have written; one that cannot be read has a holder without a name."""
-    try:
-        holder = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        holder = None
-    return holder if isinstance(holder, dict) else {"pid": None}
-
-
-def _faults(content: dict[str, Any], run: str) -> list[str]:
-    """What failed in this run; what failed in others is forgotten."""
-    faults = content.get("faults")
-    reasons = faults.get("reasons") if isinstance(faults, dict) and run and faults.get("run") == run else None
-    return [reason for reason in reasons if isinstance(reason, str)] if isinstance(reasons, list) else []
-
-
-def _stuck(content: dict[str, Any]) -> str:
-    """Why everybody has to leave the device alone; empty if nothing is the matter, or the machine was started since."""
-    stuck = content.get("stuck")
-    reason = stuck.get("reason") if isinstance(stuck, dict) and stuck.get("boot") == _boot() else None
-    return reason if isinstance(reason, str) else ""
-
-
-def _given_up(content: dict[str, Any], run: str) -> list[str]:
-    """The reasons to leave the device of a lock file alone in this run; empty if there are not enough."""
-    if stuck := _stuck(content):
-        return [stuck]
-    faults = _faults(content, run)
-    return faults if len(faults) >= MOST_FAULTS else []
-
-
-@cache
-def _boot() -> str:
-    """A name of this start of the machine; empty where the system has none."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ""
-
-
-def _holder(content: dict[str, Any]) -> str:
-    """The holder as the lock file tells it."""
-    try:
-        pid, user, since, command = (str(content[name])[:200] for name in ("pid", "user", "since", "command"))
-    except KeyError:
-        return "somebody who left no name"
-    return f"process {pid} of {user} since {since} ({command!r})"
 
 
 def _forget() -> None:

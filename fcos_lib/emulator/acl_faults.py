@@ -143,6 +143,16 @@ def failure(text: str) -> RuntimeError:
     return RuntimeError("[-1][ACL: general failure] ")
 
 
+def load_failure(said: str, path: str) -> RuntimeError:
+    """The exception of every OM that cannot be loaded; `said` is CANN's own text."""
+    say(
+        f"{said}\n[ERROR] load model from file failed, model file is {path}\n"
+        "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
+        "[WARN] no model had been loaded, unload failed\n"
+    )
+    return RuntimeError("[1][ACL: invalid parameter] ")
+
+
 def check_sizes(feeds: Sequence[BaseTensor], inputs: Sequence[tensor_desc], word: str) -> None:
     """The failure of a run whose inputs are not as many, or have not as many bytes; `word` is how the generation spells it."""
     failed = "[ERROR] check input vector failed ret:-1\n"

@@ -38,7 +38,6 @@ STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
 __all__ = ["STAND_IN", "BaseTensor", "MemorySummary", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
 
-_BAD_PARAMETER = "[1][ACL: invalid parameter] "
 _model_ids = itertools.count(1)
 _FOREVER = 1e9
 
@@ -95,12 +94,7 @@ class _Session:
             refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
         except DeviceLost:
             refusal = acl_faults.LOST.rstrip("\n")
-        say(
-            f"{self._prefix}{refusal}\n[ERROR] load model from file failed, model file is {self._path}\n"
-            "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
-            "[WARN] no model had been loaded, unload failed\n"
-        )
-        raise RuntimeError(_BAD_PARAMETER)
+        raise acl_faults.load_failure(f"{self._prefix}{refusal}", self._path)
 
     def run(self, output_names: Sequence[str], feeds: Sequence[BaseTensor]) -> list[Tensor]:
         """Device tensors of the named outputs.

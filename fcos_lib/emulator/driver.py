@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from fcos_lib.emulator import om
 from fcos_lib.emulator.om import TensorDesc
+from fcos_lib.emulator.processor import aligned, extents
 
-_ALIGNMENT = 64
 _numbers = itertools.count(1)
 _processors: dict[int, _Processor] = {}
 _lock = threading.RLock()
@@ -68,8 +68,8 @@ class LoadedModel:
 
         `DeviceRefused` or `DeviceLost` if it is not.
         """
-        operands, size = _extents(inputs, 0)
-        results, size = _extents(outputs, size)
+        operands, size = extents(inputs, 0)
+        results, size = extents(outputs, size)
         with self._processor.lock:
             start = time.monotonic()
             self._processor.write(buffers)
@@ -115,13 +115,13 @@ class _Processor:
     def write(self, buffers: Sequence[Any]) -> None:
         """Copy buffers of bytes to the beginning of the memory, each at its own alignment."""
         sizes = [memoryview(buffer).nbytes for buffer in buffers]
-        self.reserve(sum(_aligned(size) for size in sizes))
+        self.reserve(sum(aligned(size) for size in sizes))
         if self._process is None:  # or a forked child would write into what is its parent's
             raise self._lost()
         offset = 0
         for buffer, size in zip(buffers, sizes, strict=True):
             self._memory[offset : offset + size] = buffer  # mmap copies without releasing the GIL, numpy would
-            offset += _aligned(size)
+            offset += aligned(size)
 
     def read(self, offset: int, shape: Sequence[int], dtype: str) -> NDArray[Any]:
         """A copy of an array in the memory."""
@@ -240,16 +240,3 @@ def _libc() -> Any:
     library = ctypes.PyDLL(None, use_errno=True)
     library.read.restype = library.write.restype = ctypes.c_ssize_t
     return library
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
-def _extents(descs: Sequence[TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
-    """(offset, shape, dtype) of each tensor in the memory from `start` on, and where the next one would lie."""
-    extents = []
-    for desc in descs:
-        extents.append((start, list(desc.shape), desc.dtype))
-        start += _aligned(desc.nbytes)
-    return extents, start

@@ -22,6 +22,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +35,7 @@ from fcos_lib.emulator.nms import batch_multi_class_nms
 from fcos_lib.errors import SessionError
 
 Array = NDArray[Any]
+_ALIGNMENT = 64
 _STEP = 997
 """Values between those by which pictures are told apart at first."""
 
@@ -133,6 +135,20 @@ def _run(session: Any, values: dict[str, Array]) -> dict[str, Array]:
     names = [value.name for value in session.get_outputs()]
     feeds = {value.name: values[value.name] for value in session.get_inputs()}
     return dict(zip(names, session.run(names, feeds), strict=True)) if names else {}
+
+
+def aligned(size: int) -> int:
+    """The size of an area of the shared memory for so many bytes."""
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def extents(descs: Sequence[om.TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
+    """(offset, shape, dtype) of each tensor in the shared memory from `start` on, and where the next one would lie."""
+    areas = []
+    for desc in descs:
+        areas.append((start, list(desc.shape), desc.dtype))
+        start += aligned(desc.nbytes)
+    return areas, start
 
 
 class Processor:

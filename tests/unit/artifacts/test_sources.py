@@ -34,7 +34,7 @@ KINDS = {
         "stream.array_file", "stream.journal_folder", "stream.journal_shards", "ascend.__init__", "ascend.acl_errors",
         "ascend.causes", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
     "canary": (("fcos_lib.device.canary",), [
-        *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
+        *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "device.lock_file", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
         "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.causes", "ascend.npu_smi", "ascend.npu_tables", "ascend.visible", "ascend.om_session",
         "ascend.om_tensors", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
 }  # fmt: skip

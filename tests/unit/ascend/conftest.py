@@ -113,7 +113,7 @@ class Fake:
 
     def results(self):
         """The arrays in the order of the described outputs."""
-        return [self.labels if len(found.shape) == 2 else self.dets for found in self.outputs]
+        return [self.labels if len(output.shape) == 2 else self.dets for output in self.outputs]
 
     def module(self):
         """The module object, with the surface of its generation."""
@@ -139,7 +139,7 @@ class Fake:
                 return fake.outputs
 
             def run(self, names, feeds):
-                assert names == [found.name for found in fake.outputs]
+                assert names == [output.name for output in fake.outputs]
                 assert [type(feed) for feed in feeds] == [BaseTensor]
                 fake.fed.append(ctypes.string_at(feeds[0].buf, feeds[0].size))
                 if fake.run_error:

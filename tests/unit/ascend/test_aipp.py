@@ -53,9 +53,9 @@ def test_the_config_is_the_recipes_preprocessing():
 @pytest.mark.parametrize("mean", [(1.0, 0.25, 254.9999), (103.53, 116.28, 123.675)])
 def test_the_two_parts_add_up_to_the_contracts_mean(mean):
     """To the last digit, whatever the contract says."""
-    found = fields(aipp_config(replace(COCO_R50, mean_bgr=mean)))
+    config = fields(aipp_config(replace(COCO_R50, mean_bgr=mean)))
     for channel, value in enumerate(mean):
-        parts = found[f"mean_chn_{channel}"], found[f"min_chn_{channel}"]
+        parts = config[f"mean_chn_{channel}"], config[f"min_chn_{channel}"]
         assert Decimal(parts[0]) + Decimal(parts[1]) == Decimal(str(value)), f"channel {channel} is {parts}"
         assert parts[0].isdecimal(), "mean_chn holds integers only"
 

@@ -149,9 +149,9 @@ def test_the_error_line_of_both_layouts_is_quoted(compile_with, tmp_path, line):
 )
 def test_known_failures_come_with_advice(text, advice):
     """Each failure that practitioners report names its remedy, and its own line is quoted."""
-    found, what_to_do = diagnose(255, f"{FAILED}{text}\n")
+    sentence, what_to_do = diagnose(255, f"{FAILED}{text}\n")
     assert advice in what_to_do
-    assert text.partition(":")[0] in found
+    assert text.partition(":")[0] in sentence
 
 
 E19010 = """\

@@ -186,9 +186,9 @@ def test_a_number_of_absurd_length_is_no_chip():
 
 def test_processes_are_told_apart_from_chips():
     """The second table names who holds memory, which a throughput figure has to know."""
-    found = parse_processes(table("310P3_duo"))
-    assert found[0] == NpuProcess(1, 0, 3277562, "mindie_llm_back", 14513)
-    assert [(process.npu_id, process.chip_id) for process in found] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    processes = parse_processes(table("310P3_duo"))
+    assert processes[0] == NpuProcess(1, 0, 3277562, "mindie_llm_back", 14513)
+    assert [(process.npu_id, process.chip_id) for process in processes] == [(1, 0), (1, 1), (2, 0), (2, 1)]
     assert parse_processes(table("310B4")) == []
 
 

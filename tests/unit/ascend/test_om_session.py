@@ -143,17 +143,17 @@ def test_a_session_stays_in_its_process(new_fake, om, contract, batch, monkeypat
 @pytest.fixture
 def dynamic(fake):
     """The fake runtime with an OM that has profiles for 2 and 4: open inputs, outputs as the largest profile has them."""
-    for found in (*fake.inputs, *fake.outputs):
-        found.realsize = found.size = found.size * 4 // BATCH
-        found.shape[0] = -1 if found in fake.inputs else 4
+    for tensor in (*fake.inputs, *fake.outputs):
+        tensor.realsize = tensor.size = tensor.size * 4 // BATCH
+        tensor.shape[0] = -1 if tensor in fake.inputs else 4
     chosen = []
 
     def choose(session, size):
         chosen.append(size)
         if size not in (2, 4):
             raise_refusal()
-        for found in (*fake.inputs, *fake.outputs):
-            found.realsize = found.size * size // 4
+        for tensor in (*fake.inputs, *fake.outputs):
+            tensor.realsize = tensor.size * size // 4
         return 0
 
     def raise_refusal():

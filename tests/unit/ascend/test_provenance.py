@@ -90,8 +90,8 @@ def test_one_om_serves_all_of_its_profiles(script, contract, tmp_path):
         'printf "Original Atc command line: "; cat "${2#--om=}"; echo; echo "soc_version[Ascend310P3], atc_version[8]"'
     )
     toolkit = Toolkit(atc=script("tools/atc", said))
-    found = find_oms(toolkit, tmp_path, contract)
-    assert {batch: facts.path.name for batch, facts in found.items()} == {
+    by_batch = find_oms(toolkit, tmp_path, contract)
+    assert {batch: facts.path.name for batch, facts in by_batch.items()} == {
         1: "all.om", 2: "two.om", 4: "all.om", 8: "all.om",
     }  # fmt: skip
     (tmp_path / "four.om").write_text(COMMAND)

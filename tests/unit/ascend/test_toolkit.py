@@ -23,20 +23,20 @@ def test_a_machine_without_cann_is_described_not_refused():
 
 
 @pytest.mark.parametrize("variable", ["ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH"])
-@pytest.mark.parametrize("place", ["bin/atc", "compiler/bin/atc", "atc/bin/atc"])
-def test_atc_is_found_below_the_home_that_set_env_names(script, tmp_path, variable, place):
+@pytest.mark.parametrize("below_home", ["bin/atc", "compiler/bin/atc", "atc/bin/atc"])
+def test_atc_is_found_below_the_home_that_set_env_names(script, tmp_path, variable, below_home):
     """Each release keeps atc elsewhere below its home."""
-    atc = script(f"cann/{place}", "exit 0")
-    found = discover({variable: str(tmp_path / "cann"), "PATH": ""})
-    assert (found.atc, found.home) == (atc, tmp_path / "cann")
+    atc = script(f"cann/{below_home}", "exit 0")
+    toolkit_here = discover({variable: str(tmp_path / "cann"), "PATH": ""})
+    assert (toolkit_here.atc, toolkit_here.home) == (atc, tmp_path / "cann")
 
 
 def test_the_environment_variable_wins_over_path(script, tmp_path):
     """`source set_env.sh` decides, whatever else is installed."""
     named = script("named/bin/atc", "exit 0")
     script("other/bin/atc", "exit 0")
-    found = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "named"), "PATH": str(tmp_path / "other/bin")})
-    assert found.atc == named
+    toolkit_here = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "named"), "PATH": str(tmp_path / "other/bin")})
+    assert toolkit_here.atc == named
 
 
 def test_path_is_searched_when_the_named_home_is_gone(script, tmp_path):
@@ -44,8 +44,8 @@ def test_path_is_searched_when_the_named_home_is_gone(script, tmp_path):
     atc = script("cann/compiler/bin/atc", "exit 0")
     smi = script("bin/npu-smi", "exit 0")
     path = f"relative:{tmp_path / 'bin'}:{atc.parent}"
-    found = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "removed"), "PATH": path})
-    assert (found.atc, found.npu_smi, found.home) == (atc, smi, tmp_path / "cann")
+    toolkit_here = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "removed"), "PATH": path})
+    assert (toolkit_here.atc, toolkit_here.npu_smi, toolkit_here.home) == (atc, smi, tmp_path / "cann")
 
 
 def test_a_user_installation_is_found_in_the_home_folder(script, tmp_path):
@@ -65,8 +65,8 @@ def test_files_that_cannot_be_run_are_no_tools(tmp_path):
     """A text file or a folder called atc is not atc."""
     (tmp_path / "bin" / "npu-smi").mkdir(parents=True)
     (tmp_path / "bin" / "atc").write_text("not executable")
-    found = discover({"PATH": str(tmp_path / "bin")})
-    assert (found.atc, found.npu_smi) == (None, None)
+    toolkit_here = discover({"PATH": str(tmp_path / "bin")})
+    assert (toolkit_here.atc, toolkit_here.npu_smi) == (None, None)
 
 
 def test_the_release_is_read_from_version_cfg(script, tmp_path):
@@ -82,8 +82,8 @@ def test_the_release_is_read_from_the_install_info(tmp_path, machine):
     folder = tmp_path / "cann" / f"{machine}-linux"
     folder.mkdir(parents=True)
     (folder / "ascend_toolkit_install.info").write_text("package_name=Ascend-cann-toolkit\nversion=8.3.RC1\n")
-    found = discover({"ASCEND_HOME_PATH": str(tmp_path / "cann")})
-    assert (found.home, found.cann_version) == (tmp_path / "cann", "8.3.RC1")
+    toolkit_here = discover({"ASCEND_HOME_PATH": str(tmp_path / "cann")})
+    assert (toolkit_here.home, toolkit_here.cann_version) == (tmp_path / "cann", "8.3.RC1")
 
 
 def test_the_driver_version_is_read_from_its_folder(tmp_path):
@@ -98,8 +98,8 @@ def test_a_link_on_path_leads_to_the_versions_of_its_toolkit(script, tmp_path):
     (tmp_path / "cann/version.cfg").write_text("runtime_running_version=[7.6:8.1.RC1]\n")
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "usr/bin/atc").symlink_to(atc)
-    found = discover({"PATH": str(tmp_path / "usr/bin")})
-    assert (found.home, found.cann_version) == (tmp_path / "cann", "8.1.RC1")
+    toolkit_here = discover({"PATH": str(tmp_path / "usr/bin")})
+    assert (toolkit_here.home, toolkit_here.cann_version) == (tmp_path / "cann", "8.1.RC1")
 
 
 @pytest.mark.parametrize(

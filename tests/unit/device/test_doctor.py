@@ -67,8 +67,8 @@ def test_a_real_npu_is_enough(equipped, monkeypatch, capsys):
     real = doctor.discover
 
     def unlabelled(environ):
-        found = real(environ)
-        return type(found)(found.atc, found.npu_smi, found.home, "8.0.0", found.driver_version)
+        toolkit = real(environ)
+        return type(toolkit)(toolkit.atc, toolkit.npu_smi, toolkit.home, "8.0.0", toolkit.driver_version)
 
     monkeypatch.setattr("fcos_lib.device.npus.discover", unlabelled)
     assert main(["doctor"]) == 0

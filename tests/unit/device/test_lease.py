@@ -182,7 +182,7 @@ def test_a_device_that_needs_a_reset_is_left_alone_by_everybody(tmp_path, monkey
     with pytest.raises(DeviceError, match=words), lease(npus(0), tmp_path):
         pass
     with monkeypatch.context() as patch:
-        patch.setattr("fcos_lib.device.lease._boot", lambda: "a later start")
+        patch.setattr("fcos_lib.device.lock_file.boot_id", lambda: "a later start")
         with lease(npus(0), tmp_path, run="three") as held:
             assert held.device.device_id == 0
     (tmp_path / "npu-0.lock").unlink()

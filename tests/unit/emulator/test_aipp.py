@@ -116,25 +116,25 @@ def letterboxed(tmp_path):
     picture = np.random.default_rng(5).integers(0, 256, (480, 320, 3), np.uint8)
     floats = np.empty(SHAPES.input_shape(1)[1:], np.float32)
     pixels = np.empty((SHAPES.height, SHAPES.width, 3), np.uint8)
-    place = letterbox(picture, SHAPES, floats)
+    inside_letterbox = letterbox(picture, SHAPES, floats)
     letterbox_uint8(picture, SHAPES, pixels)
-    return floats, pixels, place, lambda image: device.apply(image[None])[0]
+    return floats, pixels, inside_letterbox, lambda image: device.apply(image[None])[0]
 
 
 def test_the_network_sees_what_it_sees_from_floats(letterboxed):
     """Config, letterbox and arithmetic together: inside to fp16's rounding, around it a quarter of a grey level."""
-    floats, pixels, place, device = letterboxed
+    floats, pixels, inside_letterbox, device = letterboxed
     difference = np.abs(device(pixels) - floats.astype(np.float16).astype(np.float32))
-    inside = difference[:, place.rows, place.columns].max()
+    inside = difference[:, inside_letterbox.rows, inside_letterbox.columns].max()
     assert inside <= 0.125, f"the picture differs by {inside}, one fp16 step above 128 is 0.125"
     assert difference.max() < 0.23, f"the border differs by {difference.max()}, allowed are 0.23"
 
 
 def test_padding_with_zeros_is_visible(letterboxed):
     """Black bars instead of the mean: -103, -116 and -123 where the network expects zeros."""
-    floats, pixels, place, device = letterboxed
-    pixels[:, : place.left] = 0
-    edge = np.abs(device(pixels) - floats)[:, :, : place.left]
+    floats, pixels, inside_letterbox, device = letterboxed
+    pixels[:, : inside_letterbox.left] = 0
+    edge = np.abs(device(pixels) - floats)[:, :, : inside_letterbox.left]
     np.testing.assert_allclose(edge.min((1, 2)), [102.98, 115.95, 122.77], atol=0.07)
 
 

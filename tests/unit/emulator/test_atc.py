@@ -193,13 +193,13 @@ def test_files_can_be_missing_halved_or_renamed(run_atc, command, play, tmp_path
         status, out, _ = run(run_atc, command)
         assert status == 0
         assert SUCCESS in out
-        found = sorted(tmp_path.glob("*.om"))
-        assert len(found) == (name is not None), f"{scenario} left {found}"
+        oms = sorted(tmp_path.glob("*.om"))
+        assert len(oms) == (name is not None), f"{scenario} left {oms}"
         if name == "out.om":
-            size = found[0].stat().st_size
+            size = oms[0].stat().st_size
             assert size < 10000, f"half of the OM has {size} bytes, the whole one more than 10000"
-            found[0].unlink()
-    assert found[0].name == f"out_linux_{os.uname().machine}.om"
+            oms[0].unlink()
+    assert oms[0].name == f"out_linux_{os.uname().machine}.om"
 
 
 @pytest.mark.parametrize(("scenario", "status"), [("atc=crash", -9), ("atc=exit255", 255), ("atc=hang", None)])

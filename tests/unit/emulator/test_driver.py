@@ -32,7 +32,7 @@ def run():
 
 def players(parent=None):
     """Ids of the processes that play an NPU for a process, this one unless another is named."""
-    found = []
+    output = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
@@ -40,8 +40,8 @@ def players(parent=None):
         except OSError:
             continue
         if b"fcos_lib.emulator.processor" in words and fields[0] != "Z" and int(fields[1]) == (parent or os.getpid()):
-            found.append(int(folder.name))
-    return found
+            output.append(int(folder.name))
+    return output
 
 
 def ended(pid, seconds=5):
@@ -103,14 +103,14 @@ def test_the_process_computes_what_the_model_computes(path, pictures):
     """Bit for bit, through the shared memory, for one picture batch after another."""
     session = open_session(path)
     for batch in (pictures, -pictures, pictures):
-        for found, expected in zip(run(session, batch), Model(path).execute([batch]), strict=True):
-            np.testing.assert_array_equal(found, expected)
-            assert found.dtype == expected.dtype
+        for output, expected in zip(run(session, batch), Model(path).execute([batch]), strict=True):
+            np.testing.assert_array_equal(output, expected)
+            assert output.dtype == expected.dtype
     session.free_resource()
 
 
-def test_no_other_thread_runs_during_run(slow_path):
-    """As with the real module: a thread that counts stands still, and goes on as soon as run() is over."""
+def test_no_other_thread_runs_during_run(slow_path, play):
+    """As with the real module: a thread that counts stands still, and goes on as soon as run() is over, computing or waiting."""
     counts, stop = [0], threading.Event()
 
     def count():
@@ -123,6 +123,7 @@ def test_no_other_thread_runs_during_run(slow_path):
         seconds = time.perf_counter() - start
         return (counts[0] - before) / seconds, seconds
 
+    play("rate=5000")
     session, batch = open_session(slow_path), np.zeros((MANY, 3, 16, 16), np.float32)
     run(session, batch)
     thread = threading.Thread(target=count)
@@ -205,11 +206,11 @@ def test_nothing_outlives_a_killed_program(script, slow_path, work):
     """kill -9 gives a program no chance to tidy up; its device ends with it, even in the middle of a run."""
     program = script(slow_path, MANY, f"print('open', flush=True)\n{work}\n")
     assert program.stdout.readline() or program.wait() is None
-    while not (found := players(program.pid)):
+    while not (output := players(program.pid)):
         time.sleep(0.01)
     time.sleep(0.3)
     program.send_signal(signal.SIGKILL)
-    assert ended(found[0]), "the process that plays the NPU goes on after its program was killed"
+    assert ended(output[0]), "the process that plays the NPU goes on after its program was killed"
 
 
 def test_a_forked_child_has_no_device_and_keeps_none_alive(script, path):
@@ -255,8 +256,8 @@ def test_an_interrupted_run_does_not_answer_the_next_one(slow_path, pictures):
             run(session, -batch)
     finally:
         signal.signal(signal.SIGINT, handler)
-    for found, wanted in zip(run(session, batch), expected, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for output, wanted in zip(run(session, batch), expected, strict=True):
+        np.testing.assert_array_equal(output, wanted)
     session.free_resource()
 
 

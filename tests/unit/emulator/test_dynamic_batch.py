@@ -49,8 +49,8 @@ def test_every_profile_finds_what_an_om_of_its_own_finds(load, compile_om, gener
     session = load(generation)
     assert session.set_dynamic_batchsize(batch) == 0
     fixed = Model(compile_om(input_shape=f"input:{batch},3,16,16", output="fixed")).execute([pictures])
-    for found, expected in zip(run(session, pictures), fixed, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for output, expected in zip(run(session, pictures), fixed, strict=True):
+        np.testing.assert_array_equal(output, expected)
 
 
 def test_sizes_are_those_of_the_largest_profile_and_of_the_chosen_one(load):

@@ -40,8 +40,8 @@ def test_many_may_install_at_once(tmp_path):
 def test_the_version_is_labelled_and_follows_the_sources(root, tmp_path, monkeypatch):
     """No manifest made with the emulator can pass for CANN's or outlive a change of the emulator."""
     text = (root / "ascend-toolkit/latest/version.cfg").read_text()
-    found = re.search(r"^runtime_running_version=\[[\d.]+:(.*)\]$", text, re.MULTILINE)
-    assert found[1] == f"8.0.0-STAND-IN.{source_hash()}"
+    version = re.search(r"^runtime_running_version=\[[\d.]+:(.*)\]$", text, re.MULTILINE)
+    assert version[1] == f"8.0.0-STAND-IN.{source_hash()}"
     assert re.fullmatch(r"[0-9a-f]{8}", source_hash())
     monkeypatch.setattr(module, "source_hash", lambda: "00000000")
     assert install(root.parent) != root, "other sources, other tree"

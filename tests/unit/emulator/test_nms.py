@@ -10,8 +10,8 @@ SETTINGS = NmsSettings(score_threshold=0.05, iou_threshold=0.5, max_size_per_cla
 
 def run(boxes, scores, settings=SETTINGS):
     """One picture: (boxes[100, 4], scores[100], classes[100], count)."""
-    found = batch_multi_class_nms(np.array([boxes], np.float32), np.array([scores], np.float32), settings)
-    return tuple(array[0] for array in found)
+    outputs = batch_multi_class_nms(np.array([boxes], np.float32), np.array([scores], np.float32), settings)
+    return tuple(array[0] for array in outputs)
 
 
 def test_outputs_have_the_operators_types_and_shapes():
@@ -129,8 +129,8 @@ def test_bursts_give_what_one_greedy_pass_gives():
     for index in np.argsort(-scores):
         if all(_iou(boxes[index], boxes[other]) <= 0.5 for other in kept):
             kept.append(index)
-    _, found, _, count = run(boxes, scores[:, None], NmsSettings(0.05, 0.5, 300, 300))
-    missing = set(found[:count]) ^ set(scores[kept].astype(np.float16))
+    _, outputs, _, count = run(boxes, scores[:, None], NmsSettings(0.05, 0.5, 300, 300))
+    missing = set(outputs[:count]) ^ set(scores[kept].astype(np.float16))
     assert len(kept) > 50, f"the plain algorithm keeps {len(kept)}, too few to compare"
     assert len(missing) <= 0.05 * len(kept), f"fp16 changes a few of {len(kept)} survivors, not {len(missing)}"
 

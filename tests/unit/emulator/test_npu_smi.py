@@ -94,8 +94,8 @@ def test_a_card_that_is_not_there_is_refused(run):
 )
 def test_failures_have_the_exit_status_of_the_real_tool(run, scenario, status, text):
     """The status is the driver's code in one byte, 127 where there is no driver."""
-    found, out, err = run(scenario, "info")
-    assert (found, text in out + err) == (status, True), f"{found}: {out}{err}"
+    exit_status, out, err = run(scenario, "info")
+    assert (exit_status, text in out + err) == (status, True), f"{exit_status}: {out}{err}"
 
 
 def test_a_misspelt_scenario_stops_the_tool(run):

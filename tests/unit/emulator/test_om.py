@@ -27,25 +27,22 @@ def test_the_header_keeps_what_recognises_a_stale_om(compile_om):
 
 
 @pytest.mark.parametrize(
-    ("damage", "found"),
+    ("damage", "words"),
     [
         (lambda data: data[: len(data) // 2], "cut short"),
         (lambda data: data[:-1] + b"?", "sha256"),
-        (lambda data: b"IMOD" + data, "no OM of the emulator"),
         (lambda data: data[:60], "header"),
-        (lambda data: b"", "no OM of the emulator"),
-        (lambda data: om.MAGIC + b"1\n", "header"),
         (lambda data: om.MAGIC + b"[" * 100_000 + b"\n", "header"),
     ],
-    ids=["half", "last_byte", "other_magic", "half_header", "empty", "number", "deep"],
+    ids=["half", "last_byte", "half_header", "deep"],
 )
-def test_a_damaged_om_is_refused(compile_om, damage, found):
+def test_a_damaged_om_is_refused(compile_om, damage, words):
     """Whatever is wrong is said in one sentence."""
     path = compile_om()
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(SessionError) as caught:
         om.read(path)
-    assert found in caught.value.found
+    assert words in caught.value.found
 
 
 def test_a_missing_om_is_refused(tmp_path):

@@ -41,21 +41,21 @@ def network(*middle, constants=()):
 
 def names(part):
     """The nodes of a part, by name."""
-    return {one.name for one in part.graph.node} if part else set()
+    return {item.name for item in part.graph.node} if part else set()
 
 
 def run(model, values):
     """All outputs by name."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = session.run(None, {one.name: values[one.name] for one in session.get_inputs()})
-    return dict(zip([one.name for one in session.get_outputs()], found, strict=True))
+    outputs = session.run(None, {item.name: values[item.name] for item in session.get_inputs()})
+    return dict(zip([item.name for item in session.get_outputs()], outputs, strict=True))
 
 
 def run_split(parts, pictures):
     """As the device does: the first part on each picture, the rest on all of them."""
     values = {"x": pictures}
-    each = [run(parts.each, {"x": pictures[slot : slot + 1]}) for slot in range(BATCH)]
-    values |= {name: np.concatenate([made[name] for made in each]) for name in each[0]}
+    by_picture = [run(parts.each, {"x": pictures[slot : slot + 1]}) for slot in range(BATCH)]
+    values |= {name: np.concatenate([made[name] for made in by_picture]) for name in by_picture[0]}
     return (values | run(parts.rest, values) if parts.rest else values)["y"]
 
 
@@ -111,9 +111,9 @@ def test_what_may_mix_pictures_runs_on_the_whole_batch(model, several):
     """Or a network in which one picture changes another's result would look sound on the emulator."""
     parts = split(model)
     assert "mix" not in names(parts.each), "an operator that mixes pictures is run picture by picture"
-    found = run_split(parts, several) if parts.each else run(parts.rest, {"x": several})["y"]
+    outputs = run_split(parts, several) if parts.each else run(parts.rest, {"x": several})["y"]
     # onnxruntime folds a factor into a convolution where it can, which moves last bits.
-    np.testing.assert_allclose(found, run(model, {"x": several})["y"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs, run(model, {"x": several})["y"], rtol=1e-4, atol=1e-5)
 
 
 ALIKE = {
@@ -197,7 +197,7 @@ def test_every_picture_goes_through_the_network_in_every_run(compile_om, counted
     for _ in range(3):
         model.execute([pictures])
     assert len(counted) == 3 * len(pictures)
-    assert all(len(one) == 1 for one in counted)
+    assert all(len(item) == 1 for item in counted)
 
 
 def test_equal_pictures_of_a_batch_are_computed_once(compile_om, counted, pictures):
@@ -205,7 +205,7 @@ def test_equal_pictures_of_a_batch_are_computed_once(compile_om, counted, pictur
     model = Model(compile_om(input_shape="input:5,3,16,16"))
     other = np.nextafter(pictures[0], np.float32(np.inf))
     batch = np.stack([pictures[0], pictures[1], pictures[0], other, pictures[1]])
-    found = model.execute([batch])
+    outputs = model.execute([batch])
     assert len(counted) == 3
-    alone = [Model(compile_om(input_shape="input:1,3,16,16", output="alone")).execute([one[None]]) for one in batch]
-    np.testing.assert_array_equal(found[1], np.concatenate([one[1] for one in alone]))
+    alone = [Model(compile_om(input_shape="input:1,3,16,16", output="alone")).execute([item[None]]) for item in batch]
+    np.testing.assert_array_equal(outputs[1], np.concatenate([item[1] for item in alone]))

@@ -47,8 +47,8 @@ def numbers(document):
     """Everything that a run measured, by gate, without how it came about."""
     measured = {}
     for verdict in document["verdicts"]:
-        one = verdict["measurement"]
-        details = {name: value for name, value in one["details"].items() if name != "evaluation"}
-        measured.setdefault(verdict["gate"], []).append([one["value"], one["n"], details])
+        item = verdict["measurement"]
+        details = {name: value for name, value in item["details"].items() if name != "evaluation"}
+        measured.setdefault(verdict["gate"], []).append([item["value"], item["n"], details])
     assert measured, "no gate was judged"
     return json.loads(json.dumps(measured))

@@ -77,8 +77,8 @@ class Running:
         """Wait until something is so, while the process runs; what it is."""
         end = time.monotonic() + TIME_LIMIT
         while time.monotonic() < end:
-            if found := what():
-                return found
+            if result := what():
+                return result
             assert self.process.poll() is None, f"it ended too early:\n{self.output}"
             time.sleep(0.01)
         pytest.fail(f"it never came to that:\n{self.output}")
@@ -135,23 +135,23 @@ class Stage:
         own = {MARK: self._mark, "TMPDIR": str(self._temporary), "PYTHONUNBUFFERED": "1"}
         return Running(command, {**environ, **own}, self.folder / f"log-{self._runs}.txt", results)
 
-    def small_disk(self, place: Path, size: str = "200k", more: str = "") -> None:
+    def small_disk(self, folder: Path, size: str = "200k", more: str = "") -> None:
         """Mount a small disk there; skips without the right to."""
-        place.mkdir(parents=True, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"mode=0700,size={size}{more}", "tmpfs", str(place)]
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"mode=0700,size={size}{more}", "tmpfs", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-        self._mounts.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
+        self._mounts.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=False)
 
     def processes(self) -> dict[int, str]:
         """Command lines of those that this stage started and that still live, by process id."""
-        found = {}
+        result = {}
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if entry.name.isdecimal() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return found
+                    result[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return result
 
     def process(self, words: str) -> int:
         """The first process with these words in its command line, 0 if there is none."""
@@ -190,7 +190,7 @@ class Stage:
         for folder in [path for kind in ("onnx", "om", "om-json") for path in (self.artifacts / kind).glob("[!.]*")]:
             try:
                 files = json.loads((folder / MANIFEST).read_text())["files"]
-                wrong = [name for name, one in files.items() if sha256_of(folder / name) != one["sha256"]]
+                wrong = [name for name, entry in files.items() if sha256_of(folder / name) != entry["sha256"]]
             except (OSError, ValueError) as error:
                 wrong = [str(error)]
             yield from (f"artifact {folder.name} is not whole: {name}" for name in wrong)

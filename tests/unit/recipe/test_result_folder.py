@@ -51,11 +51,11 @@ def write(tmp_path):
 
     def write(*, first=0, suffix="bin", dets_first=False, labels_dtype=np.int64, places=("", "", ""), names=NAMES):
         folder = tmp_path / "result"
-        for number, (name, place) in enumerate(zip(names, places, strict=True), 1):
+        for number, (name, subfolder) in enumerate(zip(names, places, strict=True), 1):
             arrays = outputs(number, labels_dtype)
-            (folder / place).mkdir(parents=True, exist_ok=True)
+            (folder / subfolder).mkdir(parents=True, exist_ok=True)
             for index, array in enumerate(arrays[::-1] if dets_first else arrays, first):
-                (folder / place / f"{name}_{index}.{suffix}").write_bytes(encode(array, suffix))
+                (folder / subfolder / f"{name}_{index}.{suffix}").write_bytes(encode(array, suffix))
         return folder
 
     return write
@@ -102,14 +102,14 @@ def test_every_known_kind_is_read_and_named(write, dataset, kind):
     options, sentence = KINDS[kind]
     results = read(write(**options), dataset)
     assert results.sentence() == sentence
-    place = geometry(640, 480, SHAPES)
-    expected = [(BOX[0] - place.left) / place.scale_x, (BOX[1] - place.top) / place.scale_y]
+    subfolder = geometry(640, 480, SHAPES)
+    expected = [(BOX[0] - subfolder.left) / subfolder.scale_x, (BOX[1] - subfolder.top) / subfolder.scale_y]
     for number in (1, 2, 3):
-        found = results.detections[number]
-        assert found.labels.tolist() == list(range(number)), "rows of another picture, or padding"
-        assert found.labels.dtype == np.int64
-        np.testing.assert_allclose(found.scores, 0.9 - 0.1 * np.arange(number), atol=1e-6)
-        np.testing.assert_allclose(found.boxes[0, :2], expected, atol=1e-3)
+        detections = results.detections[number]
+        assert detections.labels.tolist() == list(range(number)), "rows of another picture, or padding"
+        assert detections.labels.dtype == np.int64
+        np.testing.assert_allclose(detections.scores, 0.9 - 0.1 * np.arange(number), atol=1e-6)
+        np.testing.assert_allclose(detections.boxes[0, :2], expected, atol=1e-3)
 
 
 def test_what_lies_beside_results_is_ignored(write, dataset):
@@ -131,14 +131,14 @@ def replace(name, array):
     return lambda folder: (folder / name).write_bytes(np.ascontiguousarray(array).tobytes())
 
 
-def second_run(suffix="bin", place="", names=NAMES, first=0):
+def second_run(suffix="bin", subfolder="", names=NAMES, first=0):
     """Write files of another run into the folder."""
 
     def change(folder):
-        (folder / place).mkdir(exist_ok=True)
+        (folder / subfolder).mkdir(exist_ok=True)
         for name in names:
             for index, array in enumerate(outputs(1), first):
-                (folder / place / f"{name}_{index}.{suffix}").write_bytes(encode(array, suffix))
+                (folder / subfolder / f"{name}_{index}.{suffix}").write_bytes(encode(array, suffix))
 
     return change
 
@@ -180,7 +180,7 @@ REFUSED = {
         r"_0 and _1 for 2 pictures .*; _1 and _2 for 1 picture",
     ),
     "two-formats": (second_run("npy", names=("7",)), r"7_0\.bin and 7_0\.npy are results of the same picture"),
-    "two-levels": (second_run(place="device0", names=("8",)), "results of its own and in device0"),
+    "two-levels": (second_run(subfolder="device0", names=("8",)), "results of its own and in device0"),
     "two-orders": (swap, r"mixes the results of two models: labels first .*139_0\.bin\) and dets first .*7_0\.bin"),
     "two-labels": (replace("7_1.bin", np.zeros(100, np.int64)), "both have the size of labels"),
     "two-dtypes": (replace("7_0.bin", np.zeros(100, np.int32)), "labels first with int32 labels"),
@@ -204,7 +204,7 @@ def test_what_does_not_fit_is_refused(write, dataset, case):
 def test_devices_that_ran_the_same_pictures_are_refused(write, dataset):
     """Without --divide_input every device runs everything."""
     folder = write(places=("device0",) * 3)
-    second_run(place="device1")(folder)
+    second_run(subfolder="device1")(folder)
     with pytest.raises(UsageError, match=f"picture {NAMES[0]} has results in device0 and in device1") as caught:
         read(folder, dataset)
     assert "the folder of one of them" in caught.value.advice
