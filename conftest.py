@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.devices",
     "fixtures.datasets",
     "fixtures.artifacts",
+    "fixtures.clusters",
     "fixtures.evaluations",
     "fixtures.throughput",
     "fixtures.explained",
