@@ -11,6 +11,7 @@ Nothing here knows Ray: `Pool` is what `cluster.py` has.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -105,10 +106,9 @@ class Failed:
 
     def error(self) -> FcosError:
         """The error as it was raised there."""
-        kind = getattr(errors, self.kind, FcosError)
-        return (
-            kind(f"{self.found} (on {self.who})", self.advice) if issubclass(kind, FcosError) else FcosError(self.found)
-        )
+        kind = getattr(errors, self.kind, None)
+        raised = kind if isinstance(kind, type) and issubclass(kind, FcosError) else FcosError
+        return raised(f"{self.found} (on {self.who})", self.advice)
 
 
 class Pool(Protocol):
@@ -381,7 +381,7 @@ class _Dispatch:
 
     def _note(self, sentence: str) -> None:
         self.notes.append(sentence)
-        self._bar.write(f"cluster: {sentence}", file=self._bar.fp, end="\n")
+        self._bar.write(f"cluster: {sentence}", file=sys.stderr)
 
     def _show(self) -> None:
         self._bar.n = self._journal.recorded
