@@ -26,16 +26,16 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.ascend.toolkit import firmware_version
 from fcos_lib.ascend.watchdog import watch
 from fcos_lib.device.canary import Canary
-from fcos_lib.device.lease import Lease, lease, lock_folder
+from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, find_devices, use_emulator
-from fcos_lib.errors import DeviceError, FcosError, SessionError
+from fcos_lib.errors import DeviceError, FcosError, FeedError, SessionError
 from fcos_lib.store.sources import LIBRARIES, dependencies, installed
 from fcos_lib.stream.cluster import this_host, this_node
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.dispatch import Failed, Job, Ready, Refused, Sent
-from fcos_lib.stream.feed import Feed, seen_in
+from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal_shards import Maker
-from fcos_lib.stream.sessions import Detections
+from fcos_lib.stream.sessions import Detections, Outputs, Session
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 """Set by Ray for each process, to the id of its device among those of the host."""
@@ -71,9 +71,9 @@ class Worker:
 
     def __init__(self) -> None:
         """Begin the device's thread."""
-        self._who = "an NPU"
+        self._who, self._folder = "an NPU", "\0"
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
-        self._bench: _Bench | None = None
+        self._bench: Bench | None = None
         threading.Thread(target=self._serve, name="device", daemon=True).start()
 
     def start(self, job: Job, om: bytes) -> Ready | Refused | Failed:
@@ -88,7 +88,7 @@ class Worker:
 
     def ask_again(self) -> bool | Failed:
         """Whether the device still finds in the canary's pictures what it found: True, or what failed."""
-        answer: bool | Failed = self._ask(lambda: self._bench is not None and self._bench.ask())
+        answer: bool | Failed = self._ask(self._ask_again)
         return answer
 
     def stop(self) -> bool | Failed:
@@ -102,9 +102,8 @@ class Worker:
         try:
             return future.result()
         except FcosError as error:
-            who = str(self._bench.maker) if self._bench else self._who
-            found = error.found.replace(f"{self._bench.folder}/pictures/", "") if self._bench else error.found
-            return Failed(who, type(error).__name__, found, error.advice)
+            found = error.found.replace(self._folder, "")  # the names of pictures are enough
+            return Failed(self._who, type(error).__name__, found, error.advice)
 
     def _serve(self) -> None:
         """The device's thread: everything that touches the runtime happens here."""
@@ -118,19 +117,26 @@ class Worker:
     def _start(self, job: Job, om: bytes) -> Ready | Refused:
         device_id, host = int(os.environ.pop(VISIBLE, "0").split(",")[0]), this_host()
         self._who = f"NPU {device_id} on {host}"
-        folder = _node_folder()
+        folder = node_folder()
         device = _device(device_id, folder, job.stand_in)
         differs = _differences(job, software_of(device))
         if differs:
             return Refused(self._who, differs)
-        self._bench = _Bench(device, host, folder, job, om)
+        bench = Bench(maker_of(device, host), job, contextlib.ExitStack(), folder)
+        self._who, self._folder, self._bench = str(bench.maker), f"{bench.folder}/pictures/", bench
         try:
-            return self._bench.open()
-        except DeviceError as error:
-            bench, self._bench = self._bench, None
-            bench.close()
-            if not bench.held:
+            return bench.open(device, om, lock_folder(device, folder))
+        except FcosError as error:
+            self._stop()
+            if isinstance(error, DeviceError) and not bench.held:
                 return Refused(self._who, error.found)
+            raise
+
+    def _ask_again(self) -> bool:
+        try:
+            return self._bench is not None and self._bench.ask()
+        except DeviceError:
+            self._stop()  # or its end would count as another fault
             raise
 
     def _stop(self) -> bool:
@@ -145,7 +151,7 @@ class Worker:
         after: list[_Task] = []
         try:
             if self._bench is None:
-                raise SessionError("this worker has no session", "start it first")
+                raise DeviceError("this worker has given its device back", "start it first")
             self._bench.run(taken, self._following(taken, after))
         except FcosError as error:
             for task in taken:
@@ -177,67 +183,53 @@ class _Task:
         self.what, self.future = what, future
 
 
-class _Bench:
-    """The device under lease with its session, and the folder of this process."""
+class Bench:
+    """A session and the folder of this process; what runs shards on it."""
 
-    def __init__(self, device: Device, host: str, node_folder: Path, job: Job, om: bytes) -> None:
-        self.maker, self.held = maker_of(device, host), False
-        self._device, self._job, self._om, self._node_folder = device, job, om, node_folder
-        self._stack = contextlib.ExitStack()
+    def __init__(self, maker: Maker, job: Job, stack: contextlib.ExitStack, node_folder: Path) -> None:
+        """`stack` is what has to be given back; the session comes later."""
+        self.maker, self.held = maker, False
+        self._job, self._stack = job, stack
         self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{os.getpid()}-", dir=node_folder))
-        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.session: Session | None = None
+        self.ask_canary: Callable[[], None] = lambda: None
+        self.blame: Callable[[DeviceError], None] = lambda error: None
 
-    def open(self) -> Ready:
+    def open(self, device: Device, om: bytes, locks: Path) -> Ready:
         """Take the lease, load the OM and ask the canary; `DeviceError` counts against the device."""
-        job, locks = self._job, lock_folder(self._device, self._node_folder)
-        note = locks / f"ended-npu-{self._device.device_id}.txt"
+        job = self._job
+        note = locks / f"ended-npu-{device.device_id}.txt"
         locks.mkdir(parents=True, exist_ok=True)
         told = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         note.unlink(missing_ok=True)
         watch(job.run_time_limit, note)
-        digest = hashlib.sha256(self._om).hexdigest()
+        digest = hashlib.sha256(om).hexdigest()
         if digest != job.om_sha256:
             raise DeviceError(
                 f"the OM that arrived on {self.maker.host} has SHA-256 {digest[:16]}, not {job.om_sha256[:16]}",
                 "look at that host's memory and network; run again",
             )
-        lent = self._stack.enter_context(lease([self._device], locks, run=job.run_id, command="a worker of a cluster"))
-        self.held, self._blame = True, lent.blame
+        lent = self._stack.enter_context(lease([device], locks, run=job.run_id, command="a worker of a cluster"))
+        self.held, self.blame = True, lent.blame
         with self._blaming():
-            self._session, self._ask_canary = self._opened(lent)
+            path = self.folder / "model.om"
+            path.write_bytes(om)
+            path.chmod(0o600)
+            session = OmSession(path, job.contract, job.batch, device.device_id, job.layout)
+            self.session = self._stack.enter_context(session)
+        canary = Canary(self.folder / "canary", job.run_id, _written(job.canary, self.folder / "canary"))
+        self.ask_canary = lambda: canary.ask(session, lent, job.om_sha256)
         self.ask()
         (known,) = (self.folder / "canary").glob("*.json")
         content = json.loads(known.read_text(encoding="utf-8"))
         rows = hashlib.sha256(json.dumps([content["refused"], sorted(content["rows"])]).encode()).hexdigest()[:16]
-        faults = tuple(lent.faults)
-        return Ready(self.maker, rows, (*faults, told) if told else faults)
-
-    def _opened(self, lent: Lease) -> tuple[OmSession, Callable[[], None]]:
-        """The session of the OM on the device that is lent, and what asks its canary."""
-        job = self._job
-        path = self.folder / "model.om"
-        path.write_bytes(self._om)
-        path.chmod(0o600)
-        session = self._stack.enter_context(
-            OmSession(path, job.contract, job.batch, self._device.device_id, job.layout)
-        )
-        (self.folder / "canary").mkdir()
-        canary = Canary(self.folder / "canary", job.run_id, _written(job.canary, self.folder / "canary"))
-        return session, lambda: canary.ask(session, lent, job.om_sha256)
-
-    @contextlib.contextmanager
-    def _blaming(self) -> Iterator[None]:
-        """A `DeviceError` counts against the device, in this run."""
-        try:
-            yield
-        except DeviceError as error:
-            self._blame(error)
-            raise
+        return Ready(self.maker, rows, (*lent.faults, told) if told else tuple(lent.faults))
 
     def ask(self) -> bool:
         """True if the canary finds what it found; `DeviceError` if not."""
         with self._blaming():
-            self._ask_canary()
+            self.ask_canary()
         return True
 
     def run(self, taken: deque[_Task], tasks: Iterator[_Task]) -> None:
@@ -245,24 +237,37 @@ class _Bench:
         job, results = self._job, _Answer()
         with self._blaming(), Feed(self._groups(tasks), job.contract, job.batch, job.layout) as feed:
             for batch in feed:
-                try:
-                    outputs = self._session.run(batch.tensor)
-                except SessionError:  # the model's fault, unless the device has changed
-                    self.ask()
-                    raise
-                results |= seen_in(batch, outputs)
+                results |= seen_in(batch, self._outputs(batch))
                 shard, pictures = taken[0].what
                 if len(results) == len(pictures):
                     answer, results = results, _Answer()
                     taken.popleft().future.set_result(answer)
                     shutil.rmtree(self._place(shard), ignore_errors=True)
         if taken:
-            raise SessionError(f"the feed ended without {len(taken)} of its shards", "run again")
+            raise FeedError(f"the feed ended without {len(taken)} of its shards", "run again")
 
     def close(self) -> None:
         """Give everything back."""
         with contextlib.suppress(DeviceError, SessionError):
             self._stack.close()
+
+    @contextlib.contextmanager
+    def _blaming(self) -> Iterator[None]:
+        """A `DeviceError` counts against the device, in this run."""
+        try:
+            yield
+        except DeviceError as error:
+            self.blame(error)
+            raise
+
+    def _outputs(self, batch: Batch) -> Outputs:
+        if self.session is None:
+            raise SessionError("this worker has no session", "start it first")
+        try:
+            return self.session.run(batch.tensor)
+        except SessionError:  # the model's fault, unless the device has changed
+            self.ask()
+            raise
 
     def _groups(self, tasks: Iterator[_Task]) -> Iterator[tuple[Picture, ...]]:
         for task in tasks:
@@ -316,7 +321,7 @@ def _differences(job: Job, here: dict[str, str]) -> str:
     )
 
 
-def _node_folder() -> Path:
+def node_folder() -> Path:
     """A folder of this node for its workers, without what dead ones left."""
     folder = Path(tempfile.gettempdir()) / f"fcos-node-{this_node()[:16]}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -32,6 +32,8 @@ NEEDED = (2, 60)
 INSTALL = "pip install 'ray==2.60.0'"
 ANSWER_S = 3.0
 """Until somebody has to answer at an address."""
+PROBE_S = 15.0
+"""Until a cluster has to take or refuse a token; on an idle host that takes one."""
 STORE_BYTES = 1 << 30
 """Of the object store of a cluster that is started here, if /dev/shm has three times as much."""
 _LEAST_STORE = 80 << 20
@@ -44,7 +46,7 @@ try:
 except Exception:
     sys.exit(1)
 """
-"""A process without a token: if it is answered, everybody is."""
+"""Ends with 0 if it is answered: tried with our token, and without one, as anybody could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def join(address: str, npus: Sequence[int] = ()) -> Cluster:
 
     `NotInstalledError` with the command, or `UsageError` with a sentence, within seconds.
     """
-    _check_installed()
+    check_installed()
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_DEDUP_LOGS="0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -204,11 +206,7 @@ def join(address: str, npus: Sequence[int] = ()) -> Cluster:
             f"there is no token for the cluster at {where}",
             f"make one on its first host (ray get-auth-token --generate) and copy {_TOKEN_FILE} to every host",
         )
-    if _answers_anybody(where):
-        raise UsageError(
-            f"the cluster at {where} asks nobody for a token: whoever reaches it can run code on every host",
-            "start it again with RAY_AUTH_MODE=token in the environment of each ray start",
-        )
+    _check_tokens(where)
     return _connect(where)
 
 
@@ -227,7 +225,8 @@ def this_node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """`NotInstalledError` or `UsageError` with the command that installs what is missing or too old."""
     if importlib.util.find_spec("ray") is None:
         raise NotInstalledError(
             "--cluster needs Ray, which is not installed",
@@ -334,18 +333,37 @@ def _has_token() -> bool:
     return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(named or _TOKEN_FILE).expanduser().is_file()
 
 
-def _answers_anybody(address: str) -> bool:
-    """True if the cluster answers a process that shows no token."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    command = [sys.executable, "-c", _PROBE, address]
-    environ |= {"RAY_AUTH_MODE": "disabled"}
-    try:
-        done = subprocess.run(
-            command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False
+def _check_tokens(address: str) -> None:
+    """`UsageError` unless the cluster answers a process that shows our token, and none that shows nothing."""
+    ours = dict(os.environ)
+    nobodys = {name: value for name, value in ours.items() if not name.startswith("RAY_AUTH")} | {
+        "RAY_AUTH_MODE": "disabled"
+    }
+    answered, answers_anybody = map(_is_answered, [_probe(address, environ) for environ in (ours, nobodys)])
+    if answers_anybody:
+        raise UsageError(
+            f"the cluster at {address} asks nobody for a token: whoever reaches it can run code on every host",
+            "start it again with RAY_AUTH_MODE=token in the environment of each ray start",
         )
+    if not answered:
+        raise UsageError(
+            f"the cluster at {address} does not take this token, or is no cluster of Ray's",
+            f"copy {_TOKEN_FILE} from its first host",
+        )
+
+
+def _probe(address: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _PROBE, address]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _is_answered(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        return process.wait(PROBE_S) == 0
     except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
         return False
-    return done.returncode == 0
 
 
 def _first_line(error: BaseException) -> str:

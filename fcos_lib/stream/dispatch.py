@@ -219,6 +219,9 @@ class _Dispatch:
                     self._take(worker, what, shard, result)
             idle = 0 if answered or any(device.out for device in self._devices.values()) else idle + 1
             self._refuse_to_wait(idle)
+        for device in self._devices.values():
+            if device.out:
+                self._note(f"{device.name} did not answer in time, and others did its work")
         self._name_who_was_outvoted()
 
     def stop(self) -> None:
@@ -254,7 +257,7 @@ class _Dispatch:
         trusted = [(worker, device) for worker, device in self._devices.items() if self._is_trusted(device)]
         for depth in range(self._most):
             for worker, device in trusted:
-                if len(device.out) == depth and not device.asked:
+                if len(device.out) == depth and device.asked == device.confirmed:
                     shard = self._next_shard(device)
                     if shard is not None:
                         device.out[shard] = time.monotonic()
