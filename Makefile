@@ -57,7 +57,7 @@ clean:  ## remove artifacts and caches, keep .venv
 $(READY): pyproject.toml constraints.txt requirements.lock headless.lock
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
-	$(VENV)/bin/pip $(INSTALL) -e '.[export,test,dev]' -c constraints.txt  # torch, and this project
+	$(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,test,dev]' -c constraints.txt  # torch, and this project
 	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
 	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip $(INSTALL) \
 	    --require-hashes --no-deps --force-reinstall -r headless.lock

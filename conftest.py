@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.datasets",
     "fixtures.artifacts",
     "fixtures.batches",
+    "fixtures.clusters",
     "fixtures.evaluations",
     "fixtures.samples",
     "fixtures.throughput",

@@ -184,7 +184,7 @@ def by_streaming(root: Path, work: Path, session: StandIn, batch: int) -> Passag
     clock = Clock()
     dataset = open_dataset(root)
     clock.stop("open")
-    with Journal(work / "journal", dataset.pictures, batch, {"model": "stand-in"}, "benchmark") as journal:
+    with Journal(work / "journal", dataset.pictures, batch, {"model": "stand-in"}) as journal:
         found, _ = detect_journaled(session, journal)
     clock.stop("detect")
     numbers = evaluate(dataset, CONTRACT, found).details["numbers"]

@@ -91,7 +91,7 @@ class StandIn:
 
 def journal_in(folder: Path, pictures: Sequence[Picture]) -> Journal:
     """The journal of one evaluation, for those who work in it and for who looks at the end."""
-    return Journal(folder, pictures, BATCH, {"model": "stand-in"}, "benchmark")
+    return Journal(folder, pictures, BATCH, {"model": "stand-in"})
 
 
 def work() -> None:

@@ -89,7 +89,7 @@ def main() -> int:
     while time.monotonic() < ends:
         batch = BATCHES[len(seen) % len(BATCHES)]
         with (
-            Journal(journals, pictures, batch, {"batch": batch}, uuid.uuid4().hex, fresh=True) as journal,
+            Journal(journals, pictures, batch, {"batch": batch}, fresh=True) as journal,
             OmSession(oms[batch], SHAPES, batch) as session,
         ):
             found, _ = detect_journaled(session, journal)

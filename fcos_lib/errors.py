@@ -11,6 +11,7 @@ FcosError
 │   └── AuditError      a stored result that is not what computing it again gives
 ├── AtcError            `atc` failed or wrote something else
 ├── SessionError        a model could not be loaded, or was given or returned a wrong tensor
+├── DisagreementError   two devices gave different answers to the same question
 ├── FeedError           a process that prepares pictures could not start, died, stands still, or lost some
 └── DeviceError         no NPU, or it failed: the machine, not the model
 """
@@ -75,6 +76,10 @@ class AtcError(FcosError):
 
 class SessionError(FcosError):
     """A model could not be loaded, or was given or returned a tensor that breaks the contract."""
+
+
+class DisagreementError(FcosError):
+    """Two devices found different things in the same pictures with the same OM: neither can be believed."""
 
 
 class FeedError(FcosError):

@@ -78,6 +78,12 @@ def discover(environ: Mapping[str, str]) -> Toolkit:
     )
 
 
+def firmware_version(environ: Mapping[str, str]) -> str:
+    """The version of the NPU's firmware, which is installed beside the driver; "unknown" if no file says so."""
+    driver = Path(environ.get("ASCEND_DRIVER_PATH") or DRIVER_FOLDER)
+    return _setting(driver.parent / "firmware" / "version.info", "Version")
+
+
 def has_aclruntime() -> bool:
     """Whether Python would find the module `aclruntime`; it is not imported, since that needs the driver's libraries."""
     if "aclruntime" in sys.modules:

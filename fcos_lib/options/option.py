@@ -59,6 +59,14 @@ def promises(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(f"{error.found}: {error.advice}") from None
 
 
+def cluster(text: str) -> str:
+    """`auto`, `local` or the HOST:PORT of a cluster."""
+    host, _, port = text.rpartition(":")
+    if text not in ("auto", "local") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto, local nor HOST:PORT")
+    return text
+
+
 def path(text: str) -> Path:
     """A path with `~` resolved, not made absolute; an empty text is refused."""
     if not text.strip():  # of a variable that nobody set: the current folder would be taken

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.options.option import Option, batch_sizes, device_ids, number, path, promises
+from fcos_lib.options.option import Option, batch_sizes, cluster, device_ids, number, path, promises
 
 PRECISION_MODE = "force_fp16"
 """The recipe's."""
@@ -134,11 +134,20 @@ _HOW_IT_IS_JUDGED = (
     ),
 )  # fmt: skip
 
-_WHERE_THINGS_ARE_KEPT = (
+_ON_MANY_DEVICES = (
     Option(
-        "--journal", "share evaluations with whoever gives the same folder, on other hosts too", "FOLDER", path,
-        default_words="this run's workers",
+        "--cluster",
+        "evaluate on every NPU of a Ray cluster, for accuracy and consistency: auto: the one that this host belongs to; "
+        "local: one of this host's own NPUs, which is started; or HOST:PORT; needs the extra [cluster]",
+        "auto|local|HOST:PORT", cluster, default_words="this process alone",
     ),
+    Option(
+        "--cluster-mixed", "with --cluster: use hosts with another CANN, driver or firmware, or other libraries, too",
+        default=False,
+    ),
+)  # fmt: skip
+
+_WHERE_THINGS_ARE_KEPT = (
     Option("--fresh", "start evaluations over that an earlier run left unfinished", default=False, repeated=False),
     Option(
         "--references", "where the reference's results are kept; hosts may share it", "FOLDER", path,
@@ -161,6 +170,7 @@ GROUPS = {
     "What is tested": _WHAT_IS_TESTED,
     "How it is compiled": _HOW_IT_IS_COMPILED,
     "How it is judged": _HOW_IT_IS_JUDGED,
+    "On many devices": _ON_MANY_DEVICES,
     "Where things are kept": _WHERE_THINGS_ARE_KEPT,
 }
 OPTIONS = {option.name: option for options in GROUPS.values() for option in options}

@@ -1,13 +1,14 @@
-"""Evaluation of a whole dataset, where the process may die and others may help: it runs what a journal lacks."""
+"""Evaluation of a whole dataset by a process that may die: it runs what a journal lacks."""
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -15,6 +16,7 @@ from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.stream.dataset import Picture, refuse_lost
 from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.sessions import Detections, Outputs, Session
 
@@ -31,20 +33,22 @@ class MakeFeed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """How an evaluation went, as one of the processes that shared it saw it. Pictures add up to the whole dataset."""
+    """How an evaluation went. Pictures add up to the whole dataset."""
 
     inferred: int
-    """Pictures that this process ran."""
+    """Pictures that this run's devices ran."""
     resumed: int
     """Pictures that were in the journal when it was opened."""
-    by_others: int
-    """Pictures that other processes ran meanwhile."""
     repeated: int
-    """Shards that this process ran again because their files were damaged."""
+    """Shards that were run again because their files were damaged."""
     seconds: float
     """From opening the bar to the merged result."""
     busy: float | None
-    """Share of the time from the start of the first to the end of the last run here that was spent inside `session.run`."""
+    """Share of the time from the start of the first to the end of the last run that was spent inside `session.run`; None if unknown."""
+    shards: Mapping[str, Sequence[int]]
+    """The numbers of the shards that each device answered, by the device: logical and physical id, and host."""
+    notes: Sequence[str] = ()
+    """What happened to devices, a sentence each."""
 
 
 @dataclass(slots=True)
@@ -69,42 +73,53 @@ class _Clock:
 
 
 def detect_journaled(
-    session: Session, journal: Journal, *, feed: MakeFeed = Feed, progress: str = "evaluate"
+    session: Session,
+    journal: Journal,
+    *,
+    feed: MakeFeed = Feed,
+    progress: str = "evaluate",
+    maker: Maker | None = None,
 ) -> tuple[dict[int, Detections], Facts]:
     """Detections of every picture by picture id, boxes in picture pixels, and how that went.
 
-    Runs what the journal lacks, waits for what other processes are running, takes over what the dead leave, and merges. The
-    result is bit for bit that of one undisturbed process. `progress` names the bar, which is shown on terminals only.
-    `FeedError` if the feed ends without pictures that it was given, `JournalError` if others hold some for too long.
+    Runs what the journal lacks, and merges. The result is bit for bit that of one undisturbed process. `progress` names the
+    bar, which is shown on terminals only; `maker` is the session's device, as the journal is to name it.
+    `FeedError` if the feed ends without pictures that it was given.
     """
-    started, resumed, inferred, clock = time.perf_counter(), journal.recorded, 0, _Clock()
-    total, size = len(journal.pictures), journal.batch
-    with tqdm(
-        total=total, initial=resumed, desc=progress, unit="picture", disable=None, file=sys.stderr, dynamic_ncols=True
-    ) as bar:
-        # In rounds: while batches of our own are in the feed, waiting for others could be waiting for each other.
-        while not journal.complete:
-            bar.set_postfix_str("waiting for others")
-            if not journal.wait():
-                break
-            with feed(journal.claims(), session.contract, size, session.layout) as batches:
-                for batch in batches:
-                    journal.append(seen_in(batch, clock.run(session, batch)))
-                    inferred += len(batch.pictures)
-                    bar.set_postfix_str(f"device {clock.busy or 0:.0%} busy", refresh=False)
-                    bar.update(len(batch.pictures))
-            refuse_lost(journal.due, ())  # they would be claimed, and lost, again and again
-        bar.update(total - bar.n)
-        detections = merged(journal, session.contract)
-    facts = Facts(
-        inferred=inferred,
-        resumed=resumed,
-        by_others=total - resumed - inferred,
-        repeated=journal.repeated,
-        seconds=time.perf_counter() - started,
-        busy=clock.busy,
+    started, resumed, clock = time.perf_counter(), journal.recorded, _Clock()
+    maker = maker or Maker(socket.gethostname(), 0, "unknown")
+    with progress_bar(journal, progress) as bar:
+        with feed(journal.batches_left(), session.contract, journal.batch, session.layout) as batches:
+            for batch in batches:
+                journal.append(seen_in(batch, clock.run(session, batch)), maker)
+                bar.set_postfix_str(f"device {clock.busy or 0:.0%} busy", refresh=False)
+                bar.update(len(batch.pictures))
+        refuse_lost(journal.due, ())
+    detections = merged(journal, session.contract)
+    return detections, facts_of(journal, resumed, started, clock.busy)
+
+
+def progress_bar(journal: Journal, name: str) -> tqdm[Any]:
+    """A bar over the pictures of a journal that begins where it stands, on terminals only."""
+    total = len(journal.pictures)
+    return tqdm(
+        total=total,
+        initial=journal.recorded,
+        desc=name,
+        unit="picture",
+        disable=None,
+        file=sys.stderr,
+        dynamic_ncols=True,
     )
-    return detections, facts
+
+
+def facts_of(journal: Journal, resumed: int, started: float, busy: float | None, notes: Sequence[str] = ()) -> Facts:
+    """How an evaluation went whose journal is complete; `started` as `time.perf_counter` said."""
+    shards: dict[str, list[int]] = {}
+    for shard, device in sorted(journal.makers.items()):
+        shards.setdefault(str(device), []).append(shard)
+    seconds = time.perf_counter() - started
+    return Facts(journal.recorded - resumed, resumed, journal.repeated, seconds, busy, shards, tuple(notes))
 
 
 def merged(journal: Journal, contract: ModelContract) -> dict[int, Detections]:

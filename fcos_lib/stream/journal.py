@@ -1,35 +1,41 @@
-"""Journal of an evaluation: it survives kill -9, and several processes and hosts share it, every picture exactly once.
+"""Journal of an evaluation: what has been computed survives kill -9, and every picture counts exactly once.
 
 How a killed run goes on:
 
 1. The data set is cut into shards of whole batches, about 64 pictures each, always the same ones.
-2. Who holds a shard's lock runs its batches, keeps the results in memory, and then writes the shard's file once, under another
-   name, synced and renamed (`files.write_whole`): it is there whole or not at all. What has a file is done.
-3. When a process dies, the system gives its locks back. Whoever takes one next, in this run or a later one, finds no file and runs
-   the shard again: a kill costs the batches of the shards in progress, whose files had not been written.
+2. A shard's results are in memory until its last batch; then its file is written once, under another name, synced and renamed
+   (`files.write_whole`): it is there whole or not at all. What has a file is done.
+3. A killed run leaves its files, and the next run of the same evaluation runs what has none: a kill costs the shards in progress.
 4. A damaged file counts as none. A whole one of another journal or shard is an error: somebody put it there.
-5. The folder's header (`journal_folder.py`) says what the journal is about; nothing is taken over from one about something else.
+5. A run that has judged removes its journal: green means that something ran.
 
-What is left to do is decided under locks alone, so nothing depends on clocks; results come back bit for bit.
+One process at a time has a journal, through a lock that the system gives back when that process dies.
+
+shard-00000.npz  results of one shard, with what the journal is about and the device that answered (`journal_shards.py`)
+journal.lock     locked by the process at work
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fcos_lib.errors import JournalError
+from fcos_lib.errors import DisagreementError, JournalError
 from fcos_lib.files import read_plain, write_whole
 from fcos_lib.store.artifacts import own_folder
 from fcos_lib.stream.dataset import Picture, not_exactly_once, some
-from fcos_lib.stream.journal_folder import digest_of, disown, enter, mark_finished, remove_those_over, subject_of
 from fcos_lib.stream.journal_shards import (
-    SHARDS,
-    Locks,
+    Maker,
+    answer_digest,
     cut,
     disk_errors,
     largest_shard,
@@ -39,11 +45,14 @@ from fcos_lib.stream.journal_shards import (
 )
 from fcos_lib.stream.sessions import Detections
 
-POLL = 0.2
-"""Seconds between two looks at what others still hold."""
-PATIENCE_LOOKS = 18_000
-"""Looks, an hour of them, in which others have to record a shard. A decision: on a CPU, 64 pictures of the full network take ten
-minutes. Looks are counted instead of time, since a process that was stopped has not waited."""
+LOCK = "journal.lock"
+KEPT_S = 30 * 24 * 3600.0
+"""How long an interrupted evaluation waits for a run that goes on with it. A decision: a fix seldom takes longer."""
+PATIENCE_LOOKS, LOOK_S = 50, 0.2
+"""Ten seconds, in looks, for the process that has the journal to end: one that was just killed, for instance."""
+_PARTS = re.compile(r"\.?(journal\.json|shard-\d{5,}\.npz)(-[0-9a-f]{32}\.tmp)?", re.ASCII)
+"""What a journal consists of besides its lock, what a killed writer leaves, and the header that journals had until format 2."""
+_OWN = re.compile(r".+-[0-9a-f]{16}")
 _KEPT = "run again: what is in the journal is kept"
 
 
@@ -56,112 +65,122 @@ class Journal:
         pictures: Sequence[Picture],
         batch: int,
         fingerprint: Mapping[str, Any],
-        run_id: str,
         *,
         fresh: bool = False,
-        keep_finished: bool = False,
     ) -> None:
-        """Join the folder's journal, or start one.
+        """Go on with the folder's journal, or start one; `fresh` starts over in any case.
 
-        `fingerprint` (JSON values by name) is everything else that the results depend on; a journal with another one is
-        refused. `run_id` is the same for all workers of one run. A journal that another run finished is started over,
-        since green must mean that something ran, unless `keep_finished`, with which hosts share a folder. `fresh` starts
-        over in any case, once per run. `JournalError` if the folder cannot be used.
+        `fingerprint` (JSON values by name) is everything else that the results depend on; results of another one are
+        refused. `JournalError` if the folder cannot be used, `StoreError` if every user may change it.
         """
         self.folder = folder.absolute()
         self.pictures, self.batch = tuple(pictures), batch
-        self.run_id = run_id
+        self.shards = cut(pictures, batch)
+        """The pictures of each shard, in the data set's order."""
+        self.makers: dict[int, Maker] = {}
+        """The device behind each shard that is recorded."""
         self.repeated = 0
-        """Shards that this process runs again because their files were damaged."""
-        self._done: dict[int, dict[int, Detections]] = {}  # what the files have, by shard
-        self._held: dict[int, dict[int, Detections]] = {}  # results so far of the shards that are claimed here
-        self._shards = cut(pictures, batch)
-        subject = subject_of(fingerprint, self.pictures, batch)
+        """Shards whose files were damaged, so that they are run again."""
+        self._done: dict[int, dict[int, Detections]] = {}
+        self._begun: dict[int, Detections] = {}  # results so far of the first shard that is not recorded
+        self._subject = subject_digest(fingerprint, pictures, batch)
         with disk_errors(f"opening the journal {self.folder}"):
-            self._locks, self._token = enter(self.folder, subject, run_id, fresh=fresh, keep_finished=keep_finished)
+            self._lock: int | None = _locked(self.folder)
         try:
-            for shard in range(len(self._shards)):
-                self._look(shard)
+            if fresh:
+                self._clear()
+            for shard in range(len(self.shards)):
+                self.repeated += self._read(shard)
         except BaseException:
             self.close()
             raise
 
     @property
     def recorded(self) -> int:
-        """Pictures in the journal, as far as this process has seen."""
+        """Pictures in the journal."""
         return sum(map(len, self._done.values()))
 
     @property
     def complete(self) -> bool:
-        """Is every picture in the journal, as far as this process has seen?"""
-        return not self._unfinished()
+        """True if every picture is in the journal."""
+        return len(self._done) == len(self.shards)
+
+    def unfinished(self) -> list[int]:
+        """The numbers of the shards that are not recorded, in order."""
+        return [shard for shard in range(len(self.shards)) if shard not in self._done]
 
     @property
     def due(self) -> tuple[int, ...]:
-        """Pictures that this process has claimed and whose results it has yet to append."""
-        return tuple(picture_id for shard in self._held for picture_id in self._due(shard))
+        """The ids of the pictures whose results have yet to be appended."""
+        missing = [picture.id for shard in self.unfinished() for picture in self.shards[shard]]
+        return tuple(missing[len(self._begun) :])
 
-    def wait(self) -> bool:
-        """Wait until there is something to do here (True) or everything is complete (False).
+    def batches_left(self) -> Iterator[tuple[Picture, ...]]:
+        """The pictures of every batch whose results have yet to be appended, in order."""
+        skipped = len(self._begun)
+        for shard in self.unfinished():
+            pictures = self.shards[shard]
+            for start in range(skipped, len(pictures), self.batch):
+                yield pictures[start : start + self.batch]
+            skipped = 0
 
-        Who holds a shard does not wait: two that wait for each other's would do so forever. `JournalError` says which
-        pictures others hold without recording any of them.
+    def append(self, results: Mapping[int, Detections], maker: Maker) -> None:
+        """Take the next batch: picture id to detections in network pixels; the last batch of a shard records it.
+
+        `JournalError` if it is not the batch that is due, or the disk refuses.
         """
-        before, looks = -1, 0
-        while unfinished := self._unfinished():
-            if self._held or any(self._claim(shard) for shard in unfinished):
-                return True
-            before, looks = len(unfinished), looks + 1 if len(unfinished) == before else 0
-            if looks > PATIENCE_LOOKS:
-                missing = [picture_id for shard in unfinished for picture_id in self._ids(shard)]
-                raise JournalError(
-                    f"{len(missing)} pictures are missing in {self.folder} ({some(missing)}): other processes hold them, "
-                    f"and have recorded nothing for {PATIENCE_LOOKS * POLL:g} s",
-                    "look for a process of this evaluation that hangs or is stopped, on every host that shares the folder; "
-                    f"end it and {_KEPT}",
-                )
-            time.sleep(POLL)
-        return False
-
-    def claims(self) -> Iterator[tuple[Picture, ...]]:
-        """The pictures of every batch that nobody has done or is doing; a shard is claimed when its first is asked for.
-
-        Begins with what this process holds already. Ends when nothing is left to claim; others may still be at work (`wait`).
-        """
-        for shard in self._unfinished():
-            if shard in self._held or self._claim(shard):
-                for start in range(len(self._held[shard]), len(self._shards[shard]), self.batch):
-                    yield self._shards[shard][start : start + self.batch]
-
-    def append(self, results: Mapping[int, Detections]) -> None:
-        """Take one batch: picture id to detections in network pixels, in the batch's order; the last one of a shard records it.
-
-        `JournalError` if it is not the next batch of a shard claimed here, or the disk refuses; then the shard is let go.
-        """
-        ids = tuple(results)
-        shard = next((shard for shard in self._held if ids == self._due(shard)[: self.batch]), None)
-        if shard is None:
+        ids, shard = tuple(results), next(iter(self.unfinished()), None)
+        left = self.shards[shard][len(self._begun) :] if shard is not None else ()
+        if shard is None or not ids or ids != tuple(picture.id for picture in left[: self.batch]):
             raise JournalError(
                 f"pictures {some(ids)} are no batch that is due in {self.folder}: {some(self.due) or 'none'} are", _KEPT
             )
-        self._held[shard] |= results
-        if self._due(shard):
-            return
+        self._begun |= results
+        if len(ids) == len(left):
+            begun, self._begun = self._begun, {}
+            self.record(shard, begun, maker)
+
+    def record(self, shard: int, results: Mapping[int, Detections], maker: Maker) -> bool:
+        """Take all results of a shard, in its order; False if the same answer is recorded already.
+
+        `DisagreementError` if another answer is; `JournalError` if these are not the shard's pictures, or the disk refuses.
+        """
+        ids = self._ids(shard)
+        if list(results) != ids:
+            wrong = not_exactly_once(list(results), ids) or "pictures are not in order"
+            raise JournalError(f"an answer for shard {shard} in {self.folder} is not one: {wrong}", _KEPT)
+        if shard in self._done:
+            theirs, ours = answer_digest(self._done[shard]), answer_digest(results)
+            if theirs != ours:
+                raise DisagreementError(
+                    f"the devices disagree: for pictures {some(ids)}, {self.makers[shard]} found {theirs} and {maker} {ours} "
+                    "(digests of all detections)",
+                    "one OM on one kind of chip gives the same bits on every device: look at npu-smi info -t health and "
+                    "dmesg on both hosts",
+                )
+            return False
+        path = shard_path(self.folder, shard)
         try:
-            data, path = pack_shard(self._token, self._held[shard]), shard_path(self.folder, shard)
-            with disk_errors(f"writing {path}"):
-                write_whole(path, data)
-            self._done[shard] = self._held[shard]
+            data = pack_shard(self._subject, results, maker)
         except ValueError as error:
             raise JournalError(f"results cannot be recorded: {error}") from error
-        finally:
-            del self._held[shard]
-            self._locks.give_back(SHARDS + shard)
+        with disk_errors(f"writing {path}"):
+            write_whole(path, data)
+        self._done[shard], self.makers[shard] = dict(results), maker
+        return True
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """Remove what is recorded of these shards: the device behind them is no longer trusted."""
+        for shard in shards:
+            if self._done.pop(shard, None) is not None:
+                del self.makers[shard]
+                with disk_errors(f"removing a shard of {self.folder}"):
+                    shard_path(self.folder, shard).unlink(missing_ok=True)
 
     def merge(self) -> dict[int, Detections]:
         """Detections by picture id, in network pixels and in the data set's order, after proof that each picture is there once.
 
-        Then the journal is noted as finished by this run. `JournalError` names what is missing.
+        `JournalError` names what is missing.
         """
         results: dict[int, Detections] = {}
         for shard in sorted(self._done):
@@ -170,19 +189,22 @@ class Journal:
         if list(results) != expected:
             wrong = not_exactly_once(list(results), expected) or "pictures are not in order"
             raise JournalError(f"in {self.folder}, {wrong}", "run again, or pass --fresh")
-        with disk_errors(f"finishing the journal {self.folder}"):
-            mark_finished(self.folder, self._locks, self.run_id)
         return results
 
-    def distrust(self) -> None:
-        """Have it begun again by whoever opens it next: something is wrong with what this process found."""
-        with disk_errors(f"giving up the journal {self.folder}"):
-            disown(self.folder, self._locks)
+    def remove(self) -> None:
+        """Remove the journal from the disk: it has served, or what computed it is not trusted. Nothing is recorded after that."""
+        with disk_errors(f"removing the journal {self.folder}"):
+            self._clear()
+            (self.folder / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # what does not belong to it stays, with its folder
+                self.folder.rmdir()
+        self.close()
 
     def close(self) -> None:
-        """Let others claim what this process holds. Closing twice is harmless."""
-        self._held.clear()
-        self._locks.close()
+        """Let another process have it. Closing twice is harmless."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def __enter__(self) -> Journal:
         return self
@@ -192,70 +214,84 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _unfinished(self) -> list[int]:
-        return [shard for shard in range(len(self._shards)) if shard not in self._done]
+    def _ids(self, shard: int) -> list[int]:
+        return [picture.id for picture in self.shards[shard]]
 
-    def _due(self, shard: int) -> tuple[int, ...]:
-        """Pictures of a shard that is claimed here whose results are not here yet."""
-        return self._ids(shard)[len(self._held[shard]) :]
-
-    def _ids(self, shard: int) -> tuple[int, ...]:
-        return tuple(picture.id for picture in self._shards[shard])
-
-    def _claim(self, shard: int) -> bool:
-        """Claim a shard; False if another process holds it or has done it."""
-        if not self._locks.take(SHARDS + shard):
-            return False
-        try:
-            damaged = self._look(shard)
-        except BaseException:
-            self._locks.give_back(SHARDS + shard)
-            raise
-        if shard in self._done:
-            self._locks.give_back(SHARDS + shard)
-            return False
-        self.repeated += damaged
-        self._held[shard] = {}
-        return True
-
-    def _look(self, shard: int) -> bool:
+    def _read(self, shard: int) -> bool:
         """Take over what a shard's file has, if there is one; True if it is damaged. `JournalError` for a stranger's."""
-        path = shard_path(self.folder, shard)
+        path, ids = shard_path(self.folder, shard), self._ids(shard)
         with disk_errors(f"reading {path}"):
-            # Listed first: an NFS client may remember that a file was not there, but asks anew when a folder is opened.
-            if path.name not in os.listdir(self.folder):
-                return False
-            ids = self._ids(shard)
             try:
-                self._done[shard] = unpack_shard(read_plain(path, largest_shard(len(ids))), self._token, ids)
+                self._done[shard], self.makers[shard] = unpack_shard(
+                    read_plain(path, largest_shard(len(ids))), self._subject, ids
+                )
+            except FileNotFoundError:
+                return False
             except ValueError:
                 return True
             except JournalError as error:
                 raise JournalError(f"{path} cannot be used: {error.found}", error.advice) from error
-            return False
+        return False
+
+    def _clear(self) -> None:
+        for entry in list(os.scandir(self.folder)):
+            if _PARTS.fullmatch(entry.name):
+                os.unlink(entry.path)
+
+
+def subject_digest(fingerprint: Mapping[str, Any], pictures: Sequence[Picture], batch: int) -> str:
+    """SHA-256 over everything that must be equal for results to be of one evaluation."""
+    subject = {
+        "fingerprint": dict(fingerprint),
+        "batch size": batch,
+        "pictures of each shard": [len(shard) for shard in cut(pictures, batch)],
+        "pictures": [picture.id for picture in pictures],
+    }
+    return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
 
 
 def own_journal(
-    stem: Path,
-    pictures: Sequence[Picture],
-    batch: int,
-    fingerprint: Mapping[str, Any],
-    run_id: str,
-    *,
-    fresh: bool = False,
+    stem: Path, pictures: Sequence[Picture], batch: int, fingerprint: Mapping[str, Any], *, fresh: bool = False
 ) -> Journal:
-    """A run's own journal of this evaluation, in a folder named `stem` and what it is about, beside those of others.
+    """The journal of this evaluation in a folder named `stem` and what it is about, beside those of other evaluations.
 
-    Those that other runs finished are removed, since they are no evidence for this one, and those that nobody went on with.
+    So an interrupted one survives runs of something else; those that nobody went on with for 30 days are removed.
     Arguments and errors as of `Journal`.
     """
     own_folder(stem.parent, "results that are found there count", "--artifacts")
-    folder = stem.with_name(f"{stem.name}-{digest_of(subject_of(fingerprint, pictures, batch))}")
+    folder = stem.with_name(f"{stem.name}-{subject_digest(fingerprint, pictures, batch)[:16]}")
     with disk_errors(f"opening the journals in {stem.parent}"):
-        locks = Locks(stem.parent)
+        for other in list(stem.parent.iterdir()):
+            if other != folder and _OWN.fullmatch(other.name) and not other.is_symlink():
+                _remove_if_old(other)
+    return Journal(folder, pictures, batch, fingerprint, fresh=fresh)
+
+
+def _remove_if_old(folder: Path) -> None:
+    """Remove a journal whose folder has not changed for long, unless a process has it; what is none of it stays."""
+    with suppress(FileNotFoundError, NotADirectoryError):  # removed by its own process
+        if folder.stat().st_mtime < time.time() - KEPT_S:
+            with suppress(JournalError), Journal(folder, (), 1, {}) as journal:
+                journal.remove()
+
+
+def _locked(folder: Path) -> int:
+    """The descriptor of the folder's lock, which is held; `JournalError` if another process keeps it."""
+    for look in range(PATIENCE_LOOKS):
+        if look:
+            time.sleep(LOOK_S)
+        own_folder(folder, "results that are found there count", "--artifacts")
+        path = folder / LOCK
         try:
-            with locks.guard():  # while one is opened or removed
-                remove_those_over(folder, run_id)
-                return Journal(folder, pictures, batch, fingerprint, run_id, fresh=fresh)
-        finally:
-            locks.close()
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # the folder was removed by the process that had it
+            continue
+        with suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):  # or it was removed with its journal
+                return file
+        os.close(file)
+    raise JournalError(
+        f"another process is working in the journal {folder}",
+        f"wait until it has ended (fuser -v {folder / LOCK} names it), or pass another folder with --artifacts FOLDER",
+    )

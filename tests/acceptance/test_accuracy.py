@@ -77,9 +77,3 @@ def test_the_candidate_reaches_the_limit(batch_run, data, readings, judge, shows
         evidence=shows.evaluation(shared, paired),
         why=lambda: why(subject, paired.value),
     )
-
-
-@pytest.mark.share
-def test_other_workers_take_a_share(evaluation, share):
-    """Under -n, pictures of one evaluation run on every NPU that is free; the test above judges them."""
-    assert evaluation.found, "no picture was found in the journal"

@@ -1,4 +1,4 @@
-"""The real suite is killed and goes on, alone and with others, and its numbers do not show it."""
+"""The real suite is killed and goes on, and its numbers do not show it."""
 
 import json
 import os
@@ -80,8 +80,8 @@ def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run)
     assert not list(Path("/dev/shm").glob("*fcos*"))
 
 
-def test_workers_share_one_evaluation(undisturbed, run):
-    """Under -n, all workers together give the numbers of one, on as many devices as there are."""
+def test_workers_give_the_numbers_of_one_process(undisturbed, run):
+    """Under -n, batch sizes and promises run side by side."""
     expected = numbers(undisturbed)
     shutil.rmtree(undisturbed / "results")
     result = run(*ACCURACY, "-n", "2")
@@ -122,15 +122,3 @@ def test_a_finished_run_is_no_evidence_for_the_next_and_not_in_its_way(undisturb
     fewer = run(*ACCURACY[:-1], FEWER)
     assert fewer.returncode != 8, fewer.stdout
     assert evaluation(undisturbed)["inferred"] == FEWER
-
-
-def test_a_folder_given_with_journal_keeps_what_is_finished_and_is_about_one_thing(undisturbed, run):
-    """Hosts that come later have nothing left to do; another OM is refused with the field that differs."""
-    given = (*ACCURACY, "--journal", undisturbed / "shared")
-    for inferred in (PICTURES, 0):
-        assert run(*given).returncode == 0
-        assert evaluation(undisturbed)["inferred"] == inferred
-    other = run(*given, "--op-select-implmode", "high_precision")
-    assert other.returncode == 8, other.stdout
-    assert "is about something else: 'om'" in other.stdout
-    assert "--fresh" in other.stdout

@@ -102,11 +102,11 @@ def interrupted(child: Any) -> tuple[str, ...]:
 def dies(done: list[int]) -> Any:
     """The process ends as if killed when 20 batches are recorded."""
 
-    def arguments(journal: Any, found: Any) -> Any:
+    def arguments(journal: Any, found: Any, maker: Any) -> Any:
         done.append(len(found))
         if len(done) > 20:
             os._exit(9)
-        return (journal, found), {}
+        return (journal, found, maker), {}
 
     return arguments
 

@@ -86,7 +86,7 @@ def record(path):
 
 def journal(path):
     """A journal, as somebody would resume it."""
-    with Journal(path, [Picture(1, Path("1.jpg"), 8, 8)], 1, {"a": 1}, "another", keep_finished=True) as opened:
+    with Journal(path, [Picture(1, Path("1.jpg"), 8, 8)], 1, {"a": 1}) as opened:
         return opened.recorded
 
 

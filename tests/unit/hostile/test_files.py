@@ -15,7 +15,7 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
-from fcos_lib.stream.journal_shards import pack_shard
+from fcos_lib.stream.journal_shards import Maker, pack_shard
 from fcos_lib.stream.reference_record import Record, write_record
 from fcos_lib.stream.sessions import Detections
 from tests.unit.hostile import makers as make
@@ -211,10 +211,11 @@ RECORD = {
 
 
 def started_journal(spoil):
-    """A journal with a header, and something wrong beside it."""
+    """A journal, and something wrong in it."""
 
     def change(folder):
-        with Journal(folder, [Picture(1, Path("1.jpg"), 8, 8)], 1, {"a": 1}, "run"):
+
+        with Journal(folder, [Picture(1, Path("1.jpg"), 8, 8)], 1, {"a": 1}):
             pass
         spoil(folder)
 
@@ -222,14 +223,14 @@ def started_journal(spoil):
 
 
 def shard(content):
-    """The file of a shard, beside the header of its journal."""
+    """The file of a shard."""
     return started_journal(lambda folder: (folder / "shard-00000.npz").write_bytes(content()))
 
 
 def foreign_shard():
     """Whole, of another journal."""
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    return pack_shard("x", {1: nothing})
+    return pack_shard("x", {1: nothing}, Maker("host", 0, "0/0"))
 
 
 def bomb():
@@ -242,12 +243,8 @@ def bomb():
 
 JOURNAL = {
     "valid": (started_journal(lambda folder: None), None),
-    "deep-header": (started_journal(lambda folder: (folder / "journal.json").write_text(DEEP)), "nested too deeply"),
-    "huge-header": (started_journal(make.replaced("journal.json", make.huge)), "has more than"),
-    "header-is-a-pipe": (started_journal(make.replaced("journal.json", os.mkfifo)), "not a plain file"),
-    "header-is-a-device": (started_journal(make.replaced("journal.json", make.device)), "not a plain file"),
-    "shard-is-a-pipe": (started_journal(make.replaced("shard-00000.npz", os.mkfifo)), "not a plain file"),
-    "shard-is-a-device": (started_journal(make.replaced("shard-00000.npz", make.device)), "not a plain file"),
+    "shard-is-a-pipe": (started_journal(lambda folder: os.mkfifo(folder / "shard-00000.npz")), "not a plain file"),
+    "shard-is-a-device": (started_journal(lambda folder: (folder / "shard-00000.npz").symlink_to("/dev/zero")), "not a plain file"),
     "shard-is-a-link": (started_journal(lambda folder: (folder / "shard-00000.npz").symlink_to(folder.parent / "outside" / "secret")), None),
     "huge-shard": (started_journal(make.replaced("shard-00000.npz", make.huge)), "has more than"),
     "deep-shard": (shard(lambda: b"[" * 50_000), None),

@@ -59,8 +59,8 @@ def test_a_journal_that_every_user_may_change_is_refused(tmp_path):
     folder.mkdir()
     folder.chmod(0o1777)
     with pytest.raises(StoreError, match="every user of this machine can change") as caught:
-        Journal(folder, (Picture(1, tmp_path / "1.jpg", 8, 8),), 1, {}, "run")
-    assert "--journal" in caught.value.advice
+        Journal(folder, (Picture(1, tmp_path / "1.jpg", 8, 8),), 1, {})
+    assert "--artifacts" in caught.value.advice
     assert not list(folder.iterdir())
 
 

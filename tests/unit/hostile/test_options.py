@@ -35,7 +35,7 @@ def test_the_command_to_run_again_means_the_same(parse, request, text):
     """Typed into a shell, it gives the settings that it was made of."""
     folder = ROOT / text
     before = replace(
-        chosen_settings(request.config), dataset=folder, checkpoint=folder, references=folder, journal=folder, onnx=folder,
+        chosen_settings(request.config), dataset=folder, checkpoint=folder, references=folder, onnx=folder,
         baseline=folder, precision_mode=text, op_select_implmode=text, atc_option=(f"--log={text}",), npu="auto", om=None,
         device_id=(), pictures=None, batch_sizes=(2,), build_only=False, golden_only=False, soc_version="", aipp=False, dynamic_batch=False,
         artifacts=ROOT / ".artifacts", fresh=False, require_baseline=False,
@@ -51,7 +51,7 @@ def test_the_command_to_run_again_means_the_same(parse, request, text):
 
 
 @pytest.mark.parametrize("text", UNPRINTABLE.values(), ids=UNPRINTABLE)
-@pytest.mark.parametrize("option", ["--artifacts", "--journal", "--precision-mode", "--atc-option=--log"])
+@pytest.mark.parametrize("option", ["--artifacts", "--references", "--precision-mode", "--atc-option=--log"])
 def test_what_no_line_can_hold_is_refused(parse, option, text):
     """Neither a log nor a report could show it, nor anybody type it again."""
     with pytest.raises(pytest.UsageError, match="cannot be printed in a line"):

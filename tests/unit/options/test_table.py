@@ -22,7 +22,7 @@ COMMANDS = [
         "--reference", "--onnx", "/x/-y.onnx", "--aipp", "--batch-sizes", "8,2", "--precision-mode", "force_fp32",
         "--op-select-implmode", "high_precision", "--atc-option=--log=info", "--atc-option=--a b=$(c)", "--atc-time-limit", "5",
         "--baseline", "/x/accepted.json", "--require-baseline", "--no-explain", "--require", "contract,cost",
-        "--run-time-limit", "77", "--journal", "/x/journal", "--fresh", "--references", "/x/references",
+        "--run-time-limit", "77", "--cluster", "10.0.0.1:6379", "--cluster-mixed", "--fresh", "--references", "/x/references",
     ],
     ["--build-only", "--soc-version", "Ascend310P1", "--dynamic-batch", "--npu", "emulated"],
     ["--golden-only", "--precision-mode", "", "--dataset", "/data/coco", "--checkpoint", str(EMBEDDED_CHECKPOINT)],

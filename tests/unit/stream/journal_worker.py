@@ -110,8 +110,8 @@ def runs_in(log):
     return log.stat().st_size if log.exists() else 0
 
 
-def _work(pictures, folder, run_id="run", log=None, seconds=0.0, real_feed=False, **_):
-    with Journal(Path(folder), pictures, BATCH, FINGERPRINT, run_id) as journal:
+def _work(pictures, folder, log=None, seconds=0.0, real_feed=False, **_):
+    with Journal(Path(folder), pictures, BATCH, FINGERPRINT) as journal:
         detect_journaled(FakeSession(log, seconds), journal, feed=one_decoder if real_feed else plain_feed)
 
 

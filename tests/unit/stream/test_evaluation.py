@@ -1,4 +1,4 @@
-"""An evaluation that is killed, shared and taken over gives the numbers of one that nobody disturbed, bit for bit."""
+"""An evaluation that is killed and gone on with gives the numbers of one that nobody disturbed, bit for bit."""
 
 import io
 import os
@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import sys
-import threading
 import time
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from fcos_lib.stream import decoder_pool
 from fcos_lib.stream.evaluation import detect_journaled
 from fcos_lib.stream.feed import Feed, batches
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.letterbox import to_picture
 from fcos_lib.stream.sessions import Detections
 from tests.unit.stream.journal_worker import (
@@ -28,11 +28,11 @@ from tests.unit.stream.journal_worker import (
     pictures_of_the_set,
     plain_feed,
     runs_in,
-    until,
     workers,
 )
 
 BATCHES, SHARD_BATCHES = 20, 3
+MAKER = Maker("here", 0, "0/0")
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +66,14 @@ def as_bytes(found):
     return [(key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in found.items()]
 
 
-def journal_in(folder, pictures, run_id="run", **how):
+def journal_in(folder, pictures, **how):
     """The journal that the workers use too."""
-    return Journal(folder, pictures, BATCH, FINGERPRINT, run_id, **how)
+    return Journal(folder, pictures, BATCH, FINGERPRINT, **how)
 
 
 def merged(folder, pictures):
     """What the workers left, merged here without running anything."""
-    with journal_in(folder, pictures, keep_finished=True) as journal:
+    with journal_in(folder, pictures) as journal:
         session = FakeSession()
         found, _ = detect_journaled(session, journal, feed=plain_feed)
     assert session.runs == 0
@@ -84,9 +84,10 @@ def merged(folder, pictures):
 def test_one_process_alone(tmp_path, pictures, undisturbed, feed):
     """The detour over the disk changes no bit, and the facts say who did what."""
     with journal_in(tmp_path, pictures) as journal:
-        found, facts = detect_journaled(FakeSession(), journal, feed=feed)
+        found, facts = detect_journaled(FakeSession(), journal, feed=feed, maker=Maker("here", 3, "1/0"))
     assert as_bytes(found) == undisturbed
-    assert (facts.inferred, facts.resumed, facts.by_others, facts.repeated) == (60, 0, 0, 0)
+    assert (facts.inferred, facts.resumed, facts.repeated) == (60, 0, 0)
+    assert facts.shards == {"NPU 3 (1/0 in npu-smi) on here": list(range(7))}
     assert 0 < facts.busy < 1
     assert facts.seconds > 0
 
@@ -129,57 +130,6 @@ def test_kill_9_at_any_moment_repeats_one_shard_at_most(tmp_path, pictures, undi
     for folder, log, killed in evaluations:
         assert merged(folder, pictures) == undisturbed
         assert BATCHES <= runs_in(log) <= BATCHES + killed * SHARD_BATCHES, f"{killed} kills"
-
-
-def test_three_groups_share_a_folder_and_two_survive(tmp_path, pictures, undisturbed, others):
-    """One process group is killed with its decoders in the middle of a shard; the others run what it had claimed."""
-    (start, wait), folder = others, tmp_path / "journal"
-    logs = [tmp_path / f"log{number}" for number in range(3)]
-    pids = [start(folder, log=log, seconds=0.03, real_feed=True) for log in logs]
-    until(lambda: runs_in(logs[0]) >= 2)
-    os.killpg(pids[0], signal.SIGKILL)
-    assert [wait(pid) for pid in pids] == [-signal.SIGKILL, 0, 0]
-    assert merged(folder, pictures) == undisturbed
-    assert BATCHES <= sum(map(runs_in, logs)) <= BATCHES + SHARD_BATCHES
-
-
-def test_who_has_nothing_left_to_claim_waits_and_takes_over(tmp_path, pictures, undisturbed, others):
-    """A process that stands still keeps its shard for as long as it lives; when it dies, who waits goes on with it."""
-    (start, wait), folder, log, session = others, tmp_path / "journal", tmp_path / "log", FakeSession()
-    stopped = start(folder, log=log, seconds=0.02)
-    until(lambda: runs_in(log) > SHARD_BATCHES)
-    os.kill(stopped, signal.SIGSTOP)
-
-    def kill_when_nothing_happens():
-        runs = 0
-        while not runs or session.runs > runs:
-            runs = session.runs
-            time.sleep(0.4)
-        os.kill(stopped, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_when_nothing_happens)
-    killer.start()
-    with journal_in(folder, pictures, run_id="other") as journal:
-        found, facts = detect_journaled(session, journal, feed=plain_feed)
-    killer.join()
-    wait(stopped)
-    assert as_bytes(found) == undisturbed
-    assert facts.seconds > 0.4, "it did not wait"
-    assert facts.resumed >= SHARD_BATCHES * BATCH
-    assert (facts.inferred, facts.by_others) == (60 - facts.resumed, 0)
-
-
-def test_the_work_of_others_is_counted_as_theirs(tmp_path, pictures, undisturbed, others):
-    """What was there, what others did and what was done here add up to the dataset."""
-    (start, wait), folder, log = others, tmp_path / "journal", tmp_path / "log"
-    pid = start(folder, log=log, seconds=0.02)
-    until(lambda: runs_in(log) > SHARD_BATCHES)
-    with journal_in(folder, pictures) as journal:
-        found, facts = detect_journaled(FakeSession(seconds=0.02), journal, feed=plain_feed)
-    assert wait(pid) == 0
-    assert as_bytes(found) == undisturbed
-    assert facts.inferred + facts.resumed + facts.by_others == 60
-    assert min(facts.inferred, facts.resumed, facts.by_others) > 0
 
 
 def losing(wanted):
@@ -282,9 +232,9 @@ class Terminal(io.StringIO):
 def test_the_bar_says_rate_share_and_time_left(tmp_path, pictures, monkeypatch):
     """On a terminal; it begins where the journal stands."""
     with journal_in(tmp_path, pictures) as journal:
-        for group, _ in zip(journal.claims(), range(SHARD_BATCHES), strict=False):
+        for group, _ in zip(list(journal.batches_left()), range(SHARD_BATCHES), strict=False):
             outputs = FakeSession().run(next(iter(batches(group, TINY, BATCH))).tensor)
-            journal.append({picture.id: outputs.detections(slot) for slot, picture in enumerate(group)})
+            journal.append({picture.id: outputs.detections(slot) for slot, picture in enumerate(group)}, MAKER)
     monkeypatch.setattr(sys, "stderr", Terminal())
     with journal_in(tmp_path, pictures) as journal:
         detect_journaled(FakeSession(seconds=0.02), journal, feed=plain_feed, progress="batch3")

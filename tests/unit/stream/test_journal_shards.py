@@ -9,7 +9,7 @@ import pytest
 from fcos_lib.errors import JournalError
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import Picture, not_exactly_once
-from fcos_lib.stream.journal_shards import cut, largest_shard, pack_shard, unpack_shard
+from fcos_lib.stream.journal_shards import Maker, answer_digest, cut, largest_shard, pack_shard, unpack_shard
 from fcos_lib.stream.sessions import Detections
 
 
@@ -31,6 +31,8 @@ def as_bytes(results):
     }
 
 
+MAKER = Maker("a host", 3, "5/1")
+MAKER_JSON = b'{"host": "a host", "logical": 3, "physical": "5/1"}'
 RESULTS = {7: detections(3, 1), 5: detections(0), 6: detections(100, 2)}
 """In the data set's order, which is not that of the ids."""
 
@@ -38,7 +40,7 @@ RESULTS = {7: detections(3, 1), 5: detections(0), 6: detections(100, 2)}
 def arrays(**changes):
     """The arrays of a shard with two pictures, with changes."""
     content = {
-        "journal": np.frombuffer(b"t", np.uint8), "ids": np.array([1, 2]), "counts": np.array([1, 0]),
+        "journal": np.frombuffer(b"t", np.uint8), "maker": np.frombuffer(MAKER_JSON, np.uint8), "ids": np.array([1, 2]), "counts": np.array([1, 0]),
         "boxes": np.ones((1, 4), np.float32), "scores": np.ones(1, np.float32), "labels": np.zeros(1, np.int64),
     }  # fmt: skip
     content |= changes
@@ -48,17 +50,17 @@ def arrays(**changes):
 @pytest.mark.parametrize("results", [RESULTS, {1: detections(0)}, {1: detections(2000)}], ids=["some", "none", "many"])
 def test_numbers_come_back_bit_for_bit(results):
     """Bytes and types are those that were written, in files that are not too large to be read."""
-    data = pack_shard("t", results)
+    data = pack_shard("t", results, MAKER)
     assert len(data) <= largest_shard(len(results))
-    assert list(unpack_shard(data, "t", list(results))) == list(results)
-    assert as_bytes(unpack_shard(data, "t", list(results))) == as_bytes(results)
+    assert list(unpack_shard(data, "t", list(results))[0]) == list(results)
+    assert as_bytes(unpack_shard(data, "t", list(results))[0]) == as_bytes(results)
 
 
 def test_unusual_floats_come_back_too():
     """The smallest number, a negative zero and the largest number."""
     odd = np.array([[1e-45, -0.0, 3.4028235e38, 0.1]], np.float32)
     results = {1: Detections(odd, odd[0, 3:], np.array([-(2**63)]))}
-    assert as_bytes(unpack_shard(pack_shard("t", results), "t", [1])) == as_bytes(results)
+    assert as_bytes(unpack_shard(pack_shard("t", results, MAKER), "t", [1])[0]) == as_bytes(results)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +77,12 @@ def test_unusual_floats_come_back_too():
 def test_nothing_is_written_that_could_not_be_read(seen, reason):
     """What would be changed or refused on the way back is refused on the way in."""
     with pytest.raises(ValueError, match=reason):
-        pack_shard("t", {1: seen})
+        pack_shard("t", {1: seen}, MAKER)
 
 
 def test_a_file_cut_off_at_any_byte_is_damaged():
     """Each byte at which it can end."""
-    data = pack_shard("t", {1: detections(2)})
+    data = pack_shard("t", {1: detections(2)}, MAKER)
     for end in range(len(data)):
         with pytest.raises(ValueError, match=r".+"):
             unpack_shard(data[:end], "t", [1])
@@ -89,12 +91,12 @@ def test_a_file_cut_off_at_any_byte_is_damaged():
 def test_any_damaged_byte_is_noticed_or_changes_nothing():
     """Each bit of each byte in turn: zip's own fields that nobody reads may differ, results may not."""
     results, noticed = {1: detections(2)}, 0
-    data, expected = pack_shard("t", results), as_bytes(results)
+    data, expected = pack_shard("t", results, MAKER), as_bytes(results)
     for place in range(len(data)):
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8
         try:
-            assert as_bytes(unpack_shard(bytes(damaged), "t", [1])) == expected, f"byte {place}"
+            assert as_bytes(unpack_shard(bytes(damaged), "t", [1])[0]) == expected, f"byte {place}"
         except ValueError:
             noticed += 1
     assert noticed > len(data) / 2
@@ -109,10 +111,12 @@ def test_any_damaged_byte_is_noticed_or_changes_nothing():
         pack_arrays(arrays(counts=np.array([1, 1]))), pack_arrays(arrays(counts=np.array([1 << 62, 1 << 62]))),
         pack_arrays(arrays(counts=np.array([1]))), pack_arrays(arrays(boxes=np.ones((1, 5), np.float32))),
         pack_arrays(arrays(boxes=np.ones(4, np.float32))), pack_arrays(arrays(scores=np.full(1, np.inf, np.float32))),
+        pack_arrays(arrays(maker=np.zeros(0, np.uint8))), pack_arrays(arrays(maker=np.frombuffer(b'{"host": "x"}', np.uint8))),
+        pack_arrays(arrays(maker=np.frombuffer(b'{"host": 1, "logical": 0, "physical": "0"}', np.uint8))),
         pack_arrays(arrays(journal=np.zeros(500, np.uint8))), pack_arrays(arrays(ids=np.array(1))),
     ],
     ids=["empty", "text", "deep", "zeros", "no ids", "float labels", "objects", "negative", "too many counted", "overflow",
-         "one count", "five numbers", "flat", "infinite", "long token", "one id"],
+         "one count", "five numbers", "flat", "infinite", "no maker", "half a maker", "maker of other types", "long token", "one id"],
 )  # fmt: skip
 def test_foreign_content_is_damage_whatever_it_is(data):
     """A right checksum is no reason to believe the rest."""
@@ -122,7 +126,7 @@ def test_foreign_content_is_damage_whatever_it_is(data):
 
 def test_well_formed_content_of_others_is_read():
     """The arrays above are refused for what was changed in them."""
-    assert list(unpack_shard(pack_arrays(arrays()), "t", [1, 2])) == [1, 2]
+    assert list(unpack_shard(pack_arrays(arrays()), "t", [1, 2])[0]) == [1, 2]
 
 
 def test_what_is_compressed_is_not_unpacked():
@@ -147,7 +151,7 @@ def test_what_is_compressed_is_not_unpacked():
 def test_a_whole_file_of_something_else_is_an_error(token, ids, reason):
     """Nobody's interruption explains it."""
     with pytest.raises(JournalError, match=reason):
-        unpack_shard(pack_shard("t", RESULTS), token, ids)
+        unpack_shard(pack_shard("t", RESULTS, MAKER), token, ids)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +176,21 @@ def test_what_is_not_exactly_once_is_named():
     assert not_exactly_once([1, 1, 9], [1, 2, 3]) == "pictures missing: 2, 3; more than once: 1; foreign: 9"
     assert "0, 1, 2, 3, 4, ... (50 in all)" in not_exactly_once([], range(50))
     assert not_exactly_once([3, 1, 2], [1, 2, 3]) == ""
+
+
+def test_the_device_comes_back_with_the_results():
+    """Each shard says who found it."""
+    data = pack_shard("t", RESULTS, MAKER)
+    assert unpack_shard(data, "t", list(RESULTS))[1] == MAKER
+    assert str(MAKER) == "NPU 3 (5/1 in npu-smi) on a host"
+
+
+@pytest.mark.parametrize("name", ["boxes", "scores", "labels"])
+def test_one_bit_is_another_answer(name):
+    """The digest is over every array, in the order of the pictures."""
+    answer = answer_digest(RESULTS)
+    arrays_of_one = {part: getattr(RESULTS[7], part).copy() for part in ("boxes", "scores", "labels")}
+    arrays_of_one[name].view(np.uint8).reshape(-1)[0] ^= 1
+    assert answer_digest(RESULTS | {7: Detections(**arrays_of_one)}) != answer
+    assert answer_digest({picture_id: RESULTS[picture_id] for picture_id in sorted(RESULTS)}) != answer
+    assert answer_digest(dict(RESULTS)) == answer

@@ -23,14 +23,15 @@ import numpy as np
 from fcos_lib.stream.sessions import Detections
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_shards import Maker
 pictures = [Picture(number, Path(f"{number}.jpg"), 64, 48) for number in range(400)]
 one = Detections(np.ones((100, 4), np.float32), np.full(100, 0.5, np.float32), np.zeros(100, np.int64))
-def record(most=400, annotations="one", run="run"):
-    with Journal(folder / "journal", pictures, 4, {"annotations": annotations}, run) as journal:
-        for group in journal.claims():
+def record(most=400, annotations="one"):
+    with Journal(folder / "journal", pictures, 4, {"annotations": annotations}) as journal:
+        for group in journal.batches_left():
             if journal.recorded >= most:
                 return f"recorded {journal.recorded}"
-            journal.append({picture.id: one for picture in group})
+            journal.append({picture.id: one for picture in group}, Maker("host", 0, "0/0"))
         return f"merged {len(journal.merge())}, repeated {journal.repeated}"
 """
 

@@ -1,0 +1,370 @@
+"""Cluster: NPUs of one or more hosts through Ray. The only importer of ray.
+
+Ray places one process per NPU (its resource `NPU`), moves objects between nodes, and notices what has died. What an answer
+is worth is decided elsewhere: `dispatch.py` counts each shard once, `device/worker.py` makes sure of each device.
+
+Everything that Ray moves is pickled, so only a cluster that asks for a token is joined; one that is started here listens on
+the loopback alone. Dashboard and usage statistics are off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcos_lib.errors import DeviceError, NotInstalledError, UsageError
+
+AUTO, LOCAL = "auto", "local"
+NEEDED = (2, 60)
+"""Ray's first release that this was tried with; its token authentication is older."""
+INSTALL = "pip install 'ray==2.60.0'"
+ANSWER_S = 3.0
+"""Until somebody has to answer at an address."""
+PROBE_S = 15.0
+"""Until a cluster has to take or refuse a token; on an idle host that takes one."""
+STORE_BYTES = 1 << 30
+"""Of the object store of a cluster that is started here, if /dev/shm has three times as much."""
+_LEAST_STORE = 80 << 20
+_TOKEN_FILE = Path("~/.ray/auth_token")
+_PROBE = """
+import sys
+from ray._raylet import GcsClient
+try:
+    GcsClient(address=sys.argv[1]).internal_kv_get(b"x", b"x", timeout=3)
+except Exception:
+    sys.exit(1)
+"""
+"""Ends with 0 if it is answered: tried with our token, and without one, as anybody could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host of the cluster."""
+
+    name: str
+    """Host name and address."""
+    npus: int
+    store_bytes: int
+    """Of its object store."""
+
+
+class Lost(Exception):
+    """The process that had a call is gone."""
+
+
+class Cluster:
+    """A connection to a cluster. Used as a context manager; one per process."""
+
+    def __init__(self, address: str) -> None:
+        """Of a process that has joined; `address` is for people."""
+        self.address = address
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Those that are alive, by name."""
+        import ray
+
+        alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        return tuple(
+            sorted(
+                (
+                    Node(
+                        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+                        int(node["Resources"].get("NPU", 0)),
+                        int(node["Resources"].get("object_store_memory", 0)),
+                    )
+                    for node in alive
+                ),
+                key=lambda node: node.name,
+            )
+        )
+
+    def describe(self) -> str:
+        """The cluster in a line."""
+        listed = ", ".join(f"{node.name} {node.npus} NPU" for node in self.nodes())
+        return f"cluster {self.address}: {listed}"
+
+    def close(self) -> None:
+        """Leave; a cluster that was started here ends. Leaving twice is harmless."""
+        import ray
+
+        ray.shutdown()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Pool:
+    """Processes of a cluster, one per NPU, each with an object of one class. To be closed; not shared between threads."""
+
+    def __init__(self, cluster: Cluster, kind: type, calls: int) -> None:
+        """`kind` is made without arguments, `calls` is how many calls of one object may be under way at once."""
+        import ray
+
+        self._cluster = cluster
+        placed: Any = ray.remote(num_cpus=0, resources={"NPU": 1}, max_restarts=0)(kind)
+        self._make = placed.options(max_concurrency=calls)
+        self._workers: dict[int, Any] = {}
+        self._calls: dict[Any, tuple[int, Any]] = {}  # reference of a result → who computes it, and the caller's note
+        self._made = 0
+
+    def grow(self) -> list[int]:
+        """Have as many processes as the cluster has NPUs by now; the numbers of new ones, which Ray places when it can."""
+        new = []
+        while len(self._workers) < sum(node.npus for node in self._cluster.nodes()):
+            self._made += 1
+            self._workers[self._made] = self._make.remote()
+            new.append(self._made)
+        return new
+
+    def share(self, value: Any) -> Any:
+        """Put something where every node gets it once; what stands for it in a call. `DeviceError` if a store is too small."""
+        import ray
+
+        size = len(value) if isinstance(value, bytes) else 0
+        small = [node for node in self._cluster.nodes() if node.npus and node.store_bytes < size * 1.2]
+        if small:
+            raise DeviceError(
+                f"the object store of {small[0].name} has {small[0].store_bytes / 1e6:.0f} MB, too little for an OM of "
+                f"{size / 1e6:.0f} MB",
+                "start Ray there with more: ray start --object-store-memory BYTES",
+            )
+        return ray.put(value)
+
+    def call(self, worker: int, method: str, *arguments: Any, note: Any) -> None:
+        """Begin a call; `wait` tells its end, with the note."""
+        reference = getattr(self._workers[worker], method).remote(*arguments)
+        self._calls[reference] = worker, note
+
+    def wait(self, seconds: float) -> Iterator[tuple[int, Any, Any]]:
+        """Worker, note and result of the calls that have ended, after at most so many seconds; the result may be `Lost`."""
+        import ray
+
+        if not self._calls:
+            return
+        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=seconds)
+        more, _ = ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
+        for reference in dict.fromkeys([*ready, *more]):
+            if reference not in self._calls:  # dropped meanwhile
+                continue
+            worker, note = self._calls.pop(reference)
+            try:
+                result = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                result = Lost(_first_line(error))
+            yield worker, note, result
+
+    def drop(self, worker: int) -> list[Any]:
+        """End a process, whatever it does; the notes of its calls, which nobody answers any more."""
+        import ray
+
+        handle = self._workers.pop(worker, None)
+        if handle is not None:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.kill(handle)
+        notes = [note for owner, note in self._calls.values() if owner == worker]
+        self._calls = {reference: call for reference, call in self._calls.items() if call[0] != worker}
+        return notes
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in list(self._workers):
+            self.drop(worker)
+
+
+def join(address: str, npus: Sequence[int] = ()) -> Cluster:
+    """Connect to the cluster that `--cluster` means: `auto`, `local` (with the NPUs of these ids) or HOST:PORT.
+
+    `NotInstalledError` with the command, or `UsageError` with a sentence, within seconds.
+    """
+    check_installed()
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_DEDUP_LOGS="0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address == LOCAL:
+        return _start(npus)
+    where = _known_address() if address == AUTO else address
+    host, port = _split(where)
+    _use_loopback(host)
+    _check_answers(host, port, where)
+    if not _has_token():
+        raise UsageError(
+            f"there is no token for the cluster at {where}",
+            f"make one on its first host (ray get-auth-token --generate) and copy {_TOKEN_FILE} to every host",
+        )
+    _check_tokens(where)
+    return _connect(where)
+
+
+def this_host() -> str:
+    """In a process of the cluster: its node, as `Node.name` has it."""
+    import ray
+
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"{socket.gethostname()} ({address})"
+
+
+def this_node() -> str:
+    """In a process of the cluster: the id of its node, in hexadecimal digits."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def check_installed() -> None:
+    """`NotInstalledError` or `UsageError` with the command that installs what is missing or too old."""
+    if importlib.util.find_spec("ray") is None:
+        raise NotInstalledError(
+            "--cluster needs Ray, which is not installed",
+            f"{INSTALL}; where it has no wheel for this Python or system, everything but --cluster works without it",
+        )
+    version = importlib.metadata.version("ray")  # its own import reads the environment, which is not ready
+    if tuple(int(part) for part in version.split(".")[:2]) < NEEDED:
+        raise UsageError(
+            f"Ray {version} is installed, and --cluster needs {'.'.join(map(str, NEEDED))} or later", INSTALL
+        )
+
+
+def _start(npus: Sequence[int]) -> Cluster:
+    """A cluster of this host alone."""
+    import ray
+
+    _use_loopback("127.0.0.1")
+    if not _has_token():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for this run
+    os.environ["ASCEND_RT_VISIBLE_DEVICES"] = ",".join(map(str, npus))  # as Ray numbers its NPUs, and hands them on
+    logging.getLogger("ray._private.accelerators.npu").setLevel(logging.CRITICAL)  # it names the chip, where pyACL is
+    free = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else STORE_BYTES
+    try:
+        ray.init(
+            num_cpus=1,
+            resources={"NPU": len(npus)},
+            include_dashboard=False,
+            object_store_memory=max(_LEAST_STORE, min(STORE_BYTES, free // 3)),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
+    except Exception as error:  # ray raises whatever a step of its start does
+        raise UsageError(
+            f"Ray cannot be started here ({_first_line(error)})", "look into /tmp/ray/session_latest/logs"
+        ) from error
+    finally:
+        del os.environ["ASCEND_RT_VISIBLE_DEVICES"]  # this process goes on counting all of them
+    return Cluster(LOCAL)
+
+
+def _connect(address: str) -> Cluster:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # of its own, and RuntimeError, ConnectionError and ValueError
+        text = str(error)
+        if "Version mismatch" in text:
+            wanted = " ".join(line.strip() for line in text.splitlines() if line.strip())
+            raise UsageError(
+                f"the cluster at {address} runs another version of Ray or Python ({wanted[:300]})",
+                "install the same versions on every host",
+            ) from error
+        raise UsageError(
+            f"the cluster at {address} cannot be joined ({_first_line(error)})",
+            "run this on one of its hosts, with the token of the others",
+        ) from error
+    return Cluster(address)
+
+
+def _known_address() -> str:
+    """Where the cluster of this host is, as Ray itself would look for it."""
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        raise UsageError(
+            "--cluster auto found no Ray on this host", "start it (ray start --head), or pass local or HOST:PORT"
+        ) from None
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"--cluster {address} is neither auto, local nor HOST:PORT", "pass one of them")
+    return host, int(port)
+
+
+def _use_loopback(host: str) -> None:
+    """Let Ray keep a loopback address: it would look for one that others reach."""
+    if host in ("127.0.0.1", "localhost"):
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        if "ray" in sys.modules:
+            from ray._private import ray_constants
+
+            ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def _check_answers(host: str, port: int, address: str) -> None:
+    try:
+        socket.create_connection((host, port), ANSWER_S).close()
+    except OSError as error:
+        raise UsageError(
+            f"there is no cluster at {address} ({error.strerror or error})",
+            "look whether ray start runs there (ray status), and whether a firewall is between",
+        ) from None
+
+
+def _has_token() -> bool:
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(named or _TOKEN_FILE).expanduser().is_file()
+
+
+def _check_tokens(address: str) -> None:
+    """`UsageError` unless the cluster answers a process that shows our token, and none that shows nothing."""
+    ours = dict(os.environ)
+    nobodys = {name: value for name, value in ours.items() if not name.startswith("RAY_AUTH")} | {
+        "RAY_AUTH_MODE": "disabled"
+    }
+    answered, answers_anybody = map(_is_answered, [_probe(address, environ) for environ in (ours, nobodys)])
+    if answers_anybody:
+        raise UsageError(
+            f"the cluster at {address} asks nobody for a token: whoever reaches it can run code on every host",
+            "start it again with RAY_AUTH_MODE=token in the environment of each ray start",
+        )
+    if not answered:
+        raise UsageError(
+            f"the cluster at {address} does not take this token, or is no cluster of Ray's",
+            f"copy {_TOKEN_FILE} from its first host",
+        )
+
+
+def _probe(address: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _PROBE, address]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _is_answered(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        return process.wait(PROBE_S) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,391 @@
+"""Dispatch: an evaluation on all devices of a cluster, every shard counted exactly once.
+
+The one process that runs this reads pictures, hands out shards and writes the journal. A device is believed in three steps:
+its host has the software that this host has, its canary finds what the other devices' canaries find, and it still does when
+everything is done. What a device answered before it lost that trust is forgotten and run again on others. A shard whose
+device died goes back to the rest; one that takes much longer than all others is given to a second device as well, and the
+first answer counts: the second has to be the same.
+
+Nothing here knows Ray: `Pool` is what `cluster.py` has.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from fcos_lib import errors
+from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.errors import DatasetError, DeviceError, DisagreementError, FcosError
+from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.evaluation import Facts, facts_of, merged, progress_bar
+from fcos_lib.stream.feed import BUFFERS
+from fcos_lib.stream.journal import Journal
+from fcos_lib.stream.journal_shards import SHARD_PICTURES, Maker
+from fcos_lib.stream.picture_file import read_file
+from fcos_lib.stream.sessions import Detections
+
+LOOK_S = 0.5
+"""Between two looks for new nodes, while no answer comes."""
+PATIENCE_LOOKS = 1200
+"""Looks, ten minutes of them, without any device at work and any answer. Looks are counted instead of time, since a process that
+was stopped has not waited."""
+HOPELESS_LOOKS = 20
+"""The same where every device there is has been refused: time for another node to join."""
+MOST_LOST_STARTS = 6
+"""Processes in a row that may die before one says that it is ready."""
+STOP_S = 20.0
+"""In which devices are given back in good order; after that their processes are ended."""
+LATE, LATE_S = 3.0, 2.0
+"""A shard that has been out for so many times the longest answer so far, and so many seconds, goes to a second device as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A picture on its way to a device: what its file holds, and what it is annotated as."""
+
+    id: int
+    name: str
+    width: int
+    height: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything but the OM and the pictures that a device needs to know."""
+
+    contract: ModelContract
+    layout: InputLayout
+    batch: int
+    om_sha256: str
+    canary: tuple[Sent, ...]
+    software: Mapping[str, str]
+    """What this host has: a host with anything else is refused."""
+    mixed: bool
+    """True if other software is allowed, as far as the chip is the same."""
+    stand_in: bool
+    run_id: str
+    run_time_limit: int
+    """Seconds that a call into a device's library may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A device that can work."""
+
+    maker: Maker
+    canary: str
+    """A digest of what it found in the canary's pictures."""
+    faults: tuple[str, ...] = ()
+    """What had failed on it in this run before, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A device that is not to be used in this run, whatever happens."""
+
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error on the other side, as its kind and its two sentences; a `DeviceError` is the device's, others the model's."""
+
+    who: str
+    kind: str
+    found: str
+    advice: str
+
+    def error(self) -> FcosError:
+        """The error as it was raised there."""
+        kind = getattr(errors, self.kind, None)
+        raised = kind if isinstance(kind, type) and issubclass(kind, FcosError) else FcosError
+        return raised(f"{self.found} (on {self.who})", self.advice)
+
+
+class Pool(Protocol):
+    """Processes that have a device each, and objects with `start`, `run`, `ask_again` and `stop` (`device/worker.py`)."""
+
+    def grow(self) -> list[int]:
+        """Have one for each device that there is by now; the numbers of new ones."""
+        ...
+
+    def share(self, value: Any) -> Any:
+        """What stands in a call for a large value that each host gets once."""
+        ...
+
+    def call(self, worker: int, method: str, *arguments: Any, note: Any) -> None:
+        """Begin a call."""
+        ...
+
+    def wait(self, seconds: float) -> Iterator[tuple[int, Any, Any]]:
+        """Worker, note and result of calls that have ended; the result of a dead process is an exception."""
+        ...
+
+    def drop(self, worker: int) -> list[Any]:
+        """End a process; the notes of its calls."""
+        ...
+
+
+@dataclass(slots=True)
+class _Device:
+    """What is known of one process and its device."""
+
+    ready: Ready | None = None
+    refused: bool = False
+    asked: bool = False
+    """Whether it is asked for its canary again, or has been."""
+    confirmed: bool = False
+    out: dict[int, float] = field(default_factory=dict)
+    """Since when it has had each shard that it works on."""
+
+    @property
+    def name(self) -> str:
+        return str(self.ready.maker) if self.ready else "an NPU that had not answered yet"
+
+
+def detect_on_cluster(
+    pool: Pool, om: bytes, job: Job, journal: Journal, *, progress: str = "evaluate"
+) -> tuple[dict[int, Detections], Facts]:
+    """Detections of every picture by picture id, boxes in picture pixels, and how that went: as `detect_journaled`, on all devices.
+
+    `DisagreementError` if two devices find different things and no third one says which is right, `DeviceError` if no device
+    is left or none works, and whatever the model or a picture is at fault for.
+    """
+    started, resumed = time.perf_counter(), journal.recorded
+    with progress_bar(journal, progress) as bar:
+        dispatch = _Dispatch(pool, pool.share(om), job, journal, bar)
+        try:
+            dispatch.run()
+        finally:
+            dispatch.stop()
+    detections = merged(journal, job.contract)
+    return detections, facts_of(journal, resumed, started, None, dispatch.notes)
+
+
+def calls_at_once(batch: int) -> int:
+    """How many shards a device has at once: what its feed prepares ahead, and the one that it works on."""
+    ahead = -(-(BUFFERS - 1) * batch // SHARD_PICTURES)
+    return 1 + ahead
+
+
+def sent(pictures: Iterable[Picture]) -> tuple[Sent, ...]:
+    """The pictures with what their files hold; `DatasetError` if one cannot be read."""
+    return tuple(
+        Sent(picture.id, picture.path.name, picture.width, picture.height, _read(picture)) for picture in pictures
+    )
+
+
+def _read(picture: Picture) -> bytes:
+    try:
+        return read_file(picture.path)
+    except OSError as error:
+        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
+    except ValueError as error:
+        raise DatasetError(f"picture {picture.path} {error}", "restore the file") from error
+
+
+class _Dispatch:
+    """One evaluation under way."""
+
+    def __init__(self, pool: Pool, om: Any, job: Job, journal: Journal, bar: tqdm[Any]) -> None:
+        self._pool, self._om, self._job, self._journal, self._bar = pool, om, job, journal, bar
+        self._devices: dict[int, _Device] = {}
+        self._canaries: dict[Maker, str] = {}  # what each device found in the canary's pictures when it started
+        self._todo = deque(journal.unfinished())
+        self._longest, self._most, self._lost_starts = 0.0, calls_at_once(job.batch), 0
+        self.notes: list[str] = []
+
+    def run(self) -> None:
+        """Until every shard is recorded, and the devices behind the shards have been asked again."""
+        idle = 0
+        while not self._over():
+            for worker in self._pool.grow():
+                self._devices[worker] = _Device()
+                self._pool.call(worker, "start", self._job, self._om, note=("start", None))
+            self._hand_out()
+            answered = False
+            for worker, (what, shard), result in self._pool.wait(LOOK_S):
+                answered = True
+                if worker in self._devices:
+                    self._take(worker, what, shard, result)
+            idle = 0 if answered or any(device.out for device in self._devices.values()) else idle + 1
+            self._refuse_to_wait(idle)
+        for device in self._devices.values():
+            if device.out:
+                self._note(f"{device.name} did not answer in time, and others did its work")
+        self._name_who_was_outvoted()
+
+    def stop(self) -> None:
+        """Have the devices given back."""
+        waiting = [worker for worker, device in self._devices.items() if device.ready and not device.out]
+        for worker in waiting:
+            self._pool.call(worker, "stop", note=("stop", None))
+        ends = time.monotonic() + STOP_S
+        while waiting and time.monotonic() < ends:
+            for worker, _, _ in self._pool.wait(LOOK_S):
+                waiting = [other for other in waiting if other != worker]
+
+    def _over(self) -> bool:
+        if not self._journal.complete:
+            return False
+        behind = set(self._journal.makers.values())
+        for worker, device in list(self._devices.items()):
+            if not device.ready or device.ready.maker not in behind or device.confirmed:
+                continue
+            if device.out and self._is_late(min(device.out.values())):
+                self._note(f"{device.name} did not answer in time, and others did its work")
+                self._lose(worker)
+            elif not device.out and not device.asked:
+                device.asked = True
+                self._pool.call(worker, "ask_again", note=("ask", None))
+        return all(
+            device.confirmed or not device.ready or device.ready.maker not in behind
+            for device in self._devices.values()
+        )
+
+    def _hand_out(self) -> None:
+        """A shard for each device that is trusted, then a second one for each, as far as there are shards."""
+        trusted = [(worker, device) for worker, device in self._devices.items() if self._is_trusted(device)]
+        for depth in range(self._most):
+            for worker, device in trusted:
+                if len(device.out) == depth and device.asked == device.confirmed:
+                    shard = self._next_shard(device)
+                    if shard is not None:
+                        device.out[shard] = time.monotonic()
+                        pictures = sent(self._journal.shards[shard])
+                        self._pool.call(worker, "run", shard, pictures, note=("run", shard))
+
+    def _next_shard(self, device: _Device) -> int | None:
+        """The next one that nobody has; if there is none, one that another device has had for too long."""
+        if self._todo:
+            return self._todo.popleft()
+        if device.out or self._journal.complete:
+            return None
+        given = Counter(shard for other in self._devices.values() for shard in other.out)
+        for other in self._devices.values():
+            for shard, since in other.out.items():
+                if given[shard] == 1 and self._is_late(since) and shard not in self._journal.makers:
+                    return shard
+        return None
+
+    def _is_late(self, since: float) -> bool:
+        return bool(self._longest) and time.monotonic() - since > LATE * self._longest + LATE_S
+
+    def _take(self, worker: int, what: str, shard: int | None, result: Any) -> None:
+        """One answer."""
+        device = self._devices[worker]
+        since = device.out.pop(shard, None) if shard is not None else None
+        if isinstance(result, Exception):
+            self._lost_starts += what == "start"
+            self._note(f"{device.name} was lost: {result}")
+            self._return(shard)
+            self._lose(worker)
+        elif isinstance(result, Refused):
+            device.refused = True
+            self._note(f"{result.who} is left out: {result.why}")
+        elif isinstance(result, Failed):
+            if result.kind != DeviceError.__name__:
+                raise result.error()
+            self._note(f"{result.who} failed: {result.found}")
+            self._return(shard)
+            if what == "ask" and device.ready:
+                self._distrust(device.ready.maker)
+            self._lose(worker)
+        elif isinstance(result, Ready):
+            self._start(device, result)
+        elif what == "ask":
+            device.confirmed = True
+        elif shard is not None and device.ready:
+            if self._is_trusted(device):
+                self._longest = max(self._longest, time.monotonic() - since if since else 0.0)
+                self._journal.record(shard, result, device.ready.maker)
+                device.confirmed = device.asked = False
+                self._show()
+            else:
+                self._return(shard)
+
+    def _start(self, device: _Device, ready: Ready) -> None:
+        """A device is there: it counts among those that found the same in the canary, and the most numerous are trusted."""
+        device.ready = ready
+        self._lost_starts = 0
+        for fault in ready.faults:
+            self._note(f"{ready.maker}, before: {fault}")
+        before = self._trusted_canary()
+        self._canaries[ready.maker] = ready.canary
+        if before is not None and self._trusted_canary() != before:
+            for maker, canary in self._canaries.items():
+                if canary == before:
+                    self._distrust(maker)
+        self._show()
+
+    def _trusted_canary(self) -> str | None:
+        """What most devices found; what the first one found if as many found something else."""
+        counted = Counter(self._canaries.values()).most_common(1)
+        return counted[0][0] if counted else None
+
+    def _is_trusted(self, device: _Device) -> bool:
+        return device.ready is not None and self._canaries[device.ready.maker] == self._trusted_canary()
+
+    def _distrust(self, maker: Maker) -> None:
+        """Forget what a device answered."""
+        shards = [shard for shard, other in self._journal.makers.items() if other == maker]
+        self._journal.forget(shards)
+        self._todo.extendleft(reversed(shards))
+
+    def _return(self, shard: int | None) -> None:
+        """A shard that came to nothing waits again, unless somebody else has it or has done it."""
+        if shard is None or shard in self._journal.makers or shard in self._todo:
+            return
+        if not any(shard in device.out for device in self._devices.values()):
+            self._todo.appendleft(shard)
+
+    def _lose(self, worker: int) -> None:
+        """Give a process up; its shards go to others."""
+        shards = list(self._devices.pop(worker).out)
+        self._pool.drop(worker)
+        for shard in shards:
+            self._return(shard)
+        self._show()
+
+    def _refuse_to_wait(self, idle: int) -> None:
+        """`DeviceError` if nobody is at work and nobody will be."""
+        hopeful = [device for device in self._devices.values() if not device.refused]
+        if self._lost_starts < MOST_LOST_STARTS and idle <= (PATIENCE_LOOKS if hopeful else HOPELESS_LOOKS):
+            return
+        why = "; ".join(self.notes[-8:]) or "the cluster has no NPU, or others hold them"
+        raise DeviceError(
+            f"no NPU of the cluster works for this run ({why})",
+            "look at ray status and npu-smi info -t health; what is recorded is kept for the next run",
+        )
+
+    def _name_who_was_outvoted(self) -> None:
+        trusted, counted = self._trusted_canary() or "", Counter(self._canaries.values())
+        for maker, canary in self._canaries.items():
+            if canary != trusted:
+                other = next(one for one, found in self._canaries.items() if found == trusted)
+                if counted[canary] == counted[trusted]:
+                    raise DisagreementError(
+                        f"the devices disagree: in the canary's pictures, {other} found {trusted} and {maker} {canary} "
+                        "(digests of all detections), and no third device says which is right",
+                        "look at npu-smi info -t health and dmesg on both hosts, or run on one of them alone",
+                    )
+                self._note(
+                    f"{maker} is left out: it does not find in the canary's pictures what {counted[trusted]} others find"
+                )
+
+    def _note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        self._bar.write(f"cluster: {sentence}", file=sys.stderr)
+
+    def _show(self) -> None:
+        self._bar.n = self._journal.recorded
+        self._bar.set_postfix_str(f"{sum(map(self._is_trusted, self._devices.values()))} devices", refresh=True)
