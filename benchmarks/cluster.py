@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 from benchmarks.letterbox import draw_photograph
 from benchmarks.stream import Device
 from fcos_lib.contract import COCO_R50, InputLayout, ModelContract
-from fcos_lib.device.worker import Bench, Worker, node_folder
+from fcos_lib.device.bench import Bench
+from fcos_lib.device.worker import Worker, node_folder
 from fcos_lib.stream.cluster import Cluster, Pool, join, this_host
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.dispatch import Job, Ready, Refused, calls_at_once, detect_on_cluster
+from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
+from fcos_lib.stream.dispatch_messages import Job, Ready, Refused
 from fcos_lib.stream.feed import Feed
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker
@@ -95,7 +97,7 @@ def decoded_per_second(pictures: Sequence[Picture], contract: ModelContract) -> 
 
 
 class Memory:
-    """The resident memory of this process, sampled four times a second; MB."""
+    """The memory of this process itself, without what it maps of Ray's object store, sampled four times a second; MB."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
@@ -104,8 +106,8 @@ class Memory:
 
     def _look(self) -> None:
         while not self._over.wait(0.25):
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self.seen.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            self.seen.append(int(lines["RssAnon"].split()[0]) * 1024 / 1e6)
 
     def __enter__(self) -> Memory:
         self._thread.start()
