@@ -144,13 +144,15 @@ def evaluate(cluster: Cluster, pictures: Sequence[Picture], contract: ModelContr
             return record(*arguments)
 
         journal.record = noted  # type: ignore[method-assign]
+        spent = time.process_time()
         detect_on_cluster(pool, om, job, journal, progress=f"{devices} devices")
+        spent = time.process_time() - spent
     shards = len(journal.shards)
     first = min(2 * devices, shards // 2)  # all are at work by then
     seconds, shown = times[-1] - times[first], sum(len(shard) for shard in journal.shards[first + 1 :])
     ideal = devices * rate
     each = 1e3 * (seconds * devices - shown / rate) / (shards - 1 - first)
-    return f"| {devices} | {len(pictures)} | {shown / seconds:.1f} | {ideal:.0f} | {shown / seconds / ideal:.1%} | {each:.1f} | {memory.words()} |"
+    return f"| {devices} | {len(pictures)} | {shown / seconds:.1f} | {ideal:.0f} | {shown / seconds / ideal:.1%} | {each:.1f} | {1e3 * spent / shards:.1f} | {memory.words()} |"
 
 
 def main() -> None:
@@ -173,7 +175,7 @@ def main() -> None:
             f"{decoded_per_second(pictures[:512], contract):.0f} pictures/s at most\n"
         )
         print(
-            "| devices | pictures | pictures/s | ideal | of it | overhead per shard, ms | memory of the driver, MB |\n|---|---|---|---|---|---|---|"
+            "| devices | pictures | pictures/s | ideal | of it | overhead per shard, ms | CPU of the driver per shard, ms | memory of the driver, MB |\n|---|---|---|---|---|---|---|---|"
         )
         for devices in counts:
             print(on_nodes(devices, pictures, contract, args.rate, last=devices == counts[-1]), flush=True)
