@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 from benchmarks.letterbox import draw_photograph
 from benchmarks.stream import Device
 from fcos_lib.contract import COCO_R50, InputLayout, ModelContract
-from fcos_lib.device.worker import Bench, Worker, node_folder
+from fcos_lib.device.bench import Bench
+from fcos_lib.device.worker import Worker, node_folder
 from fcos_lib.stream.cluster import Cluster, Pool, join, this_host
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.dispatch import Job, Ready, Refused, calls_at_once, detect_on_cluster
+from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
+from fcos_lib.stream.dispatch_messages import Job, Ready, Refused
 from fcos_lib.stream.feed import Feed
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker
@@ -95,7 +97,7 @@ def decoded_per_second(pictures: Sequence[Picture], contract: ModelContract) -> 
 
 
 class Memory:
-    """The resident memory of this process, sampled four times a second; MB."""
+    """The memory of this process itself, without what it maps of Ray's object store, sampled four times a second; MB."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
@@ -104,8 +106,8 @@ class Memory:
 
     def _look(self) -> None:
         while not self._over.wait(0.25):
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self.seen.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            self.seen.append(int(lines["RssAnon"].split()[0]) * 1024 / 1e6)
 
     def __enter__(self) -> Memory:
         self._thread.start()
@@ -142,13 +144,15 @@ def evaluate(cluster: Cluster, pictures: Sequence[Picture], contract: ModelContr
             return record(*arguments)
 
         journal.record = noted  # type: ignore[method-assign]
+        spent = time.process_time()
         detect_on_cluster(pool, om, job, journal, progress=f"{devices} devices")
+        spent = time.process_time() - spent
     shards = len(journal.shards)
     first = min(2 * devices, shards // 2)  # all are at work by then
     seconds, shown = times[-1] - times[first], sum(len(shard) for shard in journal.shards[first + 1 :])
     ideal = devices * rate
     each = 1e3 * (seconds * devices - shown / rate) / (shards - 1 - first)
-    return f"| {devices} | {len(pictures)} | {shown / seconds:.1f} | {ideal:.0f} | {shown / seconds / ideal:.1%} | {each:.1f} | {memory.words()} |"
+    return f"| {devices} | {len(pictures)} | {shown / seconds:.1f} | {ideal:.0f} | {shown / seconds / ideal:.1%} | {each:.1f} | {1e3 * spent / shards:.1f} | {memory.words()} |"
 
 
 def main() -> None:
@@ -171,7 +175,7 @@ def main() -> None:
             f"{decoded_per_second(pictures[:512], contract):.0f} pictures/s at most\n"
         )
         print(
-            "| devices | pictures | pictures/s | ideal | of it | overhead per shard, ms | memory of the driver, MB |\n|---|---|---|---|---|---|---|"
+            "| devices | pictures | pictures/s | ideal | of it | overhead per shard, ms | CPU of the driver per shard, ms | memory of the driver, MB |\n|---|---|---|---|---|---|---|---|"
         )
         for devices in counts:
             print(on_nodes(devices, pictures, contract, args.rate, last=devices == counts[-1]), flush=True)

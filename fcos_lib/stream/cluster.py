@@ -10,43 +10,32 @@ the loopback alone. Dashboard and usage statistics are off.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import logging
 import os
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from fcos_lib.errors import DeviceError, NotInstalledError, UsageError
+from fcos_lib.errors import DeviceError, UsageError
+from fcos_lib.stream.cluster_address import (
+    AUTO,
+    LOCAL,
+    TOKEN_FILE,
+    check_answers,
+    check_installed,
+    check_tokens,
+    has_token,
+    known_address,
+    split,
+)
 
-AUTO, LOCAL = "auto", "local"
-NEEDED = (2, 60)
-"""Ray's first release that this was tried with; its token authentication is older."""
-INSTALL = "pip install 'ray==2.60.0'"
-ANSWER_S = 3.0
-"""Until somebody has to answer at an address."""
-PROBE_S = 15.0
-"""Until a cluster has to take or refuse a token; on an idle host that takes one."""
 STORE_BYTES = 1 << 30
 """Of the object store of a cluster that is started here, if /dev/shm has three times as much."""
 _LEAST_STORE = 80 << 20
-_TOKEN_FILE = Path("~/.ray/auth_token")
-_PROBE = """
-import sys
-from ray._raylet import GcsClient
-try:
-    GcsClient(address=sys.argv[1]).internal_kv_get(b"x", b"x", timeout=3)
-except Exception:
-    sys.exit(1)
-"""
-"""Ends with 0 if it is answered: tried with our token, and without one, as anybody could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +186,16 @@ def join(address: str, npus: Sequence[int] = ()) -> Cluster:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address == LOCAL:
         return _start(npus)
-    where = _known_address() if address == AUTO else address
-    host, port = _split(where)
+    where = known_address() if address == AUTO else address
+    host, port = split(where)
     _use_loopback(host)
-    _check_answers(host, port, where)
-    if not _has_token():
+    check_answers(host, port, where)
+    if not has_token():
         raise UsageError(
             f"there is no token for the cluster at {where}",
-            f"make one on its first host (ray get-auth-token --generate) and copy {_TOKEN_FILE} to every host",
+            f"make one on its first host (ray get-auth-token --generate) and copy {TOKEN_FILE} to every host",
         )
-    _check_tokens(where)
+    check_tokens(where)
     return _connect(where)
 
 
@@ -225,26 +214,12 @@ def this_node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def check_installed() -> None:
-    """`NotInstalledError` or `UsageError` with the command that installs what is missing or too old."""
-    if importlib.util.find_spec("ray") is None:
-        raise NotInstalledError(
-            "--cluster needs Ray, which is not installed",
-            f"{INSTALL}; where it has no wheel for this Python or system, everything but --cluster works without it",
-        )
-    version = importlib.metadata.version("ray")  # its own import reads the environment, which is not ready
-    if tuple(int(part) for part in version.split(".")[:2]) < NEEDED:
-        raise UsageError(
-            f"Ray {version} is installed, and --cluster needs {'.'.join(map(str, NEEDED))} or later", INSTALL
-        )
-
-
 def _start(npus: Sequence[int]) -> Cluster:
     """A cluster of this host alone."""
     import ray
 
     _use_loopback("127.0.0.1")
-    if not _has_token():
+    if not has_token():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for this run
     os.environ["ASCEND_RT_VISIBLE_DEVICES"] = ",".join(map(str, npus))  # as Ray numbers its NPUs, and hands them on
     logging.getLogger("ray._private.accelerators.npu").setLevel(logging.CRITICAL)  # it names the chip, where pyACL is
@@ -261,7 +236,8 @@ def _start(npus: Sequence[int]) -> Cluster:
         )
     except Exception as error:  # ray raises whatever a step of its start does
         raise UsageError(
-            f"Ray cannot be started here ({_first_line(error)})", "look into /tmp/ray/session_latest/logs"
+            f"Ray cannot be started here ({_first_line(error)})",
+            "look into session_latest/logs of Ray's temporary folder",
         ) from error
     finally:
         del os.environ["ASCEND_RT_VISIBLE_DEVICES"]  # this process goes on counting all of them
@@ -288,26 +264,6 @@ def _connect(address: str) -> Cluster:
     return Cluster(address)
 
 
-def _known_address() -> str:
-    """Where the cluster of this host is, as Ray itself would look for it."""
-    if named := os.environ.get("RAY_ADDRESS"):
-        return named
-    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError:
-        raise UsageError(
-            "--cluster auto found no Ray on this host", "start it (ray start --head), or pass local or HOST:PORT"
-        ) from None
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"--cluster {address} is neither auto, local nor HOST:PORT", "pass one of them")
-    return host, int(port)
-
-
 def _use_loopback(host: str) -> None:
     """Let Ray keep a loopback address: it would look for one that others reach."""
     if host in ("127.0.0.1", "localhost"):
@@ -316,54 +272,6 @@ def _use_loopback(host: str) -> None:
             from ray._private import ray_constants
 
             ray_constants.ENABLE_RAY_CLUSTER = False
-
-
-def _check_answers(host: str, port: int, address: str) -> None:
-    try:
-        socket.create_connection((host, port), ANSWER_S).close()
-    except OSError as error:
-        raise UsageError(
-            f"there is no cluster at {address} ({error.strerror or error})",
-            "look whether ray start runs there (ray status), and whether a firewall is between",
-        ) from None
-
-
-def _has_token() -> bool:
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(named or _TOKEN_FILE).expanduser().is_file()
-
-
-def _check_tokens(address: str) -> None:
-    """`UsageError` unless the cluster answers a process that shows our token, and none that shows nothing."""
-    ours = dict(os.environ)
-    nobodys = {name: value for name, value in ours.items() if not name.startswith("RAY_AUTH")} | {
-        "RAY_AUTH_MODE": "disabled"
-    }
-    answered, answers_anybody = map(_is_answered, [_probe(address, environ) for environ in (ours, nobodys)])
-    if answers_anybody:
-        raise UsageError(
-            f"the cluster at {address} asks nobody for a token: whoever reaches it can run code on every host",
-            "start it again with RAY_AUTH_MODE=token in the environment of each ray start",
-        )
-    if not answered:
-        raise UsageError(
-            f"the cluster at {address} does not take this token, or is no cluster of Ray's",
-            f"copy {_TOKEN_FILE} from its first host",
-        )
-
-
-def _probe(address: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _PROBE, address]
-    return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _is_answered(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        return process.wait(PROBE_S) == 0
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,21 +14,19 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from fcos_lib import errors
-from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.errors import DatasetError, DeviceError, DisagreementError, FcosError
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.errors import DeviceError
+from fcos_lib.stream.canary_votes import CanaryVotes
+from fcos_lib.stream.dispatch_messages import Failed, Job, Ready, Refused, sent
 from fcos_lib.stream.evaluation import Facts, facts_of, merged, progress_bar
 from fcos_lib.stream.feed import BUFFERS
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import SHARD_PICTURES, Maker
-from fcos_lib.stream.picture_file import read_file
 from fcos_lib.stream.sessions import Detections
 
 LOOK_S = 0.5
@@ -44,71 +42,6 @@ STOP_S = 20.0
 """In which devices are given back in good order; after that their processes are ended."""
 LATE, LATE_S = 3.0, 2.0
 """A shard that has been out for so many times the longest answer so far, and so many seconds, goes to a second device as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A picture on its way to a device: what its file holds, and what it is annotated as."""
-
-    id: int
-    name: str
-    width: int
-    height: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Everything but the OM and the pictures that a device needs to know."""
-
-    contract: ModelContract
-    layout: InputLayout
-    batch: int
-    om_sha256: str
-    canary: tuple[Sent, ...]
-    software: Mapping[str, str]
-    """What this host has: a host with anything else is refused."""
-    mixed: bool
-    """True if other software is allowed, as far as the chip is the same."""
-    stand_in: bool
-    run_id: str
-    run_time_limit: int
-    """Seconds that a call into a device's library may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A device that can work."""
-
-    maker: Maker
-    canary: str
-    """A digest of what it found in the canary's pictures."""
-    faults: tuple[str, ...] = ()
-    """What had failed on it in this run before, a sentence each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A device that is not to be used in this run, whatever happens."""
-
-    who: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An error on the other side, as its kind and its two sentences; a `DeviceError` is the device's, others the model's."""
-
-    who: str
-    kind: str
-    found: str
-    advice: str
-
-    def error(self) -> FcosError:
-        """The error as it was raised there."""
-        kind = getattr(errors, self.kind, None)
-        raised = kind if isinstance(kind, type) and issubclass(kind, FcosError) else FcosError
-        return raised(f"{self.found} (on {self.who})", self.advice)
 
 
 class Pool(Protocol):
@@ -177,29 +110,13 @@ def calls_at_once(batch: int) -> int:
     return 1 + ahead
 
 
-def sent(pictures: Iterable[Picture]) -> tuple[Sent, ...]:
-    """The pictures with what their files hold; `DatasetError` if one cannot be read."""
-    return tuple(
-        Sent(picture.id, picture.path.name, picture.width, picture.height, _read(picture)) for picture in pictures
-    )
-
-
-def _read(picture: Picture) -> bytes:
-    try:
-        return read_file(picture.path)
-    except OSError as error:
-        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
-    except ValueError as error:
-        raise DatasetError(f"picture {picture.path} {error}", "restore the file") from error
-
-
 class _Dispatch:
     """One evaluation under way."""
 
     def __init__(self, pool: Pool, om: Any, job: Job, journal: Journal, bar: tqdm[Any]) -> None:
         self._pool, self._om, self._job, self._journal, self._bar = pool, om, job, journal, bar
         self._devices: dict[int, _Device] = {}
-        self._canaries: dict[Maker, str] = {}  # what each device found in the canary's pictures when it started
+        self._votes = CanaryVotes()
         self._todo = deque(journal.unfinished())
         self._longest, self._most, self._lost_starts = 0.0, calls_at_once(job.batch), 0
         self.notes: list[str] = []
@@ -222,7 +139,8 @@ class _Dispatch:
         for device in self._devices.values():
             if device.out:
                 self._note(f"{device.name} did not answer in time, and others did its work")
-        self._name_who_was_outvoted()
+        for sentence in self._votes.outvoted():
+            self._note(sentence)
 
     def stop(self) -> None:
         """Have the devices given back."""
@@ -319,21 +237,12 @@ class _Dispatch:
         self._lost_starts = 0
         for fault in ready.faults:
             self._note(f"{ready.maker}, before: {fault}")
-        before = self._trusted_canary()
-        self._canaries[ready.maker] = ready.canary
-        if before is not None and self._trusted_canary() != before:
-            for maker, canary in self._canaries.items():
-                if canary == before:
-                    self._distrust(maker)
+        for maker in self._votes.add(ready.maker, ready.canary):
+            self._distrust(maker)
         self._show()
 
-    def _trusted_canary(self) -> str | None:
-        """What most devices found; what the first one found if as many found something else."""
-        counted = Counter(self._canaries.values()).most_common(1)
-        return counted[0][0] if counted else None
-
     def _is_trusted(self, device: _Device) -> bool:
-        return device.ready is not None and self._canaries[device.ready.maker] == self._trusted_canary()
+        return device.ready is not None and self._votes.is_trusted(device.ready.maker)
 
     def _distrust(self, maker: Maker) -> None:
         """Forget what a device answered."""
@@ -366,21 +275,6 @@ class _Dispatch:
             f"no NPU of the cluster works for this run ({why})",
             "look at ray status and npu-smi info -t health; what is recorded is kept for the next run",
         )
-
-    def _name_who_was_outvoted(self) -> None:
-        trusted, counted = self._trusted_canary() or "", Counter(self._canaries.values())
-        for maker, canary in self._canaries.items():
-            if canary != trusted:
-                other = next(one for one, found in self._canaries.items() if found == trusted)
-                if counted[canary] == counted[trusted]:
-                    raise DisagreementError(
-                        f"the devices disagree: in the canary's pictures, {other} found {trusted} and {maker} {canary} "
-                        "(digests of all detections), and no third device says which is right",
-                        "look at npu-smi info -t health and dmesg on both hosts, or run on one of them alone",
-                    )
-                self._note(
-                    f"{maker} is left out: it does not find in the canary's pictures what {counted[trusted]} others find"
-                )
 
     def _note(self, sentence: str) -> None:
         self.notes.append(sentence)

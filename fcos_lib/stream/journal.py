@@ -17,9 +17,6 @@ journal.lock     locked by the process at work
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
 import os
 import re
 import time
@@ -33,6 +30,7 @@ from fcos_lib.errors import DisagreementError, JournalError
 from fcos_lib.files import read_plain, write_whole
 from fcos_lib.store.artifacts import own_folder
 from fcos_lib.stream.dataset import Picture, not_exactly_once, some
+from fcos_lib.stream.journal_folder import LOCK, locked, subject_digest
 from fcos_lib.stream.journal_shards import (
     Maker,
     answer_digest,
@@ -45,11 +43,8 @@ from fcos_lib.stream.journal_shards import (
 )
 from fcos_lib.stream.sessions import Detections
 
-LOCK = "journal.lock"
 KEPT_S = 30 * 24 * 3600.0
 """How long an interrupted evaluation waits for a run that goes on with it. A decision: a fix seldom takes longer."""
-PATIENCE_LOOKS, LOOK_S = 50, 0.2
-"""Ten seconds, in looks, for the process that has the journal to end: one that was just killed, for instance."""
 _PARTS = re.compile(r"\.?(journal\.json|shard-\d{5,}\.npz)(-[0-9a-f]{32}\.tmp)?", re.ASCII)
 """What a journal consists of besides its lock, what a killed writer leaves, and the header that journals had until format 2."""
 _OWN = re.compile(r".+-[0-9a-f]{16}")
@@ -85,7 +80,7 @@ class Journal:
         self._begun: dict[int, Detections] = {}  # results so far of the first shard that is not recorded
         self._subject = subject_digest(fingerprint, pictures, batch)
         with disk_errors(f"opening the journal {self.folder}"):
-            self._lock: int | None = _locked(self.folder)
+            self._lock: int | None = locked(self.folder)
         try:
             if fresh:
                 self._clear()
@@ -239,17 +234,6 @@ class Journal:
                 os.unlink(entry.path)
 
 
-def subject_digest(fingerprint: Mapping[str, Any], pictures: Sequence[Picture], batch: int) -> str:
-    """SHA-256 over everything that must be equal for results to be of one evaluation."""
-    subject = {
-        "fingerprint": dict(fingerprint),
-        "batch size": batch,
-        "pictures of each shard": [len(shard) for shard in cut(pictures, batch)],
-        "pictures": [picture.id for picture in pictures],
-    }
-    return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
-
-
 def own_journal(
     stem: Path, pictures: Sequence[Picture], batch: int, fingerprint: Mapping[str, Any], *, fresh: bool = False
 ) -> Journal:
@@ -273,25 +257,3 @@ def _remove_if_old(folder: Path) -> None:
         if folder.stat().st_mtime < time.time() - KEPT_S:
             with suppress(JournalError), Journal(folder, (), 1, {}) as journal:
                 journal.remove()
-
-
-def _locked(folder: Path) -> int:
-    """The descriptor of the folder's lock, which is held; `JournalError` if another process keeps it."""
-    for look in range(PATIENCE_LOOKS):
-        if look:
-            time.sleep(LOOK_S)
-        own_folder(folder, "results that are found there count", "--artifacts")
-        path = folder / LOCK
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:  # the folder was removed by the process that had it
-            continue
-        with suppress(BlockingIOError, FileNotFoundError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file), os.stat(path)):  # or it was removed with its journal
-                return file
-        os.close(file)
-    raise JournalError(
-        f"another process is working in the journal {folder}",
-        f"wait until it has ended (fuser -v {folder / LOCK} names it), or pass another folder with --artifacts FOLDER",
-    )

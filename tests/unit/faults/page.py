@@ -37,6 +37,29 @@ aclruntime raises the same two exceptions for everything; what it prints before 
 | it says | verdict | it means | what to do |
 |---|---|---|---|
 """
+CLUSTER = """
+## A cluster, with `--cluster`
+
+Real nodes and processes on the loopback, in `tests/unit/stream/test_cluster.py` and `tests/unit/test_cluster_suite.py`; *equal* as above.
+
+| fault | verdict | it says | afterwards |
+|---|---|---|---|
+| kill -9 of a node's raylet in the middle | none: the run is green | `was lost` | its shards go to others; equal |
+| kill -9 of the processes that have a node's devices | none: the run is green | `was lost` | equal |
+| kill -9 of the run itself | | | the next one goes on with what is recorded; equal |
+| a node joins late | none: the run is green | | it takes its share; equal |
+| a node with another CANN | none: the run is green | `is left out: CANN 8.1.0-STAND-IN` | equal, unless `--cluster-mixed` |
+| a device begins to compute wrongly | none: the run is green | `no longer computes what it computed` | all that it answered is run again; equal |
+| a device hangs | none: the run is green | `did not answer in time, and others did its work` | its process is ended; equal |
+| two devices differ, and no third decides | FAIL | `the devices disagree` | |
+| every device is refused or dies | INFRA | `no NPU of the cluster works for this run` | what is recorded is kept |
+| an object store is too small for the OM | INFRA | `the object store of` | |
+| nobody answers at HOST:PORT | refused (exit 4) | `there is no cluster at` | within seconds |
+| Ray is not installed | refused (exit 4) | `--cluster needs Ray, which is not installed: pip install` | everything else works |
+| Ray of another version, here or there | refused (exit 4) | `runs another version of Ray or Python` | |
+| no token, or another one | refused (exit 4) | `there is no token`, `does not take this token` | |
+| the cluster asks nobody for a token | refused (exit 4) | `asks nobody for a token` | nothing of it is unpickled |
+"""
 _AGAIN = {"green": "green again", "equal": "equal"}
 
 
@@ -51,7 +74,7 @@ def text() -> str:
     for title, faults in GROUPS.items():
         parts += [f"\n## {title}\n\n", "| fault | verdict | it says | afterwards |\n|---|---|---|---|\n"]
         parts += map(_line, faults)
-    return "".join([*parts, CAUSES_HEAD, *map(_cause, CAUSES)])
+    return "".join([*parts, CLUSTER, CAUSES_HEAD, *map(_cause, CAUSES)])
 
 
 def _cause(cause: Cause) -> str:

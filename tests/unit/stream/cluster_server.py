@@ -39,7 +39,7 @@ class FakeWorker:
     def start(self, job, om):
         """Ready at once."""
         from fcos_lib.stream.cluster import this_host
-        from fcos_lib.stream.dispatch import Ready
+        from fcos_lib.stream.dispatch_messages import Ready
         from fcos_lib.stream.journal_shards import Maker
 
         self._host, self._job = this_host(), job
@@ -52,7 +52,7 @@ class FakeWorker:
         """The detections of a shard, one shard at a time."""
         import tempfile
 
-        from fcos_lib.device.worker import _written
+        from fcos_lib.device.bench import written
         from fcos_lib.stream.feed import batches, seen_in
 
         self._turn.get()
@@ -62,7 +62,7 @@ class FakeWorker:
                 os.kill(os.getpid(), signal.SIGKILL)
             session, found = FakeSession(), {}
             with tempfile.TemporaryDirectory() as folder:
-                for batch in batches(_written(pictures, Path(folder)), TINY, BATCH):
+                for batch in batches(written(pictures, Path(folder)), TINY, BATCH):
                     found |= seen_in(batch, session.run(batch.tensor))
             return found
         finally:
@@ -88,7 +88,7 @@ def answer_of(found):
 def fake_job(om):
     """What fake devices need to know."""
     from fcos_lib.contract import InputLayout
-    from fcos_lib.stream.dispatch import Job
+    from fcos_lib.stream.dispatch_messages import Job
 
     return Job(
         TINY, InputLayout.FLOAT_NCHW, BATCH, hashlib.sha256(om).hexdigest(), (), {}, mixed=False, stand_in=True,
@@ -182,7 +182,7 @@ class Server:
         """With the emulator's devices and an OM."""
         from fcos_lib.contract import SHAPES, InputLayout
         from fcos_lib.device.worker import Worker, software_of
-        from fcos_lib.stream.dispatch import Job, sent
+        from fcos_lib.stream.dispatch_messages import Job, sent
 
         device, path = self._om(artifacts)
         om, pictures = path.read_bytes(), pictures_of_the_set(count)

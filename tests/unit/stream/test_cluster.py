@@ -14,6 +14,7 @@ import pytest
 from fcos_lib.emulator.install import install
 from fcos_lib.errors import NotInstalledError, UsageError
 from fcos_lib.stream import cluster as cluster_module
+from fcos_lib.stream import cluster_address
 from fcos_lib.stream.cluster import join
 from fcos_lib.stream.feed import batches, seen_in
 from fcos_lib.stream.letterbox import in_picture
@@ -225,8 +226,8 @@ def test_a_cluster_without_a_token_is_refused(ask, outer, tmp_path, monkeypatch)
 def test_a_cluster_that_asks_nobody_for_a_token_is_refused(monkeypatch):
     """Whoever reaches it can run code on it: nothing is unpickled from there."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-    monkeypatch.setattr(cluster_module, "_PROBE", "")
-    monkeypatch.setattr(cluster_module, "_check_answers", lambda *_: None)
+    monkeypatch.setattr(cluster_address, "_PROBE", "")
+    monkeypatch.setattr(cluster_module, "check_answers", lambda *_: None)
     with pytest.raises(UsageError, match="asks nobody for a token") as refused:
         join("10.1.2.3:6379")
     assert "RAY_AUTH_MODE=token" in refused.value.advice
@@ -253,7 +254,7 @@ def test_auto_without_a_cluster_is_said(monkeypatch, tmp_path):
 
 def test_without_ray_the_command_is_said(monkeypatch):
     """Everything else works."""
-    monkeypatch.setattr(cluster_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster_address.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(NotInstalledError, match="not installed") as refused:
         join("local")
     assert "pip install 'ray==2.60.0'" in refused.value.advice
@@ -261,6 +262,6 @@ def test_without_ray_the_command_is_said(monkeypatch):
 
 def test_an_old_ray_is_refused(monkeypatch):
     """It has no tokens."""
-    monkeypatch.setattr(cluster_module.importlib.metadata, "version", lambda name: "2.9.3")
+    monkeypatch.setattr(cluster_address.importlib.metadata, "version", lambda name: "2.9.3")
     with pytest.raises(UsageError, match=r"Ray 2\.9\.3 is installed, and --cluster needs 2\.60 or later"):
         join("local")

@@ -8,7 +8,8 @@ import pytest
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import DeviceError, DisagreementError, SessionError
 from fcos_lib.stream import dispatch
-from fcos_lib.stream.dispatch import Failed, Job, Ready, Refused, calls_at_once, detect_on_cluster
+from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
+from fcos_lib.stream.dispatch_messages import Failed, Job, Ready, Refused
 from fcos_lib.stream.feed import batches
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker
