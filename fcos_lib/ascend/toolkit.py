@@ -84,6 +84,12 @@ def firmware_version(environ: Mapping[str, str]) -> str:
     return _setting(driver.parent / "firmware" / "version.info", "Version")
 
 
+def set_env_script(toolkit: Toolkit) -> Path | None:
+    """CANN's `set_env.sh`: in the toolkit's folder from 8.5 on, beside the link `latest` before; None if there is none."""
+    folders = [toolkit.home, toolkit.home.parent] if toolkit.home else []
+    return next((path for folder in folders if (path := folder / "set_env.sh").is_file()), None)
+
+
 def has_aclruntime() -> bool:
     """Whether Python would find the module `aclruntime`; it is not imported, since that needs the driver's libraries."""
     if "aclruntime" in sys.modules:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version
 from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_versions
 from fcos_lib.ascend.probe import Runtime, probe_runtime
-from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, discover, has_aclruntime
+from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, discover, has_aclruntime, set_env_script
 from fcos_lib.ascend.visible import visible_ids
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.device.npus import find_device
@@ -73,7 +73,9 @@ def examine(device_id: int = 0) -> Examination:
     except DeviceError as error:
         return Examination(findings, False, error.found, error.advice)
     if failure:
-        return Examination(findings, False, failure.found, failure.advice)
+        script = set_env_script(toolkit)
+        source = f"source {script}; otherwise " if script else ""
+        return Examination(findings, False, failure.found, f"{source}{failure.advice}")
     if device.stand_in:
         return Examination(
             findings, False, "the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN"

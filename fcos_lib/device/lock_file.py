@@ -102,7 +102,7 @@ def stuck_reason(content: dict[str, Any]) -> str:
     """Why everybody has to leave the device alone; empty if nothing is the matter, or the machine was started since."""
     stuck = content.get("stuck")
     reason = stuck.get("reason") if isinstance(stuck, dict) and stuck.get("boot") == boot_id() else None
-    return reason if isinstance(reason, str) else ""
+    return reason[:1000] if isinstance(reason, str) else ""
 
 
 def reasons_against(content: dict[str, Any], run: str) -> list[str]:

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from fcos_lib.ascend import toolkit
-from fcos_lib.ascend.toolkit import Toolkit, discover, has_aclruntime
+from fcos_lib.ascend.toolkit import Toolkit, discover, has_aclruntime, set_env_script
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +84,17 @@ def test_the_release_is_read_from_the_install_info(tmp_path, machine):
     (folder / "ascend_toolkit_install.info").write_text("package_name=Ascend-cann-toolkit\nversion=8.3.RC1\n")
     toolkit_here = discover({"ASCEND_HOME_PATH": str(tmp_path / "cann")})
     assert (toolkit_here.home, toolkit_here.cann_version) == (tmp_path / "cann", "8.3.RC1")
+
+
+@pytest.mark.parametrize("where", ["cann/set_env.sh", "cann/latest/set_env.sh"], ids=["beside latest", "inside"])
+def test_the_script_to_source_is_found(script, tmp_path, where):
+    """Where releases up to 8.3 keep it, and from 8.5 on."""
+    script("cann/latest/bin/atc", "exit 0")
+    here = discover({"ASCEND_TOOLKIT_HOME": str(tmp_path / "cann/latest"), "PATH": ""})
+    assert set_env_script(here) is None
+    (tmp_path / where).touch()
+    assert set_env_script(here) == tmp_path / where
+    assert set_env_script(Toolkit()) is None
 
 
 def test_the_driver_version_is_read_from_its_folder(tmp_path):

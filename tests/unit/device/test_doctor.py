@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,8 @@ def test_an_aclruntime_that_is_there_and_does_not_work_is_no_npu(
     equipped, tmp_path, monkeypatch, capsys, content, because, advice
 ):
     """It is imported in a process of its own, with CANN's library: whether a file is there says nothing."""
+    script = Path(os.environ["ASCEND_TOOLKIT_HOME"]) / "set_env.sh"
+    script.touch()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "aclruntime.py").write_text(content)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
@@ -104,6 +107,7 @@ def test_an_aclruntime_that_is_there_and_does_not_work_is_no_npu(
     last = text.rpartition("an NPU run is ")[2]
     assert last.startswith("not possible here: ")
     assert because in last
+    assert f"source {script}; otherwise " in last
     assert advice in last
 
 
@@ -149,6 +153,21 @@ def test_the_drivers_answer_is_shown(equipped, scenario, words):
     equipped(scenario)
     text = "\n".join(as_lines(examine()))
     assert words in text
+
+
+@pytest.mark.parametrize(
+    ("visible", "words"),
+    [
+        ("1", ["NPU 0 chip 0      logical 0, not visible, 310P3", "NPU 1 chip 0      device 0 (logical 1), 310P3"]),
+        ("0, 1", ["not possible here: ASCEND_RT_VISIBLE_DEVICES is '0, 1': it has a blank in it"]),
+    ],
+)
+def test_what_is_visible_is_told(equipped, monkeypatch, visible, words):
+    """Each chip with all its numbers; a list that CANN would read otherwise is the conclusion."""
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+    text = "\n".join(as_lines(examine()))
+    for sentence in words:
+        assert sentence in text, text
 
 
 def test_many_npus_still_fit_the_screen(equipped, monkeypatch):
