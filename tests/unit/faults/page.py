@@ -1,4 +1,4 @@
-"""How is the table of all faults written? docs/faults.md comes from the catalogue, whose every line is a test."""
+"""The page of all faults, docs/faults.md: written from the catalogue, whose every line is a test."""
 
 from __future__ import annotations
 
