@@ -154,7 +154,7 @@ class Pool:
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayError as error:
-                result = Lost(_first_line(error))
+                result = Lost(_in_a_line(error))
             yield worker, note, result
 
     def drop(self, worker: int) -> list[Any]:
@@ -236,7 +236,7 @@ def _start(npus: Sequence[int]) -> Cluster:
         )
     except Exception as error:  # ray raises whatever a step of its start does
         raise UsageError(
-            f"Ray cannot be started here ({_first_line(error)})",
+            f"Ray cannot be started here ({_in_a_line(error)})",
             "look into session_latest/logs of Ray's temporary folder",
         ) from error
     finally:
@@ -258,7 +258,7 @@ def _connect(address: str) -> Cluster:
                 "install the same versions on every host",
             ) from error
         raise UsageError(
-            f"the cluster at {address} cannot be joined ({_first_line(error)})",
+            f"the cluster at {address} cannot be joined ({_in_a_line(error)})",
             "run this on one of its hosts, with the token of the others",
         ) from error
     return Cluster(address)
@@ -274,5 +274,7 @@ def _use_loopback(host: str) -> None:
             ray_constants.ENABLE_RAY_CLUSTER = False
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _in_a_line(error: BaseException) -> str:
+    """What an error of Ray's says first, and last, where the cause is; what is between is a trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ... ".join(line[:200] for line in dict.fromkeys((lines[0], lines[-1])))

@@ -7,6 +7,8 @@ import pytest
 
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import DeviceError, DisagreementError, SessionError
+from fcos_lib.judge.status import outcome_of
+from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import dispatch
 from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
 from fcos_lib.stream.dispatch_messages import Failed, Job, Ready, Refused
@@ -220,8 +222,9 @@ def test_two_answers_that_differ_are_a_disagreement(evaluated, monkeypatch):
     """With both ids and both digests; it is FAIL, not INFRA."""
     monkeypatch.setattr(dispatch, "LATE_S", 0.0)
     monkeypatch.setattr(dispatch, "LATE", 1e-9)
-    with pytest.raises(DisagreementError, match=r"the devices disagree: .*NPU \d \(.*NPU \d \("):
+    with pytest.raises(DisagreementError, match=r"the devices disagree: .*NPU \d \(.*NPU \d \(") as caught:
         evaluated(Device(steps=6, wrong=True), Device(), Device(steps=50))
+    assert outcome_of(caught.value) is Outcome.FAIL
 
 
 def test_the_canary_of_the_minority_is_wrong(evaluated):

@@ -88,8 +88,8 @@ def test_one_process_alone(tmp_path, pictures, undisturbed, feed):
     assert as_bytes(found) == undisturbed
     assert (facts.inferred, facts.resumed, facts.repeated) == (60, 0, 0)
     assert facts.shards == {"NPU 3 (1/0 in npu-smi) on here": list(range(7))}
-    assert 0 < facts.busy < 1
-    assert facts.seconds > 0
+    assert 0 < facts.busy < 1, f"busy for {facts.busy} of the time"
+    assert facts.seconds > 0, f"it took {facts.seconds} s"
 
 
 def test_a_broken_run_is_resumed(tmp_path, pictures, undisturbed):
@@ -124,7 +124,7 @@ def test_kill_9_at_any_moment_repeats_one_shard_at_most(tmp_path, pictures, undi
             time.sleep(chance.uniform(0, 0.02))
             os.kill(pid, signal.SIGKILL)
             statuses.append(wait(pid))
-        assert set(statuses) <= {0, -signal.SIGKILL}
+        assert set(statuses) <= {0, -signal.SIGKILL}, f"processes ended with {statuses}"
         kills += len(statuses) - 1
         evaluations.append((folder, log, len(statuses) - 1))
     for folder, log, killed in evaluations:
@@ -217,8 +217,8 @@ def test_busy_is_the_share_of_time_inside_the_session(tmp_path, pictures):
     for number, feed in enumerate((plain_feed, slow)):
         with journal_in(tmp_path / str(number), pictures[:30]) as journal:
             shares.append(detect_journaled(FakeSession(seconds=0.01), journal, feed=feed)[1].busy)
-    assert shares[1] < 0.7
-    assert shares[0] > shares[1]
+    assert shares[1] < 0.7, f"busy for {shares[1]:.0%} of the time with a slow feed"
+    assert shares[0] > shares[1], f"busy for {shares[0]:.0%} with a fast feed, {shares[1]:.0%} with a slow one"
 
 
 class Terminal(io.StringIO):

@@ -51,7 +51,9 @@ def arrays(**changes):
 def test_numbers_come_back_bit_for_bit(results):
     """Bytes and types are those that were written, in files that are not too large to be read."""
     data = pack_shard("t", results, MAKER)
-    assert len(data) <= largest_shard(len(results))
+    assert len(data) <= largest_shard(len(results)), (
+        f"{len(data)} bytes, and a reader takes {largest_shard(len(results))}"
+    )
     assert list(unpack_shard(data, "t", list(results))[0]) == list(results)
     assert as_bytes(unpack_shard(data, "t", list(results))[0]) == as_bytes(results)
 
@@ -99,7 +101,7 @@ def test_any_damaged_byte_is_noticed_or_changes_nothing():
             assert as_bytes(unpack_shard(bytes(damaged), "t", [1])[0]) == expected, f"byte {place}"
         except ValueError:
             noticed += 1
-    assert noticed > len(data) / 2
+    assert noticed > len(data) / 2, f"{noticed} of {len(data)} damaged bytes were noticed"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,8 @@ def test_shards_are_whole_batches(count, batch, size, shards):
     parts = cut(pictures, batch)
     assert len(parts) == shards
     assert sum(parts, ()) == tuple(pictures)
-    assert {len(part) for part in parts[:-1]} <= {size}
+    sizes = {len(part) for part in parts[:-1]}
+    assert sizes <= {size}, f"shards of {sizes} pictures, {size} expected"
     assert size % batch == 0
 
 

@@ -65,4 +65,4 @@ def test_threads_and_batch_size_change_no_bit(model):
     np.testing.assert_array_equal(together.dets, np.concatenate([outputs.dets for outputs, _, _ in alone]))
     np.testing.assert_array_equal(boxes, np.concatenate([found for _, found, _ in alone]))
     np.testing.assert_array_equal(scores, np.concatenate([found for _, _, found in alone]))
-    assert np.ptp(boxes) > 0
+    assert np.ptp(boxes) > 0, f"all {boxes.size} coordinates are the same"

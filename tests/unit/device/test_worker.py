@@ -1,0 +1,69 @@
+"""A worker of a cluster believes nothing that arrives: neither its OM nor that its host is like the driver's."""
+
+import contextlib
+import hashlib
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from fcos_lib.contract import SHAPES, InputLayout
+from fcos_lib.device.bench import Bench, written
+from fcos_lib.device.worker import CHIP, _differences, maker_of, software_of
+from fcos_lib.errors import DeviceError
+from fcos_lib.stream.dispatch_messages import Job, Sent
+from fcos_lib.stream.journal_shards import Maker
+
+SOFTWARE = {CHIP: "Ascend310P3", "CANN": "8.0.0", "driver": "24.1.0", "numpy": "numpy 2.4.6", "fcos_lib": "0123abcd"}
+JOB = Job(
+    SHAPES, InputLayout.FLOAT_NCHW, 4, hashlib.sha256(b"om").hexdigest(), (), SOFTWARE, mixed=False, stand_in=True,
+    run_id="run", run_time_limit=300,
+)  # fmt: skip
+DEVICE = SimpleNamespace(
+    npu=SimpleNamespace(npu_id=5, chip_id=1), device_id=3, soc_version="Ascend310P3",
+    toolkit=SimpleNamespace(cann_version="8.0.0", driver_version="24.1.0"),
+)  # fmt: skip
+
+
+def test_an_om_that_arrives_damaged_is_not_loaded(tmp_path, monkeypatch):
+    """Its digest is compared before the device is touched, and nothing of it is left."""
+    monkeypatch.setattr("fcos_lib.device.bench.watch", lambda *_: None)
+    stack = contextlib.ExitStack()
+    bench = Bench(Maker("a host", 3, "5/1"), JOB, stack, tmp_path)
+    with pytest.raises(DeviceError, match=r"the OM that arrived on a host has SHA-256 \w{16}, not") as caught:
+        bench.open(DEVICE, b"on", tmp_path / "locks")
+    assert JOB.om_sha256[:16] in caught.value.found
+    assert not bench.held
+    bench.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
+
+
+@pytest.mark.parametrize("name", SOFTWARE)
+def test_a_host_that_differs_is_refused_with_both_versions(name):
+    """Whatever it differs in; with --cluster-mixed in the chip and in this suite only."""
+    here = SOFTWARE | {name: "other"}
+    assert _differences(JOB, SOFTWARE) == ""
+    said = f"{name} other there, {SOFTWARE[name]} here"
+    assert _differences(JOB, here).startswith(said)
+    assert _differences(replace(JOB, mixed=True), here) == (said if name in (CHIP, "fcos_lib") else "")
+
+
+def test_what_has_to_be_equal_is_everything_that_computes():
+    """Chip, CANN, driver, firmware, the libraries and the digest of this package's sources."""
+    software = software_of(DEVICE)
+    assert list(software) == [CHIP, "CANN", "driver", "firmware", "onnxruntime", "OpenCV", "numpy", "fcos_lib"]
+    assert all(software.values()), software
+    assert "2." in software["numpy"] or "1." in software["numpy"], software
+
+
+def test_a_device_is_named_by_both_of_its_ids_and_its_host():
+    """The logical one, and card and chip as npu-smi counts."""
+    assert str(maker_of(DEVICE, "runner-b (10.0.0.12)")) == "NPU 3 (5/1 in npu-smi) on runner-b (10.0.0.12)"
+
+
+def test_a_picture_keeps_its_name_and_leaves_no_folder(tmp_path):
+    """Names come from another process: only their last part counts."""
+    (picture,) = written((Sent(7, "../../etc/a.jpg", 8, 6, b"jpeg"),), tmp_path / "1")
+    assert picture.path == tmp_path / "1" / "a.jpg"
+    assert picture.path.read_bytes() == b"jpeg"
+    assert (picture.id, picture.width, picture.height) == (7, 8, 6)
