@@ -164,8 +164,8 @@ CAUSES = (
         ("please check model path",),
         r"please check model path",
         "aclruntime refuses the path",
-        "it must end with .om, have only letters, digits and ._/- in it, and be neither a link nor writable by others (at most "
-        "mode 0640)",
+        "it must end with .om, have only letters, digits and ._/- in it, and be neither a link nor writable by the group or others "
+        "(chmod 0640)",
     ),
     Cause(
         ("check i:0 name:input in size:576 needsize:1152 not match", "outnames boxes not valid"),
