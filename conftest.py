@@ -19,6 +19,7 @@ pytest_plugins = [
     "fixtures.verdicts",
     "fixtures.causes",
     "fixtures.reports",
+    "fixtures.last_lines",
     "fixtures.gateproof",
 ]
 

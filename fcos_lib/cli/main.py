@@ -15,6 +15,7 @@ from pathlib import Path
 from fcos_lib.cli.parser import build_parser
 from fcos_lib.cli.terminal import report, versions
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.plain_text import never_fail
 from fcos_lib.files import close_umask
 
 FAILED, USAGE, ERROR, INTERRUPTED = 1, 2, 3, 130
@@ -22,6 +23,7 @@ FAILED, USAGE, ERROR, INTERRUPTED = 1, 2, 3, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `SystemExit` (2, or 0 for --help) comes from argparse."""
+    never_fail(sys.stdout, sys.stderr)
     parser = build_parser()
     args = parser.parse_args(argv)
     close_umask()

@@ -9,6 +9,7 @@ from typing import Any
 
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.results import has_stand_in, in_reading_order, read_results, stored_verdict, verdict_table
 from fcos_lib.files import one_line
 from fcos_lib.judge.limits import Limit, all_limits, check_limits
@@ -34,8 +35,8 @@ def judge(args: Namespace) -> int:
         raise UsageError(f"{args.results} holds no measurement", "pass the file of a run in which a gate ran")
     for line in verdict_table(in_reading_order([verdict.as_dict() for verdict in verdicts])):
         say(one_line(line))
-    for entry in document["unjudged"]:
-        say(one_line(f"{entry['outcome']}: {entry['test']} failed before it could judge"))
+    for cause in causes(document["unjudged"]):
+        say(one_line(cause.sentence))
     pairs = zip(document["verdicts"], verdicts, strict=True)
     moved = sum(entry["outcome"] != verdict.outcome.value for entry, verdict in pairs)
     print(f"{len(verdicts)} measurements judged by {args.limits}; {moved} verdicts differ from the stored ones")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.results import again, has_stand_in, in_reading_order, stored_verdict, verdict_rows
+from fcos_lib.evidence.causes import causes
+from fcos_lib.evidence.results import again, has_stand_in, in_reading_order, stored_verdict, verdict_rows, word_of
 from fcos_lib.files import printable
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph
@@ -67,7 +68,6 @@ MOST_BYTES = 1 << 20
 _ROWS, _RED = 500, 100
 _ENDING = 200
 """Bytes kept for the line that says what was left out."""
-_WORDS = {1: "FAIL", 7: "NO VERDICT", 8: "INFRA"}
 
 
 def append_summary(path: Path, document: Mapping[str, Any]) -> None:
@@ -104,8 +104,7 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     verdicts = [stored_verdict(entry) for entry in entries]
     stand_in = has_stand_in(document)
     status = run.get("exit_status")
-    word = ("STAND-IN" if stand_in else "PASS") if status == 0 else _WORDS.get(status, "stopped")
-    yield f"## FCOS acceptance: {word} (exit status {'unknown' if status is None else status})\n\n"
+    yield f"## FCOS acceptance: {word_of(document)} (exit status {'unknown' if status is None else status})\n\n"
     if stand_in:
         yield "> [!CAUTION]\n> **STAND-IN: measured on the emulator; says nothing about hardware.**\n\n"
     if not_run := run.get("gates_not_run"):
@@ -118,10 +117,11 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     for entry, verdict in red[:_RED]:
         command = again(document, entry.get("test", ""))
         yield f"### {escaped(verdict.gate)} is {verdict.outcome.value}\n\n{_code(paragraph(verdict, again=command))}"
-    for entry in document["unjudged"][:_RED]:
-        text = f"{entry.get('message', '')}\n\nagain     {again(document, entry['test'])}"
-        yield f"### {escaped(entry['test'])} is {entry['outcome']}: it failed before it could judge\n\n{_code(text)}"
-    if more := max(len(red) - _RED, 0) + max(len(document["unjudged"]) - _RED, 0):
+    stopped = causes(document["unjudged"])
+    for cause in stopped[:_RED]:
+        text = f"{cause.message}\n\nagain     {again(document, cause.tests[0])}"
+        yield f"### {escaped(cause.sentence)}\n\n{_code(text)}"
+    if more := max(len(red) - _RED, 0) + max(len(stopped) - _RED, 0):
         yield f"*{more} more red gates are in results.json.*\n\n"
     for record in document["evidence"]:
         if record["kind"] == "ladder" and isinstance(sentence := record["data"].get("sentence"), str):

@@ -16,6 +16,7 @@ from fcos_lib.judge.verdict import Verdict, close_pair
 from fcos_lib.records import Form, record_of
 
 _LONGEST_WORD = 4096
+_OF_STATUS = {0: "PASS", 1: "FAIL", 7: "NO VERDICT", 8: "INFRA"}
 FORM = Form(
     Results,
     "a results.json of this suite",
@@ -87,6 +88,12 @@ def has_stand_in(document: Mapping[str, Any]) -> bool:
         or any(entry["data"].get("stand_in") is True for entry in document["evidence"])
         or any("STAND-IN" in json.dumps(entry["provenance"]) for entry in document["artifacts"])
     )
+
+
+def word_of(document: Mapping[str, Any]) -> str:
+    """The run in a word: that of its exit status, STAND-IN for a green one that the emulator had a part in, or STOPPED."""
+    word = _OF_STATUS.get(document["run"].get("exit_status"), "STOPPED")
+    return "STAND-IN" if word == "PASS" and has_stand_in(document) else word
 
 
 def again(document: Mapping[str, Any], test: str) -> str:

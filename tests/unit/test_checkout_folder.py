@@ -25,14 +25,14 @@ def test_a_folder_that_is_called_like_a_marker_changes_no_run(checkout, run_in, 
     folder = checkout(tmp_path / name)
     broken = folder / "tests" / "unit" / "test_broken.py"
     broken.write_text("def test_that_is_no_gate():\n    raise AssertionError('no gate')\n")
-    done = run_in(folder, *INPUTS, broken, "-m", "not slow and not throughput")
+    done = run_in(folder, *INPUTS, broken, "-v", "-m", "not slow and not throughput")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "contract: wrong network inputs" in done.stdout, f"the gates are not counted in {name}:\n{done.stdout}"
-    assert "test_that_is_no_gate failed before it could judge" not in done.stdout, "a unit test is taken for a gate"
+    assert "test_that_is_no_gate could not judge" not in done.stdout, "a unit test is taken for a gate"
     (path,) = re.findall(
         r"details in (.+results\.json)", done.stdout
     )  # no OM loads from a folder with a blank: it is elsewhere
-    document = json.loads(Path(path).read_text())
+    document = json.loads((folder / path).read_text())
     assert {verdict["key"] for verdict in document["verdicts"]} == {"inputs.wrong", "inputs.way_back"}
     assert document["run"]["gates"] == 1, f"{document['run']['gates']} tests were taken for gates, not the one"
     listed = run_in(folder, folder / "tests", "--collect-only", "-q", "-k", "gateproof or share").stdout

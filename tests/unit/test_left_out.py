@@ -114,7 +114,7 @@ def test_a_renamed_gate_file_is_missed(checkout, run_in, tmp_path, asked):
     folder = checkout(tmp_path / "checkout")
     gates = folder / "tests" / "acceptance"
     (gates / "test_inputs.py").rename(gates / "inputs_test_old.py")
-    done = run_in(folder, "-p", "no:cacheprovider", *COLLECT, *asked)
+    done = run_in(folder, "-p", "no:cacheprovider", *COLLECT, "-vv", *asked)
     assert done.returncode == 7, done.stdout + done.stderr
     assert (
         "missing: inputs.wrong, inputs.way_back on inputs (tests/acceptance/test_inputs.py is not there" in done.stdout

@@ -1,10 +1,13 @@
 """One cause is said once, however many tests it stops: there were up to 49 times the same sentences."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
-from fixtures.causes import stopped
+from fcos_lib.evidence.causes import causes
+from fcos_lib.evidence.markdown import summary
+from fcos_lib.evidence.page.verdicts import verdicts
 from fixtures.github import _red
 
 REASON = "atc exited with status 1 (E10001)"
@@ -14,49 +17,71 @@ REASON = "atc exited with status 1 (E10001)"
 def test_an_atc_that_fails_is_said_once(run, tmp_path, workers):
     """The first gate has the whole of it, the others point there, and the end counts them; every one of them is in results.json."""
     gates = ("tests/acceptance", "-m", "contract or consistency", "-k", "batch", "--npu", "emulated")
-    result = run(
-        *gates, "--batch-sizes", "1,2,4", f"--junitxml={tmp_path / 'junit.xml'}", *workers, scenario="atc=fail"
-    )
+    junit = tmp_path / "junit.xml"
+    result = run(*gates, "--batch-sizes", "1,2,4", f"--junitxml={junit}", "-v", *workers, scenario="atc=fail")
     assert result.returncode == 8, result.stdout + result.stderr
     unjudged = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["unjudged"]
-    causes = [entry for entry in unjudged if not entry["message"].startswith("see the first: ")]
+    firsts = [entry for entry in unjudged if not entry["message"].startswith("see the first: ")]
     assert len(unjudged) > 5, f"{len(unjudged)} gates stopped, not more than 5: {unjudged}"
-    assert len(causes) == 1, f"the cause is said {len(causes)} times: {causes}"
-    others = {entry["message"] for entry in unjudged if entry not in causes}
-    assert others == {f"see the first: {causes[0]['test']}"}
+    assert len(firsts) == 1, f"the cause is said {len(firsts)} times: {firsts}"
+    others = {entry["message"] for entry in unjudged if entry not in firsts}
+    assert others == {f"see the first: {firsts[0]['test']}"}
     assert all(entry["outcome"] == "INFRA" for entry in unjudged)
     table = result.stdout.partition("= verdicts =")[2].partition("short test summary")[0]
-    lines = [
-        line for line in table.splitlines() if "before it could judge" in line or "before they could judge" in line
-    ]
-    assert len(lines) == len(causes), f"the end of the run says it {len(lines)} times:\n{table}"
-    assert lines[0].startswith(f"INFRA: {len(unjudged)} tests failed before they could judge, the first ")
-    assert lines[0].endswith(causes[0]["message"].partition("\n")[0])
+    lines = [line for line in table.splitlines() if "could not judge" in line]
+    reason = firsts[0]["message"].partition("\n")[0]
+    sentence = f"INFRA: {reason} ({len(unjudged)} tests could not judge, the first {firsts[0]['test']})"
+    assert lines == [sentence], f"the end of the run does not say it once:\n{table}"
+    cut = [line for line in result.stdout.splitlines()[-12:] if line.startswith("INFRA: ")]
+    assert len(cut) == 1, f"the last lines say it {len(cut)} times: {cut}"
+    assert sentence.startswith(cut[0].removesuffix("…")), cut[0]
     shown = result.stdout.partition("= ERRORS =")[2].partition("= verdicts =")[0]
-    assert shown.count(causes[0]["message"]) == 1, shown
-    pointers, others = (tmp_path / "junit.xml").read_text().count("see the first: "), len(unjudged) - len(causes)
+    assert shown.count(firsts[0]["message"]) == 1, shown
+    pointers, others = junit.read_text().count("see the first: "), len(unjudged) - len(firsts)
     assert pointers >= others, f"{pointers} of {others} gates point to the first in the JUnit file"
+    properties = [
+        entry.get("value") for entry in ElementTree.parse(junit).iter("property") if entry.get("name") == "cause"
+    ]
+    assert properties == [sentence], "the JUnit file does not say the same sentence"
+
+
+UNJUDGED = [
+    {"test": "x.py::a", "outcome": "FAIL", "message": f"{REASON}\n  → look at the log"},
+    {"test": "x.py::b", "outcome": "INFRA", "message": "no NPU"},
+    {"test": "x.py::c", "outcome": "FAIL", "message": "see the first: x.py::a"},
+    {"test": "x.py::d", "outcome": "FAIL", "message": "see the first: x.py::a"},
+    {"test": "x.py::e", "outcome": "INFRA", "message": "no NPU"},
+    {"test": "x.py::e", "outcome": "INFRA", "message": "no NPU"},
+    {"test": "x.py::f", "outcome": "FAIL", "message": ""},
+]
+SENTENCES = [
+    f"FAIL: {REASON} (3 tests could not judge, the first x.py::a)",
+    "INFRA: no NPU (2 tests could not judge, the first x.py::b)",
+    "FAIL: no reason was given (x.py::f could not judge)",
+]
+DOCUMENT = {
+    "unjudged": UNJUDGED, "verdicts": [], "run": {"exit_status": 1}, "gates": [], "artifacts": [], "evidence": [],
+    "environment": {},
+}  # fmt: skip
 
 
 def test_other_causes_stay_apart():
-    """Counted by what each gate points to; one that stopped a single gate keeps its line."""
-    lines = stopped([
-        {"test": "a", "outcome": "FAIL", "message": f"{REASON}\n  → look at the log"},
-        {"test": "b", "outcome": "INFRA", "message": "no NPU"},
-        {"test": "c", "outcome": "FAIL", "message": "see the first: a"},
-        {"test": "d", "outcome": "FAIL", "message": "see the first: a"},
-    ])  # fmt: skip
-    assert list(lines) == [
-        ("FAIL", f"FAIL: 3 tests failed before they could judge, the first a: {REASON}"),
-        ("INFRA", "INFRA: b failed before it could judge"),
-    ]
+    """Counted by what each gate points to, or says in the same words; a test that failed twice counts once."""
+    assert [cause.sentence for cause in causes(UNJUDGED)] == SENTENCES
 
 
 def test_a_job_has_one_annotation_for_it(tmp_path):
     """GitHub shows ten of a step."""
-    entries = [
-        {"test": "x.py::a", "outcome": "INFRA", "message": REASON},
-        {"test": "x.py::b", "outcome": "INFRA", "message": "see the first: x.py::a"},
-    ]
-    document = {"unjudged": entries, "verdicts": [], "run": {}, "roll_call": []}
-    assert [annotation.title for annotation in _red(document, {}, tmp_path)] == ["x.py::a is INFRA"]
+    assert [annotation.title for annotation in _red(DOCUMENT, {}, tmp_path)] == SENTENCES
+
+
+def test_the_summary_of_a_step_has_one_heading_for_it():
+    """In the words of the terminal."""
+    text = summary(DOCUMENT).replace("\\", "")
+    assert [line for line in text.splitlines() if line.startswith("### ")] == [f"### {line}" for line in SENTENCES]
+
+
+def test_the_page_has_one_card_for_it():
+    """In the words of the terminal."""
+    cards = verdicts(DOCUMENT)["cards"]
+    assert [f"{card['word']}: {card['sentence']}" for card in cards] == SENTENCES

@@ -192,9 +192,9 @@ def test_another_root_folder_than_the_checkout_is_refused(run, tmp_path):
 @pytest.mark.parametrize(
     ("trouble", "status", "words"),
     [
-        ("run=fail", 8, "INFRA: tests/acceptance"),
-        ("run=nan", 1, "FAIL: tests/acceptance"),
-        ("atc=fail", 8, "INFRA: tests"),
+        ("run=fail", 8, "INFRA: "),
+        ("run=nan", 1, "FAIL: "),
+        ("atc=fail", 8, "INFRA: atc ended with status 255"),
     ],
     ids=["device", "nan", "atc"],
 )

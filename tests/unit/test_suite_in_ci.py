@@ -124,7 +124,7 @@ def test_a_summary_that_cannot_be_written_is_said_and_hides_nothing(tmp_path, mo
     github.show(RED, {"tests/x.py::y": 3}, tmp_path, said.append)
     assert said == [
         f"summary not written: {tmp_path} ({tmp_path} is not a file)",
-        "::error file=tests/x.py,line=3,title=tests/x.py%3A%3Ay is INFRA::no%0Adisk",
+        "::error file=tests/x.py,line=3,title=INFRA%3A no (tests/x.py%3A%3Ay could not judge)::no%0Adisk",
     ]
 
 

@@ -16,9 +16,9 @@ from markupsafe import Markup
 from fcos_lib.evidence.page import figures
 from fcos_lib.evidence.page.blame import first_screen
 from fcos_lib.evidence.page.pictures import Jpegs, pictures
-from fcos_lib.evidence.page.verdicts import headline, verdicts, word_of
+from fcos_lib.evidence.page.verdicts import headline, verdicts
 from fcos_lib.evidence.page.words import asset, slug, templates
-from fcos_lib.evidence.results import has_stand_in, read_results
+from fcos_lib.evidence.results import has_stand_in, read_results, word_of
 from fcos_lib.files import write_whole
 
 NAME = "evidence.html"
@@ -86,7 +86,7 @@ class _Page:
 
     def html(self) -> str:
         """All of it."""
-        document, word = self._document, word_of(self._document, self._stand_in)
+        document, word = self._document, word_of(self._document)
         shows = "classes" in self._evidence or "ladder" in self._evidence
         run = {
             "title": f"{'STAND-IN ' if self._stand_in and word != 'STAND-IN' else ''}{word}: FCOS acceptance",

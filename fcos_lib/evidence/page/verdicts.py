@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fcos_lib.evidence.causes import Cause, causes
 from fcos_lib.evidence.page.words import minus, plural
 from fcos_lib.evidence.results import again, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, paragraph
 
-_WORDS = {0: "PASS", 1: "FAIL", 7: "NO VERDICT", 8: "INFRA"}
 _OPEN, _MOST = 4, 200
 """Red numbers that are shown unfolded, and that are shown at all."""
 _TELLING = (
@@ -28,12 +28,6 @@ _TELLING = (
 _WHAT = {"FAIL": "failed", "INFRA": "met a machine that failed", "NO VERDICT": "could not be decided"}
 _NAMES = {"because": "why this limit"}
 _ORDER = ("FAIL", "INFRA", "NO VERDICT", "STAND-IN", "PASS")
-
-
-def word_of(document: Mapping[str, Any], stand_in: bool) -> str:
-    """The run in a word."""
-    word = _WORDS.get(document["run"].get("exit_status"), "STOPPED")
-    return "STAND-IN" if word == "PASS" and stand_in else word
 
 
 def headline(document: Mapping[str, Any], stand_in: bool) -> str:
@@ -71,14 +65,15 @@ def verdicts(document: Mapping[str, Any]) -> dict[str, Any]:
     """All verdicts: tests that are not green, a card for each red number, and the rows of all others."""
     red, names = [*_red(document)], _class_names(document)
     cards = [_card(document, *pair, names) for pair in red[:_MOST]]
-    cards += [_unjudged(document, entry) for entry in document["unjudged"][:_MOST]]
+    stopped = causes(document["unjudged"])
+    cards += [_stopped(document, cause) for cause in stopped[:_MOST]]
     judged, recorded = _green(document)
     return {
         "tests": [*_list_of_tests(document)] if cards else [],
         "any_red": bool(red),
         "cards": cards,
         "open": _OPEN,
-        "left": len(red) + len(document["unjudged"]) - len(cards),
+        "left": len(red) + len(stopped) - len(cards),
         "count_judged": len(judged),
         "judged": verdict_rows(judged),
         "count_recorded": len(recorded),
@@ -133,13 +128,13 @@ def _card(
     }
 
 
-def _unjudged(document: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+def _stopped(document: Mapping[str, Any], cause: Cause) -> dict[str, Any]:
     return {
-        "word": entry["outcome"],
-        "sentence": f"{entry['test']} failed before it could judge",
+        "word": cause.outcome,
+        "sentence": cause.sentence.removeprefix(f"{cause.outcome}: "),
         "facts": [],
-        "message": entry.get("message", "") or " ",
-        "again": again(document, entry["test"]),
+        "message": cause.message or " ",
+        "again": again(document, cause.tests[0]),
     }
 
 

@@ -1,0 +1,228 @@
+"""A run ends with its verdict in at most twelve lines, which fit the screen and name the number that decides each promise."""
+
+import pytest
+
+from fcos_lib.evidence.last_lines import MOST, STAND_IN, Ending, last_lines
+from fcos_lib.evidence.plain_text import Screen
+from fcos_lib.judge.gates import gate_called
+from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.roll_call import Entry, State
+from fcos_lib.judge.verdict import Outcome, decide
+from fcos_lib.measure import Measurement
+
+ENDING = Ending("page: .artifacts/results/evidence.html", ".artifacts/results/results.json", ".venv/bin/pytest")
+TEST = "tests/acceptance/{}"
+SLOTS = "test_batch_truth.py::test_every_slot_finds_the_same"
+GREEN = [
+    "================= verdicts: PASS on Ascend310P3, exit status 0 =================",
+    "PASS        contract     broken rows 0 (≤ 0 rows), batch8, worst of 2",
+    "PASS        cost         OM size against champion 0.5 (≤ 1 %), batch8",
+    "PASS        consistency  unexplained differences 0 (≤ 0 detections), batch8",
+    "PASS        accuracy     mAP as published 0.35905 (≥ 0.359 AP), batch64",
+    "PASS        throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
+    "gates: 20 of 21 judged; does not apply: 1 of throughput",
+    "page: .artifacts/results/evidence.html",
+    "details in .artifacts/results/results.json",
+]
+RED = [
+    "================= verdicts: FAIL on Ascend310P3, exit status 1 =================",
+    "PASS        contract     broken rows 0 (≤ 0 rows), batch8, worst of 2",
+    "PASS        cost         OM size against champion 0.5 (≤ 1 %), batch8",
+    "FAIL        consistency  unexplained differences 812 (≤ 0 detections), batch64",
+    "FAIL        accuracy     mAP difference -0.0498 (≥ -0.01 AP), batch64; 1 more",
+    "PASS        throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
+    "gates: 20 of 21 judged; not selected: 1 of consistency",
+    "page: .artifacts/results/evidence.html",
+    "details in .artifacts/results/results.json",
+    "again: .venv/bin/pytest --lf tests/acceptance --batch-sizes 8,64",
+]
+INFRA = [
+    "================ verdicts: INFRA on the emulator, exit status 8 ================",
+    "INFRA       contract     1 test could not judge; the cause is below",
+    "INFRA       cost         1 test could not judge; the cause is below",
+    "INFRA       consistency  2 tests could not judge; the cause is below",
+    "PASS        accuracy     mAP 0.668 (≥ 0.661 AP), reference",
+    "INFRA: atc ended with status 255: E10041 (4 tests could not judge, the first te…",
+    "gates: 1 of 3 judged; blocked: contract; not selected: consistency",
+    "STAND-IN: measured on the emulator; says nothing about hardware.",
+    "page: .artifacts/results/evidence.html",
+    "details in .artifacts/results/results.json",
+    "again: .venv/bin/pytest --lf tests/acceptance --batch-sizes 8,64",
+]
+NO_VERDICT = [
+    "============= verdicts: NO VERDICT on the emulator, exit status 7 ==============",
+    "STAND-IN    contract     broken rows 0 (≤ 0 rows), batch8, worst of 2",
+    "NO VERDICT  cost         OM size against champion not measured (≤ 1 %), batch64",
+    "STAND-IN    consistency  unexplained differences 0 (≤ 0 detections), batch8",
+    "NO VERDICT  accuracy     mAP difference -0.0312 to 0.0124 (≥ -0.01 AP), batch64",
+    "STAND-IN    throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
+    "NO VERDICT: 3 selected tests did not run +1 more (-v)",
+    "gates: 20 of 22 judged; not selected: 1 of consistency; missing: 1 of contract",
+    "STAND-IN: measured on the emulator; says nothing about hardware.",
+    "page: .artifacts/results/evidence.html",
+    "details in .artifacts/results/results.json",
+    "again: .venv/bin/pytest --lf tests/acceptance --batch-sizes 8,64",
+]
+
+
+def judged(key, value, bound=None, subject="batch8", *, stand_in=False, interval=None, n=240):
+    """An entry of `verdicts` for a gate of the catalogue."""
+    gate = gate_called(key)
+    limit = None if bound is None else Limit(key, bound, gate.direction == "at least", gate.unit, "a paper")
+    measurement = Measurement(gate.name, value, gate.unit, n, interval=interval, gate=key)
+    entry = decide(gate.promise, subject, measurement, limit, stand_in=stand_in).as_dict()
+    return {"test": f"{TEST.format(gate.test)}[{subject}]", **entry}
+
+
+def whole(*, stand_in=False, change=None):
+    """Verdicts of every promise, green but for those of `change`, by key and subject."""
+    entries = {
+        (key, subject): judged(key, value, bound, subject, stand_in=stand_in)
+        for key, value, bound in (
+            ("contract.broken_rows", 0.0, 0.0),
+            ("cost.om_size", 0.5, 1.0),
+            ("consistency.explained", 0.0146, 0.02),
+            ("consistency.unexplained", 0.0, 0.0),
+            ("candidates.cosine_boxes", 1.0, 0.9999),
+            ("accuracy.mAP_as_published", 0.3594, 0.359),
+            ("paired.loss", -0.0003, -0.01),
+            ("throughput.rate", 57.3, None),
+            ("throughput.unaccounted", 0.0, 0.0),
+            ("champion.slower", -0.4, -1.0),
+        )
+        for subject in ("batch8", "batch64")
+    }
+    return [*(entries | (change or {})).values()]
+
+
+def ended(verdicts=(), status=0, unjudged=(), silent=(), device=None, **run):
+    """What `results.json` has of a run; `silent` are (key, subject, state) of gates that did not judge."""
+    gates = [Entry(entry["key"], entry["promise"], entry["subject"], State.JUDGED, "") for entry in verdicts]
+    gates += [Entry(key, gate_called(key).promise, subject, state, "by -k x") for key, subject, state in silent]
+    command = ["pytest", "tests/acceptance", "--batch-sizes", "8,64"]
+    return {
+        "run": {"exit_status": status, "options": "--batch-sizes 8,64", "command": command, **run},
+        "environment": {"device": device or {"stand_in": False, "soc_version": "Ascend310P3"}},
+        "artifacts": [], "verdicts": list(verdicts), "unjudged": list(unjudged), "evidence": [],
+        "gates": [entry.as_dict() for entry in gates],
+    }  # fmt: skip
+
+
+def shown(document, screen=None, ending=ENDING):
+    """The lines, which are no more and no wider than they may be."""
+    screen = screen or Screen()
+    lines = [line for _, line in last_lines(document, ending, screen)]
+    assert len(lines) <= MOST, f"{len(lines)} lines instead of {MOST}:\n" + "\n".join(lines)
+    widest = max(lines, key=len)
+    assert len(widest) <= screen.width, f"{len(widest)} columns instead of {screen.width}: {widest}"
+    return lines
+
+
+def test_a_green_run_has_a_line_for_each_promise():
+    """The gate that a reader would name first, on the batch size where it is nearest to its limit."""
+    closer = {("accuracy.mAP_as_published", "batch64"): judged("accuracy.mAP_as_published", 0.35905, 0.359, "batch64")}
+    document = ended(whole(change=closer), silent=[("published.slower", "batch8", State.DOES_NOT_APPLY)])
+    assert shown(document) == GREEN
+
+
+def test_a_red_run_shows_what_is_furthest_beyond_its_limit():
+    """In parts of the limit, of all red gates of the promise, whose others are counted; and the command for what failed."""
+    red = {
+        ("accuracy.mAP_as_published", "batch64"): judged("accuracy.mAP_as_published", 0.31, 0.359, "batch64"),
+        ("paired.loss", "batch64"): judged("paired.loss", -0.0498, -0.01, "batch64"),
+        ("candidates.cosine_boxes", "batch64"): judged("candidates.cosine_boxes", 0.71, 0.9999, "batch64"),
+        ("consistency.unexplained", "batch64"): judged("consistency.unexplained", 812.0, 0.0, "batch64"),
+    }
+    document = ended(whole(change=red), status=1, silent=[("bias.size", "batch8", State.NOT_SELECTED)])
+    assert shown(document) == RED
+
+
+def test_a_machine_that_failed_is_said_once():
+    """Tests of three promises that one cause stopped: a line of each, and the cause with its count."""
+    first = TEST.format("test_contract.py::test_every_row_is_a_detection_or_padding[batch8]")
+    message = "atc ended with status 255: E10041\n  → log: atc.log"
+    unjudged = [{"test": first, "outcome": "INFRA", "phase": "setup", "message": message}]
+    unjudged += [
+        {"test": TEST.format(test), "outcome": "INFRA", "phase": "setup", "message": f"see the first: {first}"}
+        for test in (f"{SLOTS}[batch8]", f"{SLOTS}[batch64]", "test_cost.py::test_the_om_costs_no_more_than_the_champion[batch8]")
+    ]  # fmt: skip
+    verdicts = [judged("accuracy.reference_mAP", 0.668, 0.661, "reference")]
+    silent = [("contract.broken_rows", "batch8", State.BLOCKED), ("bias.size", "batch8", State.NOT_SELECTED)]
+    document = ended(verdicts, 8, unjudged, silent, {"stand_in": True, "soc_version": "Ascend310P3"})
+    assert shown(document) == INFRA
+
+
+def test_an_undecided_run_shows_the_interval_that_holds_the_limit():
+    """NO VERDICT by a number, by tests that did not run and by gates that were required: the last two in what room is left."""
+    change = {
+        ("paired.loss", "batch64"): judged("paired.loss", -0.0046, -0.01, "batch64", interval=(-0.0312, 0.0124)),
+        ("cost.om_size", "batch64"): judged("cost.om_size", 0.0, 1.0, "batch64", n=0),
+    }
+    silent = [("bias.size", "batch8", State.NOT_SELECTED), ("inputs.wrong", "inputs", State.MISSING)]
+    document = ended(
+        whole(change=change, stand_in=True), 7, silent=silent, device={"stand_in": True}, gates_not_run=3
+    )  # fmt: skip
+    assert shown(document) == NO_VERDICT
+
+
+def test_what_is_not_a_number_is_beyond_every_limit():
+    """NaN decides before any number."""
+    red = {
+        ("accuracy.mAP_as_published", "batch8"): judged("accuracy.mAP_as_published", float("nan"), 0.359),
+        ("paired.loss", "batch64"): judged("paired.loss", -0.5, -0.01, "batch64"),
+    }
+    (line,) = [line for line in shown(ended(whole(change=red), 1)) if line.startswith("FAIL")]
+    assert "mAP as published nan (≥ 0.359 AP), batch8; 1 more" in line
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "gbk"])
+def test_lines_fit_every_width_and_encoding(width, encoding):
+    """Signs that the encoding lacks fall back to ASCII before lines are cut."""
+    red = {("consistency.unexplained", "batch64"): judged("consistency.unexplained", 812.0, 0.0, "batch64")}
+    document = ended(whole(change=red, stand_in=True), 1, device={"stand_in": True})
+    lines = shown(document, Screen(width, encoding), Ending("page: evidence.html", "results.json", "pytest"))
+    "\n".join(lines).encode(encoding)
+    assert ("(<= 0 detections)" in "\n".join(lines)) == (encoding in ("ascii", "cp1252"))
+    assert STAND_IN in lines or width < len(STAND_IN)
+
+
+def test_more_causes_than_there_is_room_for_are_counted():
+    """Twelve lines hold; the rest is in the table of `-v`."""
+    unjudged = [
+        {"test": TEST.format(f"{SLOTS}[batch{size}]"), "outcome": "FAIL", "phase": "call", "message": f"error {size}"}
+        for size in range(1, 21)
+    ]
+    lines = shown(ended(whole(stand_in=True), 1, unjudged, device={"stand_in": True}))
+    assert len(lines) == MOST
+    (cause,) = [line for line in lines if line.startswith("FAIL: ")]
+    assert cause.startswith("FAIL: error 1 (")
+    assert cause.endswith(" +19 more (-v)")
+
+
+@pytest.mark.parametrize(
+    ("last_failed", "failed", "command"),
+    [
+        (True, 2, ".venv/bin/pytest --lf tests/acceptance --batch-sizes 8,64"),
+        (False, 1, f"pytest '{TEST.format(SLOTS)}[batch0]' --batch-sizes 8,64"),
+        (False, 2, "pytest tests/acceptance --batch-sizes 8,64"),
+        (True, 0, "pytest tests/acceptance --batch-sizes 8,64"),
+    ],
+)
+def test_one_command_runs_again_what_failed(last_failed, failed, command):
+    """By pytest's memory of it, by the test's id if there is no such memory, or all of the run; whole, whatever its length."""
+    unjudged = [
+        {"test": TEST.format(f"{SLOTS}[batch{number}]"), "outcome": "FAIL", "phase": "call", "message": "broken"}
+        for number in range(failed)
+    ]
+    ending = Ending("", "results.json", ".venv/bin/pytest", last_failed)
+    *_, last = last_lines(ended(status=1, unjudged=unjudged, gates_not_run=1), ending, Screen())
+    assert last == ("", f"again: {command}")
+
+
+def test_words_are_those_of_the_verdicts():
+    """Each line's word is its colour's."""
+    red = {("paired.loss", "batch64"): judged("paired.loss", -0.5, -0.01, "batch64")}
+    words = [word for word, _ in last_lines(ended(whole(change=red), 1), ENDING, Screen())]
+    assert words == ["FAIL", "PASS", "PASS", "PASS", "FAIL", "PASS", "", "", "", ""]
+    assert set(words) - {""} <= {outcome.value for outcome in Outcome}
