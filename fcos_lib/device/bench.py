@@ -56,8 +56,7 @@ class Bench:
     def open(self, device: Device, om: bytes, locks: Path) -> Ready:
         """Take the lease, load the OM and ask the canary; `DeviceError` counts against the device."""
         job = self._job
-        note = locks / f"ended-npu-{device.device_id}.txt"
-        locks.mkdir(parents=True, exist_ok=True)
+        note = self.folder.parent / f"ended-npu-{device.device_id}.txt"
         told = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         note.unlink(missing_ok=True)
         watch(job.run_time_limit, note)

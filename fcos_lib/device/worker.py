@@ -12,6 +12,7 @@ import os
 import queue
 import shutil
 import socket
+import stat
 import tempfile
 import threading
 from collections import deque
@@ -201,6 +202,9 @@ def node_folder() -> Path:
     """A folder of this node for its workers, without what dead ones left."""
     folder = Path(tempfile.gettempdir()) / f"fcos-node-{this_node()[:16]}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    there = os.lstat(folder)
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid() or there.st_mode & 0o077:
+        raise DeviceError(f"{folder} is not this user's own folder", "look who made it, and remove it")
     for left in folder.glob("worker-*"):
         process = left.name.split("-")[1]
         if not Path("/proc", process).exists():

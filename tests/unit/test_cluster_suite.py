@@ -7,12 +7,24 @@ import subprocess
 
 import pytest
 
+from fixtures.options import settings
+from tests.unit.parsed import parsed
 from tests.unit.stream.cluster_server import environment, free_port, served
 from tests.unit.stream.journal_worker import ROOT, until
 from tests.unit.test_resume import evaluation, numbers
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
-ACCURACY = ("tests/acceptance", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "64")
+ACCURACY = (
+    "tests/acceptance",
+    "-m",
+    "accuracy and not golden",
+    "--npu",
+    "emulated",
+    "--batch-sizes",
+    "4",
+    "--pictures",
+    "48",
+)
 
 
 def test_a_node_that_is_killed_changes_no_number(run, suite, outer_environment, tmp_path):
@@ -47,16 +59,23 @@ def test_a_node_that_is_killed_changes_no_number(run, suite, outer_environment, 
         (("-m", "accuracy", "--cluster", f"127.0.0.1:{free_port()}"), "there is no cluster at 127.0.0.1:"),
         (("-m", "throughput", "--cluster", "local"), "throughput is measured on one host, alone"),
         (("-m", "accuracy", "--cluster", "local", "-n", "2"), "leave -n out"),
-        (("-m", "accuracy", "--cluster-mixed"), "--cluster-mixed goes with --cluster"),
-        (("-m", "accuracy", "--cluster", "somewhere"), "'somewhere' is neither auto, local nor HOST:PORT"),
     ],
-    ids=["nobody", "throughput", "workers", "mixed alone", "no address"],
+    ids=["nobody", "throughput", "workers"],
 )
 def test_what_cannot_be_is_one_sentence_and_exit_status_4(run, options, sentence):
     """Before any work."""
     result = run("tests/acceptance", *options, timeout=60)
     assert result.returncode == 4, result.stdout + result.stderr
     assert sentence in result.stdout + result.stderr
+
+
+def test_options_that_mean_nothing_are_refused(capsys):
+    """An address that is none, and software that nobody else has."""
+    with pytest.raises(SystemExit):
+        parsed(["--cluster", "somewhere"])
+    assert "'somewhere' is neither auto, local nor HOST:PORT" in capsys.readouterr().err
+    with pytest.raises(pytest.UsageError, match="--cluster-mixed goes with --cluster"):
+        settings(parsed(["--cluster-mixed"]))
 
 
 def test_without_ray_the_option_says_so_and_everything_else_works(run, tmp_path):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fcos_lib.contract import SHAPES, InputLayout
+from fcos_lib.device import worker
 from fcos_lib.device.bench import Bench, written
 from fcos_lib.device.worker import CHIP, _differences, maker_of, software_of
 from fcos_lib.errors import DeviceError
@@ -35,7 +36,7 @@ def test_an_om_that_arrives_damaged_is_not_loaded(tmp_path, monkeypatch):
     assert JOB.om_sha256[:16] in caught.value.found
     assert not bench.held
     bench.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", SOFTWARE)
@@ -67,3 +68,21 @@ def test_a_picture_keeps_its_name_and_leaves_no_folder(tmp_path):
     assert picture.path == tmp_path / "1" / "a.jpg"
     assert picture.path.read_bytes() == b"jpeg"
     assert (picture.id, picture.width, picture.height) == (7, 8, 6)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.mkdir(mode=0o755), lambda path: path.symlink_to(path.parent)], ids=["open", "link"]
+)
+def test_a_folder_that_somebody_else_may_have_made_is_refused(tmp_path, monkeypatch, spoil):
+    """Its name is not secret, and the OM is written there."""
+    monkeypatch.setattr(worker, "this_node", lambda: "0123456789abcdef0123")
+    monkeypatch.setattr(worker.tempfile, "gettempdir", lambda: str(tmp_path))
+    (name,) = [worker.node_folder()]
+    (name / "worker-1-x").mkdir()
+    (name / "worker-4194305-x").mkdir()  # no process has such a number
+    assert [left.name for left in worker.node_folder().iterdir()] == ["worker-1-x"]
+    (name / "worker-1-x").rmdir()
+    name.rmdir()
+    spoil(name)
+    with pytest.raises(DeviceError, match="is not this user's own folder"):
+        worker.node_folder()

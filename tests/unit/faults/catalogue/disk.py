@@ -180,7 +180,7 @@ FAULTS = (
     Fault("journal_damaged", "a bit in a file of a journal is another", 0, ("merged 400, repeated 1",), _shard(_bit_flipped),
           after="its pictures are run again, no others"),
     Fault("annotations_replaced", "the annotations are replaced between a run and the one that continues it", 8,
-          ("is about something else: 'annotations'",), _other_annotations),
+          ("it has results of another journal, so of another fingerprint",), _other_annotations),
     Fault("clock_backwards", "the clock runs backwards", 0, ("artifacts: 0 built, 2 reused",), _clock),
     Fault("out_of_descriptors", "the process may open no more files", 8, ("Too many open files",), _descriptors,
           again="green"),
