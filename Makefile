@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 TOOLS := .tools
+SAY := sh tools/say.sh
 INSTALL := install --quiet --disable-pip-version-check --only-binary :all:
 
 .PHONY: accept test quick pages check format mutation lock audit sbom clean
 
 accept: $(READY)  ## the acceptance suite with its verdict
-	$(VENV)/bin/pytest tests/acceptance
+	@echo "running the acceptance suite: it builds ONNX and OMs first, and says every 15 seconds how far it is"
+	@$(VENV)/bin/pytest tests/acceptance
 
 test: $(READY)  ## unit tests and the acceptance suite
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m "not throughput"
@@ -55,9 +57,9 @@ clean:  ## remove artifacts and caches, keep .venv
 	rm -rf .artifacts .pytest_cache .mypy_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt requirements.lock headless.lock
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
-	$(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,test,dev]' -c constraints.txt  # torch, and this project
+	@$(SAY) "installing 1 of 3: an environment in $(VENV)" $(PYTHON) -m venv $(VENV)
+	@$(SAY) "installing 2 of 3: exact pins" $(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
+	@$(SAY) "installing 3 of 3: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,test,dev]' -c constraints.txt
 	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
 	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip $(INSTALL) \
 	    --require-hashes --no-deps --force-reinstall -r headless.lock

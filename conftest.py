@@ -5,6 +5,7 @@ import pytest
 pytest_plugins = [
     "fixtures.options",
     "fixtures.selection",
+    "fixtures.pulse",
     "fixtures.evidence",
     "fixtures.devices",
     "fixtures.datasets",

@@ -25,6 +25,7 @@ from fcos_lib.judge.verdict import Outcome, Verdict, close_pair
 MOST = 12
 STAND_IN = "STAND-IN: measured on the emulator; says nothing about hardware."
 _WORST_FIRST = (Outcome.FAIL, Outcome.INFRA, Outcome.NO_VERDICT, Outcome.STAND_IN, Outcome.PASS)
+_STATES = (State.MISSING, State.BLOCKED, State.NOT_SELECTED, State.DOES_NOT_APPLY)
 _NAMED_FIRST = (
     "contract.broken_rows",
     "cost.om_size",
@@ -191,7 +192,7 @@ def _roll(document: Mapping[str, Any]) -> list[str]:
             silent_by_state.setdefault(entry["state"], Counter())[entry["promise"]] += 1
     judged = len(owed) - sum(counts.total() for counts in silent_by_state.values())
     parts = [f"gates: {judged} of {len(owed)} judged"]
-    for state, counts in silent_by_state.items():
+    for state, counts in sorted(silent_by_state.items(), key=lambda pair: _STATES.index(State(pair[0]))):
         of = (promise if number == total[promise] else f"{number} of {promise}" for promise, number in counts.items())
         parts.append(f"{state}: {', '.join(of)}")
     return ["; ".join(parts)] if owed else []

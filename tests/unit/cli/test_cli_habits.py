@@ -1,6 +1,7 @@
 """What every verb of `python -m fcos_lib` does alike: help, versions, errors, colours, completion."""
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -206,3 +207,13 @@ def test_completion_without_shtab_says_what_to_install(monkeypatch, capsys):
     assert (
         "the package shtab, which writes the script, is not installed\n  → pip install shtab" in capsys.readouterr().err
     )
+
+
+def test_no_verb_dies_of_an_encoding(tmp_path):
+    """With a terminal that knows ASCII alone: signs fall back on stdout and stderr."""
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "fcos_lib", "verify", str(tmp_path / "狗.json")]
+    done = subprocess.run(command, env=environ, capture_output=True, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "\\u72d7.json" in done.stderr.decode("ascii")
+    assert "\n  -> " in done.stderr.decode("ascii")

@@ -57,7 +57,7 @@ NO_VERDICT = [
     "NO VERDICT  accuracy     mAP difference -0.0312 to 0.0124 (≥ -0.01 AP), batch64",
     "STAND-IN    throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
     "NO VERDICT: 3 selected tests did not run +1 more (-v)",
-    "gates: 20 of 22 judged; not selected: 1 of consistency; missing: 1 of contract",
+    "gates: 20 of 22 judged; missing: 1 of contract; not selected: 1 of consistency",
     "STAND-IN: measured on the emulator; says nothing about hardware.",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
