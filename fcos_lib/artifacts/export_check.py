@@ -60,7 +60,7 @@ def without_cuts(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelP
     points = [rows * columns for rows, columns in contract.level_shapes]
     cut = [count for count in points if count > contract.candidates_per_level]
     for node, count in zip([node for node in nodes if node.op_type == "TopK"], cut, strict=True):
-        everything = np.arange(count, dtype=np.int64).reshape(1, count, 1)
+        everything = np.arange(count, dtype=np.int64).reshape(1, count)
         model.graph.initializer.append(numpy_helper.from_array(everything, node.output[1]))
         nodes.remove(node)
     for value in model.graph.output:

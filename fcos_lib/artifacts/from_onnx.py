@@ -11,7 +11,10 @@ from fcos_lib.store.artifacts import Artifact, Store, sha256_of
 
 
 def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) -> Artifact:
-    """An ONNX that was exported elsewhere: unchanged for `atc`, and a portable ending made from its trunk."""
+    """An ONNX that was exported elsewhere: unchanged for `atc`, and a portable ending made from its trunk.
+
+    One that this package exported is known as such, and its OMs are those of `onnx_for_atc`.
+    """
     if not model.is_file():
         raise UsageError(f"there is no ONNX at {model}", "pass --onnx FILE.onnx")
     inputs = {"contract": contract.as_dict(), "onnx": sha256_of(model)}
@@ -20,6 +23,7 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
         import onnx
 
         from fcos_lib.model import endings as nms
+        from fcos_lib.model.graph import NMS_OPERATOR
 
         try:
             loaded = onnx.load(model, load_external_data=False)
@@ -32,7 +36,7 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
             raise
         except Exception as error:  # what onnx's checker and shape inference raise, and what crooked graphs cause
             raise ExportError(
-                f"{model} is no graph that leads to {nms.NMS_OPERATOR} ({type(error).__name__}: {str(error)[:200]})",
+                f"{model} is no graph that leads to {NMS_OPERATOR} ({type(error).__name__}: {str(error)[:200]})",
                 "pass the ONNX that atc is given (--onnx)",
             ) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.artifacts import ASCEND
+from fcos_lib.artifacts import ASCEND, FIXED_BATCH
 from fcos_lib.ascend.atc import Progress, compile_om, om_json
 from fcos_lib.ascend.atc_command import AtcOptions, aipp_config
 from fcos_lib.ascend.toolkit import Toolkit
@@ -29,7 +29,8 @@ def om_artifact(
 ) -> Artifact:
     """The OM of one batch size, or of several with profiles, with atc's log and any AIPP configuration beside it.
 
-    `timeout_s` and `progress` are for `compile_om`, if it has to be built.
+    `timeout_s` and `progress` are for `compile_om`, if it has to be built. Of the graph for a fixed batch size the key holds the ONNX
+    that it is made of, the batch size, and the code that makes it.
     """
     inputs: dict[str, Any] = {
         "contract": contract.as_dict(),
@@ -50,9 +51,35 @@ def om_artifact(
 
     def build(folder: Path) -> None:
         log = store.root / "logs" / f"atc-{key_of(folder)}.log"  # a failed build keeps no folder
-        compile_om(toolkit, onnx_models.path / ASCEND, folder, contract, options, timeout_s, log, progress)
+        onnx = onnx_for_atc(onnx_models.path / ASCEND, folder, options)
+        compile_om(toolkit, onnx, folder, contract, options, timeout_s, log, progress)
 
     return store.get("om", inputs, build, wait_s=timeout_s + _SPARE_S)
+
+
+def onnx_for_atc(onnx_model: Path, folder: Path, options: AtcOptions) -> Path:
+    """The ONNX that `atc` is given: for one batch size that of `with_fixed_batch`, written to `folder` as `FIXED_BATCH`.
+
+    For several batch sizes, and if it was made elsewhere, it is `onnx_model` itself; what cannot be read is left to `atc`,
+    which says what is wrong. `ExportError` if the graph is none of ours for all that it says.
+    """
+    import onnx
+
+    from fcos_lib.model.fixed_batch import is_open, with_fixed_batch
+
+    fixed = folder / FIXED_BATCH
+    if onnx_model.absolute() != fixed.absolute():
+        fixed.unlink(missing_ok=True)  # of another OM that was compiled into the same folder
+    if options.dynamic_batches:
+        return onnx_model
+    try:
+        model = onnx.load(onnx_model, load_external_data=False)
+    except Exception:  # protobuf's DecodeError and more
+        return onnx_model
+    if not is_open(model):
+        return onnx_model
+    onnx.save(with_fixed_batch(model, options.batch), fixed)
+    return fixed
 
 
 def om_json_artifact(store: Store, om: Path, om_sha256: str, toolkit: Toolkit) -> Artifact:

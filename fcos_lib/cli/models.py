@@ -9,8 +9,9 @@ from pathlib import Path
 
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts.om import onnx_for_atc
 from fcos_lib.ascend.atc import LOG_NAME, compile_om, progress_line
-from fcos_lib.ascend.atc_command import AtcOptions
+from fcos_lib.ascend.atc_command import AtcOptions, check_options
 from fcos_lib.ascend.toolkit import Toolkit, discover
 from fcos_lib.cli.shared import choose_device, dataset_contract, shape_contract
 from fcos_lib.contract import CONTRACTS, ModelContract
@@ -24,7 +25,7 @@ def export(args: Namespace) -> int:
     """Write both endings of a checkpoint's ONNX."""
     import onnx
 
-    from fcos_lib.model.export import operator_counts
+    from fcos_lib.model.graph import operator_counts
 
     contract = dataset_contract(args, open_dataset(args.dataset)) if args.dataset else CONTRACTS[args.contract]
     artifact = onnx_artifact(Store(args.artifacts), contract, args.checkpoint)
@@ -55,9 +56,12 @@ def compile_onnx(args: Namespace) -> int:
         dynamic_batches=args.dynamic_batch or (),
     )
     line = progress_line(sys.stderr, options)
+    check_options(options)
+    args.output.mkdir(parents=True, exist_ok=True)
+    onnx = onnx_for_atc(args.onnx, args.output, options)
     try:
         om = compile_om(
-            toolkit, args.onnx, args.output, contract, options, timeout_s=60 * args.atc_time_limit, progress=line
+            toolkit, onnx, args.output, contract, options, timeout_s=60 * args.atc_time_limit, progress=line
         )
     finally:
         if line:
@@ -65,6 +69,7 @@ def compile_onnx(args: Namespace) -> int:
     print(f"{om}  {om.stat().st_size:,} bytes")
     print(f"  sha256     {sha256_of(om)}")
     print(f"  compiled   {options.batches}, {soc_version}, {args.precision_mode or 'no --precision_mode'}")
+    print(f"  from       {onnx}")
     print(f"  CANN       {toolkit.cann_version}")
     print(f"  log        {args.output / LOG_NAME}")
     return 0
@@ -84,8 +89,7 @@ def _onnx_contract(path: Path, name: str | None) -> ModelContract:
     """The contract of an ascend ending; `UsageError` if the file is another model."""
     import onnx
 
-    from fcos_lib.model.endings import NMS_OPERATOR
-    from fcos_lib.model.export import operator_counts, tensor_shape
+    from fcos_lib.model.graph import NMS_OPERATOR, operator_counts, tensor_shape
 
     if not path.is_file():
         raise UsageError(f"there is no ONNX model at {path}", "export it first")

@@ -115,6 +115,8 @@ def run_on_zeros(model: onnx.ModelProto) -> list[NDArray[Any]]:
 
 _AXES = 4
 """Of a tensor of pictures: batch, channel, row, column."""
+_SIZES = 3
+"""The input of a Resize that holds the sizes of its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def split(model: onnx.ModelProto) -> Split:
     if values is None:
         return Split(None, model)
     made = [name for name in tensors if name in read]
-    by_picture = part(model, parts.each, inputs, [values[name] for name in made])
+    by_picture = _resized_for(part(model, parts.each, inputs, [values[name] for name in made]), 1)
     if not parts.rest:
         return Split(by_picture, None)
     batch = graph.input[0].type.tensor_type.shape.dim[0]
@@ -165,6 +167,8 @@ class _Parts:
         alike = len(batches) == 1 and all(len(shape) == _AXES for shape in shapes)
         self.pictures = {value.name for value in graph.input if alike}
         self._constants, self._sizes = {tensor.name for tensor in graph.initializer} | {""}, set[str]()
+        self._batch = next((batch for batch, _ in batches), 0) if alike else 0
+        self._fixed_sizes = _resized(graph)
         kinds = [self._kind(node) for node in graph.node]
         outputs = {value.name for value in graph.output} - self.pictures
         self.each = _with_shared("picture", kinds, graph, set())
@@ -190,7 +194,9 @@ class _Parts:
         if kind == "window":
             return first in self.pictures and self._constants.issuperset(others) and len(node.output) == 1
         if kind == "resize":
-            return first in self.pictures and (self._constants | self._sizes).issuperset(others)
+            sizes = self._fixed_sizes.get(node.name or node.output[0])
+            of_the_batch = sizes is None or (len(sizes) == _AXES and sizes[0] == self._batch)
+            return first in self.pictures and (self._constants | self._sizes).issuperset(others) and of_the_batch
         return kind == "element" and (self.pictures | self._constants).issuperset(node.input)
 
 
@@ -235,6 +241,28 @@ def _inferred(by_picture: onnx.ModelProto, batch: int) -> dict[str, onnx.ValueIn
         model = part(by_picture, nodes, inputs, [])
         model.graph.initializer.extend(fixed)
     else:
-        model = part(by_picture, list(by_picture.graph.node), inputs, [])
+        model = _resized_for(part(by_picture, list(by_picture.graph.node), inputs, []), batch)
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {value.name: value for value in (*graph.value_info, *graph.output)}
+
+
+def _resized(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    """The sizes of the Resizes that have constant ones, by the name of the node."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    return {
+        node.name or node.output[0]: numpy_helper.to_array(constants[node.input[_SIZES]])
+        for node in graph.node
+        if node.op_type == "Resize" and len(node.input) > _SIZES and node.input[_SIZES] in constants
+    }
+
+
+def _resized_for(by_picture: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    """The graph with its Resizes to constant sizes made for so many pictures; they name those of the whole batch."""
+    sizes_of = _resized(by_picture.graph)
+    for node in by_picture.graph.node:
+        name = node.name or node.output[0]
+        if name in sizes_of:
+            sizes = np.concatenate([[batch], sizes_of[name][1:]]).astype(sizes_of[name].dtype)
+            node.input[_SIZES] = f"{name}/sizes for {batch}"
+            by_picture.graph.initializer.append(numpy_helper.from_array(sizes, node.input[_SIZES]))
+    return by_picture

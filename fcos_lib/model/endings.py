@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.model.export import check_trunk, operator_counts, with_inferred_shapes, with_needed_nodes_only
-
-NMS_OPERATOR = "BatchMultiClassNMS"
+from fcos_lib.model.export import check_trunk, with_inferred_shapes
+from fcos_lib.model.fixed_batch import mark_open
+from fcos_lib.model.graph import NMS_OPERATOR, operator_counts, with_needed_nodes_only
 
 
 class _Graph:
@@ -104,7 +104,10 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
 
 
 def ascend(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
-    """The trunk with `BatchMultiClassNMS`: outputs `labels` and `dets`, for `atc` only."""
+    """The trunk with `BatchMultiClassNMS`: outputs `labels` and `dets`, for `atc` only.
+
+    Its batch size is open, as one OM for several batch sizes needs it; for any other OM, `with_fixed_batch` follows.
+    """
     graph = _Graph(trunk)
     labels, dets = contract.output_names
     graph.add("Unsqueeze", ["boxes"], "nms/boxes_shared", axes=[2])
@@ -124,7 +127,7 @@ def ascend(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
     graph.add("Cast", ["nms/nmsed_scores"], "nms/scores_full", to=TensorProto.FLOAT)
     graph.add("Unsqueeze", ["nms/scores_full"], "nms/score_column", axes=[2])
     graph.add("Concat", ["nms/boxes_full", "nms/score_column"], dets, axis=2)
-    return graph.finish(contract, NMS_OPERATOR)
+    return mark_open(graph.finish(contract, NMS_OPERATOR))
 
 
 def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import onnx
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
+from fcos_lib.model.graph import operator_counts, tensor_shape
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,8 @@ def _trunk_module(detector: torch.nn.Module, contract: ModelContract) -> torch.n
             x2, y2 = (centre_x + right).clamp(0, contract.width), (centre_y + bottom).clamp(0, contract.height)
             boxes = torch.cat([x1, y1, x2, y2], 2)
             if points > contract.candidates_per_level:
-                best = scores.max(2, keepdim=True).values.topk(contract.candidates_per_level, 1).indices
+                # Along the last axis, which is the one that a device sorts without turning the tensor first.
+                best = scores.max(2).values.topk(contract.candidates_per_level, 1).indices.unsqueeze(2)
                 boxes = boxes.gather(1, best.repeat(1, 1, 4))
                 scores = scores.gather(1, best.repeat(1, 1, len(contract.classes)))
             return boxes, scores
@@ -125,32 +126,6 @@ def with_inferred_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
-
-
-def with_needed_nodes_only(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without nodes and weights that no output needs."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            kept.append(node)
-    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(weights)
-    return model
-
-
-def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
-    """How often each operator occurs in the graph."""
-    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
-
-
-def tensor_shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    """Declared shape: numbers, or the name of a dynamic axis."""
-    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def check_trunk(model: onnx.ModelProto, contract: ModelContract) -> None:

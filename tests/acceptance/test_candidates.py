@@ -36,13 +36,14 @@ def test_the_network_and_its_nms_match_the_reference(
     replayed = replay(boxes, scores, contract)
     network = explain(reference.detections, replayed, names, contract, reference.before_nms)
     post_processing = explain(replayed, detections, names, contract, lambda index: (boxes[index], scores[index]))
+    highest = float(scores.max())
     copies, absent = about_copies(identical_proposals(*both, names, contract), keeps_float32)
     judge(
         batch.subject,
         *measurements(levels),
         *copies,
-        *network.measurements("by the network", ("network.unexplained", "network.explained")),
-        *post_processing.measurements("by NMS", ("nms.unexplained", "nms.explained")),
+        *network.measurements("by the network", ("network.unexplained", "network.explained"), highest),
+        *post_processing.measurements("by NMS", ("nms.unexplained", "nms.explained"), highest),
         stand_in=batch.device.stand_in,
         absent=absent,
         files={"by-network.txt": network.listing(), "by-nms.txt": post_processing.listing()},

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.detections.differences import Difference, PictureDifferences
+from fcos_lib.measure.detections.differences import Difference, Kind, PictureDifferences
 from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.model.decoding import Candidates
 from fcos_lib.stream.dataset import Picture
@@ -19,6 +19,27 @@ from fcos_lib.stream.sessions import Detections
 
 BeforeNms = Callable[[int], Candidates]
 """The reference's candidates of the picture with this index: boxes float32[M, 4] and scores float32[M, C]."""
+_WITHOUT_A_CAUSE = (
+    "; three things to check: layout or AIPP against the type of the input (uint8 NHWC with AIPP, float32 NCHW without); mean "
+    "and std applied twice (here, and by AIPP or the network); fp16 overflow in a head (`explain` shows the layers, "
+    "--precision-mode force_fp32 avoids it)"
+)
+"""The usual causes of an OM that runs and detects nothing anywhere, as users of Ascend report them."""
+
+
+def nothing_detected(pictures: int, expected: int, highest: float | None = None, threshold: float = 0) -> str:
+    """The sentence about a model that ran and found nothing in any picture, in which `expected` detections should be.
+
+    `highest` is the highest score that reaches its NMS, None if nobody knows: above `threshold` it clears the network.
+    """
+    sentence = f"0 detections on {pictures} pictures, in which {expected} are expected"
+    if highest is None:
+        return sentence + _WITHOUT_A_CAUSE
+    if highest > threshold:
+        return (
+            f"{sentence}, although scores up to {highest:.3g} reach NMS: look at its thresholds and at what follows it"
+        )
+    return f"{sentence}, and the highest score that reaches NMS is {highest:.3g}{_WITHOUT_A_CAUSE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,8 @@ class Comparison:
     """In the order of the pictures. Pairs within the bands of `bands.py` are equal and not in here."""
     compared: int
     """Detections compared: pairs once, what only one side has once."""
+    threshold: float
+    """The contract's score threshold."""
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
@@ -52,9 +75,15 @@ class Comparison:
         return "".join(f"{difference.text}\n" for difference in ordered)
 
     def measurements(
-        self, what: str = "", gates: tuple[str, str] = ("consistency.unexplained", "consistency.explained")
+        self,
+        what: str = "",
+        gates: tuple[str, str] = ("consistency.unexplained", "consistency.explained"),
+        highest: float | None = None,
     ) -> tuple[Measurement, Measurement]:
-        """Number of unexplained differences and share of explained ones, for two gates; n is 0 if neither side found anything."""
+        """Number of unexplained differences and share of explained ones, for two gates; n is 0 if neither side found anything.
+
+        `highest` is the highest score that reaches the candidate's NMS, if it is known, for `nothing_detected`.
+        """
         suffix = f" {what}" if what else ""
         unexplained = self.unexplained
         explained = [difference for difference in self.differences if difference.explained]
@@ -71,7 +100,7 @@ class Comparison:
                 float(len(unexplained)),
                 "detections",
                 self.compared,
-                unexplained[0].text if unexplained else "",
+                self._where(unexplained, highest),
                 details,
                 gate=gates[0],
             ),
@@ -85,6 +114,13 @@ class Comparison:
                 gate=gates[1],
             ),
         )
+
+    def _where(self, unexplained: Sequence[Difference], highest: float | None) -> str:
+        if not unexplained:
+            return ""
+        if len(self.pairs) == 0 and all(difference.kind is Kind.MISSING for difference in self.differences):
+            return nothing_detected(self.pictures, self.compared, highest, self.threshold)
+        return unexplained[0].text
 
 
 def explain(
@@ -114,7 +150,8 @@ def explain(
             pairs = picture.kept_pairs()
         pairs_of.append((index, pairs))
         compared += len(expected) + len(seen) - len(pairs)
-    return Comparison(len(names), _collect(reference, candidate, pairs_of), tuple(differences), compared)
+    collected = _collect(reference, candidate, pairs_of)
+    return Comparison(len(names), collected, tuple(differences), compared, contract.score_threshold)
 
 
 def _collect(

@@ -9,6 +9,7 @@ import numpy as np
 
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.bands import iou_band, score_band
+from fcos_lib.measure.detections.causes import nothing_detected
 from fcos_lib.measure.detections.matching import CLEAR_SCORE, PAIR_IOU, iou_matrix, iou_of, pair
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
@@ -130,11 +131,14 @@ def unlike(reference: Mapping[int, Detections], found: Mapping[int, Detections])
         if alone and 2 * alone >= strong:
             strange[number] = alone / strong
     where = "; ".join(f"picture {number}: {share:.0%} without a partner" for number, share in list(strange.items())[:3])
+    where += "; ..." * (len(strange) > 3)
+    if strange and not any(map(len, found.values())):
+        where = nothing_detected(len(found), sum(map(len, reference.values())))
     return Measurement(
         "pictures unlike the reference's",
         float(len(strange)),
         "pictures",
         len(reference),
-        where + "; ..." * (len(strange) > 3),
+        where,
         gate="accuracy.unlike_reference",
     )

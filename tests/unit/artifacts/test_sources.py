@@ -11,7 +11,8 @@ import pytest
 from fcos_lib.store.sources import PACKAGE, ROOT, dependencies, installed, modules_behind
 
 ALWAYS = ["__init__", "store.__init__", "contract", "errors", "store.sources", "store.artifacts", "files", "records"]
-ONNX = ["artifacts.__init__", "model.__init__", "model.export", "model.endings"]
+GRAPH = ["artifacts.__init__", "model.__init__", "model.graph", "model.fixed_batch", "model.npu_operators"]
+ONNX = [*GRAPH, "model.export", "model.endings"]
 STREAM = ["stream.sessions", "stream.__init__", "stream.dataset", "stream.letterbox", "stream.picture_file"]
 KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [
@@ -25,7 +26,7 @@ KINDS = {
     "ONNX of an ONNX": (("fcos_lib.artifacts.from_onnx",), [*ONNX, "artifacts.from_onnx"]),
     "ONNX with taps": (("fcos_lib.artifacts.with_taps",), [*ONNX, "artifacts.with_taps", "model.taps"]),
     "OM": (("fcos_lib.artifacts.om",), [
-        "artifacts.__init__", "artifacts.om", "ascend.__init__", "ascend.atc_command", "ascend.atc",
+        *GRAPH, "artifacts.om", "ascend.__init__", "ascend.atc_command", "ascend.atc",
         "ascend.atc_errors", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
     "references": (("fcos_lib.stream.references",), [
         *STREAM, "stream.array_file", "stream.reference_record", "stream.references"]),

@@ -128,6 +128,9 @@ def test_compile_writes_an_om_and_its_log(made):
     assert "batch size 2, Ascend310P3, force_fp16" in out
     assert "STAND-IN" in out
     assert "ATC run success" in (made.om.parent / "atc.log").read_text()
+    given = made.om.parent / "ascend_fixed_batch.onnx"
+    assert f"  from       {given}\n" in out
+    assert onnx.load(given).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
 
 
 def test_infer_writes_what_ais_bench_would(made):

@@ -25,6 +25,7 @@ HOSTS = {
     "json-schema.org",  # likewise
     "github.com",
     "gitee.com",  # Ascend's tools
+    "www.hiascend.com",  # CANN's documents
     "cocodataset.org",
     "no-color.org",
     "force-color.org",

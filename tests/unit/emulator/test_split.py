@@ -138,6 +138,11 @@ ALIKE = {
         node("Resize", ["half", "", "", "sizes"], ["b"], "middle", mode="nearest"),
         constants=[constant("zero", [0]), constant("two", [2]), constant("rows", [2]), constant("columns", [3])],
     ),
+    "resized to the size of a fixed batch": network(
+        node("MaxPool", ["a"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Resize", ["half", "", "", "sizes"], ["b"], "middle", mode="nearest"),
+        constants=[constant("sizes", [BATCH, 2, 6, 6])],
+    ),
 }
 
 

@@ -234,7 +234,9 @@ def test_a_cluster_that_asks_nobody_for_a_token_is_refused(monkeypatch):
     assert "ray" not in sys.modules, "Ray has been asked before"
 
 
-@pytest.mark.parametrize("address", [f"{HEAD}:{free_port()}", "no-such-host.invalid:6379"], ids=["a free port", "no host"])
+@pytest.mark.parametrize(
+    "address", [f"{HEAD}:{free_port()}", "no-such-host.invalid:6379"], ids=["a free port", "no host"]
+)
 def test_no_cluster_is_said_within_seconds(address):
     """With the address."""
     started = time.monotonic()

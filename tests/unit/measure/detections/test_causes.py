@@ -306,3 +306,33 @@ def test_a_label_beyond_the_classes_is_an_unexplained_difference():
     proposals = foreign.boxes, np.full((1, len(COCO_R50.classes)), 0.8, np.float32)
     causes = {cause for _, cause in causes_of(ONE, foreign, proposals)}
     assert causes == {Cause.UNEXPLAINED}, f"a label that is no class is said to be {causes}"
+
+
+def nothing_in(pictures, **raw):
+    """Where the unexplained differences are said to be, if the candidate finds nothing in any of so many pictures."""
+    reference = [detections((10, 10, 60, 60, 0.9, 1)) for _ in range(pictures)]
+    comparison = explain(reference, [NOTHING] * pictures, [f"{number}.jpg" for number in range(pictures)], COCO_R50)
+    return comparison.measurements(**raw)[0].where
+
+
+def test_a_model_that_runs_well_and_finds_nothing_has_a_sentence_of_its_own():
+    """The usual causes, which no single lost detection would lead to."""
+    said = nothing_in(3)
+    assert said.startswith("0 detections on 3 pictures, in which 3 are expected")
+    for check in ("AIPP", "mean and std", "fp16 overflow"):
+        assert check in said
+    assert "the highest score that reaches NMS is 0.012" in nothing_in(3, highest=0.012)
+
+
+def test_scores_that_reach_nms_clear_the_network():
+    """Then neither input nor head is to be looked at."""
+    said = nothing_in(3, highest=0.8)
+    assert said.startswith("0 detections on 3 pictures, in which 3 are expected, although scores up to 0.8 reach NMS")
+    assert "AIPP" not in said
+
+
+def test_one_detection_elsewhere_is_no_such_case():
+    """A model that finds anything at all is told of by what it lost."""
+    reference = [detections((10, 10, 60, 60, 0.9, 1))] * 2
+    comparison = explain(reference, [NOTHING, reference[1]], ["a.jpg", "b.jpg"], COCO_R50)
+    assert comparison.measurements()[0].where.startswith("missing (unexplained): label 1 score 0.9000")

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcos_lib.measure.detections.coverage import coverage
+from fcos_lib.measure.detections.coverage import coverage, unlike
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 from tests.unit.measure.builders import NOTHING, detections
@@ -160,3 +160,13 @@ def test_a_copied_slot_beside_real_twins_is_found(folder):
     pictures, references = folder
     measurement = coverage(pictures, dict.fromkeys((1, 2, 3, 4), one(0.6)), references.detections)
     assert (measurement.value, measurement.where) == (1, "1 with the results of another picture: 2.jpg")
+
+
+def test_results_without_any_detection_are_told_of_as_a_whole():
+    """Three pictures would be named otherwise, as if they were exchanged."""
+    reference = dict.fromkeys((1, 2, 3), LONG)
+    said = unlike(reference, dict.fromkeys(reference, NOTHING))
+    assert said.value == 3
+    assert said.where.startswith("0 detections on 3 pictures, in which 3 are expected; three things to check")
+    partly = unlike(reference, {1: NOTHING, 2: LONG, 3: LONG})
+    assert partly.where == "picture 1: 100% without a partner"
