@@ -62,7 +62,8 @@ class Settings(Struct):
     om: str | None = None
     references: str | None = None
     fresh: bool = False
-    journal: str | None = None
+    cluster: Annotated[str | None, says("`auto`, `local` or HOST:PORT; null: this process alone.")] = None
+    cluster_mixed: bool = False
     baseline: str | None = None
     require_baseline: bool = False
     build_only: bool = False

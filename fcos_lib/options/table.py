@@ -1,4 +1,7 @@
-"""The table of the suite's options. All that is known about one is said here, and nowhere else.
+"""The table of the suite's options. All that is known about one is said here.
+
+A new option of pytest also needs a field of its name in the two records of a run's settings: `Settings` of `fixtures/settings.py`,
+which says its type, and of `evidence/schema.py`, which results.json is checked by.
 
 From it come pytest's options (`fixtures/options.py`), the options that verbs share with it (`cli/parser.py`), the command that
 runs a failure again and the settings in results.json (`fixtures/settings.py`), the options whose value pytest may take for a
