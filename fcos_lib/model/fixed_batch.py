@@ -9,6 +9,7 @@ sizes (`--dynamic-batch`) is the one that is still made of the open graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from fcos_lib.model.graph import NMS_OPERATOR, with_needed_nodes_only
 from fcos_lib.model.npu_operators import undocumented
 
 _MARK, _OPEN = "fcos_lib.batch", "open"
+_SMALL = 64
+"""Elements of the largest constant that may be sizes, axes or the like."""
 _INDEX_STEPS = ("Unsqueeze", "Expand", "Tile")
 """What lies between a TopK and the GatherElements that reads its indices."""
 
@@ -85,11 +88,18 @@ class _Tensor:
 
 def _tensors(model: onnx.ModelProto) -> dict[str, _Tensor]:
     """Type and shape of every tensor that onnx can infer; it does not know the NMS, whose outputs follow from its inputs."""
-    known = onnx.ModelProto()
-    known.CopyFrom(model)
-    for node in model.graph.node:
-        if node.op_type == NMS_OPERATOR:
-            known.graph.value_info.extend(_nms_outputs(node, model))
+    constants = [tensor for tensor in model.graph.initializer if math.prod(tensor.dims) <= _SMALL]
+    weights = [  # without their values, which decide nothing and would be copied several times
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+        if math.prod(tensor.dims) > _SMALL
+    ]
+    detections = [
+        value for node in model.graph.node if node.op_type == NMS_OPERATOR for value in _nms_outputs(node, model)
+    ]
+    given = [*model.graph.input, *weights]
+    graph = helper.make_graph(model.graph.node, "shapes", given, model.graph.output, constants, value_info=detections)
+    known = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     graph = onnx.shape_inference.infer_shapes(known, data_prop=True).graph
     tensors = {tensor.name: _Tensor(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.input, *graph.output):
