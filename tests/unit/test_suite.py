@@ -204,6 +204,7 @@ def test_the_exit_status_tells_the_machine_from_the_model(run, tmp_path, trouble
     result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", *workers, scenario=trouble)
     assert result.returncode == status, result.stdout + result.stderr
     assert words in result.stdout
+    assert "could not judge; the cause is below" in result.stdout
     document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
     assert document["run"]["exit_status"] == status
     assert document["unjudged"][0]["outcome"] == words.partition(":")[0]
