@@ -120,7 +120,7 @@ def test_pytest_commands_select_something(tmp_path, outer_environment):
     wrong = []
     for (arguments, output), command, status in zip(jobs, lines.values(), json.loads(done.stdout), strict=True):
         text = Path(output).read_text(encoding="utf-8")
-        collected = re.search(r"^(\d+)(?:/\d+)? tests? collected", text, re.M)
+        collected = re.search(r"^=* ?(\d+)(?:/\d+)? tests? collected", text, re.M)  # with `-v` it has a rule around it
         informs = {"--help", "--markers"} & set(arguments)
         if status not in (0, 7) or not (informs or collected):  # 7: nothing was judged, and --require asks for it
             wrong.append(f"{command.page}: {command.text}\n    ended with {status}: {text[-400:]}")
