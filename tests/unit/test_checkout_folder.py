@@ -90,7 +90,7 @@ def test_a_named_folder_that_cannot_be_written_is_refused_at_once(run_in, tmp_pa
     named.mkdir(mode=0o555)
     done = run_in(ROOT, *INPUTS, "-p", "no:cacheprovider", f"--artifacts={named}", before=_unprivileged(named))
     assert done.returncode == 4, done.stdout + done.stderr
-    assert f"ERROR: the artifact folder {named} cannot be written (Permission denied): pass a folder" in done.stderr
+    assert f"ERROR: the artifact folder {named} cannot be written (Permission denied): check free space" in done.stderr
     assert "collected" not in done.stdout
 
 

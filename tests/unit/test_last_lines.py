@@ -73,6 +73,7 @@ def test_columns_and_colour_are_asked_for(ended):
 def test_a_terminal_gives_the_width_and_takes_colour_unless_it_is_dumb(suite, kind, coloured):
     """A hundred columns of it are used."""
     command, environ = suite(*INPUTS)
+    environ.pop("COLUMNS", None)  # the terminal says its own
     terminal, ours = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     process = subprocess.Popen(command, env=environ | {"TERM": kind}, stdin=ours, stdout=ours, stderr=ours)

@@ -89,7 +89,7 @@ def with_data(tmp_path):
         (["--references=@FILE"], "the folder @FILE cannot be written (File exists)"),
         (["--baseline=@NONE"], "--baseline @NONE cannot be read (No such file or directory): pass the accepted.json"),
         (["--baseline=@FOLDER"], "--baseline @FOLDER cannot be read (it is not a plain file)"),
-        (["--baseline=@FILE"], "@FILE cannot be read as JSON"),
+        (["--baseline=@FILE"], "@FILE is not JSON"),
         (["--benchmark-storage=@FILE"], "--benchmark-storage: @FILE cannot be made a folder"),
         (["--benchmark-storage=file://@FILE/below"], "--benchmark-storage: @FILE/below cannot be made a folder"),
         (["--benchmark-storage=elasticsearch+http://x"], "--benchmark-storage elasticsearch+http://x is no folder"),
