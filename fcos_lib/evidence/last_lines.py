@@ -120,7 +120,7 @@ def _deciding(verdicts: Sequence[Verdict], worst: Outcome, screen: Screen) -> st
         more = f"; {len(red) - 1} more" if len(red) > 1 else ""
     else:
         green = [verdict for verdict in verdicts if verdict.outcome is worst]
-        first = min(green, key=_rank)
+        first = min(green, key=lambda verdict: (verdict.limit is None, _rank(verdict)))
         same = [verdict for verdict in green if _name(verdict) == _name(first)]
         chosen = max(same, key=_beyond)
         more = f", worst of {len(same)}" if len(same) > 1 else ""
