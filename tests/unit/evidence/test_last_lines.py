@@ -125,6 +125,13 @@ def test_a_green_run_has_a_line_for_each_promise():
     assert shown(document) == GREEN
 
 
+def test_a_number_without_a_limit_decides_nothing_beside_one_that_has_one():
+    """A data set without a published mAP is decided by the mAP that was recorded for it."""
+    verdicts = [judged("accuracy.mAP_as_published", 0.654), judged("accuracy.mAP", 0.6707, 0.661)]
+    (line,) = (line for line in shown(ended(verdicts)) if "  accuracy  " in line)
+    assert "mAP 0.6707 (≥ 0.661 AP)" in line
+
+
 def test_a_red_run_shows_what_is_furthest_beyond_its_limit():
     """In parts of the limit, of all red gates of the promise, whose others are counted; and the command for what failed."""
     red = {
