@@ -111,6 +111,20 @@ def test_what_was_interrupted_survives_a_run_of_something_else(undisturbed, suit
     assert numbers(undisturbed) == expected
 
 
+def test_a_run_that_ends_before_it_judged_leaves_something_to_run(undisturbed, run):
+    """Every picture is recorded, the device hangs when it is asked for its canary again: the next run asks it, and runs a shard."""
+    expected, options = numbers(undisturbed), (*ACCURACY, "--run-time-limit", "3")
+    hangs = f"run=hang:{1 + PICTURES // 4}"  # the canary and all batches go well
+    ended = run(*options, scenario=hangs)
+    assert ended.returncode == 8, ended.stdout + ended.stderr
+    shards = len(list((undisturbed / "journal").glob("shapes-batch4-*/shard*")))
+    again = run(*options, scenario=hangs)
+    assert again.returncode == 0, again.stdout + again.stderr
+    inferred = evaluation(undisturbed)["inferred"]
+    assert 0 < inferred <= PICTURES / shards, f"{inferred} pictures were run, not the last of {shards} shards"
+    assert numbers(undisturbed) == expected
+
+
 def test_a_finished_run_is_no_evidence_for_the_next_and_not_in_its_way(undisturbed, suite, run):
     """Green means that something ran, be the id of the run the same: xdist's variable may be left in an environment."""
     command, environ = suite(*ACCURACY)
