@@ -87,13 +87,15 @@ def champion_cell(kind: str, loss: Loss, runs: int, seed: int, limits: Path) -> 
     bounds = champion_bounds(all_limits(limits))
     random = np.random.default_rng([seed, zlib.crc32(f"{kind} {loss.words}".encode())])
     rounds = len(SIDES) * HARDWARE.warm_up + 9 * HARDWARE.looks[-1]
-    found = []
+    outcomes = []
     for start in range(0, runs, AT_ONCE):
         count = min(AT_ONCE, runs - start)
         device, own = draw(kind, count, rounds, random)
         own[:, SIDES.index("challenger")] += lost(loss, count, own.shape[2], random)
-        found += [compare_once(device[run], own[run], bounds, start + run) for run in range(count)]
-    return Cell(kind, loss, shares([outcome for outcome, _ in found]), float(np.median([size for _, size in found])))
+        outcomes += [compare_once(device[run], own[run], bounds, start + run) for run in range(count)]
+    return Cell(
+        kind, loss, shares([outcome for outcome, _ in outcomes]), float(np.median([size for _, size in outcomes]))
+    )
 
 
 def history_cell(session_sd: float, earlier: int, change: float, runs: int, seed: int) -> dict[Outcome, float]:

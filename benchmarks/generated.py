@@ -68,7 +68,7 @@ def draw_detections(
     objects: dict[int, list[tuple[list[float], int]]] = {picture.id: [] for picture in dataset.pictures}
     for record in json.loads(dataset.annotations.read_text())["annotations"]:
         objects[record["image_id"]].append((record["bbox"], record["category_id"] - 1))
-    found = {}
+    detections = {}
     for number, there in objects.items():
         table = np.array([[*box, label] for box, label in there], np.float64).reshape(-1, 5)
         skill = random.normal(0, 0.5)  # pictures are easy or hard as a whole
@@ -85,8 +85,8 @@ def draw_detections(
         table = np.concatenate([table, np.column_stack([corners, sizes, label])])
         scores = np.concatenate([scores, 1 / (1 + np.exp(-random.normal(-1.8, 0.8, count)))])
         table[:, 2:4] = table[:, :2] + table[:, 2:4].clip(1)
-        found[number] = _best(table[:, :4], scores, table[:, 4])
-    return found
+        detections[number] = _best(table[:, :4], scores, table[:, 4])
+    return detections
 
 
 def _best(boxes: NDArray[np.float64], scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Detections:
@@ -95,35 +95,35 @@ def _best(boxes: NDArray[np.float64], scores: NDArray[np.float64], labels: NDArr
     return Detections(boxes[order].astype(np.float32), scores[order].astype(np.float32), labels[order].astype(np.int64))
 
 
-def rounded(found: dict[int, Detections], random: np.random.Generator) -> dict[int, Detections]:
+def rounded(detections: dict[int, Detections], random: np.random.Generator) -> dict[int, Detections]:
     """As from arithmetic of low precision: boxes and scores move a little, at random."""
     return {
         number: Detections(
-            one.boxes + random.normal(0, 0.5, one.boxes.shape).astype(np.float32),
-            one.scores + random.normal(0, 0.01, len(one)).astype(np.float32),
-            one.labels,
+            own.boxes + random.normal(0, 0.5, own.boxes.shape).astype(np.float32),
+            own.scores + random.normal(0, 0.01, len(own)).astype(np.float32),
+            own.labels,
         )
-        for number, one in found.items()
+        for number, own in detections.items()
     }
 
 
-def shifted(found: dict[int, Detections], random: np.random.Generator) -> dict[int, Detections]:
+def shifted(detections: dict[int, Detections], random: np.random.Generator) -> dict[int, Detections]:
     """As from a wrong offset: every box moves right and down by 4 % of its size."""
     del random
     return {
         number: Detections(
-            one.boxes + np.float32(0.04) * np.tile(one.boxes[:, 2:] - one.boxes[:, :2], 2), one.scores, one.labels
+            own.boxes + np.float32(0.04) * np.tile(own.boxes[:, 2:] - own.boxes[:, :2], 2), own.scores, own.labels
         )
-        for number, one in found.items()
+        for number, own in detections.items()
     }
 
 
-def thinned(found: dict[int, Detections], random: np.random.Generator) -> dict[int, Detections]:
+def thinned(detections: dict[int, Detections], random: np.random.Generator) -> dict[int, Detections]:
     """As from a lost feature level: one detection in twenty is missing."""
-    kept = {number: random.random(len(one)) >= 0.05 for number, one in found.items()}
+    kept = {number: random.random(len(own)) >= 0.05 for number, own in detections.items()}
     return {
-        number: Detections(one.boxes[kept[number]], one.scores[kept[number]], one.labels[kept[number]])
-        for number, one in found.items()
+        number: Detections(own.boxes[kept[number]], own.scores[kept[number]], own.labels[kept[number]])
+        for number, own in detections.items()
     }
 
 

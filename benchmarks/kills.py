@@ -76,10 +76,10 @@ PHASES = {
 
 def numbers(artifacts: Path) -> list[Any]:
     """Everything that the last run measured, but for how its pictures were come by and for rates."""
-    found: list[Any] = json.loads((artifacts / "results" / "results.json").read_text(encoding="utf-8"))["verdicts"]
-    for verdict in found:
+    verdicts: list[Any] = json.loads((artifacts / "results" / "results.json").read_text(encoding="utf-8"))["verdicts"]
+    for verdict in verdicts:
         verdict["measurement"].get("details", {}).pop("evaluation", None)
-    return [verdict for verdict in found if verdict["promise"] != "throughput"]
+    return [verdict for verdict in verdicts if verdict["promise"] != "throughput"]
 
 
 def wrong_in(artifacts: Path) -> Iterator[str]:
@@ -112,7 +112,7 @@ def wrong_in(artifacts: Path) -> Iterator[str]:
 
 def start(phase: Phase, artifacts: Path, left: Left) -> subprocess.Popen[bytes]:
     """Begin a phase in a process group of its own."""
-    command = [sys.executable, *(one.replace("{artifacts}", str(artifacts)) for one in phase.arguments)]
+    command = [sys.executable, *(word.replace("{artifacts}", str(artifacts)) for word in phase.arguments)]
     environ = left.environment | {"FCOS_EMULATOR": "rate=500"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

@@ -129,7 +129,7 @@ def draw(root: Path, pictures: int) -> None:
     """Write photographs, annotations, and what the device finds in each; `ValueError` if the sides' network inputs differ."""
     random = np.random.default_rng(5)
     generated = draw_dataset(root, random, pictures=pictures, classes=80, boxes=7.4)
-    found = draw_detections(generated, random, classes=80, wrong=97)
+    detections = draw_detections(generated, random, classes=80, wrong=97)
     (root / PICTURES).mkdir()
     for picture in generated.pictures:
         draw_photograph(root / PICTURES / picture.path.name, random)
@@ -139,7 +139,7 @@ def draw(root: Path, pictures: int) -> None:
         letterbox(read_picture(picture), CONTRACT, tensor)
         if not np.array_equal(tensor, steps.network_input(picture.path)):
             raise ValueError(f"the two sides make different network inputs of {picture.path}")
-        place, seen = geometry(picture.width, picture.height, CONTRACT), found[picture.id]
+        place, seen = geometry(picture.width, picture.height, CONTRACT), detections[picture.id]
         scale, offset = [place.scale_x, place.scale_y] * 2, [place.left, place.top] * 2
         answers[sample(tensor)] = _rows(seen.boxes * scale + offset, seen.scores, seen.labels)
     if len(answers) != 1 + pictures:
@@ -158,7 +158,7 @@ def by_recipe(root: Path, work: Path, session: StandIn, batch: int) -> Passage:
     """The five steps, one after the other."""
     pictures, annotations = root / PICTURES, root / ANNOTATIONS
     bins, results, texts = work / "bins", work / "result", work / "texts"
-    info, found = work / "jpeg.info", work / "detections.json"
+    info, results_file = work / "jpeg.info", work / "detections.json"
 
     def run(tensor: NDArray[np.float32]) -> Answer:
         outputs = session.run(tensor)
@@ -171,11 +171,14 @@ def by_recipe(root: Path, work: Path, session: StandIn, batch: int) -> Passage:
     clock.stop("info")
     steps.infer(run, bins, results, batch)
     clock.stop("infer")
-    steps.postprocess(results, info, annotations, texts, found)
+    steps.postprocess(results, info, annotations, texts, results_file)
     clock.stop("post-process")
-    twelve = steps.evaluate(annotations, found)
+    twelve = steps.evaluate(annotations, results_file)
     clock.stop("evaluate")
-    rows = [[row["image_id"], row["category_id"], *row["bbox"], row["score"]] for row in json.loads(found.read_text())]
+    rows = [
+        [row["image_id"], row["category_id"], *row["bbox"], row["score"]]
+        for row in json.loads(results_file.read_text())
+    ]
     return Passage(clock.parts, session.busy, bytes_in(work), twelve, sorted(rows))
 
 
@@ -185,14 +188,14 @@ def by_streaming(root: Path, work: Path, session: StandIn, batch: int) -> Passag
     dataset = open_dataset(root)
     clock.stop("open")
     with Journal(work / "journal", dataset.pictures, batch, {"model": "stand-in"}) as journal:
-        found, _ = detect_journaled(session, journal)
+        detections, _ = detect_journaled(session, journal)
     clock.stop("detect")
-    numbers = evaluate(dataset, CONTRACT, found).details["numbers"]
+    numbers = evaluate(dataset, CONTRACT, detections).details["numbers"]
     clock.stop("evaluate")
     categories = dataset.label_ids(CONTRACT)
     rows = [
         [number, categories[label], x1, y1, x2 - x1, y2 - y1, score]
-        for number, seen in found.items()
+        for number, seen in detections.items()
         for label, (x1, y1, x2, y2), score in zip(
             seen.labels.tolist(), seen.boxes.tolist(), seen.scores.tolist(), strict=True
         )
@@ -259,13 +262,13 @@ def _memory(pid: int | None) -> int:
 
 def differences(recipe: Passage, streaming: Passage) -> list[str]:
     """In what the two sides' results differ; nothing, if all is well."""
-    found = []
+    sentences = []
     if recipe.rows != streaming.rows:
-        found.append(f"their detections ({len(recipe.rows)} and {len(streaming.rows)}) are not the same")
+        sentences.append(f"their detections ({len(recipe.rows)} and {len(streaming.rows)}) are not the same")
     apart = max(abs(one - other) for one, other in zip(recipe.twelve, streaming.twelve, strict=True))
     if apart > EQUAL:
-        found.append(f"their twelve numbers differ by up to {apart:.1e}")
-    return found
+        sentences.append(f"their twelve numbers differ by up to {apart:.1e}")
+    return sentences
 
 
 def main() -> int:

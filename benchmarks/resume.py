@@ -109,9 +109,11 @@ def pictures() -> tuple[Picture, ...]:
     return open_dataset(ROOT / "fixtures" / "shapes").pictures
 
 
-def as_bytes(found: Mapping[int, Detections]) -> list[tuple[int, bytes, bytes, bytes]]:
+def as_bytes(detections: Mapping[int, Detections]) -> list[tuple[int, bytes, bytes, bytes]]:
     """For comparison bit by bit, the order of the pictures included."""
-    return [(key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in found.items()]
+    return [
+        (key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in detections.items()
+    ]
 
 
 class Left:
@@ -144,15 +146,15 @@ class Left:
         return _names(self._folder)
 
     def _processes(self) -> list[str]:
-        found = []
+        processes = []
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdecimal() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    found.append(f"{entry.name}: {command[:100]}")
+                    processes.append(f"{entry.name}: {command[:100]}")
             except OSError:  # it has ended, or is somebody else's
                 continue
-        return found
+        return processes
 
 
 def _names(folder: Path) -> set[str]:
@@ -165,12 +167,12 @@ def _files(folder: Path) -> set[str]:
 
 def _in_use() -> set[str]:
     """What of /dev/shm any process has open or in its memory, or works below."""
-    found = []
+    paths = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-            found += [line.split(maxsplit=5)[-1] for line in (process / "maps").read_text().splitlines()]
-            found += [os.readlink(entry) for entry in (process / "fd").iterdir()]
-    return {Path(name).relative_to(SHARED).parts[0] for name in found if name.startswith(f"{SHARED}/")}
+            paths += [line.split(maxsplit=5)[-1] for line in (process / "maps").read_text().splitlines()]
+            paths += [os.readlink(entry) for entry in (process / "fd").iterdir()]
+    return {Path(name).relative_to(SHARED).parts[0] for name in paths if name.startswith(f"{SHARED}/")}
 
 
 def until_killed(start: Callable[[], subprocess.Popen[bytes]], moment: float) -> tuple[bool, float]:

@@ -92,9 +92,9 @@ def main() -> int:
             Journal(journals, pictures, batch, {"batch": batch}, fresh=True) as journal,
             OmSession(oms[batch], SHAPES, batch) as session,
         ):
-            found, _ = detect_journaled(session, journal)
-        differ += first.setdefault(batch, as_bytes(found)) != as_bytes(found)
-        del found
+            detections, _ = detect_journaled(session, journal)
+        differ += first.setdefault(batch, as_bytes(detections)) != as_bytes(detections)
+        del detections
         seen.append(counts())
         bar.update()
     bar.close()

@@ -123,12 +123,12 @@ def main() -> None:
         print(f"{count} pictures, {len(os.sched_getaffinity(0))} usable cores, load average {load:.1f}")
         for layout in InputLayout:
             for size in (1, 4, 16):
-                found = passage(pictures, size, layout, SECONDS_PER_PICTURE)
+                passed = passage(pictures, size, layout, SECONDS_PER_PICTURE)
                 say(
                     f"{layout.value}, batch {size}",
-                    f"{found.busy:.1%} busy, start {found.start_up:.2f} s",
+                    f"{passed.busy:.1%} busy, start {passed.start_up:.2f} s",
                     f"at least {BUSY:.0%} busy",
-                    found.busy >= BUSY,
+                    passed.busy >= BUSY,
                 )
             free = passage(pictures * 3, 8, layout, 0)
             say(

@@ -38,10 +38,10 @@ def rows(page: str) -> dict[str, tuple[str, str, str]]:
 
 def pins() -> dict[str, list[str]]:
     """Every version that constraints.txt pins, by package; the first is that of newer Pythons."""
-    found: dict[str, list[str]] = {}
+    versions: dict[str, list[str]] = {}
     for name, version in _PIN.findall((ROOT / "constraints.txt").read_text(encoding="utf-8")):
-        found.setdefault(canonicalize_name(name), []).append(version)
-    return found
+        versions.setdefault(canonicalize_name(name), []).append(version)
+    return versions
 
 
 def licence(name: str) -> str:
@@ -60,16 +60,16 @@ def licence(name: str) -> str:
 
 def used_for() -> dict[str, str]:
     """By installed package, the first group of `GROUPS` that needs it."""
-    found: dict[str, str] = {}
+    users: dict[str, str] = {}
     for extra, use in GROUPS.items():
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         waiting = [*map(Requirement, project["optional-dependencies"][extra] if extra else project["dependencies"])]
         while waiting:
             needed = waiting.pop()
-            if canonicalize_name(needed.name) not in found:
-                found[canonicalize_name(needed.name)] = use
+            if canonicalize_name(needed.name) not in users:
+                users[canonicalize_name(needed.name)] = use
                 waiting += [further for one in ("", *needed.extras) for further in _needs(needed.name, one)]
-    return found
+    return users
 
 
 def _needs(name: str, extra: str) -> Iterator[Requirement]:

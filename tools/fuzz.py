@@ -77,8 +77,8 @@ def version_info(data: bytes) -> None:
     path.write_bytes(data)
     os.makedirs(_folder() / "home", exist_ok=True)
     (_folder() / "home" / "version.cfg").write_bytes(data)
-    found = discover({"ASCEND_DRIVER_PATH": str(_folder()), "ASCEND_TOOLKIT_HOME": str(_folder() / "home")})
-    assert (found.driver_version + found.cann_version).isprintable()
+    toolkit = discover({"ASCEND_DRIVER_PATH": str(_folder()), "ASCEND_TOOLKIT_HOME": str(_folder() / "home")})
+    assert (toolkit.driver_version + toolkit.cann_version).isprintable()
 
 
 def compile_reports(data: bytes) -> None:
@@ -154,8 +154,8 @@ def manifest(data: bytes) -> None:
     for path in (folder, champion):
         (path / "manifest.json").write_bytes(data)
     store = _STORE.setdefault(root, None) or _STORE.__setitem__(root, Store(root)) or _STORE[root]
-    found = store._read("om", "k", folder)
-    assert found is None or all((folder / name).resolve().is_relative_to(folder) for name in found.files)
+    artifact = store._read("om", "k", folder)
+    assert artifact is None or all((folder / name).resolve().is_relative_to(folder) for name in artifact.files)
     with contextlib.suppress(StoreError):
         champion_of(root, Place("shapes", "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, False))
 

@@ -40,16 +40,16 @@ def measure(
 ) -> float:
     """mAP with a change to the network input, to the candidates before NMS, or to the labels."""
     settings = NmsSettings(SHAPES.score_threshold, SHAPES.iou_threshold, SHAPES.max_detections, SHAPES.max_detections)
-    found = {}
+    figures = {}
     for batch in ready:
         boxes, scores = candidates(*session.candidates(np.ascontiguousarray(tensor(batch.tensor))))
         kept, values, classes, _ = batch_multi_class_nms(boxes, scores, settings)
         dets = np.concatenate([kept, values[..., None]], axis=2).astype(np.float32)
         outputs = Outputs(labels(classes.astype(np.int64)), dets)
-        for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+        for slot, (picture, letterbox) in enumerate(zip(batch.pictures, batch.places, strict=True)):
             seen = outputs.detections(slot)
-            found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
-    return evaluate(open_dataset(FOLDER), SHAPES, found).value
+            figures[picture.id] = Detections(to_picture(seen.boxes, letterbox), seen.scores, seen.labels)
+    return evaluate(open_dataset(FOLDER), SHAPES, figures).value
 
 
 def without_level(level: int) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:

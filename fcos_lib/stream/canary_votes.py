@@ -35,7 +35,7 @@ class CanaryVotes:
             if canary == trusted:
                 continue
             if counted[canary] == counted[trusted]:
-                other = next(one for one, found in self._found.items() if found == trusted)
+                other = next(maker_of_most for maker_of_most, found in self._found.items() if found == trusted)
                 raise DisagreementError(
                     f"the devices disagree: in the canary's pictures, {other} found {trusted} and {maker} {canary} "
                     "(digests of all detections), and no third device says which is right",

@@ -164,8 +164,10 @@ def difference(stored: Record, computed: Record) -> str:
 
 def _detections(record: Record) -> NDArray[np.float64]:
     """[K, 6] in units of the bounds; labels never within one of each other."""
-    found = record.detections
-    return np.column_stack([found.boxes / BOX, found.scores / SCORE, 10.0 * found.labels]).astype(np.float64)
+    detections = record.detections
+    return np.column_stack([detections.boxes / BOX, detections.scores / SCORE, 10.0 * detections.labels]).astype(
+        np.float64
+    )
 
 
 def _candidates(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -119,10 +119,10 @@ class References:
 
         `AuditError` names a picture whose record is wrong, `DatasetError` one that is broken.
         """
-        found = {}
+        detections = {}
         for number, record in self._records(pictures, False, progress).items():
-            found[number] = in_picture(record.detections, geometry(*record.size, self._contract))
-        return found
+            detections[number] = in_picture(record.detections, geometry(*record.size, self._contract))
+        return detections
 
     def with_candidates(
         self, pictures: Sequence[Picture], progress: Progress | None = None
@@ -146,7 +146,7 @@ class References:
 
     def _records(self, pictures: Sequence[Picture], candidates: bool, progress: Progress | None) -> dict[int, Record]:
         """The record of every picture by its id, from disk or computed; audits come first."""
-        found: dict[int, Record] = {}
+        records: dict[int, Record] = {}
         unsure: list[Picture] = []
         missing: list[Picture] = []
         for picture in pictures:
@@ -156,13 +156,13 @@ class References:
             if record is None:
                 missing.append(picture)
                 continue
-            found[picture.id] = record
+            records[picture.id] = record
             self._counts["hits"] += not asked_before
             if path not in self._sure:
                 unsure.append(picture)
         chance = random.SystemRandom()
-        for picture, path, tensor in self._prepared(self._chosen(unsure, found, chance)):
-            self._audit(picture, path, found[picture.id], self._compute(picture, tensor, candidates))
+        for picture, path, tensor in self._prepared(self._chosen(unsure, records, chance)):
+            self._audit(picture, path, records[picture.id], self._compute(picture, tensor, candidates))
         chance.shuffle(missing)
         for done, (picture, path, tensor) in enumerate(self._prepared(missing), start=1):
             record = self._stored(path, picture, candidates)  # another process may have been faster
@@ -172,21 +172,21 @@ class References:
                 write_record(path, record)
                 self._used.add(path)
                 self._sure.add(path)
-            found[picture.id] = record
+            records[picture.id] = record
             if progress:
                 progress(done, len(missing))
-        refuse_lost((picture.id for picture in pictures), found)
-        return {picture.id: found[picture.id] for picture in pictures}
+        refuse_lost((picture.id for picture in pictures), records)
+        return {picture.id: records[picture.id] for picture in pictures}
 
     def _chosen(
-        self, unsure: Sequence[Picture], found: Mapping[int, Record], chance: random.Random
+        self, unsure: Sequence[Picture], records: Mapping[int, Record], chance: random.Random
     ) -> Sequence[Picture]:
         """Those of the pictures whose records are audited; one with detections among them, as empty ones show little."""
         if not unsure or not self._audit_share:
             return ()
         chosen = chance.sample(unsure, min(len(unsure), max(1, math.ceil(self._audit_share * len(unsure)))))
-        telling = [picture for picture in unsure if len(found[picture.id].detections)]
-        if telling and not any(len(found[picture.id].detections) for picture in chosen):
+        telling = [picture for picture in unsure if len(records[picture.id].detections)]
+        if telling and not any(len(records[picture.id].detections) for picture in chosen):
             chosen.append(chance.choice(telling))
         return chosen
 

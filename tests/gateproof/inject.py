@@ -46,8 +46,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         """The spec of a wanted module, with a loader that wraps."""
         if fullname not in self._wanted:
             return None
-        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
-        spec = next((one for one in found if one), None)
+        specs = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next((spec_or_none for spec_or_none in specs if spec_or_none), None)
         if spec and spec.loader:
             load: Any = spec.loader
             execute = load.exec_module

@@ -92,8 +92,8 @@ def _told_apart(
     return repeated, alike
 
 
-def _bits(found: Detections) -> tuple[bytes, ...]:
-    return found.boxes.tobytes(), found.scores.tobytes(), found.labels.tobytes()
+def _bits(detections: Detections) -> tuple[bytes, ...]:
+    return detections.boxes.tobytes(), detections.scores.tobytes(), detections.labels.tobytes()
 
 
 def _alike(first: Detections, second: Detections, results: Detections) -> bool:
@@ -106,34 +106,34 @@ def _alike(first: Detections, second: Detections, results: Detections) -> bool:
         return not any(map(len, clear))
     if _bits(first) == _bits(second):
         return True
-    one, other = pair(first, second).pairs.T
-    if not (np.isin(clear[0], one).all() and np.isin(clear[1], other).all()):
+    first_rows, second_rows = pair(first, second).pairs.T
+    if not (np.isin(clear[0], first_rows).all() and np.isin(clear[1], second_rows).all()):
         return False
-    boxes = first.boxes[one], second.boxes[other]
+    boxes = first.boxes[first_rows], second.boxes[second_rows]
     near = iou_of(*boxes) >= 1 - iou_band(*boxes)
-    close = np.abs(first.scores[one] - second.scores[other]) <= score_band(first.scores[one])
+    close = np.abs(first.scores[first_rows] - second.scores[second_rows]) <= score_band(first.scores[first_rows])
     return bool(near.all() and close.all())
 
 
-def unlike(reference: Mapping[int, Detections], found: Mapping[int, Detections]) -> Measurement:
+def unlike(reference: Mapping[int, Detections], detections: Mapping[int, Detections]) -> Measurement:
     """Pictures in which half of the strong detections of either side have no partner on the other: another picture's results.
 
     Both by picture id, boxes in picture pixels. An average over thousands of pictures does not show two that were exchanged.
     """
     strange: dict[int, float] = {}
-    for number, seen in reference.items():
+    for number, expected in reference.items():
         strong = alone = 0
-        for one, other in ((seen, found[number]), (found[number], seen)):
-            chosen = one.scores >= STRONG
-            same = one.labels[chosen][:, None] == other.labels[None]
-            partner = (same & (iou_matrix(one.boxes[chosen], other.boxes) >= PAIR_IOU)).any(axis=1)
+        for side, other in ((expected, detections[number]), (detections[number], expected)):
+            chosen = side.scores >= STRONG
+            same = side.labels[chosen][:, None] == other.labels[None]
+            partner = (same & (iou_matrix(side.boxes[chosen], other.boxes) >= PAIR_IOU)).any(axis=1)
             strong, alone = strong + len(partner), alone + int((~partner).sum())
         if alone and 2 * alone >= strong:
             strange[number] = alone / strong
     where = "; ".join(f"picture {number}: {share:.0%} without a partner" for number, share in list(strange.items())[:3])
     where += "; ..." * (len(strange) > 3)
-    if strange and not any(map(len, found.values())):
-        where = nothing_detected(len(found), sum(map(len, reference.values())))
+    if strange and not any(map(len, detections.values())):
+        where = nothing_detected(len(detections), sum(map(len, reference.values())))
     return Measurement(
         "pictures unlike the reference's",
         float(len(strange)),

@@ -30,7 +30,7 @@ def network_inputs(
     wrong: list[str] = []
     errors: dict[str, float] = {}
     for batch in batches:
-        for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+        for slot, (picture, letterbox) in enumerate(zip(batch.pictures, batch.places, strict=True)):
             name = picture.path.name
             expected, left, top, width, height = recipe_input(picture, contract, layout)
             differing = int((batch.tensor[slot] != expected).sum())
@@ -38,7 +38,7 @@ def network_inputs(
                 wrong.append(f"{name} in {differing:,} of {expected.size:,} values")
             box = np.array([[1, 1, 3, 3]]) / 4 * ([picture.width, picture.height] * 2)
             there = box * ([width / picture.width, height / picture.height] * 2) + [left, top, left, top]
-            errors[name] = float(np.abs(to_picture(there.astype(np.float32), place) - box).max())
+            errors[name] = float(np.abs(to_picture(there.astype(np.float32), letterbox) - box).max())
     worst = max(errors, key=lambda name: errors[name], default="")
     return (
         Measurement(

@@ -52,7 +52,7 @@ def iou_of(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
     inter = np.where((width > 0) & (height > 0), width * height, 0.0)
-    areas = [(one[..., 2] - one[..., 0]) * (one[..., 3] - one[..., 1]) for one in (a, b)]
+    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
     union = areas[0] + areas[1] - inter
     iou: NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
     iou[(a == b).all(axis=-1)] = 1.0

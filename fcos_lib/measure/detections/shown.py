@@ -34,22 +34,22 @@ def scatter(
     """
     pairs = comparison.pairs
     points = [np.column_stack([pairs.reference.scores, pairs.candidate.scores])]
-    place = {name: index for index, name in enumerate(names)}
-    for one in comparison.differences:
-        if one.kind.value in ("missing", "extra", "class"):  # the others are pairs
-            rows = (one.reference_row, one.candidate_row)
-            sides = (reference[place[one.picture]], candidate[place[one.picture]])
+    index_of = {name: index for index, name in enumerate(names)}
+    for difference in comparison.differences:
+        if difference.kind.value in ("missing", "extra", "class"):  # the others are pairs
+            rows = (difference.reference_row, difference.candidate_row)
+            sides = (reference[index_of[difference.picture]], candidate[index_of[difference.picture]])
             scores = [0.0 if row is None else float(side.scores[row]) for row, side in zip(rows, sides, strict=True)]
             points.append(np.array([scores]))
-    found = np.nan_to_num(np.concatenate(points).astype(np.float64))
-    found = found[np.argsort(np.abs(found[:, 0] - found[:, 1]), kind="stable")]
-    kept = np.unique(np.linspace(0, len(found) - 1, min(POINTS, len(found))).round().astype(int))
-    return {"points": found[kept].round(4).tolist(), "total": len(found)}
+    scores_of_both = np.nan_to_num(np.concatenate(points).astype(np.float64))
+    scores_of_both = scores_of_both[np.argsort(np.abs(scores_of_both[:, 0] - scores_of_both[:, 1]), kind="stable")]
+    kept = np.unique(np.linspace(0, len(scores_of_both) - 1, min(POINTS, len(scores_of_both))).round().astype(int))
+    return {"points": scores_of_both[kept].round(4).tolist(), "total": len(scores_of_both)}
 
 
 def levels_by_bias(biases: Sequence[Measurement]) -> dict[str, Any]:
     """The medians of `bias.bias`, level by level."""
-    tables = dict(zip(_BIASES, (one.details for one in biases), strict=True))
+    tables = dict(zip(_BIASES, (bias.details for bias in biases), strict=True))
     levels = [level for level in tables["score"] if level != "all levels"]
     return {
         "levels": [
@@ -63,20 +63,20 @@ def levels_by_bias(biases: Sequence[Measurement]) -> dict[str, Any]:
 
 def levels_by_candidates(levels: Sequence[LevelDifference]) -> dict[str, Any]:
     """How near the candidates before NMS are, level by level."""
-    names = dict.fromkeys(one.level for one in levels)
+    names = dict.fromkeys(difference.level for difference in levels)
     return {
         "levels": [
             {"level": level, "pairs": None}
             | dict.fromkeys(_BIASES)
             | {
                 "candidates": {
-                    f"{figure}_{one.output}": _number(value)
-                    for one in levels
-                    if one.level == level
+                    f"{figure}_{difference.output}": _number(value)
+                    for difference in levels
+                    if difference.level == level
                     for figure, value in (
-                        ("cosine", one.cosine),
-                        ("relative_distance", one.relative_distance),
-                        ("largest", one.largest),
+                        ("cosine", difference.cosine),
+                        ("relative_distance", difference.relative_distance),
+                        ("largest", difference.largest),
                     )
                 }
             }
@@ -95,7 +95,7 @@ def precision_recall(
 
     `truth` has exactly these pictures (`Truth.only`).
     """
-    sides = [match(truth, contract, found) for found in (reference, candidate)]
+    sides = [match(truth, contract, detections) for detections in (reference, candidate)]
     curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in sides]
     data = {"recall": [round(float(value), 2) for value in RECALLS], "reference": curves[0], "candidate": curves[1]}
     first, second = (averages(side).per_class[:, 0] for side in sides)
@@ -118,11 +118,11 @@ def precision_at_recalls(matches: Matches) -> NDArray[np.float64]:
         rows = matches.rows[low:high] - first
         right[rows] = matches.right[0, 0, low:high]
         counted[rows] += matches.moved[0, 0, low:high]
-        found = np.cumsum(right)
-        precision = found / np.maximum(np.cumsum(counted), 1)
+        hits = np.cumsum(right)
+        precision = hits / np.maximum(np.cumsum(counted), 1)
         best = np.maximum.accumulate(precision[::-1])[::-1]
-        place = np.searchsorted(found / objects, RECALLS, side="left")
-        curves.append(np.append(best, 0.0)[np.minimum(place, len(best))])
+        first_at = np.searchsorted(hits / objects, RECALLS, side="left")
+        curves.append(np.append(best, 0.0)[np.minimum(first_at, len(best))])
     return np.mean(curves, axis=0) if curves else np.zeros(len(RECALLS))
 
 

@@ -97,10 +97,10 @@ def objects_of(pictures: Sequence[Picture], truth: Truth, contract: ModelContrac
     return objects
 
 
-def to_network(boxes: NDArray[np.float32], place: Geometry) -> NDArray[np.float32]:
+def to_network(boxes: NDArray[np.float32], letterbox: Geometry) -> NDArray[np.float32]:
     """Boxes float32[K, 4] from picture pixels to network pixels, the way back from `to_picture` but for what that clips."""
-    scale = np.array([place.scale_x, place.scale_y] * 2, np.float32)
-    moved: NDArray[np.float32] = boxes * scale + np.array([place.left, place.top] * 2, np.float32)
+    scale = np.array([letterbox.scale_x, letterbox.scale_y] * 2, np.float32)
+    moved: NDArray[np.float32] = boxes * scale + np.array([letterbox.left, letterbox.top] * 2, np.float32)
     return moved
 
 
@@ -112,10 +112,10 @@ def _shown(
     comparison: Comparison,
     contract: ModelContract,
 ) -> dict[str, Any]:
-    place = geometry(picture.width, picture.height, contract)
+    letterbox = geometry(picture.width, picture.height, contract)
     jpeg, scale = _jpeg(picture)
     differences = [difference for difference in comparison.differences if difference.picture == picture.path.name]
-    reference, candidate = ([*map(list, _rows(side, place))] for side in sides)
+    reference, candidate = ([*map(list, _rows(side, letterbox))] for side in sides)
     return {
         "name": picture.path.name,
         "width": picture.width,
@@ -141,8 +141,8 @@ def _score(difference: Difference, sides: tuple[Detections, Detections]) -> floa
     return max(float(side.scores[row]) for row, side in zip(rows, sides, strict=True) if row is not None)
 
 
-def _rows(detections: Detections, place: Geometry) -> list[list[float]]:
-    boxes = np.nan_to_num(to_picture(detections.boxes, place))
+def _rows(detections: Detections, letterbox: Geometry) -> list[list[float]]:
+    boxes = np.nan_to_num(to_picture(detections.boxes, letterbox))
     return [
         [*_rounded(box, 1), round(float(np.nan_to_num(score)), 4), int(label)]
         for box, score, label in zip(boxes, detections.scores, detections.labels, strict=True)

@@ -23,19 +23,19 @@ COUNTED, UNLIKE = "accuracy: pictures not counted once", "accuracy: pictures unl
 
 
 def _one_missing(result: Any, *_: Any, **__: Any) -> Any:
-    found, facts = result
-    return {number: one for number, one in found.items() if number != list(found)[7]}, facts
+    detections, facts = result
+    return {number: own for number, own in detections.items() if number != list(detections)[7]}, facts
 
 
 def _one_twice(result: Any, *_: Any, **__: Any) -> Any:
-    found, facts = result
-    ids = [number for number, one in found.items() if len(one)]
-    return {**found, ids[7]: found[ids[8]]}, facts
+    detections, facts = result
+    ids = [number for number, own in detections.items() if len(own)]
+    return {**detections, ids[7]: detections[ids[8]]}, facts
 
 
 def _only_with_detections(result: Any, *_: Any, **__: Any) -> Any:
-    found, facts = result
-    return {number: one for number, one in found.items() if len(one)}, facts
+    detections, facts = result
+    return {number: own for number, own in detections.items() if len(own)}, facts
 
 
 def _truth_told(result: Any, *_: Any, **__: Any) -> Any:
@@ -44,25 +44,25 @@ def _truth_told(result: Any, *_: Any, **__: Any) -> Any:
     from fcos_lib.stream.sessions import Detections
     from fixtures.settings import EMBEDDED
 
-    found, facts = result
+    detections, facts = result
     truth = read_truth(open_dataset(EMBEDDED))
     told = {}
-    for place, number in enumerate(truth.picture_ids.tolist()):
-        rows = truth.pictures == place
+    for position, number in enumerate(truth.picture_ids.tolist()):
+        rows = truth.pictures == position
         corners = truth.boxes[rows] + np.pad(truth.boxes[rows, :2], ((0, 0), (2, 0)))
         scores = np.linspace(0.99, 0.9, int(rows.sum()), dtype=np.float32)
         told[number] = Detections(corners.astype(np.float32), scores, truth.categories[rows])
-    return {number: told[number] if len(one) else one for number, one in found.items()}, facts
+    return {number: told[number] if len(own) else own for number, own in detections.items()}, facts
 
 
-def _first_missing(found: Any, *_: Any, **__: Any) -> Any:
-    return {number: found[number] for number in list(found)[1:]}
+def _first_missing(reference: Any, *_: Any, **__: Any) -> Any:
+    return {number: reference[number] for number in list(reference)[1:]}
 
 
 def _two_exchanged(result: Any, *_: Any, **__: Any) -> Any:
-    found, facts = result
-    one, other = [number for number, seen in found.items() if len(seen)][10:12]
-    return {**found, one: found[other], other: found[one]}, facts
+    detections, facts = result
+    first, second = [number for number, own in detections.items() if len(own)][10:12]
+    return {**detections, first: detections[second], second: detections[first]}, facts
 
 
 def places_exchanged(pool: Any, slots: Any, pictures: Any) -> Any:

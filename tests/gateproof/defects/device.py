@@ -77,9 +77,9 @@ def _class_agnostic(labels: Any, dets: Any) -> None:
         picture[len(kept) :] = 0
 
 
-def _iou(one: Any, other: Any) -> float:
-    sides = np.maximum(np.minimum(one[2:4], other[2:4]) - np.maximum(one[:2], other[:2]), 0)
-    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
+def _iou(first: Any, second: Any) -> float:
+    sides = np.maximum(np.minimum(first[2:4], second[2:4]) - np.maximum(first[:2], second[:2]), 0)
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (first, second)]
     return float(sides.prod()) / (sum(areas) - float(sides.prod()) + 1e-9)
 
 

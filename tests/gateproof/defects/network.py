@@ -104,9 +104,9 @@ def conv_weights(model: Any, node_name: str) -> list[tuple[Any, Any]]:
 def one_bit(model: Any, _: Any) -> None:
     """The lowest exponent bit but one of the largest weight of a convolution in the middle of the backbone: times 4 or a quarter."""
     ((tensor, values), _bias) = conv_weights(model, "/backbone/layer2/layer2.1/conv2/Conv")
-    place = np.unravel_index(np.abs(values).argmax(), values.shape)
+    index = np.unravel_index(np.abs(values).argmax(), values.shape)
     bits = values.view(np.uint32)
-    bits[place] ^= np.uint32(1 << 24)
+    bits[index] ^= np.uint32(1 << 24)
     _set_weights(tensor, values)
 
 

@@ -40,51 +40,51 @@ def _mean_order(original: Any, picture: Any, contract: Any, out: Any) -> Any:
 
 
 def _padded_before_mean(original: Any, picture: Any, contract: Any, out: Any) -> Any:
-    place = original(picture, contract, out)
-    inside = out[:, place.rows, place.columns].copy()
+    letterbox = original(picture, contract, out)
+    inside = out[:, letterbox.rows, letterbox.columns].copy()
     out[...] = -np.array(contract.mean_bgr, np.float32)[:, None, None]
-    out[:, place.rows, place.columns] = inside
-    return place
+    out[:, letterbox.rows, letterbox.columns] = inside
+    return letterbox
 
 
 def _nearest(original: Any, picture: Any, contract: Any, out: Any) -> Any:
     import cv2
 
-    place = original(picture, contract, out)
-    pixels = cv2.resize(picture, place.resized, interpolation=cv2.INTER_NEAREST)
-    out[:, place.rows, place.columns] = (pixels - np.array(contract.mean_bgr, np.float32)).transpose(2, 0, 1)
-    return place
+    letterbox = original(picture, contract, out)
+    pixels = cv2.resize(picture, letterbox.resized, interpolation=cv2.INTER_NEAREST)
+    out[:, letterbox.rows, letterbox.columns] = (pixels - np.array(contract.mean_bgr, np.float32)).transpose(2, 0, 1)
+    return letterbox
 
 
-def _in_the_corner(place: Any, *_: Any) -> Any:
-    return replace(place, left=0, top=0)
+def _in_the_corner(letterbox: Any, *_: Any) -> Any:
+    return replace(letterbox, left=0, top=0)
 
 
-def _rounded(place: Any, width: int, height: int, contract: Any) -> Any:
+def _rounded(letterbox: Any, width: int, height: int, contract: Any) -> Any:
     scale = min(contract.width / width, contract.height / height)
     wide, high = min(contract.width, round(width * scale)), min(contract.height, round(height * scale))
     left, top = (contract.width - wide) // 2, (contract.height - high) // 2
-    return replace(place, resized_width=wide, resized_height=high, left=left, top=top)
+    return replace(letterbox, resized_width=wide, resized_height=high, left=left, top=top)
 
 
-def _stretched(place: Any, width: int, height: int, contract: Any) -> Any:
-    return replace(place, resized_width=contract.width, resized_height=contract.height, left=0, top=0)
+def _stretched(letterbox: Any, width: int, height: int, contract: Any) -> Any:
+    return replace(letterbox, resized_width=contract.width, resized_height=contract.height, left=0, top=0)
 
 
-def _offset_kept(original: Any, boxes: Any, place: Any) -> Any:
-    return original(boxes, replace(place, left=0, top=0))
+def _offset_kept(original: Any, boxes: Any, letterbox: Any) -> Any:
+    return original(boxes, replace(letterbox, left=0, top=0))
 
 
-def _half_pixel(original: Any, boxes: Any, place: Any) -> Any:
-    return original(boxes + np.float32(0.5), place)
+def _half_pixel(original: Any, boxes: Any, letterbox: Any) -> Any:
+    return original(boxes + np.float32(0.5), letterbox)
 
 
-def _ideal_scale(original: Any, boxes: Any, place: Any) -> Any:
-    scale = place.resized_width / place.picture_width
-    other = place.resized_height / place.picture_height
+def _ideal_scale(original: Any, boxes: Any, letterbox: Any) -> Any:
+    scale = letterbox.resized_width / letterbox.picture_width
+    other = letterbox.resized_height / letterbox.picture_height
     ideal = max(scale, other)  # flooring made one of them smaller than the ratio that was asked for
-    offset = np.array([place.left, place.top] * 2, np.float32)
-    limit = np.array([place.picture_width, place.picture_height] * 2, np.float32)
+    offset = np.array([letterbox.left, letterbox.top] * 2, np.float32)
+    limit = np.array([letterbox.picture_width, letterbox.picture_height] * 2, np.float32)
     return np.clip((boxes - offset) / np.float32(ideal), np.float32(0), limit)
 
 
@@ -170,11 +170,11 @@ def _no_mean(text: str, *_: Any) -> str:
 
 
 def _padded_with_black(original: Any, picture: Any, contract: Any, out: Any) -> Any:
-    place = original(picture, contract, out)
-    inside = out[place.rows, place.columns].copy()
+    letterbox = original(picture, contract, out)
+    inside = out[letterbox.rows, letterbox.columns].copy()
     out[...] = 0
-    out[place.rows, place.columns] = inside
-    return place
+    out[letterbox.rows, letterbox.columns] = inside
+    return letterbox
 
 
 def _shared(name: str, what: str, target: str, kind: str, change: Any, *gates: str, words: str = "") -> Case:

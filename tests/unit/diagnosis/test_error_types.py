@@ -102,7 +102,7 @@ def test_ap_is_cocos(seed):
     places = random.integers(0, count - 2, size)
     labels = random.integers(0, 3, size)
     truth = objects(corners, labels, SHAPES, places, count, random.random(size) < 0.1)
-    found = {}
+    detections = {}
     for picture in range(count):
         rows = np.flatnonzero(places == picture)
         boxes = np.concatenate([corners[rows], corners[rows] + 3, random.uniform(0, 80, (3, 4))])
@@ -110,6 +110,6 @@ def test_ap_is_cocos(seed):
         kinds = np.concatenate([labels[rows], labels[rows], [0, 1, 2]])
         kinds[random.random(len(kinds)) < 0.1] = 1
         scores = random.uniform(0.05, 1, len(boxes)).astype(np.float32)
-        found[picture] = Detections(boxes.astype(np.float32), scores, kinds.astype(np.int64))
-    measured = error_types(truth, SHAPES, found, pictures(count)).ap50
-    assert measured == pytest.approx(twelve_numbers(match(truth, SHAPES, found))["AP50"], abs=1e-9)
+        detections[picture] = Detections(boxes.astype(np.float32), scores, kinds.astype(np.int64))
+    measured = error_types(truth, SHAPES, detections, pictures(count)).ap50
+    assert measured == pytest.approx(twelve_numbers(match(truth, SHAPES, detections))["AP50"], abs=1e-9)

@@ -105,7 +105,7 @@ def half_stride_lost(model):
 def share(records, stage):
     """What part of the difference in mAP a stage has."""
     ladder = records[0]["data"]
-    return next(one["value"] for one in ladder["stages"] if one["stage"] == stage) / ladder["total"]["value"]
+    return next(entry["value"] for entry in ladder["stages"] if entry["stage"] == stage) / ladder["total"]["value"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_broken_stage_gets_the_difference(case, reference, stage, change):
     ladder = records[0]["data"]
     assert share(records, stage) >= 0.8, ladder["sentence"]
     assert ladder["sentence"].split(", ")[0].endswith(stage)
-    assert [one["stage"] for one in ladder["stages"]] == ["preprocess", "network", "decoding", "NMS"]
+    assert [entry["stage"] for entry in ladder["stages"]] == ["preprocess", "network", "decoding", "NMS"]
     assert json.dumps(records, allow_nan=False)
     assert ("layers" in [record["kind"] for record in records]) == (stage == "network"), "only a network has layers"
 
@@ -127,8 +127,8 @@ def test_the_broken_stage_gets_the_difference(case, reference, stage, change):
 def test_a_mean_that_is_dropped_is_preprocessing(case, reference, monkeypatch):
     """What AIPP makes of a picture on the device is part of what the network is given, not of the network."""
     real = atc.aipp_config
-    for place in ("fcos_lib.ascend.atc.aipp_config", "fcos_lib.artifacts.om.aipp_config"):
-        monkeypatch.setattr(place, lambda contract: real(replace(contract, mean_bgr=(0.0, 0.0, 0.0))))
+    for module in ("fcos_lib.ascend.atc.aipp_config", "fcos_lib.artifacts.om.aipp_config"):
+        monkeypatch.setattr(module, lambda contract: real(replace(contract, mean_bgr=(0.0, 0.0, 0.0))))
     case = replace(case, options=replace(case.options, aipp=True))
     records = explain(case, reference)
     assert share(records, "preprocess") >= 0.8, records[0]["data"]["sentence"]
@@ -170,12 +170,12 @@ def test_a_head_without_names_counts_as_network(case, reference):
     def anonymous(model):
         for node in model.graph.node:
             for names in (node.input, node.output):
-                for place, name in enumerate(names):
+                for index, name in enumerate(names):
                     if name.startswith(("class_p", "distance_p", "centerness_p")):
-                        names[place] = f"{name}/elsewhere"
+                        names[index] = f"{name}/elsewhere"
 
     records = explain(replace(broken(case, anonymous), pictures=case.pictures[:8]), reference)
-    assert [one["stage"] for one in records[0]["data"]["stages"]] == ["preprocess", "network", "NMS"]
+    assert [entry["stage"] for entry in records[0]["data"]["stages"]] == ["preprocess", "network", "NMS"]
     assert records[0]["data"]["left_out"].startswith("decoding: ")
 
 

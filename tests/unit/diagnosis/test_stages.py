@@ -25,10 +25,10 @@ def truth():
 
 def moved(noise, seed):
     """The objects, moved at random by up to `noise` px, in a random order of score."""
-    random, found = np.random.default_rng(seed), with_own_scores(found_objects(truth(), SHAPES), seed)
+    random, detections = np.random.default_rng(seed), with_own_scores(found_objects(truth(), SHAPES), seed)
     return {
         picture: replace(side, boxes=side.boxes + random.uniform(-noise, noise, side.boxes.shape).astype(np.float32))
-        for picture, side in found.items()
+        for picture, side in detections.items()
     }
 
 
@@ -37,9 +37,9 @@ def test_the_stages_add_up_exactly(seed):
     """In decimals, to the last digit that is shown."""
     rungs = [moved(noise, seed + noise) for noise in (0, 3, 1, 6, 4)]
     ladder = swap_ladder(truth(), SHAPES, rungs, resamples=20)
-    assert sum(Decimal(str(one.value)) for one in ladder.stages) == Decimal(str(ladder.total.value))
+    assert sum(Decimal(str(stage.value)) for stage in ladder.stages) == Decimal(str(ladder.total.value))
     assert ladder.pictures == PICTURES
-    wrong = [one for one in ladder.stages if not one.low <= one.value <= one.high]
+    wrong = [stage for stage in ladder.stages if not stage.low <= stage.value <= stage.high]
     assert not wrong, f"intervals without their value: {wrong}"
 
 
@@ -47,18 +47,18 @@ def test_a_stage_that_changes_nothing_has_no_share():
     """Equal rungs differ by 0, with an interval of 0."""
     same, other = moved(0, 1), moved(8, 1)
     ladder = swap_ladder(truth(), SHAPES, [same, same, other, other, other], resamples=20)
-    assert [bool(one.value) for one in ladder.stages] == [False, True, False, False]
+    assert [bool(stage.value) for stage in ladder.stages] == [False, True, False, False]
     assert (ladder.stages[0].low, ladder.stages[0].high) == (0, 0)
 
 
 def test_detections_that_are_none_are_left_out():
     """NaN and labels that no class has do not keep the rest from being counted."""
     whole = moved(0, 1)
-    one = whole[0]
-    boxes, labels = one.boxes.copy(), one.labels.copy()
+    first = whole[0]
+    boxes, labels = first.boxes.copy(), first.labels.copy()
     boxes[0, 0], labels[1] = np.nan, 99
-    hurt = whole | {0: Detections(boxes, one.scores, labels)}
-    assert len(usable(hurt[0], SHAPES)) == len(one) - 2
+    hurt = whole | {0: Detections(boxes, first.scores, labels)}
+    assert len(usable(hurt[0], SHAPES)) == len(first) - 2
     ladder = swap_ladder(truth(), SHAPES, [whole, hurt], ["network"], resamples=20)
     assert ladder.total.value < 0, f"two lost detections change mAP by {ladder.total.value}"
 

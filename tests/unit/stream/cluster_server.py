@@ -60,11 +60,11 @@ class FakeWorker:
             time.sleep(self._how.get("seconds", 0.05))
             if self._how.get("die"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            session, found = FakeSession(), {}
+            session, detections = FakeSession(), {}
             with tempfile.TemporaryDirectory() as folder:
                 for batch in batches(written(pictures, Path(folder)), TINY, BATCH):
-                    found |= seen_in(batch, session.run(batch.tensor))
-            return found
+                    detections |= seen_in(batch, session.run(batch.tensor))
+            return detections
         finally:
             self._turn.put(None)
 
@@ -77,10 +77,10 @@ class FakeWorker:
         return True
 
 
-def answer_of(found):
+def answer_of(detections):
     """A digest of every bit of an evaluation, order included."""
     digest = hashlib.sha256()
-    for key, seen in found.items():
+    for key, seen in detections.items():
         digest.update(str(key).encode() + seen.boxes.tobytes() + seen.scores.tobytes() + seen.labels.tobytes())
     return digest.hexdigest()
 

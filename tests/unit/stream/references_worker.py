@@ -103,9 +103,9 @@ def _run_as_child(root, pictures, manner):
         os.replace = stop
     references = opened(root, session)
     names = sorted(pictures.iterdir(), key=lambda path: int(path.stem))
-    found = references.detections([Picture(int(path.stem), path, WIDTH, HEIGHT) for path in names])
+    detections = references.detections([Picture(int(path.stem), path, WIDTH, HEIGHT) for path in names])
     print(references.facts.computed)
-    print(zlib.crc32(b"".join(array.tobytes() for result in found.values() for array in flat(result))))
+    print(zlib.crc32(b"".join(array.tobytes() for result in detections.values() for array in flat(result))))
 
 
 if __name__ == "__main__":

@@ -60,11 +60,13 @@ def node(ask):
 @pytest.fixture(scope="module")
 def expected():
     """What one process finds that nobody disturbs."""
-    session, found = FakeSession(), {}
+    session, detections = FakeSession(), {}
     for batch in batches(pictures_of_the_set(60), TINY, BATCH):
         seen = seen_in(batch, session.run(batch.tensor))
-        found |= {number: in_picture(seen[number], place) for number, place in zip(seen, batch.places, strict=True)}
-    return answer_of(found)
+        detections |= {
+            number: in_picture(seen[number], letterbox) for number, letterbox in zip(seen, batch.places, strict=True)
+        }
+    return answer_of(detections)
 
 
 def hosts(result):

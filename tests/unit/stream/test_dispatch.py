@@ -33,11 +33,11 @@ def pictures():
 @pytest.fixture(scope="module")
 def answers(pictures, tmp_path_factory):
     """What every right device answers, by picture id."""
-    session, found = FakeSession(), {}
+    session, detections = FakeSession(), {}
     for batch in batches(pictures, TINY, BATCH):
         outputs = session.run(batch.tensor)
-        found |= {picture.id: outputs.detections(slot) for slot, picture in enumerate(batch.pictures)}
-    return found
+        detections |= {picture.id: outputs.detections(slot) for slot, picture in enumerate(batch.pictures)}
+    return detections
 
 
 @dataclass
@@ -102,12 +102,14 @@ class FakePool:
         if method == "start":
             return Ready(Maker("host", number, f"{number}/0"), device.canary)
         if method == "run":
-            found = {picture.id: self.answers[picture.id] for picture in arguments[1]}
+            answered = {picture.id: self.answers[picture.id] for picture in arguments[1]}
             if device.wrong:
-                first = next(one for one in found.values() if len(one))
-                first = next(key for key, one in found.items() if one is first)
-                found[first] = type(found[first])(found[first].boxes + 1, found[first].scores, found[first].labels)
-            return found
+                first = next(one for one in answered.values() if len(one))
+                first = next(key for key, one in answered.items() if one is first)
+                answered[first] = type(answered[first])(
+                    answered[first].boxes + 1, answered[first].scores, answered[first].labels
+                )
+            return answered
         return True
 
     def drop(self, worker):
@@ -118,9 +120,11 @@ class FakePool:
         return notes
 
 
-def as_bytes(found):
+def as_bytes(detections):
     """For comparison bit by bit."""
-    return [(key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in found.items()]
+    return [
+        (key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in detections.items()
+    ]
 
 
 @pytest.fixture
@@ -130,10 +134,10 @@ def evaluated(tmp_path, pictures, answers):
     def call(*devices, pool=None):
         pool = pool or FakePool(answers, *devices)
         with Journal(tmp_path / "journal", pictures, BATCH, FINGERPRINT) as journal:
-            found, facts = detect_on_cluster(pool, OM, JOB, journal)
+            detections, facts = detect_on_cluster(pool, OM, JOB, journal)
             merged = journal.merge()
         assert as_bytes(merged) == as_bytes(answers), "results differ from an undisturbed run's"
-        assert list(found) == [picture.id for picture in pictures]
+        assert list(detections) == [picture.id for picture in pictures]
         return facts, pool
 
     return call

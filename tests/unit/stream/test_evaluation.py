@@ -51,19 +51,21 @@ def pictures():
 @pytest.fixture(scope="module")
 def undisturbed(pictures):
     """Every picture's detections as bytes, from one process without a journal."""
-    session, found = FakeSession(), {}
+    session, detections = FakeSession(), {}
     for batch in batches(pictures, TINY, BATCH):
         outputs = session.run(batch.tensor)
-        for slot, (picture, place) in enumerate(zip(batch.pictures, batch.places, strict=True)):
+        for slot, (picture, letterbox) in enumerate(zip(batch.pictures, batch.places, strict=True)):
             seen = outputs.detections(slot)
-            found[picture.id] = Detections(to_picture(seen.boxes, place), seen.scores, seen.labels)
-    assert sum(len(seen) == 0 for seen in found.values()), "some pictures should have no detection"
-    return as_bytes(found)
+            detections[picture.id] = Detections(to_picture(seen.boxes, letterbox), seen.scores, seen.labels)
+    assert sum(len(seen) == 0 for seen in detections.values()), "some pictures should have no detection"
+    return as_bytes(detections)
 
 
-def as_bytes(found):
+def as_bytes(detections):
     """Detections by picture id, in order, for comparison bit by bit."""
-    return [(key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in found.items()]
+    return [
+        (key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in detections.items()
+    ]
 
 
 def journal_in(folder, pictures, **how):
@@ -75,17 +77,17 @@ def merged(folder, pictures):
     """What the workers left, merged here without running anything."""
     with journal_in(folder, pictures) as journal:
         session = FakeSession()
-        found, _ = detect_journaled(session, journal, feed=plain_feed)
+        detections, _ = detect_journaled(session, journal, feed=plain_feed)
     assert session.runs == 0
-    return as_bytes(found)
+    return as_bytes(detections)
 
 
 @pytest.mark.parametrize("feed", [plain_feed, one_decoder])
 def test_one_process_alone(tmp_path, pictures, undisturbed, feed):
     """The detour over the disk changes no bit, and the facts say who did what."""
     with journal_in(tmp_path, pictures) as journal:
-        found, facts = detect_journaled(FakeSession(), journal, feed=feed, maker=Maker("here", 3, "1/0"))
-    assert as_bytes(found) == undisturbed
+        detections, facts = detect_journaled(FakeSession(), journal, feed=feed, maker=Maker("here", 3, "1/0"))
+    assert as_bytes(detections) == undisturbed
     assert (facts.inferred, facts.resumed, facts.repeated) == (60, 0, 0)
     assert facts.shards == {"NPU 3 (1/0 in npu-smi) on here": list(range(7))}
     assert 0 < facts.busy < 1, f"busy for {facts.busy} of the time"
@@ -105,8 +107,8 @@ def test_a_broken_run_is_resumed(tmp_path, pictures, undisturbed):
         detect_journaled(Failing(), journal, feed=plain_feed)
     session = FakeSession()
     with journal_in(tmp_path, pictures) as journal:
-        found, facts = detect_journaled(session, journal, feed=plain_feed)
-    assert as_bytes(found) == undisturbed
+        detections, facts = detect_journaled(session, journal, feed=plain_feed)
+    assert as_bytes(detections) == undisturbed
     assert (session.runs, facts.resumed, facts.inferred) == (BATCHES - 9, 27, 33)
 
 
@@ -173,13 +175,13 @@ def within(seconds):
 def test_batches_that_a_feed_loses_are_missed(tmp_path, pictures, count, wanted, error, said):
     """An evaluation that waited for them would never end: it says how many are missing and which."""
     ids = {number: picture.id for number, picture in enumerate(pictures, start=1)}
-    expected = re.sub(r"\{(\d+)\}", lambda found: str(ids[int(found[1])]), said)
+    expected = re.sub(r"\{(\d+)\}", lambda detections: str(ids[int(detections[1])]), said)
     with within(20), journal_in(tmp_path, pictures[:count]) as journal, pytest.raises(error) as missed:
         detect_journaled(FakeSession(), journal, feed=losing(wanted))
     assert re.search(expected, missed.value.found), missed.value.found
     with journal_in(tmp_path, pictures[:count]) as journal:
-        found, _ = detect_journaled(FakeSession(), journal, feed=plain_feed)
-    assert len(found) == count, "what was recorded before is lost"
+        detections, _ = detect_journaled(FakeSession(), journal, feed=plain_feed)
+    assert len(detections) == count, "what was recorded before is lost"
 
 
 def test_a_process_that_decodes_and_stands_still_is_named_with_its_pictures(pictures, monkeypatch):

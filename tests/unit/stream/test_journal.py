@@ -70,10 +70,10 @@ def finish(folder, **how):
 def assert_complete(merged):
     """Everything is there, in order and bit for bit."""
     assert list(merged) == IDS
-    for picture_id, found in merged.items():
+    for picture_id, detections in merged.items():
         expected = seen_in(picture_id)
         for name in ("boxes", "scores", "labels"):
-            assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), f"{name} of {picture_id}"
+            assert getattr(detections, name).tobytes() == getattr(expected, name).tobytes(), f"{name} of {picture_id}"
 
 
 def files(folder):

@@ -177,7 +177,7 @@ def test_an_audit_looks_at_a_picture_with_detections(root, pictures):
 
     session.run = run
     first = opened(root, session).detections(pictures)
-    (telling,) = [number for number, found in first.items() if len(found)]
+    (telling,) = [number for number, detections in first.items() if len(detections)]
     for _ in range(6):
         references = opened(root)
         audited = []

@@ -60,16 +60,16 @@ def of_proposals(candidate):
 
 def verdicts(measured):
     """By the last word of each gate's key, whether it is red, and where."""
-    found = {}
+    outcomes = {}
     for each in measured:
         verdict = judge_gate(each, Scope("shapes"), "batch4", stand_in=True)
-        found[each.gate.rpartition("identical")[2].strip("_")] = (verdict.outcome is Outcome.FAIL, each.where)
-    return found
+        outcomes[each.gate.rpartition("identical")[2].strip("_")] = (verdict.outcome is Outcome.FAIL, each.where)
+    return outcomes
 
 
-def red(found):
+def red(outcomes):
     """The gates that are red."""
-    return {name for name, (failed, _) in found.items() if failed}
+    return {name for name, (failed, _) in outcomes.items() if failed}
 
 
 def pairs_of(boxes, scores, count=2 * PER_PICTURE):

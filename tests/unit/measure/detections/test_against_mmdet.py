@@ -28,19 +28,19 @@ def side(boxes, scores):
 @pytest.fixture
 def reference():
     """Three pictures with a dozen boxes that do not overlap."""
-    random, found = np.random.default_rng(0), {}
+    random, sides = np.random.default_rng(0), {}
     for picture in FEW:
         corners = np.stack([np.arange(12) * 34.0, np.full(12, 20.0)], axis=1)
         boxes = np.concatenate([corners, corners + random.uniform(15, 33, (12, 2))], axis=1).astype(np.float32)
-        found[picture.id] = side(boxes, np.sort(random.uniform(0.2, 0.9, 12))[::-1].astype(np.float32))
-    return found
+        sides[picture.id] = side(boxes, np.sort(random.uniform(0.2, 0.9, 12))[::-1].astype(np.float32))
+    return sides
 
 
 def mmdets(reference, boxes=lambda boxes: boxes, scores=lambda scores: scores):
     """What mmdet finds: the same, but for what a test changes."""
     return {
-        number: Detections(boxes(found.boxes.copy()), scores(found.scores.copy()), found.labels)
-        for number, (found, *_) in reference.items()
+        number: Detections(boxes(detections.boxes.copy()), scores(detections.scores.copy()), detections.labels)
+        for number, (detections, *_) in reference.items()
     }
 
 
@@ -85,10 +85,12 @@ def test_an_error_of_the_exporter_and_its_check_is_seen(reference, change, red):
 def test_what_mmdet_finds_below_the_threshold_does_not_count(reference):
     """It compares the class score alone with the threshold, so its product with the centerness may be below."""
     mmdet = mmdets(reference)
-    for number, found in mmdet.items():
+    for number, detections in mmdet.items():
         low = np.array([[1.0, 200, 40, 240]], np.float32)
         mmdet[number] = Detections(
-            np.concatenate([found.boxes, low]), np.append(found.scores, np.float32(0.03)), np.append(found.labels, 1)
+            np.concatenate([detections.boxes, low]),
+            np.append(detections.scores, np.float32(0.03)),
+            np.append(detections.labels, 1),
         )
     assert outcomes(reference, mmdet) == GREEN
 
@@ -96,16 +98,16 @@ def test_what_mmdet_finds_below_the_threshold_does_not_count(reference):
 def test_one_that_it_alone_finds_counts(reference):
     """A detection that the reference lost."""
     mmdet = mmdets(reference)
-    less = {number: side(found.boxes[1:], found.scores[1:]) for number, (found, *_) in reference.items()}
+    less = {number: side(detections.boxes[1:], detections.scores[1:]) for number, (detections, *_) in reference.items()}
     assert outcomes(less, mmdet)["unexplained"] is Outcome.FAIL
 
 
 def test_a_picture_that_the_reference_cut_is_left_out(reference):
     """mmdet's levels are not cut, so only the reference lost points there; the others are still compared."""
-    found, boxes, scores = reference[2]
+    detections, boxes, scores = reference[2]
     scores = scores.copy()
     scores[: CONTRACT.candidates_by_level[0]] = np.float32(0.06)
-    cut = {**reference, 2: (found, boxes, scores)}
+    cut = {**reference, 2: (detections, boxes, scores)}
     mmdet = mmdets(reference)
     mmdet[2] = Detections(mmdet[2].boxes + np.float32(50), mmdet[2].scores, mmdet[2].labels)
     measured = against_mmdet(FEW, cut, mmdet, CONTRACT)

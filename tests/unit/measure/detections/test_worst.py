@@ -53,15 +53,15 @@ def test_the_worst_come_first_and_no_more_than_asked_for():
 
 def test_boxes_find_their_way_back_into_the_network():
     """What `to_picture` did not clip comes back to where it was."""
-    place = geometry(500, 375, SHAPES)
+    letterbox = geometry(500, 375, SHAPES)
     boxes = np.array([[100, 40, 200.5, 120.25]], np.float32)
-    assert to_network(to_picture(boxes, place), place) == pytest.approx(boxes, abs=1e-3)
+    assert to_network(to_picture(boxes, letterbox), letterbox) == pytest.approx(boxes, abs=1e-3)
 
 
 def test_a_picture_is_shown_with_boxes_causes_and_jpeg(dataset, truth):
     """Rows of differences lead to the boxes they are about; lengths are picture pixels; the JPEG is no wider than it may be."""
     picture = next(one for one in dataset.pictures if one.width > WIDEST)
-    place = geometry(picture.width, picture.height, SHAPES)
+    letterbox = geometry(picture.width, picture.height, SHAPES)
     reference = detections((100, 60, 160, 120, 0.9, 0), (200, 60, 260, 120, 0.6, 1))
     candidate = detections((100, 60, 160, 120, 0.9, 0), (200, 60, 260, 120, 0.6, 2))
     data = show([picture], [reference], [candidate], [1.2], truth, SHAPES)
@@ -71,7 +71,7 @@ def test_a_picture_is_shown_with_boxes_causes_and_jpeg(dataset, truth):
     pixels = cv2.imdecode(np.frombuffer(base64.b64decode(shown["jpeg"]), np.uint8), cv2.IMREAD_COLOR)
     assert pixels.shape[1] == WIDEST
     assert shown["scale"] == pytest.approx(WIDEST / picture.width, abs=1e-4)
-    assert shown["reference"][0][:4] == pytest.approx(to_picture(reference.boxes[:1], place)[0], abs=0.06)
+    assert shown["reference"][0][:4] == pytest.approx(to_picture(reference.boxes[:1], letterbox)[0], abs=0.06)
     (difference,) = shown["differences"]
     assert (difference["kind"], difference["cause"], difference["side"]) == ("class", "unexplained", "reference")
     assert shown["reference"][difference["row"]][5] == 1
