@@ -116,10 +116,10 @@ class _File:
             self.count += len(entries)
             if self.count > MOST_DETECTIONS:
                 self._refuse(f"holds more than {MOST_DETECTIONS:,} detections")
-            rest = b"%b,%b" % (left, rest) if left and rest else left or rest
+            rest = (b"%b,%b" % (left, rest) if left and rest else left or rest).lstrip(b" \t\r\n")
             if len(rest) > 2 * PIECE:
                 break
-        if rest.strip(b" \t\r\n"):
+        if rest:
             self._refuse(f"is no JSON object, is cut off or is longer than {2 * PIECE >> 20} MiB", self.count)
 
     def _closed(self, rest: bytes) -> tuple[bytes, bytes]:

@@ -74,6 +74,21 @@ def test_an_empty_list_and_blanks_are_read(read):
     assert (len(rows), rows.boxes[1].tolist(), rows.scores[1]) == (2, [1, 2, 3, 4], 0.5)
 
 
+def test_blanks_hide_nothing_behind_them(read, monkeypatch):
+    """However many there are before the first entry; behind one they make it too long."""
+    monkeypatch.setattr(result_file, "PIECE", 100)
+    assert len(read(f"{' ' * 90}[{' ' * 1000}{GOOD},{GOOD}]{' ' * 90}")) == 2
+    assert len(read(f"[{' ' * 1000}]")) == 0
+    for text in (
+        f"[{' ' * 1000}x]",
+        f"[{' ' * 1000}{GOOD}{' ' * 1000},{GOOD}]",
+        f"[{GOOD}]{' ' * 1000}x",
+        f"[{' ' * 1000}",
+    ):
+        with pytest.raises(UsageError, match=r"is no JSON object, is cut off or is longer|the list does not end"):
+            read(text)
+
+
 def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypatch):
     """A list of objects in an entry has `},{` in it, as the list of entries has."""
     monkeypatch.setattr(result_file, "PIECE", 100)
