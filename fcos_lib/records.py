@@ -7,6 +7,8 @@ bytes, values and digits are ours, and are looked at before anything is parsed.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -49,10 +51,24 @@ def record_of(document: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(document, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        fault, _, place = str(error).partition(" - at ")
-        fault = _PATTERN.sub("of other characters", fault)
-        at = place.strip("`").removeprefix("$").removeprefix(".")
-        raise ValueError(f"{at[:80]}: {fault[:100]}" if at else fault[:200]) from error
+        raise ValueError(place_of(error)) from error
+
+
+def place_of(error: Exception) -> str:
+    """Where a document breaks its type, and how, of an error of msgspec's: `annotations[3].bbox: Expected ...`."""
+    fault, _, place = str(error).partition(" - at ")
+    fault = _PATTERN.sub("of other characters", fault)
+    at = place.strip("`").removeprefix("$").removeprefix(".")
+    return f"{at[:80]}: {fault[:100]}" if at else fault[:200]
+
+
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """For `object_pairs_hook` of `json`: an object; `ValueError` if it has a key twice, of which readers take this one or that."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        name, times = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"it has the key {name[:40]!r} {times} times")
+    return document
 
 
 @dataclass(frozen=True, slots=True)

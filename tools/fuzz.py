@@ -225,6 +225,44 @@ def checkpoint(data: bytes) -> None:
             check_file(path)
 
 
+def coco_results(data: bytes) -> None:
+    """A COCO result file of any detector, whole and in small pieces, for a picture 7 with a category 1."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.measure.coco import result_file
+    from fcos_lib.measure.coco.annotation_file import read_annotation_file
+
+    path, beside = _folder() / "rows.json", _folder() / "instances.json"
+    if not beside.exists():
+        beside.write_text('{"images": [{"id": 7}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
+    path.write_bytes(data)
+    truth = (
+        _STORE.setdefault(beside, None)
+        or _STORE.__setitem__(beside, read_annotation_file(beside).truth)
+        or _STORE[beside]
+    )
+    came: list[Any] = []
+    for piece in (4 << 20, 256):
+        result_file.PIECE = piece
+        try:
+            came.append(result_file.read_detections(path, truth).scores.tolist())
+        except UsageError:
+            came.append(None)
+    assert came[0] == came[1] or len(data) > 512, "a file is what it is, in whatever pieces it is read"
+
+
+def coco_annotations(data: bytes) -> None:
+    """An annotation file by itself."""
+    from fcos_lib.errors import DatasetError
+    from fcos_lib.measure.coco.annotation_file import read_annotation_file
+
+    path = _folder() / "annotations.json"
+    path.write_bytes(data)
+    with contextlib.suppress(DatasetError):
+        truth = read_annotation_file(path).truth
+        assert len(truth.boxes) == len(truth.pictures)
+        assert all(name.isprintable() for name in truth.names)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -240,6 +278,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         throughput,
         picture,
         checkpoint,
+        coco_results,
+        coco_annotations,
     )
 }
 _STORE: dict[Path, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,11 @@ VERBS = {
         "preprocess": ("pictures:preprocess", "write the network input of every picture as a .bin file"),
         "info": ("pictures:info", "write the list of pictures and sizes that get_info.py writes"),
         "infer": ("pictures:infer", "run a folder of .bin files through an OM, as ais_bench does"),
-        "evaluate": ("pictures:evaluate", "judge the mAP of a result folder of infer, ais_bench or the retired benchmark tool"),
+        "evaluate": (
+            "pictures:evaluate",
+            "judge the mAP of a result folder of infer, ais_bench or the retired benchmark tool, or count that of any "
+            "detector's COCO result file",
+        ),
         "bench": ("pictures:bench", "measure the throughput of an OM on zeros, as ais_bench does"),
     },
     "verdicts": {
@@ -33,6 +38,12 @@ VERBS = {
         "verify": ("verdicts:verify", "say whether a stored run is complete and green; its exit status is for scripts"),
         "accept": ("accept:accept", "make the OMs of a run the champions that later ones are compared with"),
         "history": ("history:history", "list, compare, accept, draw or export the throughput of stored runs"),
+    },
+    "two detectors": {
+        "compare": (
+            "compare:compare",
+            "say how much better or worse one COCO result file is than another, with 95 % intervals; two stored runs as diff does",
+        ),
     },
     "reading a failure": {
         "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
@@ -55,13 +66,14 @@ _DATASET_OR_CONTRACT = {
 _STATUSES = """
 exit status:
   0     done
-  1     the verb's own check failed: a gate is FAIL (evaluate, judge, history compare), something moved (diff),
+  1     the verb's own check failed: a gate is FAIL (evaluate, compare, judge, history compare), something moved (diff),
         no NPU run is possible (doctor)
   2     the options make no sense
   3     an error: its cause and what to do are on stderr
-  7, 8  what was judged is NO VERDICT, INFRA (judge, history compare)
+  7, 8  what was judged is NO VERDICT, INFRA (compare, judge, history compare)
   130   interrupted
 """
+_RESULT_FILE = "a COCO result file (a JSON list) of any detector"
 _DEBUG = "show the traceback of an error"
 _PROGRAM = "fcos_lib"
 """What is completed. A shell completes commands, and `python -m fcos_lib` is one of python's."""
@@ -104,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pictures_way(parsers)
     _add_verdicts(parsers)
     _add_reading(parsers)
+    _add_compare(parsers["compare"])
     parsers["completion"].add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
     return parser
 
@@ -149,8 +162,16 @@ def _add_pictures_way(parsers: _Parsers) -> None:
     infer.add_argument("--batch-size", type=number(1, 1024), default=None, metavar="N", help="(default: the OM's)")
     infer.add_argument("--fresh", action="store_true", help="replace results that are already there")
 
-    _add_path(parsers["evaluate"], "--results", "FOLDER", None)
-    _add_contract(parsers["evaluate"], "the one of the dataset's categories")
+    evaluate = parsers["evaluate"]
+    which = evaluate.add_mutually_exclusive_group(required=True)
+    which.add_argument("--results", type=path, metavar="FOLDER", help="of infer or ais_bench; with --dataset")
+    which.add_argument("--detections", type=path, metavar="FILE", help=f"{_RESULT_FILE}; with --annotations")
+    _add_contract(evaluate, "the one of the dataset's categories")
+    _add_result_files(evaluate)
+    evaluate.add_argument(
+        "--ruler", action="store_true",
+        help="let pycocotools compute the numbers of --detections as well: a minute for 5,000 pictures",
+    )  # fmt: skip
 
     _add_path(bench, "--om", "FILE", None)
     bench.add_argument("--batch-size", type=number(1, 1024), required=True, metavar="N", help="must be the OM's")
@@ -191,6 +212,49 @@ def _add_reading(parsers: _Parsers) -> None:
     _add_results(diff, "before", "A")
     _add_results(diff, "after", "B", "that of another one")
     diff.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def _add_result_files(parser: argparse.ArgumentParser) -> None:
+    """Add what the verbs that read COCO result files share."""
+    parser.add_argument("--annotations", type=path, metavar="FILE", help="COCO's instances file of the same pictures")
+    parser.add_argument(
+        "--format", choices=("text", "json", "markdown"), default="text", help="what is printed (default: text)"
+    )
+    parser.add_argument(
+        "--resamples",
+        type=number(2, 100_000),
+        default=1000,
+        metavar="N",
+        help="drawings of the bootstrap (default: 1000)",
+    )
+    parser.add_argument(
+        "--seed", type=number(0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap (default: 0)"
+    )
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("before", type=path, metavar="A", help=f"{_RESULT_FILE}, or the results.json of a run")
+    compare.add_argument("after", type=path, metavar="B", help="that of another detector, or of another run")
+    _add_result_files(compare)
+    compare.add_argument(
+        "--min-delta",
+        type=_delta,
+        default=None,
+        metavar="AP",
+        help="the least mAP of B - A, such as -0.002: the exit status is 0 if all of the interval is at least that, 1 if "
+        "nothing of it is, and 7 if it lies inside",
+    )
+    compare.add_argument("--page", type=path, default=None, metavar="FILE.html", help="draw it as a page, too")  # fmt: skip
+
+
+def _delta(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no difference in AP, which is -1 to 1")
+    return value
 
 
 def _add_results(

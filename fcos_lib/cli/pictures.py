@@ -16,6 +16,7 @@ from fcos_lib.ascend.atc import om_info
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.ascend.provenance import batch_sizes, command_options
 from fcos_lib.ascend.toolkit import Toolkit
+from fcos_lib.cli.compare import evaluate_detections
 from fcos_lib.cli.shared import choose_device, dataset_contract, device_held, shape_contract
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import CONTRACTS, ModelContract
@@ -192,7 +193,19 @@ def _om_input(toolkit: Toolkit, om: Path) -> tuple[tuple[int, ...], int, int] | 
 
 
 def evaluate(args: Namespace) -> int:
-    """Print COCO's twelve numbers, mAP as published, and the verdicts; 1 unless every limit is held, NO VERDICT included."""
+    """Print COCO's twelve numbers, mAP as published, and the verdicts; 1 unless every limit is held, NO VERDICT included.
+
+    Of a result file of any detector: the numbers with intervals, and no verdicts.
+    """
+    if args.detections is not None:
+        return evaluate_detections(args)
+    if args.dataset is None:
+        raise UsageError("--results needs --dataset", "pass the COCO folder of the pictures that were inferred")
+    if args.annotations is not None or args.ruler or args.format != "text":
+        raise UsageError(
+            "--annotations, --ruler and --format belong to --detections",
+            "leave them out: --results is judged by --dataset, always with pycocotools beside",
+        )
     dataset = open_dataset(args.dataset)
     contract = dataset_contract(args, dataset)
     results = read_results(args.results, dataset, contract)

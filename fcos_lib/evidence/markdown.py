@@ -112,7 +112,7 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     if unanswered := run.get("unanswered"):
         yield f"> [!WARNING]\n> **NO VERDICT: {unanswered} gates are missing, or were required and did not judge.**\n\n"
     if rows := verdict_rows(entries):
-        yield _table(("gate", "on", "limit", "measured", "verdict"), rows)
+        yield table(("gate", "on", "limit", "measured", "verdict"), rows)
     red = [(entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True) if not verdict.green]
     for entry, verdict in red[:_RED]:
         command = again(document, entry.get("test", ""))
@@ -129,7 +129,7 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     if roll := in_words(document.get("gates", ())):
         yield _folded("Gates that did not judge", "".join(f"- {escaped(line)}\n" for line in roll) + "\n")
     if worst := list(_worst(verdicts)):
-        yield _folded("Worst numbers", _table(("gate", "worst", "limit", "on", "where"), worst))
+        yield _folded("Worst numbers", table(("gate", "worst", "limit", "on", "where"), worst))
     yield _folded("Provenance", _code("\n".join(_provenance(document))))
 
 
@@ -184,7 +184,8 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#$!])", r"\\\1", line)
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of text, the first rows of it; a blank line ends it."""
     kept = list(rows)
     lines = [header, ("---",) * len(header), *(tuple(map(escaped, row)) for row in kept[:_ROWS])]
     more = f"\n*{len(kept) - _ROWS} more rows are in results.json.*\n" * (len(kept) > _ROWS)

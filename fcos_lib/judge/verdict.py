@@ -168,8 +168,9 @@ def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str
         wide = "; the limit lies inside, more samples would tell" * (verdict.outcome is Outcome.NO_VERDICT)
         lines.append(f"  interval  {low:.4g} to {high:.4g} {unit}{wide}")
     if limit:
+        where = "" if limit.name.startswith("--") else "limits.toml: "  # an option of the command line
         lines.append(
-            f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {_below(limit.unit)}  (limits.toml: {_below(limit.name)})"
+            f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {_below(limit.unit)}  ({where}{_below(limit.name)})"
         )
         lines.append(f"  because   {_below(limit.source)}")
         if verdict.says_nothing:

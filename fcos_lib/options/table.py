@@ -47,8 +47,8 @@ _WHAT_IS_TESTED = (
     Option(
         "--dataset", _COCO, "FOLDER", path, default_words="the embedded shapes",
         verbs={
-            **_each("preprocess", "info", "evaluate", required=True, **_FOR_A_VERB),
-            **_each("export", "infer", "bench", **_FOR_A_VERB),
+            **_each("preprocess", "info", required=True, **_FOR_A_VERB),
+            **_each("export", "infer", "bench", "evaluate", **_FOR_A_VERB),
             "explain": {"default_words": "the run's"},
         },
     ),

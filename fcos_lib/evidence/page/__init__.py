@@ -29,7 +29,11 @@ STAND_IN = "Measured on the emulator. It says nothing about hardware."
 _KINDS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "Stages": {"ladder": figures.ladder, "error_types": figures.error_types},
     "Layers": {"layers": figures.layers},
-    "Accuracy": {"classes": figures.classes, "precision_recall": figures.precision_recall},
+    "Accuracy": {
+        "classes": figures.classes,
+        "deciding": figures.deciding,
+        "precision_recall": figures.precision_recall,
+    },
     "Scores and boxes": {"scatter": figures.scatter, "before_nms": figures.before_nms, "shifts": figures.shifts},
     "Throughput": {"throughput": figures.throughput},
     "Proof of the gates": {"gateproof": figures.gateproof},
@@ -88,8 +92,10 @@ class _Page:
         """All of it."""
         document, word = self._document, word_of(self._document)
         shows = "classes" in self._evidence or "ladder" in self._evidence
+        about = document["run"].get("about", "FCOS on Ascend: acceptance")
         run = {
-            "title": f"{'STAND-IN ' if self._stand_in and word != 'STAND-IN' else ''}{word}: FCOS acceptance",
+            "about": about,
+            "title": f"{'STAND-IN ' if self._stand_in and word != 'STAND-IN' else ''}{word}: {about}",
             "style": asset("style.css") + asset("charts.css"),
             "script": asset("script.js"),
             "stand_in": STAND_IN,
@@ -140,7 +146,9 @@ class _Page:
 
 
 def _where(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What ran where, and when."""
+    """What ran where, and when; of a comparison, what was compared."""
+    if facts := document["run"].get("facts"):
+        return [(str(name), str(value)) for name, value in facts]
     run, device = document["run"], document["environment"].get("device") or {}
     contracts = [artifact["provenance"].get("contract") for artifact in document["artifacts"]]
     models = {str(contract.get("name", "")) for contract in contracts if isinstance(contract, dict)}

@@ -74,6 +74,18 @@ def classes(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"scale": strip.high, "groups": shown}
 
 
+def deciding(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The pictures that carry most of a difference, with a bar for the share of each."""
+    shares = [value_of(picture["share"]) or 0.0 for picture in data["deciding"]]
+    strip = Strip.around_zero(shares, 120)
+    rows = []
+    for picture, share in zip(data["deciding"], shares, strict=True):
+        name = str(picture["file_name"] or picture["id"])
+        became = ["{} to {}".format(*picture[what]) for what in ("right", "wrong")]
+        rows.append((name, fixed(share, 5, signed=True), strip.bar(0.0, share, f"{name}: {fixed(share, 5, signed=True)}"), *became))  # fmt: skip
+    return {"rows": rows, **{what: int(data[what]) for what in ("count", "better", "worse")}} if rows else {}
+
+
 def precision_recall(data: Mapping[str, Any]) -> dict[str, Any]:
     """Both curves, and their difference enlarged."""
     recall, reference, candidate = (numbers(data[key]) for key in ("recall", "reference", "candidate"))

@@ -28,6 +28,23 @@ _PAIRS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """D detections of pictures that a truth lists, in the order in which equal scores are to count."""
+
+    boxes: NDArray[np.float64]
+    """float64[D, 4]: x, y, width, height in picture pixels"""
+    scores: NDArray[np.float64]
+    """float64[D]"""
+    pictures: NDArray[np.int64]
+    """int64[D], index into the truth's pictures"""
+    categories: NDArray[np.int64]
+    """int64[D], index of the category"""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
 class Matches:
     """What became of D detections in P pictures and K categories, ordered by category, then by score, best first."""
 
@@ -36,6 +53,8 @@ class Matches:
     """Detections given, those beyond the first 100 of a picture and category included."""
     picture: NDArray[np.int64]
     """int64[D], index into the truth's pictures"""
+    scores: NDArray[np.float64]
+    """float64[D]"""
     starts: NDArray[np.int64]
     """int64[K + 1], where each category's detections start"""
     inside: NDArray[np.bool_]
@@ -59,7 +78,12 @@ def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detect
     `detections` holds every picture id of `truth` exactly once, empty pictures included; `DatasetError` if one is missing
     or unknown, because an average over fewer pictures is another number, and if a value is not finite or not a label.
     """
-    boxes, scores, pictures, categories = _flat(truth, contract, detections)
+    return match_rows(truth, _flat(truth, contract, detections))
+
+
+def match_rows(truth: Truth, rows: Rows) -> Matches:
+    """Assign detections, all finite, to objects. A picture without any has found nothing."""
+    boxes, scores, pictures, categories = rows.boxes, rows.scores, rows.pictures, rows.categories
     total, kinds = len(scores), len(truth.names)
     cells = pictures * kinds + categories
     order = np.lexsort((-scores, cells))  # stable, like pycocotools' mergesort: equal scores stay in the order given
@@ -74,16 +98,16 @@ def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detect
     crowd = truth.crowd[objects]
     ignored = ~_in_ranges(truth.areas[objects]) | crowd
     overlaps = _overlaps(boxes, cells, truth.boxes[objects], object_cells[objects], crowd)
-    rows, found = _assign(*overlaps, cells, ignored, crowd)
+    near, found = _assign(*overlaps, cells, ignored, crowd)
 
     # As with pycocotools, the id of the object found says whether one was found, so that annotation 0 is taken and missed.
     hit = (found >= 0) & truth.numbered[objects][found]
     skipped = (found >= 0) & ignored[np.arange(len(AREA_RANGES))[:, None, None], found]
-    skipped |= ~hit & outside[:, None, rows]
+    skipped |= ~hit & outside[:, None, near]
     by_score = np.lexsort((-scores, categories))
     place = np.empty_like(by_score)
     place[by_score] = np.arange(len(by_score))
-    by_place = np.argsort(place[rows])
+    by_place = np.argsort(place[near])
     counted = np.zeros((len(AREA_RANGES), kinds, len(truth.picture_ids)))
     for area, unseen in enumerate(ignored):
         np.add.at(counted[area], (truth.categories[objects], truth.pictures[objects]), ~unseen)
@@ -91,20 +115,19 @@ def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detect
         truth=truth,
         total=total,
         picture=pictures[by_score],
+        scores=scores[by_score],
         starts=np.searchsorted(categories[by_score], np.arange(kinds + 1)),
         inside=~outside[:, by_score],
-        rows=place[rows][by_place],
-        rank=rank[rows][by_place],
+        rows=place[near][by_place],
+        rank=rank[near][by_place],
         right=(hit & ~skipped)[..., by_place],
-        moved=(outside[:, None, rows].astype(np.int8) - skipped)[..., by_place],
+        moved=(outside[:, None, near].astype(np.int8) - skipped)[..., by_place],
         objects=counted,
     )
 
 
-def _flat(
-    truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """All detections by ascending picture id: boxes as x, y, width, height; scores; picture and category indices."""
+def _flat(truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]) -> Rows:
+    """All detections by ascending picture id."""
     expected = set(truth.picture_ids.tolist())
     missing, unknown = sorted(expected - detections.keys()), sorted(detections.keys() - expected)
     if missing or unknown:
@@ -127,7 +150,7 @@ def _flat(
             f"labels are 0 to {len(contract.classes) - 1}, scores and boxes are finite",
         )
     boxes[:, 2:] -= boxes[:, :2]
-    return boxes, scores, pictures, truth.label_categories(contract)[labels]
+    return Rows(boxes, scores, pictures, truth.label_categories(contract)[labels])
 
 
 def _in_ranges(areas: NDArray[np.float64]) -> NDArray[np.bool_]:

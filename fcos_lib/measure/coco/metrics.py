@@ -139,13 +139,18 @@ def _curve(
     recall = np.divide(right, objects[:, None], out=np.zeros_like(right), where=objects[:, None] > 0)
     precision = right / (counted + np.spacing(1))
     np.maximum.accumulate(precision[:, ::-1], axis=1, out=precision[:, ::-1])
-    # How many RECALLS are reached. Percent of recall come in steps of 100 / objects: adding 1e-6 only mends a whole number
-    # that division left just below itself, and the comparison then decides as pycocotools' searchsorted does.
+    average = np.einsum("ij,ij->i", recalls_reached(recall), precision) / len(RECALLS)
+    return np.where(objects > 0, average, np.nan), np.where(objects > 0, recall[:, -1], np.nan)
+
+
+def recalls_reached(recall: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of `RECALLS` each value reaches that the one before it, along the last axis, does not."""
+    # Percent of recall come in steps of 100 / objects: adding 1e-6 only mends a whole number that division left just below
+    # itself, and the comparison then decides as pycocotools' searchsorted does.
     reached = (recall * (len(RECALLS) - 1) + 1e-6).astype(np.int64)
     reached += RECALLS[reached] <= recall
-    steps = np.diff(reached, axis=1, prepend=0)
-    average = np.einsum("ij,ij->i", steps, precision) / len(RECALLS)
-    return np.where(objects > 0, average, np.nan), np.where(objects > 0, recall[:, -1], np.nan)
+    more: NDArray[np.int64] = np.diff(reached, axis=-1, prepend=0)
+    return more
 
 
 def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:

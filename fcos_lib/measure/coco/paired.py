@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
+from fcos_lib.measure.coco.matching import Matches
 from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
-from fcos_lib.measure.coco.resampled import resample
+from fcos_lib.measure.coco.resampled import Resampled, resample
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
@@ -184,37 +185,57 @@ def paired_difference(
     if resamples < 2:
         raise ValueError(f"{resamples} resamples make no interval")
     truth = truth if pictures is None else truth.only(pictures)
-    count = len(truth.picture_ids)
     first, second = (resample(truth, contract, found, resamples, seed) for found in (reference, candidate))
-    one, other = first.matches, second.matches
-    whole = second.whole - first.whole
+    return difference_of(first, second, seed, {name: truth.category_ids[name] for name in contract.classes})
+
+
+def difference_of(first: Resampled, second: Resampled, seed: int, category_ids: dict[str, int]) -> PairedDifference:
+    """The second side minus the first, both resampled by this seed, equally often and over the same pictures."""
     margin = _Z * WIDENING * _deviation(second.drawn - first.drawn)
-    has = one.objects > 0
+    numbers, per_class = _by_name(first.matches, second.whole - first.whole, margin, -1.0)
+    return PairedDifference(
+        n=len(first.matches.truth.picture_ids),
+        numbers=numbers,
+        per_class=per_class,
+        reference=twelve_numbers(first.matches),
+        candidate=twelve_numbers(second.matches),
+        resamples=first.drawn.shape[1],
+        seed=seed,
+        annotations_sha256=first.matches.truth.annotations_sha256,
+        category_ids=category_ids,
+    )
+
+
+def intervals_of(side: Resampled) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """The twelve numbers of one side, and AP by class; what no object counts for is left out.
+
+    `low` to `high` holds the number over other pictures of this kind and as many, with 95 % confidence.
+    """
+    return _by_name(side.matches, side.whole, _Z * WIDENING * _deviation(side.drawn), 0.0)
+
+
+def _by_name(
+    matches: Matches, whole: NDArray[np.float64], margin: NDArray[np.float64], least: float
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Intervals by the names of the twelve numbers and by class. Not one mapping: a class may have the name of a number."""
+    has = matches.objects > 0
     by_area = has.any(axis=1).sum(axis=1)
     behind = [*by_area[[0, 0, 0, 1, 2, 3, 0, 0, 0, 1, 2, 3]], *has[0].sum(axis=1)]
-    # A list, not one mapping: a class may have the name of a number.
     intervals = [
-        None if np.isnan(value) else _interval(float(value), float(around), int(n))
+        None if np.isnan(value) else _interval(float(value), float(around), int(n), least)
         for value, around, n in zip(whole, margin, behind, strict=True)
     ]
-    return PairedDifference(
-        n=count,
-        numbers={name: found for name, found in zip(TWELVE, intervals, strict=False) if found},
-        per_class={name: found for name, found in zip(truth.names, intervals[len(TWELVE) :], strict=True) if found},
-        reference=twelve_numbers(one),
-        candidate=twelve_numbers(other),
-        resamples=resamples,
-        seed=seed,
-        annotations_sha256=truth.annotations_sha256,
-        category_ids={name: truth.category_ids[name] for name in contract.classes},
-    )
-
-
-def _interval(value: float, margin: float, n: int) -> Interval:
-    """Within -1 to 1, and all of that if a single picture is behind it, whose resamples are all the same."""
     return (
-        Interval(value, max(-1.0, value - margin), min(1.0, value + margin), n) if n > 1 else Interval(value, -1, 1, n)
+        {name: found for name, found in zip(TWELVE, intervals, strict=False) if found},
+        {name: found for name, found in zip(matches.truth.names, intervals[len(TWELVE) :], strict=True) if found},
     )
+
+
+def _interval(value: float, margin: float, n: int, least: float) -> Interval:
+    """Within `least` to 1, and all of that if a single picture is behind it, whose resamples are all the same."""
+    if n < 2:
+        return Interval(value, least, 1.0, n)
+    return Interval(value, max(least, value - margin), min(1.0, value + margin), n)
 
 
 def _deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -52,12 +52,13 @@ def resample(
     if key not in _KEPT:
         while len(_KEPT) >= _SIDES_KEPT:
             _KEPT.popitem(last=False)
-        _KEPT[key] = _resampled(match(truth, contract, found), resamples, seed)
+        _KEPT[key] = resample_matches(match(truth, contract, found), resamples, seed)
     _KEPT.move_to_end(key)
     return _KEPT[key]
 
 
-def _resampled(matches: Matches, resamples: int, seed: int) -> Resampled:
+def resample_matches(matches: Matches, resamples: int, seed: int) -> Resampled:
+    """The same for detections that are matched already; nothing is kept."""
     count = len(matches.truth.picture_ids)
     random = np.random.default_rng(seed)
     at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(1, len(matches.picture))))

@@ -78,7 +78,6 @@ class Ruler:
 
     def _evaluate(self, rows: NDArray[np.float64], pictures: Sequence[int] | None) -> dict[str, float]:
         from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
 
         with _silence():
             if len(rows):
@@ -87,19 +86,36 @@ class Ruler:
                 results = COCO()
                 results.dataset = {**self._truth.dataset, "annotations": []}
                 results.createIndex()
-            evaluation: Any = COCOeval(self._truth, results, "bbox")
-            if pictures is not None:
-                evaluation.params.imgIds = sorted(pictures)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        found = dict(zip(SUMMARY, map(float, evaluation.stats), strict=True))
-        areas, most = evaluation.params.areaRngLbl.index("all"), len(evaluation.params.maxDets) - 1
-        for index, number in enumerate(evaluation.params.catIds):
-            precision = evaluation.eval["precision"][:, :, index, areas, most]
-            if (precision > -1).any():
-                found[f"AP of {self._names[number]}"] = float(precision[precision > -1].mean())
-        return found
+        return _evaluated(self._truth, results, pictures, self._names)
+
+
+def numbers_of_files(annotations: Path, detections: Path) -> dict[str, float]:
+    """pycocotools' numbers of a COCO result file that holds a detection, by the names of `Ruler.numbers`."""
+    from pycocotools.coco import COCO
+
+    with _silence():
+        truth = COCO(str(annotations))
+        results = truth.loadRes(str(detections))
+    return _evaluated(truth, results, None, {entry["id"]: str(entry["name"]) for entry in truth.dataset["categories"]})
+
+
+def _evaluated(truth: Any, results: Any, pictures: Sequence[int] | None, names: Mapping[int, str]) -> dict[str, float]:
+    from pycocotools.cocoeval import COCOeval
+
+    with _silence():
+        evaluation: Any = COCOeval(truth, results, "bbox")
+        if pictures is not None:
+            evaluation.params.imgIds = sorted(pictures)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    found = dict(zip(SUMMARY, map(float, evaluation.stats), strict=True))
+    areas, most = evaluation.params.areaRngLbl.index("all"), len(evaluation.params.maxDets) - 1
+    for index, number in enumerate(evaluation.params.catIds):
+        precision = evaluation.eval["precision"][:, :, index, areas, most]
+        if (precision > -1).any():
+            found[f"AP of {names[number]}"] = float(precision[precision > -1].mean())
+    return found
 
 
 @dataclass(slots=True)

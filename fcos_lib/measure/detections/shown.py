@@ -97,9 +97,14 @@ def precision_recall(
     """
     sides = [match(truth, contract, detections) for detections in (reference, candidate)]
     curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in sides]
-    data = {"recall": [round(float(value), 2) for value in RECALLS], "reference": curves[0], "candidate": curves[1]}
+    data = {"recall": recalls(), "reference": curves[0], "candidate": curves[1]}
     first, second = (averages(side).per_class[:, 0] for side in sides)
     return data, (first, second)
+
+
+def recalls() -> list[float]:
+    """COCO's 101 recalls, 0 to 1."""
+    return [round(float(value), 2) for value in RECALLS]
 
 
 def precision_at_recalls(matches: Matches) -> NDArray[np.float64]:

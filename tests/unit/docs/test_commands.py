@@ -23,6 +23,7 @@ from fcos_lib.stream.dataset import open_dataset, picture_set
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 from tests.unit.cli.test_cli import part_of_embedded
 from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, each_page, prose
+from tests.unit.measure.result_files import draw
 
 ALL = [command for page in PAGES for command in commands(page)]
 
@@ -138,6 +139,9 @@ def checkout(tmp_path, exported, monkeypatch):
     for name in ("fcos_lib/limits.toml", "my_limits.toml"):
         shutil.copy(LIMITS, tmp_path / name)
     shutil.copytree(exported, tmp_path / ".artifacts")
+    drawn = draw(tmp_path / "drawn", seed=4)
+    for path, name in ((drawn.b, "A.json"), (drawn.a, "B.json"), (drawn.instances, "instances_val2017.json")):
+        shutil.copy(path, tmp_path / name)
     pictures = {"data_set": picture_set(open_dataset(EMBEDDED))}
     measured = Measurement("mAP", 0.67, "AP", 240, details=pictures)
     verdict = decide("accuracy", "batch8", measured, find_limit("accuracy", "shapes", "mAP"), stand_in=True)

@@ -29,6 +29,8 @@ from fcos_lib.evidence.results import read_results
 from fcos_lib.judge.accepted import read_accepted
 from fcos_lib.judge.history import read_runs
 from fcos_lib.judge.limits import all_limits
+from fcos_lib.measure.coco.annotation_file import read_annotation_file
+from fcos_lib.measure.coco.result_file import read_detections
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.recipe.bins import list_bins, load_bin
@@ -120,8 +122,19 @@ def limits(path):
     return len(all_limits(path))
 
 
+def result_rows(path):
+    """A COCO result file of any detector, for the annotation file beside it."""
+    return len(read_detections(path, read_annotation_file(path.with_name("instances.json")).truth))
+
+
+def annotation_file(path):
+    """An annotation file by itself."""
+    return len(read_annotation_file(path).truth.boxes)
+
+
 READERS = {reader.__name__: reader for reader in (
     dataset, checkpoint, foreign_onnx, result_folder, bins, record, journal, store, champion, results, accepted, runs, limits,
+    result_rows, annotation_file,
 )}  # fmt: skip
 
 

@@ -277,7 +277,53 @@ LIMITS = {
     "device": (make.device, "no limits file"),
 }
 
+ROW = '{"image_id":7,"category_id":1,"bbox":[1,2,3,4],"score":0.5}'
+"""What is wrong with single entries is in tests/unit/measure/coco/test_result_file.py: here is what exhausts or hides."""
+
+
+def rows(content):
+    """A result file of this text, beside annotations of a picture 7 with a category 1."""
+
+    def change(path):
+        beside = {"images": [{"id": 7}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+        path.with_name("instances.json").write_text(json.dumps(beside))
+        content(path) if callable(content) else path.write_text(content)
+
+    return change
+
+
+ROWS = {
+    "valid": (rows(f"[{ROW}]"), None),
+    "deep": (rows(DEEP), "the list does not end|nested too deeply"),
+    "deep-inside": (rows(f'[{ROW[:-1]},"x":{DEEP}}}]'), "nested too deeply"),
+    "many": (rows("[" + ",".join([ROW] * 300_000) + "]"), None),
+    "many-empty": (rows("[" + "{}," * 6_000_000 + "{}]"), r"detections\[0\] is no detection"),
+    "one-long": (rows(f'[{ROW[:-1]},"x":"{"x" * 60_000_000}"}}]'), "is longer than 8 MiB"),
+    "one-wide": (rows(f'[{ROW[:-1]},"x":[{"1," * 30_000_000}1]}}]'), "is longer than 8 MiB"),
+    "many-keys": (rows(f'[{ROW[:-1]},{",".join(f"""{chr(34)}{n}{chr(34)}:0""" for n in range(400_000))},"score":1}}]'), "the key 'score' 2 times"),
+    "blanks": (rows("[" + " " * 50_000_000 + "]"), None),
+    "no-end": (rows(f"[{','.join([ROW] * 1000)}"), "the list does not end"),
+    "false-ends": (rows(f'[{ROW[:-1]},"x":"{"}},{{" * 400_000}"}}]'), None),
+    "long-number": (rows(ROW.join("[]").replace("0.5", "9" * 3_000_000)), "a number of 3000000 digits|score: "),
+    "escaped-key": (rows(f'[{ROW[:-1]},"sc\\u006fre":1}}]'), "the key 'score' 2 times"),
+    "escape": (rows(f'[{ROW[:-1]},"\x1b[31m::error::":1,"\x1b[31m::error::":1}}]'), "is no JSON object"),
+    "huge": (rows(lambda path: path.write_text("[") and os.truncate(path, 5 << 30)), "has more than 4 GiB"),
+    "zeros": (rows(lambda path: path.write_text("[") and os.truncate(path, 1 << 30)), r"detections\[0\] is no JSON object"),
+    "pipe": (rows(os.mkfifo), "it is not a plain file"),
+    "device": (rows(lambda path: path.symlink_to("/dev/zero")), "it is not a plain file"),
+    "folder": (rows(Path.mkdir), "it is not a plain file"),
+}  # fmt: skip
+ANNOTATIONS_ALONE = {
+    "deep": (text(DEEP), "no annotation file|nested too deeply"),
+    "wide": (text('{"images": ' + WIDE + "}"), "holds more than 32,000,000 values"),
+    "huge": (lambda path: path.write_text("{") and os.truncate(path, 300 << 20), "has more than 268,435,456 bytes"),
+    "cells": (text(json.dumps({"images": [{"id": n} for n in range(40_000)], "annotations": [], "categories": [{"id": n, "name": f"{n}"} for n in range(1000)]})), "lists 40,000 images and 1,000 categories"),
+    "many-images": (text('{"images":[' + ",".join(f'{{"id":{n}}}' for n in range(1_000_000)) + '],"annotations":[],"categories":[{"id":1,"name":"x"}]}'), None),
+    "pipe": (os.mkfifo, "it is not a plain file"),
+}  # fmt: skip
 KINDS = {
+    "result_rows": ("rows/results.json", ROWS),
+    "annotation_file": ("instances/instances.json", ANNOTATIONS_ALONE),
     "dataset": ("coco", DATASET),
     "checkpoint": ("x.pth", CHECKPOINT),
     "foreign_onnx": ("x.onnx", ONNX),

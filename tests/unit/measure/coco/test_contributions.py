@@ -1,0 +1,83 @@
+"""Contributions of pictures to a difference in mAP add up to it, and name the pictures that moved it."""
+
+import numpy as np
+import pytest
+
+from fcos_lib.contract import SHAPES
+from fcos_lib.measure.coco.annotation_file import read_annotation_file
+from fcos_lib.measure.coco.contributions import contributions
+from fcos_lib.measure.coco.matching import match, match_rows
+from fcos_lib.measure.coco.metrics import averages
+from fcos_lib.measure.coco.result_file import read_detections
+from tests.unit.measure.builders import NOTHING, detections, objects
+from tests.unit.measure.result_files import draw
+
+
+def matched(drawn):
+    """Both result files, matched."""
+    truth = read_annotation_file(drawn.instances).truth
+    return [match_rows(truth, read_detections(path, truth)) for path in (drawn.a, drawn.b)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_they_add_up_to_the_difference(tmp_path, seed):
+    """Exactly, ties and crowds and classes without an object included."""
+    sides = matched(draw(tmp_path / "coco", seed))
+    first, second = (averages(side).twelve[0, 0] for side in sides)
+    total = contributions(*sides).shares.sum()
+    assert abs(second - first) > 1e-3, f"the sides differ by {second - first}, too little to tell"
+    assert total == pytest.approx(second - first, rel=0, abs=1e-12)
+
+
+def test_what_is_the_same_has_no_share_of_its_own(tmp_path):
+    """One file against itself: no picture is better or worse, and none decides."""
+    first, second = matched(draw(tmp_path / "coco", 1))
+    found = contributions(first, first)
+    assert (found.better, found.worse, found.deciding(5), found.same.all()) == (0, 0, [], True)
+    mirrored = contributions(second, first)
+    np.testing.assert_allclose(mirrored.shares, -contributions(first, second).shares, atol=1e-15)
+    assert (mirrored.better, mirrored.worse) == (lambda one: (one.worse, one.better))(contributions(first, second))
+
+
+def sides(first, second):
+    """Two sides of three pictures with an object of the first class each."""
+    box = [10, 10, 60, 60]
+    truth = objects([box] * 3, [0] * 3, SHAPES, pictures=np.arange(3), count=3)
+    return [match(truth, SHAPES, dict(enumerate(side))) for side in (first, second)]
+
+
+def hit(score):
+    """The object found."""
+    return detections([10, 10, 60, 60, score, 0])
+
+
+def test_the_picture_that_lost_its_object_decides():
+    """And is the only one that is worse."""
+    found = contributions(*sides([hit(0.9), hit(0.8), hit(0.7)], [hit(0.9), NOTHING, hit(0.7)]))
+    assert (found.deciding(9), found.better, found.worse) == ([1], 0, 1)
+    assert found.right[:, 1].tolist() == [1, 0]
+    assert found.shares[1] < -0.3, f"the share is {found.shares[1]}, and a third of all objects is gone"
+
+
+def test_a_wrong_detection_counts_for_the_picture_that_has_it():
+    """Not for those whose precision it lowers, which found the same as before."""
+    wrong = detections([10, 10, 60, 60, 0.9, 0], [200, 200, 260, 260, 0.85, 0])
+    found = contributions(*sides([hit(0.9), hit(0.8), hit(0.7)], [wrong, hit(0.8), hit(0.7)]))
+    assert (found.deciding(9), found.better, found.worse) == ([0], 0, 1)
+    assert found.wrong[:, 0].tolist() == [0, 1]
+    assert found.shares[0] < 0
+
+
+def test_a_wrong_detection_below_all_right_ones_costs_nothing():
+    """Precision is highest before it, so that the picture is neither better nor worse, though it is not the same."""
+    wrong = detections([10, 10, 60, 60, 0.9, 0], [200, 200, 260, 260, 0.1, 0])
+    found = contributions(*sides([hit(0.9), hit(0.8), hit(0.7)], [wrong, hit(0.8), hit(0.7)]))
+    assert (found.better, found.worse, found.same.tolist()) == (0, 0, [False, True, True])
+
+
+def test_a_class_that_no_picture_shows_moves_nothing():
+    """Wrong detections of it are counted, and AP has no place for them."""
+    other = detections([10, 10, 60, 60, 0.9, 0], [10, 10, 60, 60, 0.95, 3])
+    found = contributions(*sides([hit(0.9)] * 3, [other, hit(0.9), hit(0.9)]))
+    assert (found.better, found.worse) == (0, 0)
+    assert found.wrong[:, 0].tolist() == [0, 1]

@@ -1,0 +1,248 @@
+"""Result files of anybody's detector: read in pieces, equal to pycocotools' reading, and refused with one sentence."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from fcos_lib.errors import DatasetError, UsageError
+from fcos_lib.measure.coco import result_file
+from fcos_lib.measure.coco.annotation_file import read_annotation_file
+from fcos_lib.measure.coco.matching import match_rows
+from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
+from fcos_lib.measure.coco.result_file import read_detections
+from tests.unit.measure.result_files import by_pycocotools, draw
+
+GOOD = '{"image_id":7,"category_id":1,"bbox":[1,2,3,4],"score":0.5}'
+OTHER_CATEGORY = GOOD.replace('"category_id":1', '"category_id":2')
+
+
+def short(value):
+    """A name for a file that may be long or unprintable."""
+    return f"{zlib.crc32(str(value).encode()):08x}"
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """A picture 7 and a category 1."""
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({"images": [{"id": 7}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}))
+    return read_annotation_file(path).truth
+
+
+@pytest.fixture
+def read(tmp_path, truth):
+    """Read a result file of this text or these bytes."""
+
+    def call(text):
+        path = tmp_path / "results.json"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_detections(path, truth)
+
+    return call
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_the_twelve_numbers_are_pycocotools(tmp_path, seed, name):
+    """Of a file with unsorted pictures, ties, gaps in the ids, crowds, more than 100 detections and keys that do not count."""
+    drawn = draw(tmp_path / "coco", seed)
+    truth, path = read_annotation_file(drawn.instances).truth, getattr(drawn, name)
+    ours = twelve_numbers(match_rows(truth, read_detections(path, truth)))
+    theirs = dict(zip(TWELVE, by_pycocotools(drawn.instances, path).stats.tolist(), strict=True))
+    assert 0.05 < theirs["mAP"] < 0.95, f"mAP {theirs['mAP']} is near 0 or 1, where much could hide"
+    assert ours == pytest.approx(theirs, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("piece", [64, 100, 257, 1000])
+def test_pieces_of_any_length_give_the_same(tmp_path, monkeypatch, piece):
+    """Wherever a piece ends: in a number, in a text that looks like the end of an entry, between two entries."""
+    drawn = draw(tmp_path / "coco", 3)
+    truth = read_annotation_file(drawn.instances).truth
+    whole = read_detections(drawn.b, truth)
+    monkeypatch.setattr(result_file, "PIECE", max(piece, 150))
+    pieces = read_detections(drawn.b, truth)
+    for part in ("boxes", "scores", "pictures", "categories"):
+        np.testing.assert_array_equal(getattr(pieces, part), getattr(whole, part), err_msg=part)
+
+
+def test_an_empty_list_and_blanks_are_read(read):
+    """A detector that found nothing at all is a detector."""
+    assert len(read(" [ \n ] \n")) == 0
+    rows = read(f"\n[ {GOOD}\t,\r\n {GOOD} ]\n")
+    assert (len(rows), rows.boxes[1].tolist(), rows.scores[1]) == (2, [1, 2, 3, 4], 0.5)
+
+
+def test_blanks_hide_nothing_behind_them(read, monkeypatch):
+    """However many there are before the first entry; behind one they make it too long."""
+    monkeypatch.setattr(result_file, "PIECE", 100)
+    assert len(read(f"{' ' * 90}[{' ' * 1000}{GOOD},{GOOD}]{' ' * 90}")) == 2
+    assert len(read(f"[{' ' * 1000}]")) == 0
+    for text in (
+        f"[{' ' * 1000}x]",
+        f"[{' ' * 1000}{GOOD}{' ' * 1000},{GOOD}]",
+        f"[{GOOD}]{' ' * 1000}x",
+        f"[{' ' * 1000}",
+    ):
+        with pytest.raises(UsageError, match=r"is no JSON object, is cut off or is longer|the list does not end"):
+            read(text)
+
+
+def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypatch):
+    """A list of objects in an entry has `},{` in it, as the list of entries has."""
+    monkeypatch.setattr(result_file, "PIECE", 100)
+    inner = GOOD[:-1] + ',"parts":[{"a":1},{"b":2},{"c":"},{"}]}'
+    assert len(read(f"[{inner},{GOOD},{inner},{inner}]")) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no JSON list"),
+        ('{"annotations": []}', "holds no JSON list"),
+        (b"\xef\xbb\xbf[]", "holds no JSON list"),
+        ("[", "is cut off: the list does not end"),
+        (f"[{GOOD},{GOOD[:30]}", "is cut off: the list does not end"),
+        (f"[{GOOD},]", "detections[1] is no JSON object"),
+        (f"[{GOOD},,{GOOD}]", "detections[1] is no JSON object"),
+        (f"[{GOOD} {GOOD}]", "detections[1] is no JSON object"),
+        (f"[{GOOD}] []", "detections[1] is no JSON object"),
+        (f"[{GOOD},7]", "detections[1] is no detection: Expected `object`, got `int`"),
+        (f"[{GOOD},[1,2]]", "detections[1] is no detection: Expected `object`, got `array`"),
+        (f"[{GOOD},{{}}]", "detections[1] is no detection: Object missing required field `image_id`"),
+        (GOOD.join("[]").replace("0.5", "NaN"), "detections[0] is no detection: it has the number NaN"),
+        (GOOD.join("[]").replace("0.5", "-Infinity"), "detections[0] is no detection: it has the number -Infinity"),
+        (GOOD.join("[]").replace("0.5", "1e999"), "detections[0] is no detection: score: Expected `float` <= 1e+300"),
+        (GOOD.join("[]").replace("0.5", '"0.5"'), "detections[0] is no detection: score: Expected `float`, got `str`"),
+        (GOOD.join("[]").replace("0.5", "true"), "detections[0] is no detection: score: Expected `float`, got `bool`"),
+        (GOOD.join("[]").replace("0.5", "null"), "detections[0] is no detection: score: Expected `float`, got `null`"),
+        (GOOD.join("[]").replace("[1,2,3,4]", "[1,2,3]"), "detections[0] is no detection: bbox: Expected `array` of length 4, got 3"),
+        (GOOD.join("[]").replace("[1,2,3,4]", "[1,2,3,4,5]"), "detections[0] is no detection: bbox: Expected `array` of length 4, got 5"),
+        (GOOD.join("[]").replace("[1,2,", '[1,"2",'), "detections[0] is no detection: bbox[1]: Expected `float`, got `str`"),
+        (GOOD.join("[]").replace("[1,2,", "[1,1e12,"), "detections[0] is no detection: bbox[1]: Expected `float` <= 1000000000.0"),
+        (GOOD.join("[]").replace(":7", ':"7"'), "detections[0] is no detection: image_id: Expected `int`, got `str`"),
+        (GOOD.join("[]").replace(":7", ":7.5"), "detections[0] is no detection: image_id: Expected `int`, got `float`"),
+        (GOOD.join("[]").replace(":7", ":true"), "detections[0] is no detection: image_id: Expected `int`, got `bool`"),
+        (GOOD.join("[]").replace(":7", ":-7"), "detections[0] is no detection: image_id: Expected `int` >= 0"),
+        (GOOD.join("[]").replace(":7", f":{2**64 + 7}"), "detections[0] is no detection: image_id: "),
+        (GOOD.join("[]").replace(":7", ":" + "7" * 5000), "detections[0] is no detection: a number of 5000 digits"),
+        (f"[{GOOD},{GOOD.replace(':7', ':8')}]", "detections[1] is of the picture 8, which the annotation file does not list"),
+        (f"[{GOOD},{OTHER_CATEGORY}]", "detections[1] is of the category 2, which the annotation file does not list"),
+        (f'[{GOOD},{GOOD[:-1]},"score":0.9}}]', "detections[1] is no detection: it has the key 'score' 2 times"),
+        (f'[{GOOD},{GOOD[:-1]},"sc\\u006fre":0.9}}]', "detections[1] is no detection: it has the key 'score' 2 times"),
+        (f'[{GOOD},{GOOD[:-1]},"x":{"[" * 100_000}', "is cut off"),
+        (f'[{GOOD},{GOOD[:-1]},"x":{"[" * 100_000}]', "detections[1] is nested too deeply"),
+        (f'[{GOOD[:-1]},"score":1,"x":"\xff"}}]'.encode("latin-1"), "is not UTF-8"),
+        (b"[" + bytes(1000) + b"]", "detections[0] is no JSON object"),
+    ],
+    ids=short,
+)  # fmt: skip
+def test_what_is_no_result_file_is_refused_by_name_and_entry(read, tmp_path, text, words):
+    """One sentence with the file, the entry and its fault; never a traceback."""
+    with pytest.raises(UsageError) as refused:
+        read(text)
+    assert str(tmp_path / "results.json") in refused.value.found
+    assert words in refused.value.found
+    assert "\n" not in refused.value.found
+
+
+def test_the_entry_is_named_behind_many_pieces(read, monkeypatch):
+    """Its number counts from the beginning of the file."""
+    monkeypatch.setattr(result_file, "PIECE", 200)
+    bad = GOOD.replace("0.5", '"high"')
+    with pytest.raises(UsageError, match=r"detections\[40\] is no detection: score: Expected `float`, got `str`"):
+        read(f"[{','.join([GOOD] * 40 + [bad] + [GOOD] * 40)}]")
+
+
+def test_an_entry_without_an_end_is_refused_before_memory_is(read, monkeypatch):
+    """Two pieces are read of it, not the file."""
+    monkeypatch.setattr(result_file, "PIECE", 1000)
+    with pytest.raises(UsageError, match=r"detections\[1\] is no JSON object, is cut off or is longer than"):
+        read(f'[{GOOD},{GOOD[:-1]},"x":"{"x" * 9000}"}}]')
+
+
+@pytest.mark.parametrize(("name", "most", "words"), [
+    ("MOST_BYTES", 100, "has more than 0 GiB"), ("MOST_DETECTIONS", 2, "holds more than 2 detections"),
+])  # fmt: skip
+def test_bounds_are_held(read, monkeypatch, name, most, words):
+    """Of bytes before anything is read, of detections while it is."""
+    monkeypatch.setattr(result_file, name, most)
+    with pytest.raises(UsageError, match=words):
+        read(f"[{GOOD},{GOOD},{GOOD}]")
+
+
+def test_what_is_no_file_is_refused(tmp_path, truth):
+    """A folder, nothing, a pipe that never ends."""
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for name in (".", "none.json", "pipe"):
+        with pytest.raises(UsageError, match="cannot be read"):
+            read_detections(tmp_path / name, truth)
+
+
+def document(**changes):
+    """A small annotation file."""
+    whole = {
+        "images": [{"id": 7, "file_name": "7.jpg"}, {"id": 9}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    return whole | changes
+
+
+OBJECT = document()["annotations"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "is no annotation file (Expected `object`, got `array`)"),
+        ({}, "is no annotation file (Object missing required field `images`)"),
+        (document(images=[]), "lists 0 images and 1 categories"),
+        (document(categories=[], annotations=[]), "lists 2 images and 0 categories"),
+        (document(images=[{"id": 7}, {"id": 9}, {"id": 7}]), "images[2] has the id 7, which an earlier one has"),
+        (document(annotations=[OBJECT, OBJECT]), "annotations[1] has the id 1, which an earlier one has"),
+        (document(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]), "has two categories of one name"),
+        (document(categories=[{"id": 1, "name": "cat\x1b[31m"}]), "categories[0].name: Expected `str` of other characters"),
+        (document(images=[{"id": 7, "file_name": "a\nb"}]), "images[0].file_name: Expected `str` of other characters"),
+        (document(annotations=[{**OBJECT, "image_id": 8}]), "annotations[0] is of the image 8, which the file does not list"),
+        (document(annotations=[{**OBJECT, "category_id": 8}]), "annotations[0] is of the category 8, which the file does not"),
+        (document(annotations=[{**OBJECT, "bbox": "1234"}]), "annotations[0].bbox: Expected `array`, got `str`"),
+        (document(annotations=[{**OBJECT, "area": float("nan")}]), "is no annotation file (JSON is malformed"),
+        (document(annotations=[{**OBJECT, "area": "12"}]), "annotations[0].area: Expected `float`, got `str`"),
+        (document(annotations=[{**OBJECT, "iscrowd": 2}]), "annotations[0].iscrowd: Invalid enum value 2"),
+        (document(annotations=[{key: OBJECT[key] for key in OBJECT if key != "area"}]), "missing required field `area`"),
+        (json.dumps(document()).replace('"area"', '"area": 3, "area"'), "it has the key 'area' 2 times"),
+        (json.dumps(document())[:-1], "is no annotation file (Input data was truncated)"),
+        ('{"images": ' + "[" * 100_000, "is no annotation file (images[0]: Expected `object`, got `array`)"),
+        (json.dumps(document(x=0)).replace('"x": 0', '"x": ' + "[" * 100_000), "is nested too deeply"),
+    ],
+    ids=short,
+)  # fmt: skip
+def test_what_is_no_annotation_file_is_refused(tmp_path, content, words):
+    """By its name and the entry that is wrong."""
+    path = tmp_path / "instances.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(DatasetError) as refused:
+        read_annotation_file(path)
+    assert str(path) in refused.value.found
+    assert words in refused.value.found
+
+
+def test_annotations_are_those_of_the_other_reader(dataset, truth_of_dataset):
+    """The embedded set has the same truth by either reader."""
+    alone = read_annotation_file(dataset.annotations).truth
+    for part in ("picture_ids", "boxes", "areas", "crowd", "numbered", "pictures", "categories"):
+        np.testing.assert_array_equal(getattr(alone, part), getattr(truth_of_dataset, part), err_msg=part)
+    assert alone.category_ids == truth_of_dataset.category_ids
+    assert alone.annotations_sha256 == truth_of_dataset.annotations_sha256
+
+
+@pytest.fixture
+def truth_of_dataset(dataset):
+    """The embedded set's objects."""
+    from fcos_lib.measure.coco.truth import read_truth
+
+    return read_truth(dataset)
