@@ -59,7 +59,7 @@ clean:  ## remove artifacts and caches, keep .venv
 $(READY): pyproject.toml constraints.txt requirements.lock headless.lock
 	@$(SAY) "installing 1 of 3: an environment in $(VENV)" $(PYTHON) -m venv $(VENV)
 	@$(SAY) "installing 2 of 3: exact pins" $(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
-	@$(SAY) "installing 3 of 3: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,test,dev]' -c constraints.txt
+	@$(SAY) "installing 3 of 3: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,attest,test,dev]' -c constraints.txt
 	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
 	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip $(INSTALL) \
 	    --require-hashes --no-deps --force-reinstall -r headless.lock

@@ -21,7 +21,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "dependencies.md"
-GROUPS = {"": "every run", "export": "a .pth", "cluster": "many hosts", "test": "the suite", "dev": "developers"}
+GROUPS = {
+    "": "every run",
+    "export": "a .pth",
+    "cluster": "many hosts",
+    "attest": "signatures",
+    "test": "the suite",
+    "dev": "developers",
+}
 """Extras of pyproject.toml in words."""
 _ROW = re.compile(r"^\| ([\w.-]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.M)
 _PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.M)

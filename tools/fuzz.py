@@ -188,6 +188,26 @@ def results(data: bytes) -> None:
         assert not any(bad in page for bad in ("<script>alert", "\x1b"))
 
 
+def statement(data: bytes) -> None:
+    """A statement, signed or not: the file as it is, or a valid one that the bytes spoil, and all that checks it."""
+    from fcos_lib.errors import FcosError
+    from fcos_lib.sharing.checking import as_document, in_itself, with_picture
+    from fcos_lib.sharing.envelope import read_statement
+    from fcos_lib.sharing.statement import PICTURE_PROOFS
+
+    whole = json.loads((CORPUS / "statement" / "whole.json").read_text(encoding="utf-8"))
+    path = _folder() / "statement.json"
+    path.write_bytes(data if data[:1] == b"{" else json.dumps(_spoilt(whole, data)).encode())
+    with contextlib.suppress(FcosError):
+        stated, _ = read_statement(path)
+        assert all("\n" not in check.what for check in in_itself(stated))
+        as_document(stated)
+    with contextlib.suppress(FcosError):
+        proof = json.loads((CORPUS / "statement" / "proof.json").read_text(encoding="utf-8"))
+        proofs = PICTURE_PROOFS.of(_spoilt(proof, data), "proof")
+        list(with_picture(read_statement(CORPUS / "statement" / "whole.json")[0], proofs))
+
+
 def throughput(data: bytes) -> None:
     """A file of pytest-benchmark's and `accepted.json`."""
     from fcos_lib.errors import UsageError
@@ -275,6 +295,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         journal,
         manifest,
         results,
+        statement,
         throughput,
         picture,
         checkpoint,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fcos_lib.cli.attest import add_options
 from fcos_lib.cli.history import add_actions
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
@@ -35,8 +36,9 @@ VERBS = {
     "verdicts": {
         "limits": ("verdicts:limits", "print every limit with where it comes from"),
         "judge": ("verdicts:judge", "decide a stored run again under other limits, without inference"),
-        "verify": ("verdicts:verify", "say whether a stored run is complete and green; its exit status is for scripts"),
+        "verify": ("verdicts:verify", "say whether a stored run, or what attest wrote, is complete, green and true; for scripts"),
         "accept": ("accept:accept", "make the OMs of a run the champions that later ones are compared with"),
+        "attest": ("attest:attest", "write a statement about a stored run that others can check, signed with --key"),
         "history": ("history:history", "list, compare, accept, draw or export the throughput of stored runs"),
     },
     "two detectors": {
@@ -67,7 +69,7 @@ _STATUSES = """
 exit status:
   0     done
   1     the verb's own check failed: a gate is FAIL (evaluate, compare, judge, history compare), something moved (diff),
-        no NPU run is possible (doctor)
+        a statement is not true (verify), no NPU run is possible (doctor)
   2     the options make no sense
   3     an error: its cause and what to do are on stderr
   7, 8  what was judged is NO VERDICT, INFRA (compare, judge, history compare)
@@ -179,8 +181,10 @@ def _add_pictures_way(parsers: _Parsers) -> None:
 
 
 def _add_verdicts(parsers: _Parsers) -> None:
-    for verb in ("judge", "verify", "accept"):
+    for verb in ("judge", "accept", "attest"):
         _add_results(parsers[verb])
+    _add_results(parsers["verify"], text="the results.json of a run, or a statement of attest")
+    add_options(parsers["attest"], parsers["verify"])
     for verb in ("limits", "judge"):
         parsers[verb].add_argument(
             "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from fcos_lib.cli.attest import check_statement
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.causes import causes
@@ -46,8 +47,18 @@ def judge(args: Namespace) -> int:
 
 
 def verify(args: Namespace) -> int:
-    """Say whether a stored run is complete and green, and nothing else; the status is the run's, 8 for one that did not end."""
-    document = read_results(args.results)
+    """Say whether a stored run is complete and green, and nothing else; the status is the run's, 8 for one that did not end.
+
+    Of a statement first whether it is true, as far as that can be told here; 1 if it is not.
+    """
+    checked = check_statement(args)
+    document = checked.document if checked else read_results(args.results)
+    status = _say_status(args, document)
+    return 1 if checked and checked.false else status
+
+
+def _say_status(args: Namespace, document: dict[str, Any]) -> int:
+    """Say what a run came to, and why it is not green; returns its status."""
     run = document["run"]
     required = {*run.get("require", ()), *parse_promises(args.require)}
     verdicts = [stored_verdict(entry) for entry in document["verdicts"]]

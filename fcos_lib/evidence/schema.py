@@ -20,6 +20,8 @@ SCHEMA_VERSION = 2
 
 
 Count = Annotated[int, Meta(ge=0)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+PictureId = Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,18})$", max_length=19)]
 
 
 class Device(Struct):
@@ -42,6 +44,10 @@ class Environment(Struct):
     machine: str = ""
     packages: Annotated[dict[str, str | None], says("Versions by name; null: not installed.")] = {}
     device: Annotated[Device | None, says("Null if no gate needed one.")] = None
+    sources: Annotated[
+        Sha256 | None, says("Of the checkout that measured and judged; null: an earlier release did not note it.")
+    ] = None
+    lock: Annotated[Sha256 | None, says("Of requirements.lock; null: there was none.")] = None
 
 
 class Settings(Struct):
@@ -161,6 +167,15 @@ class EvidenceRecord(Struct):
     data: dict[str, Any]
 
 
+class DetectionDigests(Struct, forbid_unknown_fields=True):
+    """What one OM found, picture by picture, as digests: the leaves of a Merkle tree (RFC 6962) and its root."""
+
+    subject: Annotated[str, says("As in verdicts.")]
+    pictures: Annotated[Sha256, says("Of the list of pictures: a line for each, its id and the SHA-256 of its file.")]
+    root: Annotated[Sha256, says("Over the leaves by ascending id.")]
+    leaves: Annotated[dict[PictureId, Sha256], says("By picture id; fcos_lib/sharing/digests.py says of what.")]
+
+
 class Results(Struct, forbid_unknown_fields=True):
     """What one run of the suite measured and decided. Version 1 is the same without `evidence`."""
 
@@ -172,6 +187,9 @@ class Results(Struct, forbid_unknown_fields=True):
     unjudged: list[UnjudgedRecord]
     gates: Annotated[list[Entry], says("Empty until the run has ended.")]
     evidence: list[EvidenceRecord]
+    detections: Annotated[
+        list[DetectionDigests], says("Of every OM that saw all pictures; empty until the run has ended.")
+    ] = []
 
 
 def results_schema() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fcos_lib.cli.main import main
@@ -19,7 +20,9 @@ from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
+from fcos_lib.sharing.digests import detection_digests
 from fcos_lib.stream.dataset import open_dataset, picture_set
+from fcos_lib.stream.sessions import Detections
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 from tests.unit.cli.test_cli import part_of_embedded
 from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, each_page, prose
@@ -146,8 +149,14 @@ def checkout(tmp_path, exported, monkeypatch):
     measured = Measurement("mAP", 0.67, "AP", 240, details=pictures)
     verdict = decide("accuracy", "batch8", measured, find_limit("accuracy", "shapes", "mAP"), stand_in=True)
     entry = {"test": "tests/acceptance/test_accuracy.py::test_x[batch8]", **verdict.as_dict()}
+    onnx = {"kind": "onnx", "key": "k", "files": {"ascend.onnx": "0" * 64}, "provenance": {}, "built": True}
+    none = np.zeros(0, np.float32)
+    nothing = Detections(none.reshape(0, 4), none, np.zeros(0, np.int64))
+    found = detection_digests("batch8", {139: nothing}, {139: "0" * 64})
     for name in (".artifacts/results/results.json", "results.json", "before/results.json", "after/results.json"):
-        write_results(tmp_path / name, environment={}, artifacts=[], verdicts=[entry], unjudged=[], run={})
+        write_results(
+            tmp_path / name, environment={}, artifacts=[onnx], verdicts=[entry], unjudged=[], run={}, detections=[found]
+        )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "aclruntime", raising=False)
     yield tmp_path

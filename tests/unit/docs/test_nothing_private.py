@@ -23,6 +23,7 @@ HOSTS = {
     "www.apache.org",  # the licence
     "www.w3.org",  # the name of SVG's namespace, not an address
     "json-schema.org",  # likewise
+    "in-toto.io",  # the names of its types, likewise
     "github.com",
     "gitee.com",  # Ascend's tools
     "www.hiascend.com",  # CANN's documents

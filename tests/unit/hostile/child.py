@@ -35,6 +35,8 @@ from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.recipe.bins import list_bins, load_bin
 from fcos_lib.recipe.result_folder import read_results as read_result_folder
+from fcos_lib.sharing.checking import in_itself
+from fcos_lib.sharing.envelope import read_statement
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import Picture, open_dataset, read_picture
 from fcos_lib.stream.journal import Journal
@@ -107,6 +109,11 @@ def results(path):
     return len(render(read_results(path))) > 0
 
 
+def statement(path):
+    """A statement, as far as it can be checked alone."""
+    return len(list(in_itself(read_statement(path)[0])))
+
+
 def accepted(path):
     """The throughput that somebody accepted."""
     return len(read_accepted(path).acceptances)
@@ -133,7 +140,7 @@ def annotation_file(path):
 
 
 READERS = {reader.__name__: reader for reader in (
-    dataset, checkpoint, foreign_onnx, result_folder, bins, record, journal, store, champion, results, accepted, runs, limits,
+    dataset, checkpoint, foreign_onnx, result_folder, bins, record, journal, store, champion, results, statement, accepted, runs, limits,
     result_rows, annotation_file,
 )}  # fmt: skip
 

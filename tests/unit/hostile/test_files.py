@@ -1,5 +1,6 @@
 """Files from strangers: each is one clear error or a plain value, in bounded time and memory; nothing runs, nothing else is touched."""
 
+import base64
 import io
 import json
 import os
@@ -271,6 +272,28 @@ DOCUMENTS = {
     "device": (make.device, "is not a file"),
     "null": (text("null"), "version|benchmark|format"),
 }  # fmt: skip
+STATEMENT = (Path(__file__).parent / "corpus" / "statement" / "whole.json").read_text()
+
+
+def enveloped(payload):
+    """A DSSE envelope around these bytes."""
+    envelope = {
+        "payload": base64.b64encode(payload).decode(), "payloadType": "application/vnd.in-toto+json",
+        "signatures": [{"sig": "AA==", "keyid": "x"}],
+    }  # fmt: skip
+    return json.dumps(envelope)
+
+
+STATEMENTS = {name: (spoil, f"{words}|statement|expected") for name, (spoil, words) in DOCUMENTS.items()} | {
+    "whole": (text(STATEMENT), None),
+    "signed": (text(enveloped(STATEMENT.encode())), None),
+    "signed-nothing": (text(enveloped(b"")), "is not JSON"),
+    "signed-deep": (text(enveloped(DEEP.encode())), "is not JSON"),
+    "signed-huge": (text(enveloped(b"[" + b" " * (17 << 20) + b"]")), "more than 16 MiB"),
+    "signed-no-base64": (text(enveloped(b"").replace('"payload": ""', '"payload": "\u20ac"')), "not base64"),
+    "command": (text(STATEMENT.replace("310P3", "\\n::error::owned")), "is not a statement"),
+    "escape": (text(STATEMENT.replace("310P3", "\\u001b[31m")), "is not a statement"),
+}  # fmt: skip
 LIMITS = {
     "deep": (text("a = " + "[" * 50_000), "is not a limits file"),
     "binary": (text(bytes(1000)), "is not a limits file"),
@@ -334,6 +357,7 @@ KINDS = {
     "store": ("store", STORE),
     "champion": ("root", CHAMPION),
     "results": ("results.json", DOCUMENTS | {"whole": (text(WHOLE_RUN), None)}),
+    "statement": ("statement.json", STATEMENTS),
     "accepted": ("accepted.json", {name: case for name, case in DOCUMENTS.items() if name not in ("pipe", "device")}),
     "runs": ("runs/0001.json", {name: case for name, case in DOCUMENTS.items() if name not in ("pipe", "device")}),
     "limits": ("limits.toml", LIMITS),

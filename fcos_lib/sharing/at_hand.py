@@ -1,0 +1,96 @@
+"""What is at hand to check a statement with: the files of its run, where they still lie; and what a check comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcos_lib.errors import FcosError
+from fcos_lib.sharing.digests import picture_list_digest
+from fcos_lib.sharing.statement import Statement
+from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.stream.dataset import ANNOTATIONS, open_dataset
+from fcos_lib.stream.references import file_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    what: str
+    differs: str = ""
+    """How it differs; empty if it does not."""
+    unchecked: str = ""
+    """Why it could not be checked; empty if it was."""
+
+    @property
+    def line(self) -> str:
+        """`differs: ...`, `not checked: ...` or `same: ...`."""
+        if self.differs:
+            return f"differs: {self.what}: {self.differs}"
+        return f"not checked: {self.what}: {self.unchecked}" if self.unchecked else f"same: {self.what}"
+
+
+def compared(what: str, stated: object, recomputed: object) -> Check:
+    """Whether two values are the same."""
+    same = stated == recomputed
+    return Check(what, differs="" if same else f"{_short(stated)} in the statement, {_short(recomputed)} here")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def files_of(statement: Statement, document: Mapping[str, Any]) -> Iterator[Check]:
+    """The digests of the statement's subjects beside those of the run's own files."""
+    places = _places(document)
+    for subject in statement.subject:
+        if subject.name == "pictures":
+            yield from _pictures(subject.digest.sha256, document)
+            continue
+        path = places.get(subject.name)
+        try:
+            digest = sha256_of(path) if path else None
+        except OSError:
+            digest = None
+        missing = "the run's file is not here" if digest is None else ""
+        yield (
+            Check(f"file of {subject.name}", unchecked=missing)
+            if missing
+            else compared(f"file of {subject.name}", subject.digest.sha256, digest)
+        )
+
+
+def _places(document: Mapping[str, Any]) -> dict[str, Path]:
+    settings = document["run"].get("settings") or {}
+    places: dict[str, Path] = {}
+    if settings.get("checkpoint"):
+        places["checkpoint"] = Path(settings["checkpoint"])
+    if settings.get("dataset"):
+        places["annotations"] = Path(settings["dataset"]) / ANNOTATIONS
+    for artifact in document["artifacts"]:
+        folder = Path(settings.get("artifacts", "")) / artifact["kind"] / artifact["key"]
+        made_from = artifact["provenance"]
+        batch = made_from.get("batch") or "-".join(map(str, made_from.get("dynamic_batches") or ()))
+        of = f"om batch {batch} {artifact['key'][:12]}" if artifact["kind"] == "om" else artifact["kind"]
+        for name in artifact["files"]:
+            foreign = isinstance(made_from.get("path"), str)
+            places[f"{of} {Path(name).name}"] = Path(made_from["path"]) if foreign else folder / name
+    return places
+
+
+def _pictures(stated: str, document: Mapping[str, Any]) -> Iterator[Check]:
+    """The list of pictures beside the data set's files, if the run's data set is here."""
+    settings = document["run"].get("settings") or {}
+    numbers = {int(number) for entry in list(document.get("detections", ()))[:1] for number in entry["leaves"]}
+    what = f"files of {len(numbers)} pictures"
+    try:
+        dataset = open_dataset(Path(settings["dataset"]))
+        digests = {picture.id: file_digest(picture) for picture in dataset.pictures if picture.id in numbers}
+    except (KeyError, FcosError):
+        yield Check(what, unchecked="the run's data set is not here")
+        return
+    yield compared(what, stated, picture_list_digest(digests))
