@@ -37,7 +37,7 @@ mutation: $(READY)  ## does some test fail for each small change of the code tha
 	$(VENV)/bin/python -m mutmut run
 	$(VENV)/bin/python -m mutmut results
 
-lock: $(READY)  ## after constraints.txt changed: hashes of every wheel, and the table of licences
+lock: $(READY)  ## after constraints.txt changed: hashes of every wheel, who takes which, and the table of licences
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip $(INSTALL) uv==0.9.30
 	$(VENV)/bin/python tools/lock.py --uv $(TOOLS)/bin/uv
@@ -57,6 +57,7 @@ clean:  ## remove artifacts and caches, keep .venv
 	rm -rf .artifacts .pytest_cache .mypy_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt requirements.lock headless.lock
+	@$(PYTHON) tools/supported.py
 	@$(SAY) "installing 1 of 3: an environment in $(VENV)" $(PYTHON) -m venv $(VENV)
 	@$(SAY) "installing 2 of 3: exact pins" $(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
 	@$(SAY) "installing 3 of 3: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,attest,test,dev]' -c constraints.txt

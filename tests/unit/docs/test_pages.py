@@ -15,7 +15,7 @@ UNCHANGED = (
 """Terms and figures that a translation keeps as they are."""
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 MEASUREMENTS = ROOT / "docs" / "measurements"
-GENERATED = {"faults.md", "options.md", "dependencies.md"}
+GENERATED = {"faults.md", "options.md", "dependencies.md", "wheels.md"}
 MEASURED = re.compile(
     r"(?<![\w.])\d[\d.,]* (?:µs|ms|s|min|h|images/s|pictures/s|MB|GB)(?!\w)"  # a time, a rate, memory
     r"|(?<![\w.])\d[\d.,]* (?:x(?! \d)|times (?:as|slower|faster|less|more|the))"  # a ratio
