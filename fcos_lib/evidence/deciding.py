@@ -23,7 +23,7 @@ _NAMED_FIRST = (
     "cost.om_size",
     "consistency.unexplained", "consistency.explained",
     "accuracy.mAP_as_published", "accuracy.mAP", "paired.loss", "accuracy.reference_mAP_as_published", "accuracy.reference_mAP",
-    "champion.slower", "history.pure", "published.slower", "throughput.rate",
+    "champion.slower", "history.pure", "published.slower", "throughput.busy_most", "throughput.rate",
 )  # fmt: skip
 """Gates that a reader would name first for their promise, by key; all others come in reading order."""
 
@@ -73,7 +73,7 @@ class Number:
         """`worst of 6`, `1 more` or nothing."""
         if not self.verdict.green:
             return f"{self.others} more" if self.others else ""
-        return f"worst of {self.others}" if self.others > 1 else ""
+        return f"worst of {self.others}" if self.others > 1 and self.verdict.limit else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,11 @@ def deciding(document: Mapping[str, Any]) -> list[Promise]:
     for name in PROMISES:
         own = [(test, verdict) for test, verdict in pairs if verdict.promise == name]
         words: list[Outcome] = [verdict.outcome for _, verdict in own if not verdict.green] or counted(own)
-        blocked = [(cause, number) for promise, cause, number in stopped if promise == name]
+        blocked = [(cause, test) for promise, cause, test in stopped if promise == name]
         outcomes = [*words, *(Outcome(cause.outcome) for cause, _ in blocked)]
         worst = min(outcomes, key=WORST_FIRST.index, default=None)
         number = _number([verdict for _, verdict in own], worst) if worst and worst in words else None
-        tests = sum(number for _, number in blocked)
+        tests = len({test for _, test in blocked})
         cause = min((cause for cause, _ in blocked), key=_badness, default=None)
         promises.append(Promise(name, worst, number, tests, cause, _silent(document, name)))
     return promises
@@ -115,13 +115,12 @@ def _badness(cause: Cause) -> int:
     return WORST_FIRST.index(Outcome(cause.outcome))
 
 
-def _stopped(document: Mapping[str, Any]) -> Iterator[tuple[str, Cause, int]]:
-    """(promise, cause, number of its tests) of what was stopped."""
+def _stopped(document: Mapping[str, Any]) -> Iterator[tuple[str, Cause, str]]:
+    """(promise, cause, test) of what was stopped."""
     promises = {gate.test: gate.promise for gate in GATES.values()}
     for cause in causes(document["unjudged"]):
-        names = (test.rpartition("/")[2].partition("[")[0] for test in cause.tests)
-        for promise, number in Counter(promises.get(name, "") for name in names).items():
-            yield promise, cause, number
+        for test in cause.tests:
+            yield promises.get(test.rpartition("/")[2].partition("[")[0], ""), cause, test
 
 
 def _silent(document: Mapping[str, Any], promise: str) -> tuple[tuple[State, str, int], ...]:

@@ -167,7 +167,9 @@ def _roll(promises: Sequence[Promise], document: Mapping[str, Any], screen: Scre
     silent_gates = sum(number for promise in promises for _, _, number in promise.silent)
     start = f"gates: {len(owed) - silent_gates} of {len(owed)} judged"
     total = Counter(entry["promise"] for entry in owed)
-    forms = [[start, *_states(promises, total, named, reasons)] for named, reasons in ((1, 1), (0, 1), (0, 0))]
+    told = [promise.cause.message for promise in promises if promise.cause]
+    choices = ((True, True), (False, True), (True, False), (False, False))
+    forms = [[start, *_states(promises, total, named, told if reasons else None)] for named, reasons in choices]
     for form in forms:
         text = screen.plain(one_line("; ".join(form), 1000))
         together = _SHORT_REASON.sub(lambda reason: reason[0].replace(" ", _GLUE), text)
@@ -179,17 +181,21 @@ def _roll(promises: Sequence[Promise], document: Mapping[str, Any], screen: Scre
     return [screen.cut(one_line("; ".join(forms[-1])))]
 
 
-def _states(promises: Sequence[Promise], total: Mapping[str, int], named: int, reasons: int) -> Iterator[str]:
-    """What became of gates that did not judge, with the promises they are of if `named`, and what left them out with `reasons`.
+def _states(
+    promises: Sequence[Promise], total: Mapping[str, int], named: bool, told: Sequence[str] | None
+) -> Iterator[str]:
+    """What became of gates that did not judge, with the promises they are of if `named`.
 
-    Why a gate is missing or blocked is a note of its own, and one that does not apply concerns nobody.
+    And why, unless `told` is None. What `told` holds is a note of its own, as is why a gate is missing; one that does not apply
+    concerns nobody.
     """
     for state in STATES:
         by_reason: dict[str, dict[str, int]] = {}
         for promise in promises:
             for of, why, number in promise.silent:
                 if of is state:
-                    counts = by_reason.setdefault(why if reasons and state is State.NOT_SELECTED else "", {})
+                    known = told is None or state not in (State.BLOCKED, State.NOT_SELECTED) or _told(why, told)
+                    counts = by_reason.setdefault("" if known else why, {})
                     counts[promise.name] = counts.get(promise.name, 0) + number
         groups = []
         for why, counts in by_reason.items():
@@ -198,6 +204,10 @@ def _states(promises: Sequence[Promise], total: Mapping[str, int], named: int, r
             groups.append(f"{what} ({why})" if why else what)
         if groups:
             yield f"{state.value}: {', '.join(groups)}"
+
+
+def _told(why: str, causes_told: Sequence[str]) -> bool:
+    return any(message.startswith(why) for message in causes_told)
 
 
 def _again(document: Mapping[str, Any], ending: Ending) -> str:

@@ -98,7 +98,8 @@ def whole(*, stand_in=False, change=None):
 def ended(verdicts=(), status=0, unjudged=(), silent=(), device=None, **run):
     """What `results.json` has of a run; `silent` are (key, subject, state) of gates that did not judge."""
     gates = [Entry(entry["key"], entry["promise"], entry["subject"], State.JUDGED, "") for entry in verdicts]
-    gates += [Entry(key, gate_called(key).promise, subject, state, "by -k x") for key, subject, state in silent]
+    why = {State.BLOCKED: "atc ended with status 255: E10041"}
+    gates += [Entry(key, gate_called(key).promise, *rest, why.get(rest[1], "by -k x")) for key, *rest in silent]
     command = ["pytest", "tests/acceptance", "--batch-sizes", "8,64"]
     return {
         "run": {"exit_status": status, "options": "--batch-sizes 8,64", "command": command, **run},
@@ -170,6 +171,12 @@ def test_an_undecided_run_shows_the_interval_that_holds_the_limit():
         whole(change=change, stand_in=True), 7, silent=silent, device={"stand_in": True}, gates_not_run=3
     )  # fmt: skip
     assert shown(document) == NO_VERDICT
+
+
+def test_of_recorded_numbers_none_is_the_worst():
+    """Without a limit there is no better and no worse."""
+    verdicts = [judged("cost.recorded", 239412.0 + size, subject=f"batch{size}", stand_in=True) for size in (1, 4, 8)]
+    assert shown(ended(verdicts))[1] == "STAND-IN   cost        OM size 239,413 B (recorded), batch1"
 
 
 def test_what_is_not_a_number_is_beyond_every_limit():
@@ -248,15 +255,18 @@ def test_what_was_not_selected_says_by_what(width):
 
 
 def test_several_options_are_told_apart():
-    """Each with what it left out; why a gate is blocked is a note of its own."""
+    """Each with what it left out; why a gate is blocked is said unless a cause says it already."""
+    test = TEST.format("test_contract.py::test_every_row_is_a_detection_or_padding[batch4]")
     document = left_out(
         ("accuracy.mAP", "batch8", State.NOT_SELECTED, LEFT_OUT),
         ("contract.broken_rows", "batch1", State.NOT_SELECTED, "by -k 'not batch1'"),
-        ("consistency.unexplained", "batch8", State.BLOCKED, "no NPU " * 20),
+        ("contract.broken_rows", "batch4", State.BLOCKED, "no NPU"),
+        ("cost.om_size", "batch4", State.BLOCKED, "no champion was accepted"),
     )
+    document["unjudged"] = [{"test": test, "outcome": "INFRA", "phase": "setup", "message": "no NPU\n  → look"}]
     assert roll_of(shown(document)) == [
-        "gates: 2 of 5 judged; blocked: consistency; not selected: 1 of contract",
-        "  (by -k 'not batch1'), accuracy (by -m 'contract')",
+        "gates: 2 of 6 judged; blocked: 1 of contract, cost (no champion was accepted);",
+        "  not selected: 1 of contract (by -k 'not batch1'), accuracy (by -m 'contract')",
     ]
 
 
