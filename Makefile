@@ -20,7 +20,7 @@ QUICK := judge measure recipe artifacts ascend emulator options gateproof device
 quick: $(READY)  ## under a minute: the tests that start hardly any process, for while you work
 	$(VENV)/bin/pytest -q -n 2 --dist worksteal $(addprefix tests/unit/,$(QUICK))
 
-pages: $(READY)  ## a green, a red and a NO VERDICT evidence page in pages/, to look at
+pages: $(READY)  ## a green, a red, a NO VERDICT and an INFRA evidence page in pages/, to look at
 	$(VENV)/bin/python tools/make_pages.py
 
 check: $(READY)  ## ruff and mypy

@@ -1,7 +1,8 @@
-"""Make the three kinds of evidence page to look at: `make pages`, or `python tools/make_pages.py [--picture]`.
+"""Make the four kinds of evidence page to look at: `make pages`, or `python tools/make_pages.py [--pictures]`.
 
-Runs the suite on the emulator: as it is (green), with red and blue swapped on their way to the device (red), and on twenty
-pictures, which are too few to tell (NO VERDICT). `--picture` takes docs/evidence.png of the green one, with Chromium.
+Runs the suite on the emulator: as it is (green), with red and blue swapped on their way to the device (red), on twenty
+pictures, which are too few to tell (NO VERDICT), and on a device whose executions fail (INFRA). Made again, they show what was
+before. `--pictures` takes the first screen of each with Chromium, as a PNG beside it, and docs/evidence.png of the green one.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ PAGES = ROOT / "pages"
 PICTURE = ROOT / "docs" / "evidence.png"
 LOOK = ("-m", "contract or consistency or accuracy", "--batch-sizes", "4,8", "--fresh")
 RUNS = {
-    "green": (0, ()),
-    "red": (1, ("-p", "tools.swapped_channels", *LOOK)),
-    "no-verdict": (7, (*LOOK, "--pictures", "20")),
+    "green": (0, "", ()),
+    "red": (1, "", ("-p", "tools.swapped_channels", *LOOK)),
+    "no-verdict": (7, "", (*LOOK, "--pictures", "20")),
+    "infra": (8, "run=fail", LOOK),
 }
-"""Exit status and options of each."""
+"""Exit status, scenario of the emulator and options of each."""
+FIRST_SCREEN = {"width": 1280, "height": 800}
 
 
-def make_page(name: str, status: int, options: tuple[str, ...]) -> None:
+def make_page(name: str, status: int, scenario: str, options: tuple[str, ...]) -> None:
     """Run the suite, and keep the page and the results that it came to."""
     artifacts = PAGES / "artifacts"
     command = [
@@ -40,7 +43,8 @@ def make_page(name: str, status: int, options: tuple[str, ...]) -> None:
         str(artifacts),
     ]
     command += [f"--benchmark-storage=file://{PAGES / 'benchmarks'}", "-p", "no:cacheprovider", *options]
-    finished = subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True)
+    environment = {**os.environ, "NO_COLOR": "1", "FCOS_EMULATOR": scenario}
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if finished.returncode != status:
         sys.exit(f"{finished.stdout[-4000:]}\n{name}: exit status {finished.returncode}, not {status}")
     for suffix, made in ((".html", "evidence.html"), (".json", "results.json")):
@@ -48,16 +52,19 @@ def make_page(name: str, status: int, options: tuple[str, ...]) -> None:
     print(PAGES / f"{name}.html")
 
 
-def take_picture(page: Path) -> None:
-    """The top of a page as docs/evidence.png."""
+def take_pictures() -> None:
+    """The first screen of each page beside it, and that of the green one as docs/evidence.png."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 1180, "height": 900}, color_scheme="light")
-        shown.goto(page.as_uri())
-        shown.screenshot(path=str(PICTURE))
+        for name in RUNS:
+            shown = browser.new_page(viewport=FIRST_SCREEN, color_scheme="light")
+            shown.goto((PAGES / f"{name}.html").as_uri())
+            shown.screenshot(path=str(PAGES / f"{name}.png"))
+            print(PAGES / f"{name}.png")
         browser.close()
+    shutil.copy(PAGES / "green.png", PICTURE)
     print(PICTURE)
 
 
@@ -70,13 +77,15 @@ def chromium() -> str | None:
 def main() -> None:
     """Make all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", action="store_true", help="take docs/evidence.png of the green page")
+    parser.add_argument(
+        "--pictures", action="store_true", help="take a picture of each first screen, and docs/evidence.png"
+    )
     arguments = parser.parse_args()
     PAGES.mkdir(exist_ok=True)
-    for name, (status, options) in RUNS.items():
-        make_page(name, status, options)
-    if arguments.picture:
-        take_picture(PAGES / "green.html")
+    for name, run in RUNS.items():
+        make_page(name, *run)
+    if arguments.pictures:
+        take_pictures()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def judge(args: Namespace) -> int:
     for line in verdict_table(in_reading_order([verdict.as_dict() for verdict in verdicts])):
         say(one_line(line))
     for cause in causes(document["unjudged"]):
-        say(one_line(cause.sentence))
+        say(cause.sentence)
     pairs = zip(document["verdicts"], verdicts, strict=True)
     moved = sum(entry["outcome"] != verdict.outcome.value for entry, verdict in pairs)
     print(f"{len(verdicts)} measurements judged by {args.limits}; {moved} verdicts differ from the stored ones")
@@ -74,7 +74,8 @@ def _say_status(args: Namespace, document: dict[str, Any]) -> int:
         status = int(run["exit_status"])
     red = sum(verdict.outcome not in (Outcome.PASS, Outcome.STAND_IN) for verdict in verdicts if verdict.limit)
     reasons += [f"{red} verdicts are neither PASS nor STAND-IN"] if red else []
-    reasons += [f"{len(document['unjudged'])} tests did not come to a verdict"] if document["unjudged"] else []
+    stopped = {entry["test"] for entry in document["unjudged"]}
+    reasons += [f"{len(stopped)} tests did not come to a verdict"] if stopped else []
     reasons += [
         f"{gate.key}[{gate.subject}] was not judged: {gate.state.value}, {gate.why}" for gate in open_gates[:10]
     ]

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fcos_lib.files import one_line
+
+_LONGEST = 240
+"""Characters of a reason, so that the number of tests behind it is never cut off; the message has the rest."""
 SEE = "see the first: "
 """Begins the message of a test that met the cause of an earlier one; that test's id follows."""
 
@@ -20,11 +24,16 @@ class Cause:
     tests: tuple[str, ...]
 
     @property
+    def reason(self) -> str:
+        """The first line of the message, which acts on no terminal, page or log, whatever it was made of."""
+        return one_line(self.message.strip().partition("\n")[0], _LONGEST) or "no reason was given"
+
+    @property
     def sentence(self) -> str:
         """`INFRA: atc ended with status 255 (7 tests could not judge, the first tests/...::test_x[batch1])`"""
-        first, number = self.tests[0], len(self.tests)
+        first, number = one_line(self.tests[0], _LONGEST), len(self.tests)
         who = f"{number} tests could not judge, the first {first}" if number > 1 else f"{first} could not judge"
-        return f"{self.outcome}: {self.message.strip().partition(chr(10))[0] or 'no reason was given'} ({who})"
+        return f"{self.outcome}: {self.reason} ({who})"
 
 
 def causes(unjudged: Sequence[Mapping[str, Any]]) -> list[Cause]:

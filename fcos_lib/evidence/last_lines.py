@@ -6,34 +6,30 @@ is, and the command that runs again what failed. Nothing is decided here: words 
 
 from __future__ import annotations
 
-import math
+import re
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fcos_lib.evidence.causes import Cause, causes
+from fcos_lib.evidence.causes import causes
+from fcos_lib.evidence.deciding import STATES, WORST_FIRST, Number, Promise, deciding
 from fcos_lib.evidence.plain_text import Screen
-from fcos_lib.evidence.results import again, has_stand_in, in_reading_order, stored_verdict, word_of
+from fcos_lib.evidence.results import again, has_stand_in, stored_verdict, word_of
 from fcos_lib.files import one_line
-from fcos_lib.judge.gate import PROMISES
-from fcos_lib.judge.gates import GATES
-from fcos_lib.judge.roll_call import State, counted, stored_entry, unanswered
-from fcos_lib.judge.verdict import Outcome, Verdict, close_pair
+from fcos_lib.judge.roll_call import State, stored_entry, unanswered
+from fcos_lib.judge.verdict import Outcome
 
 MOST = 12
+_CAUSE = "cause", "causes", "causes"
+_NOT_RUN = "test that did not run", "tests that did not run", "tests"
+_OPEN = "gate without an answer", "gates without an answer", "gates"
+_OTHER = "other failure", "other failures", "failures"
+_SHORT_REASON, _GLUE = re.compile(r"\([^()]{1,30}\)"), "\N{NO-BREAK SPACE}"
+"""What left gates out stays in one line."""
 STAND_IN = "STAND-IN: measured on the emulator; says nothing about hardware."
-_WORST_FIRST = (Outcome.FAIL, Outcome.INFRA, Outcome.NO_VERDICT, Outcome.STAND_IN, Outcome.PASS)
-_STATES = (State.MISSING, State.BLOCKED, State.NOT_SELECTED, State.DOES_NOT_APPLY)
-_NAMED_FIRST = (
-    "contract.broken_rows",
-    "cost.om_size",
-    "consistency.unexplained", "consistency.explained",
-    "accuracy.mAP_as_published", "accuracy.mAP", "paired.loss", "accuracy.reference_mAP_as_published", "accuracy.reference_mAP",
-    "champion.slower", "history.pure", "published.slower", "throughput.rate",
-)  # fmt: skip
-"""Gates that a reader would name first for their promise, by key; all others come in reading order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +46,32 @@ class Ending:
     """True if pytest remembers which tests failed, so that `--lf` runs them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What keeps a run from being green besides numbers, and what it counts as where there is no room for it."""
+
+    word: str
+    sentence: str
+    count: int
+    what: tuple[str, str, str]
+    """One of them, several, and their kind in a word."""
+
+
 def last_lines(document: Mapping[str, Any], ending: Ending, screen: Screen) -> list[tuple[str, str]]:
     """(word for its colour, line) of a run that ended, as `results.json` has it; the word is empty for a line without one.
 
     At most `MOST` lines that fit the screen. Only what is to be pasted, a path or a command, may be longer: it is never cut.
     """
-    stopped = causes(document["unjudged"])
-    head = [_heading(document, screen), *_promises(document, stopped, screen)]
-    below = [("", line) for line in _roll(document)]
-    below += [("STAND-IN", STAND_IN)] if has_stand_in(document) else []
+    promises = deciding(document)
+    head = [_heading(document, screen), *_promises(promises, screen)]
+    stand_in = [("STAND-IN", screen.cut(STAND_IN))] if has_stand_in(document) else []
     saved = f"details in {ending.saved}" if ending.saved else ""
     last = [("", screen.plain(line)) for line in (ending.page, saved, _again(document, ending)) if line]
-    notes = list(_notes(document, stopped))
-    room = max(MOST - len(head) - len(below) - len(last), 1)
-    left = f" +{len(notes) - room} more (-v)" if len(notes) > room else ""
-    shown = [(word, screen.cut(one_line(line))) for word, line in notes[:room]]
-    if left:
-        word, line = notes[room - 1]
-        shown[-1] = word, screen.cut(one_line(line), screen.width - len(left)) + left
-    return [*head, *shown, *((word, screen.cut(one_line(line))) for word, line in below), *last]
+    notes = list(_notes(document))
+    room = MOST - len(head) - len(stand_in) - len(last)
+    roll = _roll(promises, document, screen, max(room - max(len(notes), 1), 1))
+    below = [*(("", line) for line in roll), *stand_in]
+    return [*head, *_fitting(notes, max(room - len(roll), 1), screen), *below, *last]
 
 
 def _heading(document: Mapping[str, Any], screen: Screen) -> tuple[str, str]:
@@ -80,122 +83,131 @@ def _heading(document: Mapping[str, Any], screen: Screen) -> tuple[str, str]:
     return word, screen.cut(text.center(screen.width, "="))
 
 
-def _promises(document: Mapping[str, Any], stopped: Sequence[Cause], screen: Screen) -> Iterator[tuple[str, str]]:
+def _promises(promises: Sequence[Promise], screen: Screen) -> Iterator[tuple[str, str]]:
     """A line for each promise that was judged, or whose tests were stopped."""
-    entries = in_reading_order(document["verdicts"])
-    pairs = [(entry, stored_verdict(entry)) for entry in entries]
-    blocked = _stopped_by_promise(stopped)
-    for promise in PROMISES:
-        own = [(entry.get("test"), verdict) for entry, verdict in pairs if verdict.promise == promise]
-        words: list[Outcome] = [verdict.outcome for _, verdict in own if not verdict.green] or counted(own)
-        outcomes = [*words, *blocked.get(promise, {})]
-        if not outcomes:
+    for promise in promises:
+        if promise.outcome is None:
             continue
-        worst = min(outcomes, key=_WORST_FIRST.index)
-        start = f"{worst.value:<10}  {promise:<11}  "
-        number = sum(blocked.get(promise, {}).values())
-        if worst in words:
-            text = _deciding([verdict for _, verdict in own], worst, replace(screen, width=screen.width - len(start)))
+        start = f"{promise.outcome.value:<10} {promise.name:<11} "
+        if promise.number:
+            text = _in_words(promise.number, replace(screen, width=screen.width - len(start)))
         else:
-            text = f"{number} {'tests' if number > 1 else 'test'} could not judge; the cause is below"
-        yield worst.value, screen.cut(start + text)
+            tests = "tests" if promise.stopped > 1 else "test"
+            text = f"{promise.stopped} {tests} could not judge; the cause is below"
+        yield promise.outcome.value, screen.cut(start + text)
 
 
-def _stopped_by_promise(stopped: Sequence[Cause]) -> dict[str, Counter[Outcome]]:
-    """How many tests of each promise were stopped, by what that comes to."""
-    promises = {gate.test: gate.promise for gate in GATES.values()}
-    counts: dict[str, Counter[Outcome]] = {}
-    for cause in stopped:
-        for test in cause.tests:
-            promise = promises.get(test.rpartition("/")[2].partition("[")[0], "")
-            counts.setdefault(promise, Counter())[Outcome(cause.outcome)] += 1
-    return counts
+def _in_words(number: Number, screen: Screen) -> str:
+    """A number: its name, its value with its unit, its limit, and on what it was measured.
 
-
-def _deciding(verdicts: Sequence[Verdict], worst: Outcome, screen: Screen) -> str:
-    """The number that decides a promise: its name, its value, its limit, and on what it was measured."""
-    red = [verdict for verdict in verdicts if verdict.outcome is worst and not verdict.green]
-    if red:
-        chosen = max(red, key=lambda verdict: (_beyond(verdict), -_rank(verdict)))
-        more = f"; {len(red) - 1} more" if len(red) > 1 else ""
-    else:
-        green = [verdict for verdict in verdicts if verdict.outcome is worst]
-        first = min(green, key=lambda verdict: (verdict.limit is None, _rank(verdict)))
-        same = [verdict for verdict in green if _name(verdict) == _name(first)]
-        chosen = max(same, key=_beyond)
-        more = f", worst of {len(same)}" if len(same) > 1 else ""
-    measured, limit = chosen.measurement, chosen.limit
-    value, bound = close_pair(measured.value, limit.bound if limit else measured.value)
-    unit = f" {measured.unit}"
-    if chosen.outcome is Outcome.NO_VERDICT and measured.interval:
-        value = f"{measured.interval[0]:.4g} to {measured.interval[1]:.4g}"
-    if limit:
-        unit, allowed = "", f"{'≥' if limit.at_least else '≤'} {bound} {limit.unit}"
-    else:
-        allowed = "no limit is set" if chosen.lacks else "recorded"
-    value = f"{value}{unit}" if measured.n else "not measured"
-    name, rest = one_line(measured.name), screen.plain(one_line(f" {value} ({allowed}), {chosen.subject}"))
-    if len(screen.plain(name)) + len(rest) + len(more) <= screen.width:
-        rest += more
+    Where that is too long the other numbers are left out, then the limit goes without its unit, and at last the name is cut.
+    """
+    name = screen.plain(one_line(number.verdict.measurement.name))
+    value, subject = f"{number.value} {number.unit}".rstrip(), number.verdict.subject
+    short = number.bound if number.bound and number.unit else number.limit
+    separator = ", " if number.verdict.green else "; "
+    among = f"{separator}{number.among}" if number.among else ""
+    rests = [
+        screen.plain(one_line(f" {value} ({limit}), {subject}")) + more
+        for limit, more in ((number.limit, among), (number.limit, ""), (short, among), (short, ""))
+    ]
+    rest = next((rest for rest in rests if len(name) + len(rest) <= screen.width), rests[-1])
     return screen.cut(name, max(screen.width - len(rest), 8)) + rest
 
 
-def _name(verdict: Verdict) -> tuple[str, str]:
-    return verdict.measurement.gate or verdict.measurement.name, verdict.limit.name if verdict.limit else ""
-
-
-def _rank(verdict: Verdict) -> int:
-    """The place of its gate among those that are named first."""
-    key = verdict.measurement.gate
-    return _NAMED_FIRST.index(key) if key in _NAMED_FIRST else len(_NAMED_FIRST)
-
-
-def _beyond(verdict: Verdict) -> float:
-    """How far a number is on the wrong side of its limit, in parts of that limit; negative on the right side."""
-    measured, limit = verdict.measurement, verdict.limit
-    if limit is None or not measured.n:
-        return -math.inf
-    distance = (limit.bound - measured.value) if limit.at_least else (measured.value - limit.bound)
-    if math.isnan(distance):
-        return math.inf
-    return distance / abs(limit.bound) if limit.bound else math.copysign(math.inf, distance) if distance else 0.0
-
-
-def _notes(document: Mapping[str, Any], stopped: Sequence[Cause]) -> Iterator[tuple[str, str]]:
-    """What keeps the run from being green besides numbers: the causes that stopped tests, tests that did not run, open gates."""
-    for cause in sorted(stopped, key=lambda cause: _WORST_FIRST.index(Outcome(cause.outcome))):
-        yield cause.outcome, cause.sentence
-    yield from silent(document)
+def _notes(document: Mapping[str, Any]) -> Iterator[_Note]:
+    """The causes that stopped tests, the worst first, tests that did not run, open gates, and failures of other tests."""
+    for cause in sorted(causes(document["unjudged"]), key=lambda cause: WORST_FIRST.index(Outcome(cause.outcome))):
+        yield _Note(cause.outcome, cause.sentence, 1, _CAUSE)
+    yield from _silent(document)
     if failures := int(document["run"].get("other_failures", 0)):
-        yield "FAIL", f"FAIL: {failures} tests that are no gates failed, or files could not be collected"
+        text = f"FAIL: {failures} tests that are no gates failed, or files could not be collected"
+        yield _Note("FAIL", text, failures, _OTHER)
 
 
 def silent(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(NO VERDICT, sentence) for tests that did not run, and for gates that are missing or were required and did not judge."""
+    return ((note.word, note.sentence) for note in _silent(document))
+
+
+def _silent(document: Mapping[str, Any]) -> Iterator[_Note]:
     run = document["run"]
     if not_run := run.get("gates_not_run"):
-        yield "NO VERDICT", f"NO VERDICT: {not_run} selected tests did not run"
+        text = f"NO VERDICT: {not_run} selected tests did not run"
+        yield _Note("NO VERDICT", text, not_run, _NOT_RUN)
     entries = [stored_entry(entry) for entry in document["gates"]]
     if open_gates := unanswered(entries, run.get("require", ())):
         first = open_gates[0]
         text = f"{first.key}[{first.subject}] was not judged: {first.state.value}, {first.why}"
-        yield "NO VERDICT", f"NO VERDICT: {text}; {len(open_gates)} such gates in all"
+        text = f"NO VERDICT: {text}; {len(open_gates)} such gates in all"
+        yield _Note("NO VERDICT", text, len(open_gates), _OPEN)
 
 
-def _roll(document: Mapping[str, Any]) -> list[str]:
-    """How many gates judged, and of which promises gates did not, in one line; `-v` has them by name and reason."""
+def _fitting(notes: Sequence[_Note], room: int, screen: Screen) -> list[tuple[str, str]]:
+    """As many notes as there is room for; the last one says how many of what are left out."""
+    shown = [(note.word, screen.cut(one_line(note.sentence))) for note in notes[:room]]
+    counts = Counter[tuple[str, str, str]]()
+    for note in notes[room:]:
+        counts[note.what] += note.count
+    if counts:
+        note = notes[room - 1]
+        named = (f"{n}{' more' * (what == note.what)} {what[n > 1]}" for what, n in counts.items())
+        left = screen.plain(f"; also {', '.join(named)} (-v)")
+        if 2 * len(left) > screen.width:
+            left = screen.plain(f"; {counts.total()} more: {', '.join(kind for _, _, kind in counts)} (-v)")
+        shown[-1] = note.word, screen.cut(one_line(note.sentence), screen.width - len(left)) + left
+    return shown
+
+
+def _roll(promises: Sequence[Promise], document: Mapping[str, Any], screen: Screen, room: int) -> list[str]:
+    """How many gates judged and what became of the others, in the fullest words that `room` lines hold; `-v` has every name."""
     owed = [entry for entry in document["gates"] if not entry["recorded"]]
+    if not owed:
+        return []
+    silent_gates = sum(number for promise in promises for _, _, number in promise.silent)
+    start = f"gates: {len(owed) - silent_gates} of {len(owed)} judged"
     total = Counter(entry["promise"] for entry in owed)
-    silent_by_state: dict[str, Counter[str]] = {}
-    for entry in owed:
-        if entry["state"] != State.JUDGED.value:
-            silent_by_state.setdefault(entry["state"], Counter())[entry["promise"]] += 1
-    judged = len(owed) - sum(counts.total() for counts in silent_by_state.values())
-    parts = [f"gates: {judged} of {len(owed)} judged"]
-    for state, counts in sorted(silent_by_state.items(), key=lambda pair: _STATES.index(State(pair[0]))):
-        of = (promise if number == total[promise] else f"{number} of {promise}" for promise, number in counts.items())
-        parts.append(f"{state}: {', '.join(of)}")
-    return ["; ".join(parts)] if owed else []
+    told = [promise.cause.message for promise in promises if promise.cause]
+    choices = ((True, True), (False, True), (True, False), (False, False))
+    forms = [[start, *_states(promises, total, named, told if reasons else None)] for named, reasons in choices]
+    for form in forms:
+        text = screen.plain(one_line("; ".join(form), 1000))
+        together = _SHORT_REASON.sub(lambda reason: reason[0].replace(" ", _GLUE), text)
+        lines = textwrap.wrap(
+            together, screen.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        if len(lines) <= room and max(map(len, lines)) <= screen.width:
+            return [line.replace(_GLUE, " ") for line in lines]
+    return [screen.cut(one_line("; ".join(forms[-1])))]
+
+
+def _states(
+    promises: Sequence[Promise], total: Mapping[str, int], named: bool, told: Sequence[str] | None
+) -> Iterator[str]:
+    """What became of gates that did not judge, with the promises they are of if `named`.
+
+    And why, unless `told` is None. What `told` holds is a note of its own, as is why a gate is missing; one that does not apply
+    concerns nobody.
+    """
+    for state in STATES:
+        by_reason: dict[str, dict[str, int]] = {}
+        for promise in promises:
+            for of, why, number in promise.silent:
+                if of is state:
+                    known = told is None or state not in (State.BLOCKED, State.NOT_SELECTED) or _told(why, told)
+                    counts = by_reason.setdefault("" if known else why, {})
+                    counts[promise.name] = counts.get(promise.name, 0) + number
+        groups = []
+        for why, counts in by_reason.items():
+            names = (name if number == total[name] else f"{number} of {name}" for name, number in counts.items())
+            what = ", ".join(names) if named else str(sum(counts.values()))
+            groups.append(f"{what} ({why})" if why else what)
+        if groups:
+            yield f"{state.value}: {', '.join(groups)}"
+
+
+def _told(why: str, causes_told: Sequence[str]) -> bool:
+    return any(message.startswith(why) for message in causes_told)
 
 
 def _again(document: Mapping[str, Any], ending: Ending) -> str:

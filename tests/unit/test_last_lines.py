@@ -43,18 +43,21 @@ def test_a_run_ends_with_its_verdict(ended):
     """80 columns and no colour without a terminal; the table is left to -v."""
     text = ended().decode()
     assert "\x1b[" not in text
-    heading, contract, roll, *rest = last_lines(text)
+    heading, contract, *roll, page, details = last_lines(text)
     assert heading == " verdicts: PASS, exit status 0 ".center(80, "=")
-    assert contract == "PASS        contract     wrong network inputs 0 (≤ 0 pictures), inputs"
-    assert re.fullmatch(r"gates: 2 of \d+ judged; not selected: .*", roll), roll
-    assert [line.partition(" ")[0] for line in rest] == ["page:", "details"]
+    assert contract == "PASS       contract    wrong network inputs 0 pictures (≤ 0 pictures), inputs"
+    reason = r"\(by the paths given: tests/acceptance/test_inputs\.py\)"
+    others = "cost, consistency, accuracy, throughput"
+    said = " ".join(map(str.strip, roll))
+    assert re.fullmatch(rf"gates: 2 of \d+ judged; not selected: \d+ of contract, {others} {reason}", said), roll
+    assert [line.partition(" ")[0] for line in (page, details)] == ["page:", "details"]
     assert "contract: inverse letterbox error" not in text, "the table is there without -v"
 
 
 def test_the_whole_table_comes_with_v_and_nothing_dies_of_an_encoding(ended):
     """Before pytest's last line, with every number and reason; where there is ASCII alone signs fall back, none is a number."""
     text = ended("-v", PYTHONIOENCODING="ascii").decode("ascii")
-    assert "wrong network inputs 0 (<= 0 pictures), inputs" in last_lines(text)[1]
+    assert "wrong network inputs 0 pictures (<= 0 pictures), inputs" in last_lines(text)[1]
     before = text.partition(" verdicts: ")[0]
     assert re.search(r"^contract: inverse letterbox error +inputs +<= 0.01 px", before, re.M)
     assert "(by the paths given: tests/acceptance/test_inputs.py)" in before

@@ -1,12 +1,17 @@
 """One cause is said once, however many tests it stops: there were up to 49 times the same sentences."""
 
 import json
+import re
+from html import unescape
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from fcos_lib.evidence.causes import causes
-from fcos_lib.evidence.markdown import summary
+from fcos_lib.evidence.deciding import deciding
+from fcos_lib.evidence.markdown import summary, workflow_commands
+from fcos_lib.evidence.page import render
 from fcos_lib.evidence.page.verdicts import verdicts
 from fixtures.github import _red
 
@@ -20,7 +25,9 @@ def test_an_atc_that_fails_is_said_once(run, tmp_path, workers):
     junit = tmp_path / "junit.xml"
     result = run(*gates, "--batch-sizes", "1,2,4", f"--junitxml={junit}", "-v", *workers, scenario="atc=fail")
     assert result.returncode == 8, result.stdout + result.stderr
-    unjudged = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["unjudged"]
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    unjudged = document["unjudged"]
+    assert document["environment"]["device"]["stand_in"] is True, "a machine that failed is not taken for hardware"
     firsts = [entry for entry in unjudged if not entry["message"].startswith("see the first: ")]
     assert len(unjudged) > 5, f"{len(unjudged)} gates stopped, not more than 5: {unjudged}"
     assert len(firsts) == 1, f"the cause is said {len(firsts)} times: {firsts}"
@@ -43,6 +50,10 @@ def test_an_atc_that_fails_is_said_once(run, tmp_path, workers):
         entry.get("value") for entry in ElementTree.parse(junit).iter("property") if entry.get("name") == "cause"
     ]
     assert properties == [sentence], "the JUnit file does not say the same sentence"
+    page = (tmp_path / "artifacts" / "results" / "evidence.html").read_text()
+    shown = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page)))
+    assert shown.count(sentence.removeprefix("INFRA: ")) == 1, "the page does not say the same sentence once"
+    assert "STAND-IN: measured on the emulator; says nothing about hardware." in result.stdout.splitlines()[-12:]
 
 
 UNJUDGED = [
@@ -85,3 +96,58 @@ def test_the_page_has_one_card_for_it():
     """In the words of the terminal."""
     cards = verdicts(DOCUMENT)["cards"]
     assert [f"{card['word']}: {card['sentence']}" for card in cards] == SENTENCES
+
+
+MESSAGES = {
+    "long": "no room for " + "a_very_long_name/" * 100,
+    "terminal": "picture \x1b[31m\x07\rred",
+    "direction": "picture \u202e.gpj",
+    "command": "::error file=x::owned ##[error]",
+    "markup": '<b>`|*_[x](y) & "quoted" 100%,:',
+    "silence": " \n\n",
+}
+
+
+def terminal_of(document):
+    """What `-v` prints of the causes."""
+    return [cause.sentence for cause in causes(document["unjudged"])]
+
+
+def annotated(document):
+    """The titles of GitHub's annotations, as GitHub reads them."""
+    lines = workflow_commands(list(_red(document, {}, Path("/"))))
+    titles = [re.search(r"title=([^,:]*)", line)[1] for line in lines]
+    return [re.sub("%3A", ":", re.sub("%2C", ",", title)).replace("%25", "%") for title in titles]
+
+
+def summarised(document):
+    """The headings of the summary, as a reader sees them."""
+    lines = [line.removeprefix("### ") for line in summary(document).splitlines() if line.startswith("### ")]
+    return [unescape(re.sub(r"\\(.)", r"\1", line)) for line in lines]
+
+
+def on_the_page(document):
+    """The cards of what stopped tests, as a reader sees them."""
+    page = render(document)
+    shown = re.findall(r'<summary><span class="chip[^"]*">([^<]*)</span> <span class="sentence">([^<]*)</span>', page)
+    return [unescape(f"{word}: {sentence}") for word, sentence in shown]
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_every_place_says_the_same_sentence(message):
+    """Whatever was found: one line that acts on nothing, with the number of tests, the same to the letter everywhere."""
+    unjudged = [{"test": f"x.py::{name}", "outcome": "INFRA", "message": message} for name in "abc"]
+    document = {**DOCUMENT, "unjudged": unjudged}
+    (sentence,) = terminal_of(document)
+    assert sentence.isprintable(), repr(sentence)
+    assert sentence.endswith(" (3 tests could not judge, the first x.py::a)"), sentence
+    places = {"annotation": annotated, "summary": summarised, "page": on_the_page}
+    assert {name: read(document) for name, read in places.items()} == {name: [sentence] for name in places}
+
+
+def test_a_test_that_stopped_twice_is_one_test():
+    """In its set-up and again after it, for another reason: two causes, and one test that could not judge."""
+    test = "tests/acceptance/test_contract.py::test_every_row_is_a_detection_or_padding[batch8]"
+    unjudged = [{"test": test, "outcome": "INFRA", "message": message} for message in ("no NPU", "no space")]
+    contract = next(promise for promise in deciding({**DOCUMENT, "unjudged": unjudged}) if promise.name == "contract")
+    assert contract.stopped == 1, f"{contract.stopped} tests instead of 1"

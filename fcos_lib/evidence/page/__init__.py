@@ -13,8 +13,10 @@ from typing import Any
 from jinja2 import TemplateError
 from markupsafe import Markup
 
+from fcos_lib.evidence.earlier import SINCE
 from fcos_lib.evidence.page import figures
-from fcos_lib.evidence.page.blame import first_screen
+from fcos_lib.evidence.page.blame import look_next, moved
+from fcos_lib.evidence.page.cards import cards, groups_of
 from fcos_lib.evidence.page.pictures import Jpegs, pictures
 from fcos_lib.evidence.page.verdicts import headline, verdicts
 from fcos_lib.evidence.page.words import asset, slug, templates
@@ -27,9 +29,10 @@ MOST_BYTES = 10 << 20
 _FOR_PICTURES = 8 << 20
 STAND_IN = "Measured on the emulator. It says nothing about hardware."
 _KINDS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
-    "Stages": {"ladder": figures.ladder, "error_types": figures.error_types},
+    "Stages": {"ladder": figures.ladder, "error_types": figures.error_types, "look": look_next},
     "Layers": {"layers": figures.layers},
     "Accuracy": {
+        "moved": moved,
         "classes": figures.classes,
         "deciding": figures.deciding,
         "precision_recall": figures.precision_recall,
@@ -86,40 +89,45 @@ class _Page:
             levels.setdefault(subject, []).append(data)
         # what several gates say of the levels is brought together, and shown in two tables
         evidence["before_nms"] = evidence["shifts"] = [*levels.items()]
+        evidence["moved"] = [("", (document, found))] if (found := evidence.get("classes")) else []
+        layers = dict(reversed(evidence.get("layers", [])))
+        ladders = evidence.get("ladder", [])[:1]
+        evidence["look"] = [(subject, (document, subject, data, layers.get(subject))) for subject, data in ladders]
         self._evidence: _Evidence = evidence
 
     def html(self) -> str:
         """All of it."""
         document, word = self._document, word_of(self._document)
-        shows = "classes" in self._evidence or "ladder" in self._evidence
-        about = document["run"].get("about", "FCOS on Ascend: acceptance")
+        about = document["run"].get("about", "")
+        listed = verdicts(document)
+        chapters = [(name, parts) for name, parts in self._chapters(listed) if parts]
+        reached = [slug(name) for name, _ in chapters]
         run = {
-            "about": about,
-            "title": f"{'STAND-IN ' if self._stand_in and word != 'STAND-IN' else ''}{word}: {about}",
+            "title": f"{'STAND-IN ' if self._stand_in and word != 'STAND-IN' else ''}{word}: {about or 'FCOS acceptance'}",
             "style": asset("style.css") + asset("charts.css"),
             "script": asset("script.js"),
             "stand_in": STAND_IN,
             "word": word,
             "headline": headline(document, self._stand_in),
             "where": _where(document),
-            "moved": self._drawn("First screen", "first_screen", first_screen, document, self._evidence)
-            if shows
-            else "",
-            "chapters": [(name, parts) for name, parts in self._chapters() if parts],
+            # two detectors have no promises
+            "cards": "" if about else self._drawn("First screen", "first_screen", cards, document, reached, groups_of(listed)),
+            "chapters": chapters,
             "images": self._jpegs.images,
         }
         return str(self._macro("base", "page")(run)).lstrip()
 
-    def _chapters(self) -> Iterator[tuple[str, _Parts]]:
+    def _chapters(self, listed: Mapping[str, Any]) -> Iterator[tuple[str, _Parts]]:
         """Everything that is there to be shown, in reading order. Verdicts are no evidence: if they cannot be drawn, nothing is."""
         document, evidence = self._document, self._evidence
-        yield "Verdicts", [[("", self._macro("Verdicts", "verdicts")(verdicts(document)))]]
+        if changes := evidence.get(SINCE):
+            yield "Since the last run", [[("", self._drawn("Since the last run", "since", dict, changes[-1][1]))]]
+        if entries := evidence.get("pictures"):
+            yield "Pictures", [[("", self._drawn("Pictures", "pictures", pictures, entries, self._jpegs))]]
+        yield "Verdicts", [[("", self._macro("Verdicts", "verdicts")(listed))]]
         for chapter, kinds in _KINDS.items():
             parts = [self._by_subject(chapter, kind, kinds[kind]) for kind in kinds if kind in evidence]
             yield chapter, [part for part in parts if part]
-            if chapter == "Accuracy" and "pictures" in evidence:
-                entries = evidence["pictures"]
-                yield "Pictures", [[("", self._drawn("Pictures", "pictures", pictures, entries, self._jpegs))]]
         yield "Environment", [[("", self._drawn("Environment", "environment", dict, document))]]
         if document["artifacts"]:
             yield "Artifacts", [[("", self._drawn("Artifacts", "artifacts", dict, document))]]
@@ -145,18 +153,13 @@ class _Page:
         return made
 
 
-def _where(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What ran where, and when; of a comparison, what was compared."""
+def _where(document: Mapping[str, Any]) -> str:
+    """What ran where, and when, in a line; of a comparison, what was compared."""
     if facts := document["run"].get("facts"):
-        return [(str(name), str(value)) for name, value in facts]
+        return ", ".join(f"{name}: {value}" for name, value in facts)
     run, device = document["run"], document["environment"].get("device") or {}
     contracts = [artifact["provenance"].get("contract") for artifact in document["artifacts"]]
     models = {str(contract.get("name", "")) for contract in contracts if isinstance(contract, dict)}
-    return [
-        ("model", ", ".join(sorted(models)) or "unknown"),
-        ("device", f"{device.get('soc_version', 'none')}{' (emulated)' if device.get('stand_in') else ''}"),
-        ("CANN", str(device.get("cann_version", "–"))),
-        ("driver", str(device.get("driver_version") or "–")),
-        ("started", str(run.get("started_at", "unknown")).replace("T", " ").replace("Z", " UTC")),
-        ("tests", f"{run.get('gates', '?')}, exit status {run.get('exit_status', 'unknown')}"),
-    ]
+    chip = f"{device.get('soc_version', 'no device')}{' (emulated)' if device.get('stand_in') else ''}"
+    when = str(run.get("started_at", "at an unknown time")).replace("T", " ").replace("Z", " UTC")
+    return f"{', '.join(sorted(models)) or 'unknown model'} on {chip}, {when}, exit status {run.get('exit_status', 'unknown')}"

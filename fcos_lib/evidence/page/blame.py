@@ -1,4 +1,4 @@
-"""The sentences on the first screen: what moved, what is to blame, and where to look next."""
+"""The sentences about a drop: what moved, what is to blame, and where to look next."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ _GAIN = "A gain without a cause is a difference as well: the OM does not compute
 _Subjects = Sequence[tuple[str, Mapping[str, Any]]]
 
 
-def first_screen(document: Mapping[str, Any], evidence: Mapping[str, _Subjects]) -> dict[str, Any]:
-    """What moved, and what to look at next. `evidence` are subjects and data by kind."""
-    lines = [*_moved(document, evidence.get("classes", []))]
-    look: dict[str, Any] = {}
-    for subject, data in evidence.get("ladder", [])[:1]:
-        layers = next((entry for name, entry in evidence.get("layers", []) if name == subject), None)
-        decided = blame(data, layers)
-        lines.append((*stages_in_words(decided), subject))
-        if decided.layer:
-            lines.append(("First layer that differs", in_words(decided.layer), subject))
-        if decided.stages:
-            look = _look(document, subject, decided)
-    return {"lines": lines, "look": look}
+def moved(found: tuple[Mapping[str, Any], _Subjects]) -> dict[str, Any]:
+    """What moved most and how certain that is, of the subject that moved most. `found` are the run and its accuracy by subject."""
+    return {"lines": [*_moved(*found)]}
+
+
+def look_next(found: tuple[Mapping[str, Any], str, Mapping[str, Any], Mapping[str, Any] | None]) -> dict[str, Any]:
+    """The next step of a search, by the run, the subject, its ladder and its layers; empty if no stage is to blame."""
+    document, subject, ladder, layers = found
+    decided = blame(ladder, layers)
+    return _look(document, subject, decided) if decided.stages else {}
 
 
 def stages_in_words(decided: Blame) -> tuple[str, str]:

@@ -54,10 +54,12 @@ class Chart:
     title: str
     sentence: str
     parts: Sequence[Markup]
+    right: float = _RIGHT
+    """Beside the drawing area."""
 
     def svg(self, stand_in: bool) -> Markup:
         """The element; marked if the emulator had a part in what it shows."""
-        mark = stand_in_mark(self.width - _RIGHT, 3) if stand_in else Markup()
+        mark = stand_in_mark(self.width - self.right, 3) if stand_in else Markup()
         return element(
             "svg", element("title", self.title), element("desc", self.sentence), *self.parts, mark,
             viewBox=f"0 0 {self.width:g} {self.height:g}", role="img", class_="chart",
@@ -141,11 +143,13 @@ class Frame:
 
 
 def point(kind: str, x: float, y: float, words: str = "") -> Markup:
-    """A disc, for other kinds than `run` a diamond, for `absent` a cross: shapes, not only colours."""
+    """A disc, for other kinds than `run` a diamond, for `absent` and what is `outside` a cross: shapes, not only colours."""
     inside = [element("title", words)] if words else []
     if kind == "run":
         return element("circle", *inside, class_=kind, cx=float(x), cy=float(y), r=3.5)
-    shape = "m-4 -4 l8 8 m0 -8 l-8 8" if kind == "absent" else "m0 -5.5 l5.5 5.5 l-5.5 5.5 l-5.5 -5.5 z"
+    shape = (
+        "m-4 -4 l8 8 m0 -8 l-8 8" if kind.endswith(("absent", "outside")) else "m0 -5.5 l5.5 5.5 l-5.5 5.5 l-5.5 -5.5 z"
+    )
     return element("path", *inside, class_=kind, d=f"M{x:.1f} {y:.1f} {shape}")
 
 

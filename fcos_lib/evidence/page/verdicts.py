@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fcos_lib.evidence.causes import Cause, causes
-from fcos_lib.evidence.page.words import minus, plural
+from fcos_lib.evidence.page.words import minus, plural, slug
 from fcos_lib.evidence.results import again, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, paragraph
@@ -67,6 +67,10 @@ def verdicts(document: Mapping[str, Any]) -> dict[str, Any]:
     cards = [_card(document, *pair, names) for pair in red[:_MOST]]
     stopped = causes(document["unjudged"])
     cards += [_stopped(document, cause) for cause in stopped[:_MOST]]
+    seen = set[str]()
+    for card in cards:  # a number that was judged twice has one id, that of the first
+        card["id"] = "" if card["id"] in seen else card["id"]
+        seen.add(card["id"])
     judged, recorded = _green(document)
     return {
         "tests": [*_list_of_tests(document)] if cards else [],
@@ -80,6 +84,16 @@ def verdicts(document: Mapping[str, Any]) -> dict[str, Any]:
         "recorded": verdict_rows(recorded),
         "roll": in_words(document.get("gates", ())),
     }
+
+
+def anchor_of_verdict(verdict: Verdict) -> str:
+    """The id of a red number's card in the list of verdicts."""
+    return f"red-{slug(f'{verdict.gate} {verdict.limit.name if verdict.limit else verdict.lacks}')}"
+
+
+def anchor_of_cause(cause: Cause) -> str:
+    """The id of the card of what stopped tests."""
+    return f"red-{slug(f'{cause.outcome} {cause.tests[0]}')}"
 
 
 def _list_of_tests(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -116,6 +130,7 @@ def _card(
 ) -> dict[str, Any]:
     test, word = entry.get("test", ""), verdict.outcome.value
     return {
+        "id": anchor_of_verdict(verdict),
         "word": word,
         "sentence": minus(verdict.sentence().removeprefix(f"{word}: ")),
         "facts": [
@@ -130,6 +145,7 @@ def _card(
 
 def _stopped(document: Mapping[str, Any], cause: Cause) -> dict[str, Any]:
     return {
+        "id": anchor_of_cause(cause),
         "word": cause.outcome,
         "sentence": cause.sentence.removeprefix(f"{cause.outcome}: "),
         "facts": [],

@@ -15,35 +15,35 @@ TEST = "tests/acceptance/{}"
 SLOTS = "test_batch_truth.py::test_every_slot_finds_the_same"
 GREEN = [
     "================= verdicts: PASS on Ascend310P3, exit status 0 =================",
-    "PASS        contract     broken rows 0 (≤ 0 rows), batch8, worst of 2",
-    "PASS        cost         OM size against champion 0.5 (≤ 1 %), batch8",
-    "PASS        consistency  unexplained differences 0 (≤ 0 detections), batch8",
-    "PASS        accuracy     mAP as published 0.35905 (≥ 0.359 AP), batch64",
-    "PASS        throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
+    "PASS       contract    broken rows 0 rows (≤ 0 rows), batch8, worst of 2",
+    "PASS       cost        OM size against champion 0.5 % (≤ 1 %), batch8",
+    "PASS       consistency unexplained differences 0 detections (≤ 0), batch8",
+    "PASS       accuracy    mAP as published 0.35905 AP (≥ 0.359 AP), batch64",
+    "PASS       throughput  rate against champion -0.4 % (≥ -1 %), batch8, worst of 2",
     "gates: 20 of 21 judged; does not apply: 1 of throughput",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
 ]
 RED = [
     "================= verdicts: FAIL on Ascend310P3, exit status 1 =================",
-    "PASS        contract     broken rows 0 (≤ 0 rows), batch8, worst of 2",
-    "PASS        cost         OM size against champion 0.5 (≤ 1 %), batch8",
-    "FAIL        consistency  unexplained differences 812 (≤ 0 detections), batch64",
-    "FAIL        accuracy     mAP difference -0.0498 (≥ -0.01 AP), batch64; 1 more",
-    "PASS        throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
-    "gates: 20 of 21 judged; not selected: 1 of consistency",
+    "PASS       contract    broken rows 0 rows (≤ 0 rows), batch8, worst of 2",
+    "PASS       cost        OM size against champion 0.5 % (≤ 1 %), batch8",
+    "FAIL       consistency unexplained differences 812 detections (≤ 0), batch64",
+    "FAIL       accuracy    mAP difference -0.0498 AP (≥ -0.01 AP), batch64; 1 more",
+    "PASS       throughput  rate against champion -0.4 % (≥ -1 %), batch8, worst of 2",
+    "gates: 20 of 21 judged; not selected: 1 of consistency (by -k x)",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
     "again: .venv/bin/pytest --lf tests/acceptance --batch-sizes 8,64",
 ]
 INFRA = [
     "================ verdicts: INFRA on the emulator, exit status 8 ================",
-    "INFRA       contract     1 test could not judge; the cause is below",
-    "INFRA       cost         1 test could not judge; the cause is below",
-    "INFRA       consistency  2 tests could not judge; the cause is below",
-    "PASS        accuracy     mAP 0.668 (≥ 0.661 AP), reference",
+    "INFRA      contract    1 test could not judge; the cause is below",
+    "INFRA      cost        1 test could not judge; the cause is below",
+    "INFRA      consistency 2 tests could not judge; the cause is below",
+    "PASS       accuracy    mAP 0.668 AP (≥ 0.661 AP), reference",
     "INFRA: atc ended with status 255: E10041 (4 tests could not judge, the first te…",
-    "gates: 1 of 3 judged; blocked: contract; not selected: consistency",
+    "gates: 1 of 3 judged; blocked: contract; not selected: consistency (by -k x)",
     "STAND-IN: measured on the emulator; says nothing about hardware.",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
@@ -51,13 +51,13 @@ INFRA = [
 ]
 NO_VERDICT = [
     "============= verdicts: NO VERDICT on the emulator, exit status 7 ==============",
-    "STAND-IN    contract     broken rows 0 (≤ 0 rows), batch8, worst of 2",
-    "NO VERDICT  cost         OM size against champion not measured (≤ 1 %), batch64",
-    "STAND-IN    consistency  unexplained differences 0 (≤ 0 detections), batch8",
-    "NO VERDICT  accuracy     mAP difference -0.0312 to 0.0124 (≥ -0.01 AP), batch64",
-    "STAND-IN    throughput   rate against champion -0.4 (≥ -1 %), batch8, worst of 2",
-    "NO VERDICT: 3 selected tests did not run +1 more (-v)",
-    "gates: 20 of 22 judged; missing: 1 of contract; not selected: 1 of consistency",
+    "STAND-IN   contract    broken rows 0 rows (≤ 0 rows), batch8, worst of 2",
+    "NO VERDICT cost        OM size against champion not measured (≤ 1 %), batch64",
+    "STAND-IN   consistency unexplained differences 0 detections (≤ 0), batch8",
+    "NO VERDICT accuracy    mAP difference -0.0312 to 0.0124 AP (≥ -0.01 AP), batch64",
+    "STAND-IN   throughput  rate against champion -0.4 % (≥ -1 %), batch8, worst of 2",
+    "NO VERDICT: 3 selected tests did not run; also 1 gate without an answer (-v)",
+    "gates: 20 of 22 judged; missing: 1; not selected: 1 (by -k x)",
     "STAND-IN: measured on the emulator; says nothing about hardware.",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
@@ -98,7 +98,8 @@ def whole(*, stand_in=False, change=None):
 def ended(verdicts=(), status=0, unjudged=(), silent=(), device=None, **run):
     """What `results.json` has of a run; `silent` are (key, subject, state) of gates that did not judge."""
     gates = [Entry(entry["key"], entry["promise"], entry["subject"], State.JUDGED, "") for entry in verdicts]
-    gates += [Entry(key, gate_called(key).promise, subject, state, "by -k x") for key, subject, state in silent]
+    why = {State.BLOCKED: "atc ended with status 255: E10041"}
+    gates += [Entry(key, gate_called(key).promise, *rest, why.get(rest[1], "by -k x")) for key, *rest in silent]
     command = ["pytest", "tests/acceptance", "--batch-sizes", "8,64"]
     return {
         "run": {"exit_status": status, "options": "--batch-sizes 8,64", "command": command, **run},
@@ -129,7 +130,7 @@ def test_a_number_without_a_limit_decides_nothing_beside_one_that_has_one():
     """A data set without a published mAP is decided by the mAP that was recorded for it."""
     verdicts = [judged("accuracy.mAP_as_published", 0.654), judged("accuracy.mAP", 0.6707, 0.661)]
     (line,) = (line for line in shown(ended(verdicts)) if "  accuracy  " in line)
-    assert "mAP 0.6707 (≥ 0.661 AP)" in line
+    assert "mAP 0.6707 AP (≥ 0.661 AP)" in line
 
 
 def test_a_red_run_shows_what_is_furthest_beyond_its_limit():
@@ -172,6 +173,12 @@ def test_an_undecided_run_shows_the_interval_that_holds_the_limit():
     assert shown(document) == NO_VERDICT
 
 
+def test_of_recorded_numbers_none_is_the_worst():
+    """Without a limit there is no better and no worse."""
+    verdicts = [judged("cost.recorded", 239412.0 + size, subject=f"batch{size}", stand_in=True) for size in (1, 4, 8)]
+    assert shown(ended(verdicts))[1] == "STAND-IN   cost        OM size 239,413 B (recorded), batch1"
+
+
 def test_what_is_not_a_number_is_beyond_every_limit():
     """NaN decides before any number."""
     red = {
@@ -179,7 +186,7 @@ def test_what_is_not_a_number_is_beyond_every_limit():
         ("paired.loss", "batch64"): judged("paired.loss", -0.5, -0.01, "batch64"),
     }
     (line,) = [line for line in shown(ended(whole(change=red), 1)) if line.startswith("FAIL")]
-    assert "mAP as published nan (≥ 0.359 AP), batch8; 1 more" in line
+    assert "mAP as published nan AP (≥ 0.359 AP), batch8; 1 more" in line
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -190,8 +197,103 @@ def test_lines_fit_every_width_and_encoding(width, encoding):
     document = ended(whole(change=red, stand_in=True), 1, device={"stand_in": True})
     lines = shown(document, Screen(width, encoding), Ending("page: evidence.html", "results.json", "pytest"))
     "\n".join(lines).encode(encoding)
-    assert ("(<= 0 detections)" in "\n".join(lines)) == (encoding in ("ascii", "cp1252"))
+    assert ("812 detections (<= 0" in "\n".join(lines)) == (encoding in ("ascii", "cp1252"))
     assert STAND_IN in lines or width < len(STAND_IN)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bound", "words"),
+    [
+        ("cost.om_size", 0.5, 1.0, "OM size against champion 0.5 % (≤ 1 %), batch8"),
+        ("inputs.way_back", 3.05e-05, 0.01, "inverse letterbox error 3.05e-05 px (≤ 0.01 px), batch8"),
+        ("consistency.unexplained", 3.0, 0.0, "unexplained differences 3 detections (≤ 0), batch8"),
+        ("between_batch_sizes.unmatched", 0.0, 0.02, "unmatched detections between ba… 0 share (≤ 0.02), batch8"),
+        ("cost.recorded", 239412.0, None, "OM size 239,412 B (recorded), batch8"),
+    ],
+)
+def test_a_unit_stands_with_its_value(key, value, bound, words):
+    """And with the limit as well, as far as the line holds it; only then the name is cut."""
+    line = shown(ended([judged(key, value, bound)]))[1]
+    assert line[23:] == words
+
+
+LEFT_OUT = "by -m 'contract'"
+ROLLS = {
+    80: ["gates: 2 of 8 judged; not selected: cost, consistency, accuracy, throughput", "  (by -m 'contract')"],
+    60: ["gates: 2 of 8 judged; not selected: cost, consistency,", "  accuracy, throughput (by -m 'contract')"],
+    120: ["gates: 2 of 8 judged; not selected: cost, consistency, accuracy, throughput (by -m 'contract')"],
+}
+
+
+def roll_of(lines):
+    """The lines about gates."""
+    start = next(number for number, line in enumerate(lines) if line.startswith("gates: "))
+    return [line for number, line in enumerate(lines) if number == start or (number > start and line[:2] == "  ")]
+
+
+def left_out(*silent, verdicts=()):
+    """A run of which gates did not judge; `silent` are (key, subject, state, why)."""
+    document = ended(verdicts or [judged("contract.broken_rows", 0.0, 0.0, f"batch{size}") for size in (8, 64)])
+    entries = [Entry(key, gate_called(key).promise, subject, state, why) for key, subject, state, why in silent]
+    document["gates"] += [entry.as_dict() for entry in entries]
+    return document
+
+
+@pytest.mark.parametrize("width", ROLLS)
+def test_what_was_not_selected_says_by_what(width):
+    """The option that left it out, in as many lines as there is room for: nothing is cut."""
+    keys = (
+        "cost.om_size",
+        "consistency.unexplained",
+        "bias.size",
+        "accuracy.mAP",
+        "paired.loss",
+        "throughput.unexplained",
+    )
+    document = left_out(*((key, "batch8", State.NOT_SELECTED, LEFT_OUT) for key in keys))
+    assert roll_of(shown(document, Screen(width))) == ROLLS[width]
+
+
+def test_several_options_are_told_apart():
+    """Each with what it left out; why a gate is blocked is said unless a cause says it already."""
+    test = TEST.format("test_contract.py::test_every_row_is_a_detection_or_padding[batch4]")
+    document = left_out(
+        ("accuracy.mAP", "batch8", State.NOT_SELECTED, LEFT_OUT),
+        ("contract.broken_rows", "batch1", State.NOT_SELECTED, "by -k 'not batch1'"),
+        ("contract.broken_rows", "batch4", State.BLOCKED, "no NPU"),
+        ("cost.om_size", "batch4", State.BLOCKED, "no champion was accepted"),
+    )
+    document["unjudged"] = [{"test": test, "outcome": "INFRA", "phase": "setup", "message": "no NPU\n  → look"}]
+    assert roll_of(shown(document)) == [
+        "gates: 2 of 6 judged; blocked: 1 of contract, cost (no champion was accepted);",
+        "  not selected: 1 of contract (by -k 'not batch1'), accuracy (by -m 'contract')",
+    ]
+
+
+def test_the_roll_is_never_cut_where_counts_fit():
+    """Where there is room for one line alone names give way, then reasons; the numbers stay."""
+    path = "by the paths given: " + "/a_long_folder" * 8
+    silent = [(key, "batch8", State.NOT_SELECTED, path) for key in ("bias.size", "bias.score")]
+    silent += [("inputs.wrong", "inputs", State.MISSING, "gone"), ("bias.centre_x", "batch8", State.BLOCKED, "no NPU")]
+    document = left_out(*silent, verdicts=whole(stand_in=True))
+    document["run"] |= {"gates_not_run": 3, "exit_status": 7}
+    document["environment"]["device"] = {"stand_in": True}
+    (roll,) = roll_of(shown(document))
+    assert roll == "gates: 20 of 24 judged; missing: 1; blocked: 1; not selected: 2"
+
+
+def test_what_there_is_no_room_for_is_named_and_counted():
+    """By kind: causes, tests that did not run, gates without an answer, other failures."""
+    unjudged = [
+        {"test": TEST.format(f"{SLOTS}[batch{size}]"), "outcome": "INFRA", "phase": "call", "message": f"error {size}"}
+        for size in (1, 4)
+    ]
+    document = ended(whole(stand_in=True), 1, unjudged, [("inputs.wrong", "inputs", State.MISSING)], {"stand_in": True})
+    document["run"] |= {"gates_not_run": 1, "other_failures": 2}
+    also = "1 more cause, 1 test that did not run, 1 gate without an answer, 2 other failures"
+    for width, end in ((200, f"; also {also} (-v)"), (80, "; 5 more: causes, tests, gates, failures (-v)")):
+        (line,) = [line for line in shown(document, Screen(width)) if line.startswith("INFRA: ")]
+        assert line.endswith(end), line
 
 
 def test_more_causes_than_there_is_room_for_are_counted():
@@ -204,7 +306,7 @@ def test_more_causes_than_there_is_room_for_are_counted():
     assert len(lines) == MOST
     (cause,) = [line for line in lines if line.startswith("FAIL: ")]
     assert cause.startswith("FAIL: error 1 (")
-    assert cause.endswith(" +19 more (-v)")
+    assert cause.endswith("; also 19 more causes (-v)")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.earlier import evidence_of_earlier
 from fcos_lib.evidence.page import MOST_BYTES, render, write_page_of
 from fcos_lib.evidence.results import write_results
 from tests.unit.evidence.entries import Elements
@@ -32,11 +33,13 @@ def spoilt(value):
 
 
 def test_every_kind_of_evidence_has_its_section(document):
-    """Verdicts first, all kinds drawn, nothing unreadable, all elements closed."""
+    """What changed, the pictures, the verdicts, then the rest; all kinds drawn, nothing unreadable, all elements closed."""
+    before = {**document, "verdicts": document["verdicts"][1:], "evidence": []}
+    document["evidence"] += evidence_of_earlier(before, document)
     page = Elements(render(document))
     assert page.headings() == [
-        "verdicts", "stages", "layers", "accuracy", "pictures", "scores-and-boxes", "throughput", "proof-of-the-gates",
-        "environment", "artifacts",
+        "since-the-last-run", "pictures", "verdicts", "stages", "layers", "accuracy", "scores-and-boxes", "throughput",
+        "proof-of-the-gates", "environment", "artifacts",
     ]  # fmt: skip
     assert page.open == [], "elements that are never closed"
     assert "cannot be read" not in page.text
@@ -78,7 +81,7 @@ def test_a_stand_in_cannot_be_overlooked(document):
         assert parts, f"there is no {kind}"
         assert unmarked == [], f"a {kind} without the mark"
     charts = re.findall(r'<svg [^>]*class="chart".*?</svg>', page, re.S)
-    assert len(charts) == 4, "layers, both curves, scores"
+    assert len(charts) == 5, f"{len(charts)} charts: accuracy's card, layers, both curves and scores are 5"
     assert all('class="stand-in-mark"' in chart for chart in charts), "a chart without the mark"
     hardware = copy.deepcopy(document)
     hardware["environment"]["device"] = {"stand_in": False, "soc_version": "Ascend310P3", "cann_version": "8.0"}

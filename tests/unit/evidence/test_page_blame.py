@@ -1,4 +1,4 @@
-"""The first screen says what is to blame, how sure that is and where to look next; red numbers that say most come first."""
+"""The page says what moved, what is to blame, how sure that is and where to look next; red numbers that say most come first."""
 
 import copy
 import re
@@ -21,9 +21,11 @@ def words(document):
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", shown)))
 
 
-def first_screen(document):
-    """What comes before the verdicts."""
-    return words(document).partition("Verdicts")[0]
+def chapter(document, name):
+    """What stands in a chapter."""
+    page = render(document)
+    shown = page.partition(f'aria-labelledby="{name}"')[2].partition("</section>")[0]
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", shown)))
 
 
 def data_of(document, kind):
@@ -38,10 +40,12 @@ def entry(name, value, limit, subject="batch8", where="", promise="accuracy"):
 
 def test_stage_and_layer_are_named(document):
     """With real minus signs, and without a list of layers for float32 where the error is far beyond any rounding."""
-    text = first_screen(document)
-    assert "Stage to blame network, −0.0490 of −0.0500" in text
-    assert "First layer that differs /conv2 (Conv), 1000 times what fp16 explains" in text
+    text = chapter(document, "stages")
+    assert "Stage to blame: network, −0.0490 of −0.0500" in text
     assert "is no rounding: look for a wrong weight, scale or kernel in this layer" in text
+    layers = chapter(document, "layers")
+    assert "/conv2 is the first layer whose error is more than" in layers
+    assert "/conv2 (Conv), 1000 times what fp16 explains" in layers
     assert "keep_dtype" not in words(document)
 
 
@@ -49,17 +53,18 @@ def test_stage_and_layer_are_named(document):
 def test_float32_is_advised_where_it_may_help(document, ratio, text):
     """Near rounding or beyond fp16's range: the nodes, the command that writes them to a file, and the suite's option."""
     data_of(document, "layers")["layers"][1]["ratio"] = ratio
-    assert text in first_screen(document)
-    assert "python -m fcos_lib explain results.json --batch 8 --layers" in first_screen(document)
-    assert "--atc-option=--keep_dtype=keep_dtype-batch8.cfg" in first_screen(document)
+    stages = chapter(document, "stages")
+    assert text in stages
+    assert "python -m fcos_lib explain results.json --batch 8 --layers" in stages
+    assert "--atc-option=--keep_dtype=keep_dtype-batch8.cfg" in stages
 
 
 def test_stages_that_chance_explains_are_not_blamed(document):
     """An interval around zero blames nobody, and there is nowhere to look."""
     for stage in data_of(document, "ladder")["stages"]:
         stage.update(low=-0.1, high=0.1)
-    assert "Stage to blame none" in first_screen(document)
-    assert "Where to look next" not in first_screen(document)
+    assert "Stage to blame: none" in chapter(document, "stages")
+    assert "Where to look next" not in words(document)
 
 
 @pytest.mark.parametrize("aipp", [False, True])
@@ -69,7 +74,7 @@ def test_preprocessing_is_looked_for_in_aipp(document, aipp):
     data_of(document, "ladder")["stages"][0]["stage"] = "preprocess"
     for entry in document["evidence"]:
         entry["subject"] += "-aipp" * aipp
-    text = first_screen(document)
+    text = chapter(document, "stages")
     assert "the mean, the order of channels" in text
     assert ("they count what AIPP makes of a picture as the network's" in text) == aipp
     assert ("cat '/a; rm -r b/om/abc/aipp.cfg'" in text) == aipp
@@ -79,7 +84,7 @@ def test_preprocessing_is_looked_for_in_aipp(document, aipp):
 def test_every_stage_has_its_advice(document, stage):
     """And a command to copy."""
     data_of(document, "ladder")["stages"][0]["stage"] = stage
-    text = first_screen(document)
+    text = chapter(document, "stages")
     assert "Where to look next Look at " in text
     assert ("atc --mode=1" in text) == (stage == "NMS")
     assert ("--layers" in text) == (stage != "NMS")
@@ -87,12 +92,13 @@ def test_every_stage_has_its_advice(document, stage):
 
 @pytest.mark.parametrize("red", [False, True])
 def test_a_gain_that_is_red_is_no_good_news(document, red):
-    """The first screen says that it is a difference as well."""
+    """Accuracy says that it is a difference as well."""
     whole = data_of(document, "classes")["all"][0]
     whole["difference"] = {"value": 0.05, "low": 0.04, "high": 0.06, "n": 40}
     document["verdicts"] = [entry("mAP difference", 0.05, GAIN if red else LOSS)]
-    assert ("A gain without a cause is a difference as well" in first_screen(document)) == red
-    assert ("Within its limits" in first_screen(document)) != red
+    text = chapter(document, "accuracy")
+    assert ("A gain without a cause is a difference as well" in text) == red
+    assert ("Within its limits" in text) != red
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_the_largest_of_many_is_not_taken_for_certain(document, value, where, te
     """The worst of many classes is off zero by chance more often than one: what the gate says, which knows, is said."""
     if value is not None:
         document["verdicts"].append(entry("certain loss in a class", value, None, where=where))
-    assert f"dog, −0.1100 (95 % between −0.1500 and −0.0700); {text} batch8" in first_screen(document)
+    assert f"dog, −0.1100 (95 % between −0.1500 and −0.0700); {text} batch8" in chapter(document, "accuracy")
 
 
 def test_red_numbers_that_say_most_come_first(document):

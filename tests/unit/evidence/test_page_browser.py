@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fcos_lib.evidence.page import render
+from tests.unit.evidence.test_cards import RUNS
 from tools.make_pages import chromium
 
 SERIOUS = ("serious", "critical")
@@ -38,10 +39,10 @@ def open_page(browser, document, tmp_path):
     complaints, requests, contexts = [], [], []
     path = tmp_path / "evidence.html"
 
-    def opened(width=1280, *, scheme="light", scripts=True, **how):
-        path.write_text(render(document), encoding="utf-8")
+    def opened(width=1280, *, scheme="light", scripts=True, run=document, height=900, **how):
+        path.write_text(render(run), encoding="utf-8")
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=scripts, **how
+            viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=scripts, **how
         )
         contexts.append(context)
         page = context.new_page()
@@ -105,6 +106,61 @@ def test_words_stay_whole(open_page, width):
     broken = page.evaluate("""() => [...document.querySelectorAll('.command .line span')].filter((one) =>
         one.offsetHeight > 24 && one.offsetWidth < one.parentElement.clientWidth - 40).map((one) => one.textContent)""")
     assert broken == []
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_the_cards_are_above_the_fold(open_page, kind):
+    """All five end on the first screen of 1280 by 800 pixels, side by side, their pictures at one height; every verdict is a word."""
+    page = open_page(height=800, run=RUNS[kind]())
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.promise')].map((one) => one.getBoundingClientRect().toJSON())"""
+    )
+    assert len(boxes) == 5, f"{len(boxes)} cards instead of 5"
+    lowest = max(box["bottom"] for box in boxes)
+    assert lowest <= 800, f"the lowest card ends at {lowest:.0f} pixels, below the fold at 800"
+    assert len({box["top"] for box in boxes}) == 1, f"the cards begin at {[box['top'] for box in boxes]}"
+    tops = {chart.bounding_box()["y"] for chart in page.locator(".trend .chart").all()}
+    assert len(tops) == 1, f"the pictures begin at {sorted(tops)}"
+    words = [chip.inner_text() for chip in page.locator(".promise .chip").all()]
+    known = {"PASS", "FAIL", "NO VERDICT", "STAND-IN", "INFRA", "not selected"}
+    assert len(words) == 5, f"{len(words)} verdicts on five cards: {words}"
+    assert set(words) <= known, words
+
+
+def test_long_reasons_stay_above_the_fold(open_page):
+    """The longest that a card shows, on all of them, with a name and a subject that are long as well."""
+    run = RUNS["infra"]()
+    for entry in run["unjudged"]:
+        entry["message"] = "an_unbreakable_path/" * 200
+    for entry in run["verdicts"]:
+        entry["measurement"]["name"], entry["subject"] = "a name of a number " * 4, "batch64-dynamic-aipp"
+    page = open_page(height=800, run=run)
+    lowest = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.promise')].map((one) => one.getBoundingClientRect().bottom))"
+    )
+    assert lowest <= 800, f"the lowest card ends at {lowest:.0f} pixels, below the fold at 800"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_words_on_cards_are_large_enough(open_page, width):
+    """At least 11 pixels, in their pictures as well; the mark there repeats the verdict."""
+    page = open_page(width, run=RUNS["stand-in"]())
+    sizes = page.evaluate("""() => [...document.querySelectorAll('.promise :is(h2, p, .chip, a, text)')]
+        .filter((one) => !one.closest('.stand-in-mark')).map((one) => {
+            const drawn = one.closest('svg');
+            const scale = drawn ? drawn.getBoundingClientRect().width / drawn.viewBox.baseVal.width : 1;
+            return [one.textContent, parseFloat(getComputedStyle(one).fontSize) * scale];
+        })""")
+    small = [(text, size) for text, size in sizes if size < 11]
+    assert small == [], f"words of less than 11 pixels: {small}"
+
+
+def test_a_red_card_opens_its_verdict(open_page):
+    """However the reader has folded the list."""
+    page = open_page(run=RUNS["red"]())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = false))")
+    page.get_by_role("link", name="why, and how to run it again of consistency").click()
+    assert page.locator("details.card .inside:target").is_visible()
 
 
 def test_layers_can_be_switched_off(open_page):
