@@ -7,6 +7,17 @@ import pytest
 
 from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, InputLayout, contract_for
 from fcos_lib.errors import UsageError
+from fcos_lib.store.artifacts import content_key
+
+KEYS = {"coco_r50": "d2b133e44b4b31dd9699", "shapes": "270431b7274c2e0c52d8"}
+"""What each contract adds to the keys of artifacts, references and journals, written down before there were other contracts."""
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_what_a_contract_adds_to_every_key_stays(name):
+    """A field that is new leaves the keys of contracts which have its default as they were: nothing is built again for it."""
+    key = content_key("contract", {"contract": CONTRACTS[name].as_dict()})
+    assert key == KEYS[name], f"the contract {name} has the key {key}, and it was {KEYS[name]}"
 
 
 def test_the_coco_contract_hands_3350_candidates_to_nms():
