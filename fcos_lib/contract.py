@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from fcos_lib.errors import UsageError
@@ -31,14 +33,28 @@ class InputLayout(str, Enum):
     """How the network input lies in memory, which says who subtracts the mean."""
 
     FLOAT_NCHW = "float32 NCHW"
-    """float32[N, 3, H, W], BGR, the mean subtracted on the host: the recipe's input."""
+    """float32[N, 3, H, W], channels as the contract has them, normalised on the host: the recipe's input."""
     UINT8_NHWC = "uint8 NHWC (AIPP)"
-    """uint8[N, H, W, 3], BGR as decoded: AIPP subtracts the mean on the device. A quarter of the bytes."""
+    """uint8[N, H, W, 3], BGR as decoded: AIPP normalises on the device. A quarter of the bytes."""
 
     @property
     def dtype(self) -> str:
         """numpy's name of the element type."""
         return self.value.split()[0]
+
+
+_IN_KEY = "in key"
+_ALWAYS, _IF_SET, _NEVER = "always", "if it is not the default", "never"
+
+
+def _added(default: Any) -> Any:
+    """A field that a key holds only where it is not the default, so that it left the keys of older contracts as they were."""
+    return field(default=default, metadata=MappingProxyType({_IN_KEY: _IF_SET}))
+
+
+def _recorded(default: Any) -> Any:
+    """A field that nothing computed depends on, so that no key holds it."""
+    return field(default=default, metadata=MappingProxyType({_IN_KEY: _NEVER}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +78,9 @@ class ModelContract:
     """Channels of the FPN and of the head."""
 
     input_name: str = "input"
-    """float32[N, 3, height, width], NCHW, BGR (the recipe's README says RGB; its code and the caffe weights say BGR)."""
+    """float32[N, 3, height, width], NCHW (the recipe's README says RGB; its code and the caffe weights say BGR)."""
     mean_bgr: tuple[float, float, float] = (102.9801, 115.9465, 122.7717)
-    """Subtracted per channel before the zero padding; the standard deviation is 1 (caffe-style weights)."""
+    """Subtracted from blue, green and red before the zero padding, whatever the order of the network's channels."""
     output_names: tuple[str, str] = ("labels", "dets")
     """`labels` int64[N, 100], `dets` float32[N, 100, 5] (x1, y1, x2, y2, score), in this order (`--out_nodes`)."""
     candidate_names: tuple[str, str] = ("boxes", "scores")
@@ -81,6 +97,43 @@ class ModelContract:
     """Points of one level that go on to NMS, by their best class score."""
     max_detections: int = 100
     """Rows of the outputs; unused rows have score 0 and a label that means nothing."""
+
+    groups: int = _added(1)
+    """Groups of the backbone's middle convolutions: 1 is a ResNet, more a ResNeXt."""
+    group_width: int = _added(4)
+    """Channels of a group in the first stage of a ResNeXt with 64 base channels (mmdet's `base_width`)."""
+    style: str = _added("caffe")
+    """Where a bottleneck has its stride: `caffe` in the first convolution, `pytorch` in the second."""
+    std_bgr: tuple[float, float, float] = _added((1.0, 1.0, 1.0))
+    """What blue, green and red are divided by after the mean; 1 for caffe's weights."""
+    channel_order: str = _added("bgr")
+    """Order of the network's input channels: `bgr` or `rgb`. Pictures are decoded as BGR in any case."""
+    head_norm_groups: int = _added(0)
+    """Groups of the GroupNorm behind each convolution of the head's two towers; 0: no norm."""
+    head_conv_bias: bool = _added(True)
+    """Whether the convolutions of the towers have a bias (mmdet's `conv_bias`; its `auto` means: without a norm)."""
+    norm_on_bbox: bool = _added(False)
+    """Distances are the convolution's positive part times the stride; otherwise they are its exponential."""
+    centerness_on_reg: bool = _added(False)
+    """Centerness comes from the tower of the distances; otherwise from the tower of the classes."""
+
+    center_sampling: bool = _recorded(False)
+    """How the training chose its points. This and the losses are recorded: nothing that is computed here depends on them."""
+    loss_cls: str = _recorded("FocalLoss")
+    loss_bbox: str = _recorded("IoULoss")
+    loss_centerness: str = _recorded("CrossEntropyLoss")
+    limits_of: str = _recorded("")
+    """The contract whose limits judge what has no limit under this one's name; empty: none."""
+
+    @property
+    def backbone(self) -> str:
+        """mmdet's name of the backbone's type."""
+        return "ResNeXt" if self.groups > 1 else "ResNet"
+
+    @property
+    def planes_bgr(self) -> tuple[int, int, int]:
+        """Which channel of the network's input is blue, green and red."""
+        return (0, 1, 2) if self.channel_order == "bgr" else (2, 1, 0)
 
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -116,8 +169,21 @@ class ModelContract:
         return (batch, 3, self.height, self.width)
 
     def as_dict(self) -> dict[str, Any]:
-        """The contract as JSON-ready data: part of every artifact's key."""
-        return asdict(self)
+        """The contract as JSON-ready data: part of every artifact's key.
+
+        Later fields are in it where they are not the default, and what only training used never is.
+        """
+        contents = asdict(self)
+        for each in fields(self):
+            in_key = each.metadata.get(_IN_KEY, _ALWAYS)
+            if in_key == _NEVER or (in_key == _IF_SET and contents[each.name] == each.default):
+                del contents[each.name]
+        return contents
+
+    def differences(self, other: ModelContract) -> Mapping[str, tuple[Any, Any]]:
+        """What differs from another contract, by field: this one's value and the other's. Names are left out."""
+        pairs = {each.name: (getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        return {name: pair for name, pair in pairs.items() if name != "name" and pair[0] != pair[1]}
 
 
 COCO_R50 = ModelContract(

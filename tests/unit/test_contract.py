@@ -1,12 +1,24 @@
 """The contract says what the recipe says."""
 
 import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, InputLayout, contract_for
+from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, InputLayout, ModelContract, contract_for
 from fcos_lib.errors import UsageError
+from fcos_lib.store.artifacts import content_key
+
+KEYS = {"coco_r50": "d2b133e44b4b31dd9699", "shapes": "270431b7274c2e0c52d8"}
+"""What each contract adds to the keys of artifacts, references and journals, written down before there were other contracts."""
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_what_a_contract_adds_to_every_key_stays(name):
+    """A field that is new leaves the keys of contracts which have its default as they were: nothing is built again for it."""
+    key = content_key("contract", {"contract": CONTRACTS[name].as_dict()})
+    assert key == KEYS[name], f"the contract {name} has the key {key}, and it was {KEYS[name]}"
 
 
 def test_the_coco_contract_hands_3350_candidates_to_nms():
@@ -58,3 +70,42 @@ def test_bytes_are_a_quarter_of_the_floats():
 def test_padding_is_the_mean_in_bytes():
     """(103, 116, 123) in BGR, less than a quarter of a grey level from the mean."""
     assert COCO_R50.padding_bgr == (103, 116, 123)
+
+
+ADDED = {
+    "groups": 32, "group_width": 8, "style": "pytorch", "std_bgr": (57.375, 57.12, 58.395), "channel_order": "rgb",
+    "head_norm_groups": 32, "head_conv_bias": False, "norm_on_bbox": True, "centerness_on_reg": True,
+}  # fmt: skip
+RECORDED = {
+    "center_sampling": True, "loss_cls": "QualityFocalLoss", "loss_bbox": "GIoULoss", "loss_centerness": "none",
+    "limits_of": "shapes",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ADDED)
+def test_whatever_is_computed_in_another_way_has_another_key(field):
+    """Each field that came later counts as soon as it has another value."""
+    assert replace(COCO_R50, **{field: ADDED[field]}).as_dict() == COCO_R50.as_dict() | {field: ADDED[field]}
+
+
+@pytest.mark.parametrize("field", RECORDED)
+def test_what_only_training_used_is_in_no_key(field):
+    """A checkpoint's artifacts are the same whatever it was trained with."""
+    assert replace(COCO_R50, **{field: RECORDED[field]}).as_dict() == COCO_R50.as_dict()
+
+
+def test_every_field_is_known_to_these_tests():
+    """A field that somebody adds without thinking of the keys would be in all of them."""
+    assert {field.name for field in fields(ModelContract)} == {*COCO_R50.as_dict(), *ADDED, *RECORDED}
+
+
+def test_differences_are_by_field_and_leave_out_the_names():
+    """What a list of contracts says beside each."""
+    other = replace(COCO_R50, name="other", depth=101, style="pytorch")
+    assert dict(other.differences(COCO_R50)) == {"depth": (101, 50), "style": ("pytorch", "caffe")}
+
+
+def test_the_channels_of_the_input_are_in_the_contracts_order():
+    """Blue is the first channel of the caffe-style weights and the last of torchvision's."""
+    assert COCO_R50.planes_bgr == (0, 1, 2)
+    assert replace(COCO_R50, channel_order="rgb").planes_bgr == (2, 1, 0)
