@@ -4,6 +4,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 TOOLS := .tools
 SAY := sh tools/say.sh
+# Container images set it, and then every start compiles the whole project again: half a second each.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := install --quiet --disable-pip-version-check --only-binary :all:
 
 .PHONY: accept test quick pages check format mutation lock audit sbom clean

@@ -51,4 +51,5 @@ def outer_environment() -> dict[str, str]:
     entries = kept.get("PATH", "").split(os.pathsep)
     kept["PATH"] = os.pathsep.join(entry for entry in entries if "cann-stand-in" not in entry)
     kept.pop("PYTHONPATH", None)
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # container images set it: every one of a thousand starts would compile
     return kept

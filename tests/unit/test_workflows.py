@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fcos_lib.cli.parser import build_parser
+from tests.prepared import outer_environment
 
 ROOT = Path(__file__).parents[2]
 GITHUB = [".github/workflows/cpu.yml", ".github/workflows/device.yml"]
@@ -181,3 +182,20 @@ def test_every_verb_and_target_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(READY)", ".venv/.ready")
     targets = {target for words in words_after("make") for target in words}
     assert [target for target in targets if not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)] == []
+
+
+def test_nothing_is_compiled_anew_at_each_start(monkeypatch):
+    """Images set PYTHONDONTWRITEBYTECODE; each of a thousand starts of a run then compiled the project, half a second each."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    asked = [
+        "make",
+        "-C",
+        str(ROOT),
+        "--no-print-directory",
+        "--eval=probe:; @echo [$$PYTHONDONTWRITEBYTECODE]",
+        "probe",
+    ]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n", "make hands it on"
+    assert "\nunset PYTHONDONTWRITEBYTECODE" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "PYTHONDONTWRITEBYTECODE" not in outer_environment()
