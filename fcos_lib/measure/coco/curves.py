@@ -16,23 +16,70 @@ from fcos_lib.measure.coco.matching import Matches
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """Precision is averaged over these recalls."""
+FEW = (1, 10)
+"""How many of the best detections of a picture AR1 and AR10 look at."""
 AT_ONCE = 1 << 17
 """Detections that overlap an object, times weightings: the arrays of a curve are to stay in a core's cache."""
 
 _Array = NDArray[np.float64]
 
 
+def unweighted(matches: Matches) -> tuple[_Array, _Array, _Array]:
+    """AP and final recall, float64[A, T, K, 1] each, and recall of the best `FEW`, float64[2, T, K, 1]; NaN where no object counts.
+
+    All categories, sizes and thresholds at once, for pictures that count once each: a tenth of the time of a loop over them.
+    """
+    objects, kinds = matches.objects.sum(axis=2), len(matches.starts) - 1
+    sizes, thresholds = matches.right.shape[:2]
+    first_rows = np.searchsorted(matches.rows, matches.starts)
+    area, threshold, row = np.nonzero(matches.right)
+    kind = np.repeat(np.arange(kinds), np.diff(first_rows))[row]
+    group = (area * thresholds + threshold) * kinds + kind
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    lengths = np.diff(np.append(begins, len(group)))
+    found = np.arange(1, len(group) + 1) - np.repeat(begins, lengths)
+    down_to = _sums_from_zero(matches.inside)  # of the size, down to each detection, less those of other categories
+    counted = down_to[area, matches.rows[row] + 1] - down_to[area, matches.starts[kind]]
+    moved = _sums_from_zero(matches.moved)
+    counted += moved[area, threshold, row + 1] - moved[area, threshold, first_rows[kind]]
+    precision = found / (counted + np.spacing(1))
+    recall = found / objects[area, kind]
+    reached = _reached(recall)
+    steps = reached - np.where(found == 1, 0, np.append(0, reached[:-1]))
+    average, final = np.zeros(sizes * thresholds * kinds), np.zeros(sizes * thresholds * kinds)
+    for name, begin, end in zip(group[begins].tolist(), begins.tolist(), (begins + lengths).tolist(), strict=True):
+        highest = np.maximum.accumulate(precision[begin:end][::-1])[::-1]
+        average[name] = (steps[begin:end] * highest).sum() / len(RECALLS)
+        final[name] = recall[end - 1]
+    shape = (sizes, thresholds, kinds, 1)
+    without = np.broadcast_to((objects <= 0)[:, None, :, None], shape)
+    few = np.zeros((len(FEW), thresholds * kinds))
+    for index, most in enumerate(FEW):
+        best = (area == 0) & (matches.rank[row] < most)
+        few[index] = np.bincount(group[best], minlength=thresholds * kinds)
+    few = few.reshape(len(FEW), *shape[1:]) / np.maximum(objects[0], 1)[:, None]
+    few[:, without[0]] = np.nan
+    return np.where(without, np.nan, average.reshape(shape)), np.where(without, np.nan, final.reshape(shape)), few
+
+
+def _sums_from_zero(values: NDArray[np.bool_] | NDArray[np.int8]) -> NDArray[np.int32]:
+    """Sums of the first 0, 1, ... N values along the last axis of [..., N], int32[..., N + 1]."""
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int32)
+    np.cumsum(values, axis=-1, dtype=np.int32, out=sums[..., 1:])
+    return sums
+
+
 class Category:
     """The detections of one category; `columns` float64[P, W] says how often each weighting counts each picture."""
 
     def __init__(self, matches: Matches, kind: int, columns: _Array) -> None:
-        self._first, last = (int(bound) for bound in matches.starts[kind : kind + 2])
-        self._near = slice(*(int(bound) for bound in np.searchsorted(matches.rows, (self._first, last))))
+        first, last = (int(bound) for bound in matches.starts[kind : kind + 2])
+        self._near = slice(*(int(bound) for bound in np.searchsorted(matches.rows, (first, last))))
         self._matches = matches
-        self._pictures = matches.picture[self._first : last]
-        self._rows = matches.rows[self._near] - self._first
+        self._pictures = matches.picture[first:last]
+        self._rows = matches.rows[self._near] - first
         self._weights = columns[self._pictures[self._rows]]
-        self._counted = self._sums(matches.inside[:, self._first : last], columns)
+        self._counted = self._sums(matches.inside[:, first:last], columns)
 
     def _sums(self, inside: NDArray[np.bool_], columns: _Array) -> list[_Array]:
         """For each range of sizes, float64[S, W]: how many detections of it there are down to each one that overlaps an object."""
@@ -126,12 +173,18 @@ def _running(ufunc: np.ufunc, values: _Array) -> _Array:
 
 def recalls_reached(recall: _Array) -> _Array:
     """How many of `RECALLS` each value reaches that the one before it, along the first axis, does not."""
-    # Percent of recall come in steps of 100 / objects: adding 1e-6 only mends a whole number that division left just below
-    # itself, and the comparison then decides as pycocotools' searchsorted does. RECALLS[n] is n * 0.01, to the last bit.
-    reached = recall * (len(RECALLS) - 1)
-    reached += 1e-6
-    np.floor(reached, out=reached)
-    reached += reached * RECALLS[1] <= recall
+    reached = _reached(recall)
     steps: _Array = reached.copy()
     steps[1:] -= reached[:-1]
     return steps
+
+
+def _reached(recall: _Array) -> _Array:
+    """How many of `RECALLS` each value reaches."""
+    # Percent of recall come in steps of 100 / objects: adding 1e-6 only mends a whole number that division left just below
+    # itself, and the comparison then decides as pycocotools' searchsorted does. RECALLS[n] is n * 0.01, to the last bit.
+    reached: _Array = recall * (len(RECALLS) - 1)
+    reached += 1e-6
+    np.floor(reached, out=reached)
+    reached += reached * RECALLS[1] <= recall
+    return reached

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.coco.curves import Category
+from fcos_lib.measure.coco.curves import FEW, Category, unweighted
 from fcos_lib.measure.coco.matching import IOU_THRESHOLDS, Matches, match
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import Dataset, picture_set
@@ -91,9 +91,20 @@ def averages(matches: Matches, weights: NDArray[np.float64] | None = None) -> Av
     A picture that counts twice is the same as two pictures with equal content, so a bootstrap needs no second matching. Arrays
     have a column for each weighting, so that numpy's loops run along these; categories are spread over threads.
     """
-    pictures, kinds = len(matches.truth.picture_ids), len(matches.truth.names)
-    columns = np.ones((pictures, 1)) if weights is None else np.ascontiguousarray(np.asarray(weights, np.float64).T)
-    shape = (len(matches.inside), len(IOU_THRESHOLDS), kinds, columns.shape[1])
+    if weights is None:
+        ap, recall, few = unweighted(matches)
+    else:
+        ap, recall, few = _weighted(matches, np.ascontiguousarray(np.asarray(weights, np.float64).T))
+    rows_of = [ap[0], ap[0][:1], ap[0][5:6], *ap[1:], *few, recall[0], *recall[1:]]
+    twelve = np.array([_mean(values.reshape(-1, ap.shape[-1])) for values in rows_of])
+    return Averages(twelve, ap[0].mean(axis=0))
+
+
+def _weighted(
+    matches: Matches, columns: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """What `unweighted` gives, for each column of float64[P, W]."""
+    shape = (len(matches.inside), len(IOU_THRESHOLDS), len(matches.truth.names), columns.shape[1])
     ap, recall, few = np.full(shape, np.nan), np.full(shape, np.nan), np.full((2, *shape[1:]), np.nan)
 
     def count(kind: int) -> None:
@@ -108,18 +119,12 @@ def averages(matches: Matches, weights: NDArray[np.float64] | None = None) -> Av
                     right = category.right(area, threshold)
                     ap[at], recall[at] = category.curve(area, threshold, right, objects)
                     if area == 0:
-                        for index, most in enumerate((1, 10)):
+                        for index, most in enumerate(FEW):
                             few[index, threshold, kind, part] = _share(category.found(right, most), objects)
 
-    if columns.shape[1] > 1:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-            list(threads.map(count, range(kinds)))
-    else:
-        for kind in range(kinds):
-            count(kind)
-    rows_of = [ap[0], ap[0][:1], ap[0][5:6], *ap[1:], *few, recall[0], *recall[1:]]
-    twelve = np.array([_mean(values.reshape(-1, columns.shape[1])) for values in rows_of])
-    return Averages(twelve, ap[0].mean(axis=0))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        list(threads.map(count, range(shape[2])))
+    return ap, recall, few
 
 
 def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
