@@ -1,53 +1,113 @@
-"""Time of COCO's numbers and of the paired interval at the size of val2017, next to pycocotools.
+"""A race from COCO files to the twelve numbers, ours beside pycocotools, hotcoco and faster-coco-eval; and the paired interval.
 
-Run from the repository's root: `python -m benchmarks.coco_metrics`. Takes about two minutes. Exits with 1 if the numbers
-differ by more than 1e-12 or a ratio, a time or the memory is not what docs/measurements/accuracy.md promises.
+Run from the repository's root: `python -m benchmarks.coco_metrics`. Takes some minutes, most of them pycocotools'. It draws a data set of
+val2017's size, or takes `--folder FOLDER` with an `instances.json` and result files beside it. Rivals that are not installed are left
+out: `pip install hotcoco==1.3.0 faster-coco-eval==1.8.0`; nothing else here needs them. Everybody reads the same files, in turns, and
+the best round counts. Exits with 1 if ours differ from pycocotools' by more than 1e-12, or take more than 1 GB.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
+import json
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.generated import contract_of, draw_dataset, draw_detections, rounded
-from fcos_lib.measure.coco.matching import match
+from benchmarks.generated import draw_dataset, draw_detections, rounded
+from fcos_lib.measure.coco.annotation_file import read_annotation_file
+from fcos_lib.measure.coco.matching import Matches, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
-from fcos_lib.measure.coco.paired import paired_difference
-from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.stream.dataset import Dataset
+from fcos_lib.measure.coco.paired import difference_of
+from fcos_lib.measure.coco.resampled import resample_matches
+from fcos_lib.measure.coco.result_file import read_detections
 from fcos_lib.stream.sessions import Detections
 
+Evaluate = Callable[[Path, Path], list[float]]
+MOST_GB, ALLOWED = 1.0, 1e-12
 
-def pycocotools_twelve(
-    dataset: Dataset, category_ids: tuple[int, ...], found: dict[int, Detections]
-) -> tuple[dict[str, float], float, float]:
-    """Its numbers, the seconds for everything, and those for evaluate, accumulate and summarize alone."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
 
-    start = time.perf_counter()
-    rows = [
-        [number, box[0], box[1], box[2] - box[0], box[3] - box[1], score, category_ids[label]]
-        for number, one in sorted(found.items())
-        for box, score, label in zip(one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(dataset.annotations))
-        evaluation = COCOeval(truth, truth.loadRes(np.array(rows, np.float64)), "bbox")
-        loaded = time.perf_counter()
+def matched(annotations: Path, results: Path) -> Matches:
+    """Ours, as far as the matches."""
+    truth = read_annotation_file(annotations).truth
+    return match_rows(truth, read_detections(results, truth))
+
+
+def ours(annotations: Path, results: Path) -> list[float]:
+    """The twelve numbers."""
+    return [*twelve_numbers(matched(annotations, results)).values()]
+
+
+def drop_in(module: str, load: str = "loadRes", names: tuple[str, str] = ("COCO", "COCOeval")) -> Evaluate:
+    """A rival with pycocotools' interface; `ModuleNotFoundError` if it is not installed."""
+    coco, coco_eval = (
+        getattr(importlib.import_module(where), name)
+        for where, name in zip((f"{module}.coco", f"{module}.cocoeval") if module == "pycocotools" else (module, module), names, strict=True)
+    )  # fmt: skip
+
+    def evaluate(annotations: Path, results: Path) -> list[float]:
+        truth: Any = coco(str(annotations))
+        evaluation: Any = coco_eval(truth, getattr(truth, load)(str(results)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    end = time.perf_counter()
-    return dict(zip(TWELVE, evaluation.stats.tolist(), strict=True)), end - start, end - loaded
+        return [float(number) for number in evaluation.stats[:12]]
+
+    return evaluate
+
+
+RIVALS: dict[str, Callable[[], Evaluate]] = {
+    "pycocotools": lambda: drop_in("pycocotools"),
+    "hotcoco": lambda: drop_in("hotcoco", "load_res"),
+    "faster-coco-eval": lambda: drop_in("faster_coco_eval", names=("COCO", "COCOeval_faster")),
+}
+
+
+def rivals() -> Iterator[tuple[str, Evaluate]]:
+    """Those that are installed."""
+    for name, make in RIVALS.items():
+        try:
+            yield name, make()
+        except ModuleNotFoundError:
+            print(f"{name:<17} is not installed")
+
+
+def timed(evaluate: Evaluate, annotations: Path, results: Path) -> tuple[list[float], float]:
+    """The twelve numbers and the seconds for them; what a rival prints is not shown."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        start = time.perf_counter()
+        numbers = evaluate(annotations, results)
+        return numbers, time.perf_counter() - start
+
+
+def write_results(path: Path, found: dict[int, Detections]) -> None:
+    """A COCO result file of drawn detections, with as many digits as such files have."""
+    rows = [
+        {"image_id": number, "category_id": label + 1, "bbox": [box[0], box[1], round(box[2] - box[0], 2), round(box[3] - box[1], 2)], "score": score}
+        for number, side in sorted(found.items())
+        for box, score, label in zip(side.boxes.astype(float).round(2).tolist(), side.scores.astype(float).round(5).tolist(), side.labels.tolist(), strict=True)
+    ]  # fmt: skip
+    path.write_text(json.dumps(rows))
+
+
+def draw(folder: Path, pictures: int, classes: int) -> tuple[Path, list[Path]]:
+    """An annotation file and the results of a detector and of the same, rounded."""
+    random = np.random.default_rng(0)
+    dataset = draw_dataset(folder, random, pictures=pictures, classes=classes, boxes=7.4)
+    first = draw_detections(dataset, random, classes=classes, wrong=97)
+    paths = [folder / "a.json", folder / "b.json"]
+    for path, found in zip(paths, (first, rounded(first, random)), strict=True):
+        write_results(path, found)
+    return dataset.annotations, paths
 
 
 def peak_gb() -> float:
@@ -55,42 +115,56 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def main() -> int:
-    """Print times, ratios and memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--classes", type=int, default=80)
-    parser.add_argument("--resamples", type=int, default=1000)
-    args = parser.parse_args()
-    random, contract = np.random.default_rng(0), contract_of(args.classes)
-    with tempfile.TemporaryDirectory() as folder:
-        dataset = draw_dataset(Path(folder), random, pictures=args.pictures, classes=args.classes, boxes=7.4)
-        reference = draw_detections(dataset, random, classes=args.classes, wrong=97)
-        candidate = rounded(reference, random)
+def race(annotations: Path, results: Path, rounds: int) -> float:
+    """Print the best round of each; the largest distance of ours from pycocotools."""
+    entrants = {"ours": ours, **dict(rivals())}
+    best: dict[str, tuple[list[float], float]] = {}
+    for turn in range(rounds):
+        for name, evaluate in entrants.items():
+            if name == "pycocotools" and turn:  # once is long enough, and nobody is near it
+                continue
+            numbers, seconds = timed(evaluate, annotations, results)
+            if name not in best or seconds < best[name][1]:
+                best[name] = numbers, seconds
+    own, reference = best["ours"][1], best["pycocotools"][0]
+    distances = {name: max(abs(a - b) for a, b in zip(numbers, reference, strict=True)) for name, (numbers, _) in best.items()}  # fmt: skip
+    print(f"{results.name}: {dict(zip(TWELVE, np.round(reference, 6).tolist(), strict=True))}")
+    for name, (_, seconds) in sorted(best.items(), key=lambda item: item[1][1]):
+        print(f"{name:<17} {seconds:8.2f} s   {seconds / own:6.2f} x ours   {distances[name]:.1e} from pycocotools")
+    return distances["ours"]
 
+
+def main() -> int:
+    """Print times, ratios, distances and memory."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=None, help="real files: instances.json and result files")
+    parser.add_argument("--pictures", type=int, default=5000, help="to draw")
+    parser.add_argument("--classes", type=int, default=80, help="to draw")
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.folder:
+            annotations = args.folder / "instances.json"
+            paths = sorted(path for path in args.folder.glob("*.json") if path != annotations)
+        else:
+            annotations, paths = draw(Path(folder), args.pictures, args.classes)
         start = time.perf_counter()
-        truth = read_truth(dataset)
-        read = time.perf_counter()
-        matches = match(truth, contract, reference)
-        numbers = twelve_numbers(matches)
-        ours, ours_alone = time.perf_counter() - start, time.perf_counter() - read
+        first, second = (matched(annotations, path) for path in (paths[0], paths[-1]))
+        read, before = time.perf_counter() - start, time.perf_counter()
+        sides = [resample_matches(side, args.resamples, 0) for side in (first, second)]
+        paired = difference_of(*sides, 0, first.truth.category_ids)
+        seconds, memory = time.perf_counter() - before, peak_gb()
         print(
-            f"data      {len(truth.picture_ids)} pictures, {len(truth.boxes)} boxes, {matches.total} detections, "
-            f"{len(truth.names)} classes"
+            f"{len(first.truth.picture_ids)} pictures, {len(first.truth.boxes)} objects, {first.total} and {second.total} detections"
         )
-        start = time.perf_counter()
-        paired = paired_difference(truth, contract, reference, candidate, resamples=args.resamples)
-        seconds, memory = time.perf_counter() - start, peak_gb()
-        expected, theirs, theirs_alone = pycocotools_twelve(dataset, dataset.label_ids(contract), reference)
-    apart = max(abs(numbers[name] - expected[name]) for name in TWELVE)
-    print(f"numbers   mAP {numbers['mAP']:.6f}; the twelve differ from pycocotools' by at most {apart:.1e}")
-    print(f"twelve    {ours:.2f} s with reading, pycocotools {theirs:.1f} s: 1/{theirs / ours:.0f}")
-    print(f"          {ours_alone:.2f} s without, pycocotools {theirs_alone:.1f} s: 1/{theirs_alone / ours_alone:.0f}")
-    print(f"paired    {seconds:.1f} s for {args.resamples} resamples of both sides, {memory:.2f} GB at the peak")
-    print(f"          mAP difference {paired.value:+.5f} ({paired.low:+.5f} to {paired.high:+.5f})")
-    print(f"memory    {peak_gb():.2f} GB at the peak with pycocotools")
-    kept = apart <= 1e-12 and min(theirs / ours, theirs_alone / ours_alone) >= 8 and seconds <= 60 and memory <= 4
-    return 0 if kept else 1
+        print(
+            f"paired            {seconds:8.2f} s for {args.resamples} resamples of both sides, after {read:.2f} s of reading and matching; "
+            f"{memory:.2f} GB at the peak\n                  mAP difference {paired.value:+.5f} ({paired.low:+.5f} to {paired.high:+.5f})"
+        )
+        del first, second, sides
+        apart = max(race(annotations, path, args.rounds) for path in (paths if args.folder else paths[:1]))
+    return 0 if apart <= ALLOWED and memory <= MOST_GB else 1
 
 
 if __name__ == "__main__":

@@ -26,11 +26,7 @@ VERBS = {
         "preprocess": ("pictures:preprocess", "write the network input of every picture as a .bin file"),
         "info": ("pictures:info", "write the list of pictures and sizes that get_info.py writes"),
         "infer": ("pictures:infer", "run a folder of .bin files through an OM, as ais_bench does"),
-        "evaluate": (
-            "pictures:evaluate",
-            "judge the mAP of a result folder of infer, ais_bench or the retired benchmark tool, or count that of any "
-            "detector's COCO result file",
-        ),
+        "evaluate": ("pictures:evaluate", "judge the mAP of a result folder, or count that of any detector's COCO result file"),
         "bench": ("pictures:bench", "measure the throughput of an OM on zeros, as ais_bench does"),
     },
     "verdicts": {
@@ -42,10 +38,7 @@ VERBS = {
         "history": ("history:history", "list, compare, accept, draw or export the throughput of stored runs"),
     },
     "two detectors": {
-        "compare": (
-            "compare:compare",
-            "say how much better or worse one COCO result file is than another, with 95 % intervals; two stored runs as diff does",
-        ),
+        "compare": ("compare:compare", "say by how much one COCO result file is better than another, with 95 % intervals"),
     },
     "reading a failure": {
         "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
@@ -166,7 +159,12 @@ def _add_pictures_way(parsers: _Parsers) -> None:
 
     evaluate = parsers["evaluate"]
     which = evaluate.add_mutually_exclusive_group(required=True)
-    which.add_argument("--results", type=path, metavar="FOLDER", help="of infer or ais_bench; with --dataset")
+    which.add_argument(
+        "--results",
+        type=path,
+        metavar="FOLDER",
+        help="of infer, ais_bench or the retired benchmark tool; with --dataset",
+    )
     which.add_argument("--detections", type=path, metavar="FILE", help=f"{_RESULT_FILE}; with --annotations")
     _add_contract(evaluate, "the one of the dataset's categories")
     _add_result_files(evaluate)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
+from fcos_lib.measure.coco.curves import RECALLS
 from fcos_lib.measure.coco.matching import AREA_RANGES, MAX_DETECTIONS
-from fcos_lib.measure.coco.metrics import RECALLS
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.matching import iou_of
 from fcos_lib.stream.dataset import Picture

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fcos_lib.measure.coco.curves import RECALLS, recalls_reached
 from fcos_lib.measure.coco.matching import IOU_THRESHOLDS, Matches
-from fcos_lib.measure.coco.metrics import RECALLS, recalls_reached
 
 
 @dataclass(frozen=True, slots=True)

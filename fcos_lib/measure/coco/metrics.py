@@ -5,7 +5,9 @@ The tests hold all twelve equal to pycocotools' within 1e-12.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
+from fcos_lib.measure.coco.curves import FEW, Category, unweighted
 from fcos_lib.measure.coco.matching import IOU_THRESHOLDS, Matches, match
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import Dataset, picture_set
@@ -21,8 +24,6 @@ from fcos_lib.stream.sessions import Detections
 
 TWELVE = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's summary in pycocotools' order; APs and ARs are small (< 32 x 32 picture pixels), m medium, l large (> 96 x 96)."""
-RECALLS = np.linspace(0.0, 1.0, 101)
-"""Precision is averaged over these recalls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,77 +88,43 @@ def twelve_numbers(matches: Matches, weights: NDArray[np.float64] | None = None)
 def averages(matches: Matches, weights: NDArray[np.float64] | None = None) -> Averages:
     """All numbers for each row of `weights`, float64[W, P]: whole numbers that say how often each picture counts (default: once).
 
-    A picture that counts twice is the same as two pictures with equal content, so a bootstrap needs no second matching.
+    A picture that counts twice is the same as two pictures with equal content, so a bootstrap needs no second matching. Arrays
+    have a column for each weighting, so that numpy's loops run along these; categories are spread over threads.
     """
-    pictures, kinds = len(matches.truth.picture_ids), len(matches.truth.names)
-    weights = np.ones((1, pictures)) if weights is None else np.asarray(weights, np.float64)
-    ap = np.full((len(matches.inside), len(IOU_THRESHOLDS), kinds, len(weights)), np.nan)
-    recall = ap.copy()
-    few = np.full((2, *ap.shape[1:]), np.nan)  # recall of the best 1 and 10 detections, all sizes
-    for kind in range(kinds):
-        first, last = matches.starts[kind : kind + 2]
-        low, high = np.searchsorted(matches.rows, (first, last))
-        rows, rank = matches.rows[low:high] - first, matches.rank[low:high]
-        pictures_here = matches.picture[first:last]
-        for area, inside in enumerate(matches.inside[:, first:last]):
-            objects = weights @ matches.objects[area, kind]
-            if not objects.any():
-                continue
-            own = np.flatnonzero(inside)
-            counted = _running(np.take(weights, pictures_here[own], axis=1))
-            for threshold in range(len(IOU_THRESHOLDS)):
-                right = np.flatnonzero(matches.right[area, threshold, low:high])
-                found = np.take(weights, pictures_here[rows[right]], axis=1)
-                # Right and wrong ones down to each right one: those of this size, and those that moved into it or out of it.
-                before = counted[:, np.searchsorted(own, rows[right], side="right")]
-                moved = matches.moved[area, threshold, low:high]
-                strays = np.flatnonzero(moved)
-                if len(strays):
-                    shift = _running(np.take(weights, pictures_here[rows[strays]], axis=1) * moved[strays])
-                    before += shift[:, np.searchsorted(strays, right, side="right")]
-                ap[area, threshold, kind], recall[area, threshold, kind] = _curve(found, before, objects)
-                if area == 0:
-                    for index, most in enumerate((1, 10)):
-                        few[index, threshold, kind] = _share(found[:, rank[right] < most].sum(axis=1), objects)
+    if weights is None:
+        ap, recall, few = unweighted(matches)
+    else:
+        ap, recall, few = _weighted(matches, np.ascontiguousarray(np.asarray(weights, np.float64).T))
     rows_of = [ap[0], ap[0][:1], ap[0][5:6], *ap[1:], *few, recall[0], *recall[1:]]
-    twelve = np.array([_mean(values.reshape(-1, len(weights))) for values in rows_of])
+    twelve = np.array([_mean(values.reshape(-1, ap.shape[-1])) for values in rows_of])
     return Averages(twelve, ap[0].mean(axis=0))
 
 
-def _curve(
-    right: NDArray[np.float64], counted: NDArray[np.float64], objects: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """AP and final recall of each weighting, from its right detections, best first.
+def _weighted(
+    matches: Matches, columns: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """What `unweighted` gives, for each column of float64[P, W]."""
+    shape = (len(matches.inside), len(IOU_THRESHOLDS), len(matches.truth.names), columns.shape[1])
+    ap, recall, few = np.full(shape, np.nan), np.full(shape, np.nan), np.full((2, *shape[1:]), np.nan)
 
-    `right` float64[W, N] is how often each counts, `counted` float64[W, N] how many right and wrong ones there are down to
-    it, `objects` float64[W]. Only right detections raise recall, and precision is highest at one of them, so that the wrong
-    ones between them need not be looked at.
-    """
-    if not right.shape[1]:
-        return _share(np.zeros(len(objects)), objects), _share(np.zeros(len(objects)), objects)
-    right = np.cumsum(right, axis=1)
-    recall = np.divide(right, objects[:, None], out=np.zeros_like(right), where=objects[:, None] > 0)
-    precision = right / (counted + np.spacing(1))
-    np.maximum.accumulate(precision[:, ::-1], axis=1, out=precision[:, ::-1])
-    average = np.einsum("ij,ij->i", recalls_reached(recall), precision) / len(RECALLS)
-    return np.where(objects > 0, average, np.nan), np.where(objects > 0, recall[:, -1], np.nan)
+    def count(kind: int) -> None:
+        step = Category.weightings(matches, kind)
+        for low in range(0, columns.shape[1], step):
+            part = slice(low, low + step)
+            category = Category(matches, kind, np.ascontiguousarray(columns[:, part]))
+            for area in range(shape[0]):
+                objects = matches.objects[area, kind] @ columns[:, part]
+                for threshold in range(shape[1] if objects.any() else 0):
+                    at = (area, threshold, kind, part)
+                    right = category.right(area, threshold)
+                    ap[at], recall[at] = category.curve(area, threshold, right, objects)
+                    if area == 0:
+                        for index, most in enumerate(FEW):
+                            few[index, threshold, kind, part] = _share(category.found(right, most), objects)
 
-
-def recalls_reached(recall: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many of `RECALLS` each value reaches that the one before it, along the last axis, does not."""
-    # Percent of recall come in steps of 100 / objects: adding 1e-6 only mends a whole number that division left just below
-    # itself, and the comparison then decides as pycocotools' searchsorted does.
-    reached = (recall * (len(RECALLS) - 1) + 1e-6).astype(np.int64)
-    reached += RECALLS[reached] <= recall
-    more: NDArray[np.int64] = np.diff(reached, axis=-1, prepend=0)
-    return more
-
-
-def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of the first 0, 1, ... N columns of float64[W, N], as float64[W, N + 1]."""
-    sums = np.zeros((len(values), values.shape[1] + 1))
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    return sums
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        list(threads.map(count, range(shape[2])))
+    return ap, recall, few
 
 
 def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

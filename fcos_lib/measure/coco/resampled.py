@@ -21,8 +21,8 @@ from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
-_VALUES_AT_ONCE = 1 << 21
-"""Detections times resamples, so that memory does not grow with the data set."""
+_VALUES_AT_ONCE = 1 << 20
+"""Resamples times pictures, or times the curves of all categories, so that memory does not grow with the data set."""
 _SIDES_KEPT = 4
 
 
@@ -61,7 +61,7 @@ def resample_matches(matches: Matches, resamples: int, seed: int) -> Resampled:
     """The same for detections that are matched already; nothing is kept."""
     count = len(matches.truth.picture_ids)
     random = np.random.default_rng(seed)
-    at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(1, len(matches.picture))))
+    at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(count, 40 * len(matches.truth.names))))
     parts = []
     for start in range(0, resamples, at_once):
         drawn = random.multinomial(count, np.full(count, 1 / count), size=min(at_once, resamples - start))

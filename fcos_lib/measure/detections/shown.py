@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.candidates.comparison import LevelDifference
+from fcos_lib.measure.coco.curves import RECALLS
 from fcos_lib.measure.coco.matching import Matches, match
-from fcos_lib.measure.coco.metrics import RECALLS, averages
+from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.paired import Interval, PairedDifference
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.causes import Comparison
