@@ -11,6 +11,8 @@ from fcos_lib.judge.verdict import Verdict, close_pair
 _LONGEST = 48
 """Characters of a cell of provenance."""
 
+TURNED = "another verdict"
+"""The title of the section about verdicts that are others."""
 Section = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 """Title, header and rows."""
 
@@ -42,7 +44,7 @@ def in_words(turn: Turn, runs: tuple[str, str] = ("A", "B")) -> str:
 
 def _sections(changes: Difference, runs: tuple[str, str]) -> Iterator[Section]:
     header = ("gate", *runs, "change", "held against")
-    yield "another verdict", ("gate", *runs), [_outcomes(move) for move in changes.turned]
+    yield TURNED, ("gate", *runs), [_outcomes(move) for move in changes.turned]
     yield "moved beyond noise", header, [_numbers(move) for move in changes.beyond]
     yield "moved within noise", header, [_numbers(move) for move in _within(changes)]
     for run, only in zip(runs, (changes.only_a, changes.only_b), strict=True):

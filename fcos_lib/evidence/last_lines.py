@@ -155,7 +155,7 @@ def _fitting(notes: Sequence[_Note], room: int, screen: Screen) -> list[tuple[st
         left = screen.plain(f"; also {', '.join(named)} (-v)")
         if 2 * len(left) > screen.width:
             left = screen.plain(f"; {counts.total()} more: {', '.join(kind for _, _, kind in counts)} (-v)")
-        shown[-1] = note.word, screen.cut(one_line(note.sentence), screen.width - len(left)) + left
+        shown[-1] = note.word, screen.cut(screen.cut(one_line(note.sentence), screen.width - len(left)) + left)
     return shown
 
 
@@ -169,16 +169,18 @@ def _roll(promises: Sequence[Promise], document: Mapping[str, Any], screen: Scre
     total = Counter(entry["promise"] for entry in owed)
     told = [promise.cause.message for promise in promises if promise.cause]
     choices = ((True, True), (False, True), (True, False), (False, False))
-    forms = [[start, *_states(promises, total, named, told if reasons else None)] for named, reasons in choices]
-    for form in forms:
-        text = screen.plain(one_line("; ".join(form), 1000))
+    forms = [
+        "; ".join([start, *_states(promises, total, named, told if reasons else None)]) for named, reasons in choices
+    ]
+    for form in (*forms, f"{start} (-v has all others)"):
+        text = screen.plain(one_line(form, 1000))
         together = _SHORT_REASON.sub(lambda reason: reason[0].replace(" ", _GLUE), text)
         lines = textwrap.wrap(
             together, screen.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
         if len(lines) <= room and max(map(len, lines)) <= screen.width:
             return [line.replace(_GLUE, " ") for line in lines]
-    return [screen.cut(one_line("; ".join(forms[-1])))]
+    return [screen.cut(start)]
 
 
 def _states(
@@ -200,10 +202,10 @@ def _states(
         groups = []
         for why, counts in by_reason.items():
             names = (name if number == total[name] else f"{number} of {name}" for name, number in counts.items())
-            what = ", ".join(names) if named else str(sum(counts.values()))
+            what = ", ".join(names) if named else f"{sum(counts.values())} {state.value}"
             groups.append(f"{what} ({why})" if why else what)
         if groups:
-            yield f"{state.value}: {', '.join(groups)}"
+            yield f"{state.value}: {', '.join(groups)}" if named else ", ".join(groups)
 
 
 def _told(why: str, causes_told: Sequence[str]) -> bool:

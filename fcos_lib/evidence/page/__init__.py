@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 from markupsafe import Markup
 
-from fcos_lib.evidence.earlier import SINCE
+from fcos_lib.evidence.earlier import EARLIER, SINCE
 from fcos_lib.evidence.page import figures
 from fcos_lib.evidence.page.blame import look_next, moved
 from fcos_lib.evidence.page.cards import cards, groups_of
@@ -27,6 +27,8 @@ NAME = "evidence.html"
 MOST_BYTES = 10 << 20
 """Of a page: what mail servers take."""
 _FOR_PICTURES = 8 << 20
+_NEVER_LARGE = ("left_out", EARLIER)
+"""Evidence that takes little room on the page, however much there is of it."""
 STAND_IN = "Measured on the emulator. It says nothing about hardware."
 _KINDS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "Stages": {"ladder": figures.ladder, "error_types": figures.error_types, "look": look_next},
@@ -62,14 +64,14 @@ def render(document: Mapping[str, Any], room: int = _FOR_PICTURES) -> str:
     excess = len(page.encode()) - MOST_BYTES
     if excess > 0 and room > 0:
         return render(document, max(room - excess - 1000, 0))
-    if excess > 0 and any(entry["kind"] != "left_out" for entry in document["evidence"]):
+    if excess > 0 and any(entry["kind"] not in _NEVER_LARGE for entry in document["evidence"]):
         return render({**document, "evidence": _lighter(document["evidence"])}, room)
     return page
 
 
 def _lighter(evidence: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Evidence without its largest entry, which is named instead."""
-    largest = max(evidence, key=lambda entry: (entry["kind"] != "left_out", len(str(entry))))
+    largest = max(evidence, key=lambda entry: (entry["kind"] not in _NEVER_LARGE, len(str(entry))))
     text = f"{largest['kind']}: it would make this page larger than {MOST_BYTES >> 20} MiB"
     instead = {"kind": "left_out", "subject": largest["subject"], "data": {"text": text}}
     return [instead if entry is largest else entry for entry in evidence]

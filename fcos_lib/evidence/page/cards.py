@@ -54,7 +54,7 @@ def _card(document: Mapping[str, Any], promise: Promise, chapters: set[str], gro
         "promise": promise.name,
         "word": _word(promise),
         "value": "", "unit": "", "name": "", "limit": "", "on": "", "chart": None,
-        "why": minus(_cut(_why(promise))),
+        "why": _cut(_why(promise)),
         "link": _link(promise, chapters, groups, _to_blame(document)),
     }  # fmt: skip
     if shown is None:

@@ -101,6 +101,11 @@ def test_a_promise_that_was_left_out_says_by_what():
 def test_what_is_no_plain_verdict_says_why():
     """STAND-IN, INFRA, and each kind of NO VERDICT."""
     assert shown(RUNS["stand-in"]())["accuracy"]["why"] == "measured on the emulator"
+    said = stopped()
+    said["unjudged"][0]["message"] = "model.om failed ([-1][ACL: general failure])"
+    assert shown(said)["contract"]["why"] == "model.om failed ([-1][ACL: general failure])", (
+        "a machine's words stay as they are"
+    )
     infra = shown(stopped())
     assert (infra["consistency"]["name"], infra["consistency"]["why"]) == (
         "2 tests could not judge",

@@ -3,15 +3,20 @@
 import copy
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from fcos_lib.evidence.earlier import MOST, PREVIOUS, evidence_of_earlier, numbers_before
 from fcos_lib.evidence.page import render
 from fcos_lib.evidence.results import read_results, stored_verdict
 from fixtures.evidence import keep_previous, of_earlier_runs
+from fixtures.throughput import ThroughputRun
 from tests.unit.evidence.entries import Elements
 from tests.unit.evidence.test_last_lines import ended, judged
+from tests.unit.judge.history_runs import HERE, rate
+from tests.unit.judge.history_runs import run as history_run
 
 
 def run(value, evidence=(), **change):
@@ -54,6 +59,37 @@ def test_what_is_no_number_is_not_handed_on():
     json.dumps(document["evidence"], allow_nan=False)
 
 
+def timed(earlier):
+    """A run whose rate has a history of its own, besides what was handed on."""
+    verdicts = [judged("throughput.rate", 57.0)]
+    first, second = ({**run(0.67), "verdicts": verdicts} for _ in range(2))
+    rates = [{"series": "batch8 stream", "earlier": [["", 1.0]]}, {"series": "batch8 pure", "earlier": earlier}]
+    throughput = {"kind": "throughput", "subject": "all", "data": {"rates": rates, "history": None}}
+    return {**second, "evidence": [throughput, *evidence_of_earlier(first, second)]}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "values"),
+    [([["2026-11-01", 55.0], ["2026-11-02", 56.0]], [55.0, 56.0]), ([], [57.0]), ([["", "fast"]], [57.0]), (7, [57.0])],
+)
+def test_a_rate_has_the_history_of_stored_runs(earlier, values):
+    """Runs of the same fingerprint, wherever they left their results; without any, or if they cannot be read, those handed on."""
+    assert before(timed(earlier)) == values
+
+
+def test_stored_runs_of_another_fingerprint_are_left_out(tmp_path):
+    """Neither is this run its own past."""
+    series = rate(58.0).series
+    this = ThroughputRun(tmp_path / "accepted.json")
+    this.add(SimpleNamespace(extra_info={}), rate(58.0))
+    elsewhere = replace(HERE, chip="another")
+    stored = [history_run(1, rate(55.0)), history_run(2, rate(56.0, fingerprint=elsewhere)), history_run(3, rate(57.0))]
+    stored.append(replace(history_run(4, rate(99.0)), run_id=this.run_id))
+    (shown,) = this.as_evidence(stored)
+    assert shown["series"] == series.label
+    assert [value for _, value in shown["earlier"]] == [55.0, 57.0]
+
+
 def page_of(document):
     """The text of the page."""
     return " ".join(Elements(render(document)).text.split())
@@ -63,8 +99,12 @@ def test_the_page_says_what_changed():
     """The verdicts that turned and the numbers that moved are open, the rest is folded; nothing is said if nothing moved."""
     moved = page_of(chained([0.67, 0.5]))
     assert "Since the last run" in moved
-    assert "another verdict gate last run this run accuracy[batch8] mAP (accuracy.mAP) PASS FAIL" in moved
-    assert "0.67 0.5 −0.17 AP (−25 %)" in moved
+    header = "another verdict gate last run this run change"
+    assert f"{header} accuracy[batch8] mAP (accuracy.mAP) PASS 0.67 FAIL 0.5 −0.17 AP (−25 %)" in moved
+    assert "moved beyond noise" not in moved, "the same number is shown twice"
+    beyond = page_of(chained([0.9, 0.7]))
+    assert "moved beyond noise gate last run this run change held against accuracy[batch8] mAP" in beyond
+    assert "another verdict" not in beyond
     assert "The last run began 2026-11-28 10:00:00 UTC and was PASS." in moved
     same = page_of(chained([0.67, 0.67]))
     assert "Nothing moved beyond noise" in same
@@ -98,10 +138,8 @@ def test_a_run_that_was_killed_takes_no_place(kept):
     """Only one that ended knows of its gates: what was before stays the last run."""
     path = kept(run(0.67))
     keep_previous(path)
-    assert not path.exists()
-    killed = kept(run(0.1), gates=[])
-    keep_previous(killed)
-    assert killed.exists(), "it is overwritten by the next run, as ever"
+    assert path.exists(), "whoever looks now must not find nothing"
+    keep_previous(kept(run(0.1), gates=[]))
     document = run(0.68)
     document["evidence"] = of_earlier_runs(path, document)
     assert before(document) == [0.67]

@@ -57,7 +57,7 @@ NO_VERDICT = [
     "NO VERDICT accuracy    mAP difference -0.0312 to 0.0124 AP (≥ -0.01 AP), batch64",
     "STAND-IN   throughput  rate against champion -0.4 % (≥ -1 %), batch8, worst of 2",
     "NO VERDICT: 3 selected tests did not run; also 1 gate without an answer (-v)",
-    "gates: 20 of 22 judged; missing: 1; not selected: 1 (by -k x)",
+    "gates: 20 of 22 judged; 1 missing; 1 not selected (by -k x)",
     "STAND-IN: measured on the emulator; says nothing about hardware.",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
@@ -279,7 +279,7 @@ def test_the_roll_is_never_cut_where_counts_fit():
     document["run"] |= {"gates_not_run": 3, "exit_status": 7}
     document["environment"]["device"] = {"stand_in": True}
     (roll,) = roll_of(shown(document))
-    assert roll == "gates: 20 of 24 judged; missing: 1; blocked: 1; not selected: 2"
+    assert roll == "gates: 20 of 24 judged; 1 missing; 1 blocked; 2 not selected"
 
 
 def test_what_there_is_no_room_for_is_named_and_counted():
@@ -307,6 +307,32 @@ def test_more_causes_than_there_is_room_for_are_counted():
     (cause,) = [line for line in lines if line.startswith("FAIL: ")]
     assert cause.startswith("FAIL: error 1 (")
     assert cause.endswith("; also 19 more causes (-v)")
+
+
+ROLL_OF_ALL = "gates: 20 of 24 judged"
+OTHERS = "1 missing; 1 blocked; 1 not selected; 1 does not apply"
+
+
+@pytest.mark.parametrize("width", [40, 47, 53, 79, 81])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_nothing_is_wider_than_the_screen(width, encoding):
+    """Of a run with all that can be said: notes of every kind, gates of every state, long names; only what is pasted may be longer."""
+    unjudged = [
+        {"test": TEST.format(f"{SLOTS}[batch{size}]"), "outcome": "INFRA", "phase": "call", "message": "broken " * size}
+        for size in (1, 40)
+    ]
+    states = (State.NOT_SELECTED, State.BLOCKED, State.DOES_NOT_APPLY, State.MISSING)
+    keys = ("bias.size", "bias.score", "inputs.wrong", "accuracy.ruler")
+    silent = [(key, "batch1", state) for key, state in zip(keys, states, strict=True)]
+    document = ended(whole(stand_in=True), 1, unjudged, silent, {"stand_in": True})
+    document["run"] |= {"gates_not_run": 1, "other_failures": 2}
+    lines = [line for _, line in last_lines(document, Ending("page: x", "y"), Screen(width, encoding))]
+    assert lines.pop().startswith("again: "), "the command is the last line"
+    widest = max(lines, key=len)
+    assert len(widest) <= width, f"{len(widest)} columns instead of {width}: {widest}"
+    (roll,) = (line for line in lines if line.startswith("gates: "))
+    assert roll in (f"{ROLL_OF_ALL}; {OTHERS}", f"{ROLL_OF_ALL} (-v has all others)", ROLL_OF_ALL), "it is cut"
+    assert len(lines) < MOST, f"{len(lines)} lines and the command are more than {MOST}"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.earlier import evidence_of_earlier
-from fcos_lib.evidence.page import MOST_BYTES, render, write_page_of
+from fcos_lib.evidence.page import MOST_BYTES, _lighter, render, write_page_of
 from fcos_lib.evidence.results import write_results
 from tests.unit.evidence.entries import Elements
 
@@ -173,6 +173,16 @@ def test_a_page_is_never_larger_than_mail_takes(document):
     page = render(document)
     assert len(page.encode()) <= MOST_BYTES, f"a page of {len(page.encode())} bytes, mail takes {MOST_BYTES}"
     assert "pictures would make this page too large" in page
+
+
+def test_what_takes_no_room_is_not_left_out_for_it(document):
+    """The numbers of earlier runs are many, and the page has a few of them: something else gives way."""
+    document["evidence"].append({"kind": "earlier", "subject": "all", "data": {"runs": ["x" * 1_000_000]}})
+    kinds = [entry["kind"] for entry in document["evidence"]]
+    document["evidence"][kinds.index("scatter")]["data"]["points"] *= 10_000
+    lighter = _lighter(document["evidence"])
+    (left_out,) = (entry["data"]["text"] for entry in lighter if entry["kind"] == "left_out")
+    assert left_out.startswith("scatter: it would make this page larger")
 
 
 def test_a_run_over_val2017_is_drawn_in_seconds(document):
