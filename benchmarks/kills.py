@@ -1,6 +1,6 @@
 """kill -9 at random moments, whatever the suite is doing: prints what was left behind, exits with 1 for anything.
 
-    python -m benchmarks.kills [--kills 200] [--seed 7] [--phase build|evaluate|throughput|report]
+    python -m benchmarks.kills [--kills 200] [--seed 7] [--phase build|evaluate|throughput|report] [--begin ARTIFACTS]
 
 Four phases on the embedded default and the emulator: building ONNX and OMs from nothing, an evaluation, timed runs, and
 the page drawn from results. Each is started again and again and killed at a random moment within the time that an
@@ -131,16 +131,21 @@ def let_through(phase: Phase, artifacts: Path, left: Left) -> float:
 class Ready:
     """Artifacts of runs that nobody killed, with their times and numbers."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, begin: Path | None) -> None:
+        """Those in `begin`, if given, are what the phases build upon that do not begin from nothing."""
         self.artifacts, self._left = root / "ready", Left(root / "temporary")
         self._known: dict[str, tuple[float, list[Any]]] = {}
+        self._first, self._empty = () if begin else BEGIN, root / "empty"
+        if begin:
+            shutil.copytree(begin, self.artifacts)
 
     def undisturbed(self, name: str) -> tuple[float, list[Any]]:
         """How long a phase takes, in seconds, and what it measures; run once, after those that it builds upon."""
-        for one in dict.fromkeys((*(() if PHASES[name].fresh else BEGIN), name)):
+        for one in dict.fromkeys((*(() if PHASES[name].fresh else self._first), name)):
             if one not in self._known:
-                seconds = let_through(PHASES[one], self.artifacts, self._left)
-                self._known[one] = seconds, numbers(self.artifacts)
+                artifacts = self._empty if PHASES[one].fresh and not self._first else self.artifacts
+                seconds = let_through(PHASES[one], artifacts, self._left)
+                self._known[one] = seconds, numbers(artifacts)
         return self._known[name]
 
 
@@ -191,6 +196,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="over all phases (default: 200)")
     parser.add_argument("--seed", type=int, default=7, help="of the moments (default: 7)")
     parser.add_argument("--phase", choices=tuple(PHASES), action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--begin", type=Path, metavar="ARTIFACTS", help="of an undisturbed run of accuracy: spares making them"
+    )
     args = parser.parse_args()
     chosen = args.phase or list(PHASES)
     whole = sum(PHASES[name].share for name in chosen)
@@ -198,7 +206,7 @@ def main() -> int:
     wrong = []
     with tempfile.TemporaryDirectory(prefix="fcos-kills-") as folder:
         root = Path(folder)
-        ready = Ready(root)
+        ready = Ready(root, args.begin)
         for name in chosen:
             kills = -(-int(args.kills * PHASES[name].share) // whole)
             chance = random.Random(f"{args.seed} {name}")

@@ -13,6 +13,8 @@ from filelock import FileLock
 KEPT = ("onnx", "onnx-candidates", "om", "om-json", "references", "witness", "champions", "emulator")
 """What a run takes over of an artifact folder; all of it is written once and renamed, so links do."""
 _WHOLE = "whole"
+PICTURES = 96
+"""Of the embedded ones in a run that nothing happened to: enough for a verdict on accuracy, and eight shards of three batches."""
 
 
 def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]) -> Path:
@@ -42,6 +44,17 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system
         shutil.copy2(source, target)
+
+
+def own_cores(cores: Collection[int]) -> set[int]:
+    """Those of `cores` that belong to this worker of `-n`; all of them for another process, and for workers beyond their number.
+
+    Threads of libraries spin while they wait for each other. Where the runs of two workers share cores, that is a third of the
+    work, and of no use to anybody.
+    """
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    own = sorted(cores)[int(worker[2:]) :: int(workers)] if worker else []
+    return set(own or cores)
 
 
 def outer_environment() -> dict[str, str]:

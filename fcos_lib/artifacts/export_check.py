@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BOUNDS = {"scores": 1e-4, "boxes": 0.05}
 """Score and px, in the order in which they are looked at; several times what float32 in torch and in onnxruntime makes of a
-full-size network (`pytest -s tests/unit/model/test_exported.py` prints how far they are apart)."""
+full-size network (`pytest -s tests/unit/test_full_size.py` prints how far they are apart)."""
 _PINNED = "use the pinned torch, mmdet and onnx (constraints.txt)"
 
 

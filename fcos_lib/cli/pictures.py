@@ -33,7 +33,7 @@ from fcos_lib.recipe.ais_bench import infer_bins, performance_lines, performance
 from fcos_lib.recipe.bins import bin_bytes, list_bins, write_bins
 from fcos_lib.recipe.result_folder import read_results
 from fcos_lib.stream.dataset import open_dataset
-from fcos_lib.stream.feed import usable_cpus
+from fcos_lib.stream.sessions import usable_cpus
 
 _SUMMARY_LIMIT = 64 << 20
 """Bytes of a summary that is read."""

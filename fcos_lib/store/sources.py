@@ -79,6 +79,10 @@ def _package(name: str, path: Path) -> str:
     return name if path.name == "__init__.py" else name.rpartition(".")[0]
 
 
+_WITH_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+"""Where an import can be. Expressions, most of what a text is parsed into, have none; every run reads fifty modules."""
+
+
 @cache
 def _imports(text: bytes, package: str) -> tuple[str, ...]:
     """What a module's text imports; `a.b.c` for `from a.b import c` too, which may be a module. Not what only types need."""
@@ -96,7 +100,8 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
             yield from _imported(other, package)
     else:
         for child in ast.iter_child_nodes(node):
-            yield from _imported(child, package)
+            if isinstance(child, _WITH_STATEMENTS):
+                yield from _imported(child, package)
 
 
 @cache

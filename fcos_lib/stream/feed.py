@@ -6,7 +6,6 @@ Pictures are therefore prepared by processes, two batches ahead, in memory that 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from fcos_lib.stream.dataset import Picture, refuse_lost
 from fcos_lib.stream.decoder import prepare
 from fcos_lib.stream.decoder_pool import DecoderPool
 from fcos_lib.stream.letterbox import Geometry, blank, geometry, in_picture
-from fcos_lib.stream.sessions import Detections, Outputs, Session
+from fcos_lib.stream.sessions import Detections, Outputs, Session, usable_cpus
 
 BUFFERS = 3
 """Batches in memory: the one in use and two ahead."""
@@ -182,8 +181,3 @@ def _groups(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture
 def _refuse_more(pictures: Sequence[Picture], size: int) -> None:
     if len(pictures) > size:
         raise ValueError(f"{len(pictures)} pictures do not fit into a batch of {size}")
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

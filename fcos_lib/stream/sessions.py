@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +70,21 @@ class Session(Protocol):
     ) -> None: ...
 
 
+def usable_cpus() -> int:
+    """How many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _usable_cores() -> int:
+    """The threads for a session; 0 leaves the number to onnxruntime, which counts cores and not their hyper-threads.
+
+    But it counts those of the whole machine, and its threads spin: where a process may use only some of them, as in many
+    containers, they would take turns with each other.
+    """
+    usable = usable_cpus()
+    return usable if usable < (os.cpu_count() or 1) else 0
+
+
 def check_input(
     batch: NDArray[Any], contract: ModelContract, size: int | None, layout: InputLayout = InputLayout.FLOAT_NCHW
 ) -> None:
@@ -128,14 +144,14 @@ class OnnxSession:
     """
 
     def __init__(self, model: Path, contract: ModelContract, threads: int = 0) -> None:
-        """Load `model`; `threads` 0 means one per core. `SessionError` if it is not the contract's portable ending."""
+        """Load `model`; `threads` 0 means one per usable core. `SessionError` if it is not the contract's portable ending."""
         import onnxruntime
 
         self.contract = contract
         self.layout = InputLayout.FLOAT_NCHW
         self.path = model
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or _usable_cores()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
         # What the numbers depend on besides model and input: part of the key under which they are kept.

@@ -13,7 +13,7 @@ import pytest
 from tests.gateproof.case import verdict_on
 from tests.gateproof.catalogue import CONTROLS, DEFECTS
 from tests.gateproof.child import prepare, run_case
-from tests.prepared import once
+from tests.prepared import once, own_cores
 
 pytestmark = pytest.mark.gateproof
 
@@ -25,18 +25,16 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture
-def own_cores(prepared):
-    """Under -n every worker's runs keep to cores of their own: onnxruntime's threads spin, and would take turns with others'."""
-    cores = sorted(os.sched_getaffinity(0))
-    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
-    own = cores[int(worker[2:]) :: int(workers)] if worker else []
-    os.sched_setaffinity(0, own or cores)
+def pinned(prepared):
+    """Under -n every worker's runs keep to cores of their own: a throughput that is measured beside others is none."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, own_cores(cores))
     yield
     os.sched_setaffinity(0, cores)
 
 
 @pytest.fixture
-def proof(prepared, own_cores, tmp_path, record_property):
+def proof(prepared, pinned, tmp_path, record_property):
     """Run a case, note what came of it, and fail with the suite's own output unless it is what the case says."""
 
     def run(case):

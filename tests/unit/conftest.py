@@ -14,9 +14,13 @@ from fcos_lib.store.artifacts import Store
 from fixtures.options import EMBEDDED_CHECKPOINT
 from tests import prepared as prepared_artifacts
 from tests.gateproof.child import Child
-from tests.prepared import once, take_over
+from tests.prepared import PICTURES, once, own_cores, take_over
 
 ROOT = Path(__file__).parents[2]
+
+
+WHOLE_RUNS = {"prepared", "run_in", "suite"}
+"""Fixtures of tests that start the suite as a process."""
 
 
 def pytest_collection_modifyitems(config, items):
@@ -25,7 +29,13 @@ def pytest_collection_modifyitems(config, items):
         waiting = [item for item in items if (mark := item.get_closest_marker("slow")) and mark.kwargs.get("asked")]
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, WHOLE_RUNS.isdisjoint(item.fixturenames)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cores():
+    """Under -n, this worker and the runs that its tests start keep to cores of their own."""
+    os.sched_setaffinity(0, own_cores(os.sched_getaffinity(0)))
 
 
 @pytest.fixture(autouse=True)
@@ -58,16 +68,12 @@ def exported(tmp_path_factory, only_onnx):
     return folder
 
 
-UNDISTURBED = ("--pictures", "120")
-"""Half of the embedded pictures: enough for a verdict on accuracy."""
-
-
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, only_onnx):
     """The artifacts and results of a run of accuracy at batch size 4 that nothing happened to; half a minute's work."""
 
     def prepare(folder):
-        outcome = Child(folder, only_onnx).run(*UNDISTURBED, marks="accuracy")
+        outcome = Child(folder, only_onnx).run("--pictures", str(PICTURES), marks="accuracy")
         assert outcome.status == 0, f"the undisturbed run is not green:\n{outcome.output}"
 
     return once(tmp_path_factory, "prepared", prepare) / "artifacts"
@@ -112,7 +118,8 @@ def checkout():
     """Copies what a run needs into a folder."""
 
     def copy(folder):
-        for name in ("fcos_lib", "fixtures", "tests/acceptance", "tests/gateproof"):
+        shutil.copytree(ROOT / "fcos_lib", folder / "fcos_lib")  # with what Python compiled, half a second's work
+        for name in ("fixtures", "tests/acceptance", "tests/gateproof"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "tests" / "unit").mkdir()
         for name in ("conftest.py", "pytest.ini"):

@@ -41,24 +41,24 @@ def seeded_detector(contract, batch, seed=3):
         head = detector.bbox_head
         for scale, stride in zip(head.scales, contract.strides, strict=True):
             scale.scale.fill_(1.0 if head.norm_on_bbox else math.log(2.5 * stride) / 2.5)
-        spread = 1.0 if head.norm_on_bbox else 0.1
         if head.norm_on_bbox:
             head.conv_reg.bias.fill_(100.0)  # above 0 everywhere, so that the spread shows
-        head.conv_cls.weight /= outputs_of(head, features, 0).std()
-        head.conv_reg.weight *= spread / outputs_of(head, features, 1).std()
-        head.conv_centerness.weight /= outputs_of(head, features, 2).std()
-        head.conv_cls.bias += 0.4 - outputs_of(head, features, 0).max()
+        classes, distances, centerness = head(features)
+        scores = flat(classes)
+        distances = flat(
+            level / stride if head.norm_on_bbox else level.log() / scale.scale
+            for level, scale, stride in zip(distances, head.scales, contract.strides, strict=True)
+        )
+        head.conv_cls.weight /= scores.std()
+        head.conv_reg.weight *= (1.0 if head.norm_on_bbox else 0.1) / distances.std()
+        head.conv_centerness.weight /= flat(centerness).std()
+        head.conv_cls.bias += 0.4 - scores.max() / scores.std()  # there is no bias before
         head.conv_reg.bias.fill_(2.5)
     return detector
 
 
-def outputs_of(head, features, kind):
-    """One kind of head output on all levels, flattened; distances as what the convolution gives."""
-    levels = head(features)[kind]
-    if kind == 1 and head.norm_on_bbox:
-        levels = [level / stride for level, stride in zip(levels, head.strides, strict=True)]
-    elif kind == 1:
-        levels = [level.log() / scale.scale for level, scale in zip(levels, head.scales, strict=True)]
+def flat(levels):
+    """One kind of head output on all levels, in a row."""
     return torch.cat([level.flatten() for level in levels])
 
 

@@ -33,15 +33,17 @@ def why(gates, key):
     ("arguments", "key", "state", "reason"),
     [
         (("-m", "contract"), "bias.size", "not selected", "by -m 'contract'"),
-        (("-k", "not consistency"), "bias.size", "not selected", "by -k 'not consistency'"),
+        (("-k", "not consistency", "tests/acceptance"), "bias.size", "not selected", "by -k 'not consistency'"),
         (("-k", "slot or batch_size"), "accuracy.mAP", "not selected", "by -k 'slot or batch_size'"),
         (
-            ("--deselect", "tests/acceptance/test_consistency.py"), "bias.size", "not selected",
+            ("--deselect", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected",
             "by --deselect tests/acceptance/test_consistency.py",
         ),
-        (("--ignore", "tests/acceptance/test_consistency.py"), "bias.size", "not selected", "by --ignore"),
+        (
+            ("--ignore", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected", "by --ignore",
+        ),
         (("tests/acceptance/test_cost.py",), "bias.size", "not selected", "by the paths given: tests/acceptance/test_cost.py"),
-        (("--golden-only",), "bias.size", "not selected", "by --golden-only"),
+        (("--golden-only", "tests/acceptance"), "bias.size", "not selected", "by --golden-only"),
         (("-o", "python_files=check_*.py", "tests/acceptance"), "bias.size", "missing", None),
         (("-o", "python_functions=check_*", "tests/acceptance"), "bias.size", "missing", None),
     ],
@@ -57,7 +59,7 @@ def test_a_gate_that_was_left_out_is_named_with_the_reason(left_out, arguments, 
 
 def test_options_from_the_environment_are_named_as_such(suite, tmp_path):
     """PYTEST_ADDOPTS of a runner changes every run on it; the recorded command has it too."""
-    command, environ = suite(*COLLECT, "--require", "accuracy")
+    command, environ = suite(*COLLECT, "--require", "accuracy", "tests/acceptance")
     environ |= {"PYTEST_ADDOPTS": "-k 'not accuracy'", "FCOS_NOTE": "two words"}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 7, done.stdout + done.stderr

@@ -14,6 +14,7 @@ import pytest
 
 from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
+from tests.prepared import PICTURES, take_over
 
 ROOT = Path(__file__).parents[2]
 
@@ -145,8 +146,9 @@ def test_a_failure_is_repeated_with_the_options_that_matter(request):
     )
 
 
-def test_a_slow_atc_shows_a_line_on_a_terminal(tmp_path, outer_environment):
+def test_a_slow_atc_shows_a_line_on_a_terminal(tmp_path, outer_environment, only_onnx):
     """In spite of pytest's capture, below the line of the test, and removed in the end."""
+    take_over(only_onnx, tmp_path / "artifacts")
     (tmp_path / "quick_ticks.py").write_text("import fcos_lib.ascend.process as process\nprocess._TICK_S = 0.05\n")
     outer_environment["PYTHONPATH"] = str(tmp_path)
     terminal, ours = pty.openpty()
@@ -241,14 +243,14 @@ def test_the_references_own_accuracy_on_a_large_dataset_is_asked_for(run, tmp_pa
 
 def test_part_of_the_pictures_is_judged_by_its_difference_to_the_reference_only(run, ready):
     """mAP over a part is higher than over all of them, so no absolute limit fits; the interval says if the part is enough."""
-    result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "120")
+    result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", str(PICTURES))
     assert result.returncode == 0, result.stdout
     assert "test_the_reference_reaches_the_limit" not in result.stdout
     verdicts = json.loads((ready / "results" / "results.json").read_text())["verdicts"]
     names = {verdict["measurement"]["name"] for verdict in verdicts}
     assert "mAP" not in names
     difference = next(v["measurement"] for v in verdicts if v["measurement"]["name"] == "mAP difference")
-    assert difference["n"] == 120
+    assert difference["n"] == PICTURES
     assert set(difference["details"]["reference"]) == set(difference["details"]["candidate"]) == set(TWELVE)
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.prepared import PICTURES
+
 ROOT = Path(__file__).parents[2]
-ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", "120")
-ACCURACY += ("--no-explain",)
+ACCURACY = ("tests/acceptance", "-q", "-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4")
+ACCURACY += ("--pictures", str(PICTURES), "--no-explain")
 GATE = "tests/acceptance/test_accuracy.py::test_the_candidate_reaches_the_limit[batch4]"
 
 

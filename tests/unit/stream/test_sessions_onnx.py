@@ -1,5 +1,8 @@
 """The reference says what its numbers depend on, and neither threads nor batch size are among it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -54,6 +57,25 @@ def test_the_reference_says_what_its_numbers_depend_on(model):
             "provider": "CPUExecutionProvider",
             "optimization": "ORT_ENABLE_ALL",
         }
+
+
+ON_ONE_CORE = """
+import os, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
+from pathlib import Path
+import onnxruntime
+from fcos_lib.contract import SHAPES
+from fcos_lib.stream.sessions import OnnxSession
+before = set(os.listdir("/proc/self/task"))
+with OnnxSession(Path(sys.argv[1]), SHAPES):
+    print(len(set(os.listdir("/proc/self/task")) - before))
+"""
+
+
+def test_a_process_on_one_core_has_no_second_thread(model):
+    """onnxruntime alone counts the cores of the machine, and its threads go to cores that this process was not given."""
+    done = subprocess.run([sys.executable, "-c", ON_ONE_CORE, model], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n", f"{done.stdout.strip()} threads were started besides the one that calls"
 
 
 def test_threads_and_batch_size_change_no_bit(model):
