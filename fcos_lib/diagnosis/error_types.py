@@ -74,8 +74,9 @@ def error_types(
     missed: list[int] = []
     counts: dict[str, Counter[tuple[str, str]]] = {group: Counter() for group in GROUPS}
     objects: Counter[int] = Counter()
+    corners = truth.corners
     for picture in pictures:
-        errors = _Picture(truth, contract, detections[picture.id], picture)
+        errors = _Picture(truth, contract, detections[picture.id], picture, corners)
         errors.match()
         judged += errors.judged
         missed += errors.missed
@@ -94,14 +95,17 @@ def error_types(
 class _Picture:
     """One picture's detections, best first, and its objects."""
 
-    def __init__(self, truth: Truth, contract: ModelContract, seen: Detections, picture: Picture) -> None:
+    def __init__(
+        self, truth: Truth, contract: ModelContract, seen: Detections, picture: Picture, corners: NDArray[np.float64]
+    ) -> None:
+        """`corners` are the truth's, which makes them each time that it is asked."""
         self.truth, self.contract = truth, contract
         rows = np.flatnonzero(truth.pictures == np.searchsorted(truth.picture_ids, picture.id))
         self.crowd, self.objects = rows[truth.crowd[rows]], rows[~truth.crowd[rows]]
         order = np.argsort(-seen.scores, kind="stable")
         self.boxes, self.scores = seen.boxes[order].astype(np.float64), seen.scores[order]
         self.labels = truth.label_categories(contract)[seen.labels[order]]
-        self.corners = truth.corners
+        self.corners = corners
         self.iou = iou_of(self.boxes[:, None], self.corners[self.objects][None])
         self.same = self.labels[:, None] == truth.categories[self.objects][None]
         letterbox = geometry(picture.width, picture.height, contract)
@@ -113,49 +117,54 @@ class _Picture:
         """Assign objects as COCO does at IoU 0.50, then give every other detection its type."""
         taken = np.zeros(len(self.objects), bool)
         covered = taken.copy()
-        per_class: Counter[int] = Counter()
-        wrong = []
-        for row, label in enumerate(self.labels.tolist()):
-            per_class[label] += 1
-            if per_class[label] > MAX_DETECTIONS:
-                continue
-            overlaps = np.where(self.same[row] & ~taken, self.iou[row], -1.0)
-            if overlaps.max(initial=-1.0) >= FOREGROUND:
+        order = np.argsort(self.labels, kind="stable")
+        ordered = self.labels[order]
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+        left = rank < MAX_DETECTIONS
+        own = np.where(self.same, self.iou, -1.0)
+        for row in np.flatnonzero(left & (own.max(axis=1, initial=-1.0) >= FOREGROUND)).tolist():
+            overlaps = np.where(taken, -1.0, own[row])
+            if overlaps.max() >= FOREGROUND:
                 taken[np.flatnonzero(overlaps == overlaps.max())[-1]] = True  # of equal overlaps the last, as COCO
-                self.judged.append(_Judged(row, float(self.scores[row]), label, _RIGHT))
-            elif not self._on_crowd(row):
-                wrong.append(row)
-        for row in wrong:
-            kind, index = self._mistake(row)
+                self.judged.append(_Judged(row, float(self.scores[row]), int(self.labels[row]), _RIGHT))
+                left[row] = False
+        wrong = np.flatnonzero(left & ~self._on_crowd())
+        scores, labels = self.scores.tolist(), self.labels.tolist()
+        for row, kind, index in zip(wrong.tolist(), *self._mistakes(wrong), strict=True):
             target = -1
             if index >= 0:
                 covered[index] = True
                 target = -1 if taken[index] else int(self.objects[index])
-            self.judged.append(_Judged(row, float(self.scores[row]), int(self.labels[row]), kind, target))
+            self.judged.append(_Judged(row, scores[row], labels[row], kind, target))
         self.missed = self.objects[~taken & ~covered].tolist()
 
-    def _on_crowd(self, row: int) -> bool:
-        """True if most of the detection lies on a region of its class that holds too many objects to annotate each."""
-        crowd = self.crowd[self.truth.categories[self.crowd] == self.labels[row]]
-        box, regions = self.boxes[row], self.corners[crowd]
-        sides = np.minimum(box[2:], regions[:, 2:]) - np.maximum(box[:2], regions[:, :2])
-        shared = np.maximum(sides, 0).prod(axis=1)
-        return bool((shared >= FOREGROUND * max((box[2:] - box[:2]).prod(), 1e-9)).any())
+    def _on_crowd(self) -> NDArray[np.bool_]:
+        """Which detections lie for the most part on a region of their class that holds too many objects to annotate each."""
+        if not len(self.crowd):
+            return np.zeros(len(self.labels), bool)
+        boxes, regions = self.boxes[:, None], self.corners[self.crowd][None]
+        sides = np.minimum(boxes[..., 2:], regions[..., 2:]) - np.maximum(boxes[..., :2], regions[..., :2])
+        areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1)
+        same = self.labels[:, None] == self.truth.categories[self.crowd]
+        on: NDArray[np.bool_] = np.maximum(sides, 0).prod(axis=2) >= FOREGROUND * np.maximum(areas, 1e-9)[:, None]
+        on_one: NDArray[np.bool_] = (on & same).any(axis=1)
+        return on_one
 
-    def _mistake(self, row: int) -> tuple[str, int]:
-        """The type of a detection that found nothing, and the index of the object that explains it (-1: none)."""
-        iou, same = self.iou[row], self.same[row]
-        if not len(iou):
-            return "background", -1
+    def _mistakes(self, rows: NDArray[np.int64]) -> tuple[list[str], list[int]]:
+        """The types of detections that found nothing, and the indices of the objects that explain them (-1: none)."""
+        if not len(self.objects):
+            return ["background"] * len(rows), [-1] * len(rows)
+        iou, same = self.iou[rows], self.same[rows]
         own, other = np.where(same, iou, 0.0), np.where(same, 0.0, iou)
-        near, wrong = int(own.argmax()), int(other.argmax())
-        if BACKGROUND <= own[near] < FOREGROUND:
-            return "location", near
-        if other[wrong] >= FOREGROUND:
-            return "class", wrong
-        if own[near] >= FOREGROUND:  # a better detection has it
-            return "duplicate", -1
-        return ("both", -1) if iou.max() >= BACKGROUND else ("background", -1)
+        near, wrong, best = own.max(axis=1), other.max(axis=1), iou.max(axis=1)
+        location, class_ = (near >= BACKGROUND) & (near < FOREGROUND), wrong >= FOREGROUND
+        # A better detection has the object of a duplicate.
+        kinds = np.select(
+            [location, class_, near >= FOREGROUND, best >= BACKGROUND], ["location", "class", "duplicate", "both"], "background"
+        )  # fmt: skip
+        targets = np.select([location, class_], [own.argmax(axis=1), other.argmax(axis=1)], -1)
+        return kinds.tolist(), targets.tolist()
 
     def counts(self, reach: float) -> dict[str, list[tuple[str, str]]]:
         """(name, type) of every mistake, for each group; a detection is counted by its own class and box."""
@@ -166,9 +175,9 @@ class _Picture:
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         sizes = np.searchsorted(AREA_RANGES[2:, 0], areas, side="right")
         levels = level_by_size(boxes * self.to_network, reach, self.contract)
-        first = self.contract.strides[0].bit_length() - 1
+        first, names = self.contract.strides[0].bit_length() - 1, self.truth.names
         return {
-            "class": [(self.truth.names[category], kind) for category, kind in zip(categories, kinds, strict=True)],
+            "class": [(names[category], kind) for category, kind in zip(categories, kinds, strict=True)],
             "size": [(SIZES[size], kind) for size, kind in zip(sizes, kinds, strict=True)],
             "level": [(f"P{first + level}", kind) for level, kind in zip(levels, kinds, strict=True)],
         }

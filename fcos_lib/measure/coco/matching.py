@@ -87,7 +87,8 @@ def match_rows(truth: Truth, rows: Rows) -> Matches:
     total, kinds = len(scores), len(truth.names)
     cells = pictures * kinds + categories
     order = np.lexsort((-scores, cells))  # stable, like pycocotools' mergesort: equal scores stay in the order given
-    rank = np.arange(total) - np.searchsorted(cells[order], cells[order])
+    begins = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    rank = np.arange(total) - np.repeat(begins, np.diff(np.append(begins, total)))
     order, rank = order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
     boxes, scores = boxes[order], scores[order]
     pictures, categories, cells = pictures[order], categories[order], cells[order]

@@ -107,20 +107,22 @@ def _weighted(
     shape = (len(matches.inside), len(IOU_THRESHOLDS), len(matches.truth.names), columns.shape[1])
     ap, recall, few = np.full(shape, np.nan), np.full(shape, np.nan), np.full((2, *shape[1:]), np.nan)
 
+    objects = (matches.objects.reshape(-1, len(columns)) @ columns).reshape(shape[0], *shape[2:])
+
     def count(kind: int) -> None:
         step = Category.weightings(matches, kind)
         for low in range(0, columns.shape[1], step):
             part = slice(low, low + step)
             category = Category(matches, kind, np.ascontiguousarray(columns[:, part]))
             for area in range(shape[0]):
-                objects = matches.objects[area, kind] @ columns[:, part]
-                for threshold in range(shape[1] if objects.any() else 0):
+                counting = objects[area, kind, part]
+                for threshold in range(shape[1] if counting.any() else 0):
                     at = (area, threshold, kind, part)
                     right = category.right(area, threshold)
-                    ap[at], recall[at] = category.curve(area, threshold, right, objects)
+                    ap[at], recall[at] = category.curve(area, threshold, right, counting)
                     if area == 0:
                         for index, most in enumerate(FEW):
-                            few[index, threshold, kind, part] = _share(category.found(right, most), objects)
+                            few[index, threshold, kind, part] = _share(category.found(right, most), counting)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         list(threads.map(count, range(shape[2])))

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, BinaryIO, NoReturn
 
@@ -77,7 +78,8 @@ def _located(
                 "pass the annotation file of the pictures and categories that the detector was asked for",
             )
         indices.append(index)
-    boxes = np.array([entry.bbox for entry in entries], np.float64)
+    lengths = chain.from_iterable([entry.bbox for entry in entries])
+    boxes = np.fromiter(lengths, np.float64, 4 * len(entries)).reshape(-1, 4)
     return boxes, np.array([entry.score for entry in entries], np.float64), indices[0], indices[1]
 
 
@@ -133,6 +135,8 @@ class _File:
         """The entries of a piece, and what is left of it: an entry that goes on behind it, or that is none."""
         try:
             entries = self.decoder.decode(b"[%b]" % piece)
+            if piece.count(b":") == len(_KEYS) * len(entries):  # every entry has these keys, so none has one more
+                return entries, b""
             if b"\\u" not in piece and all(piece.count(key) == len(entries) for key in _KEYS):
                 return entries, b""
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
