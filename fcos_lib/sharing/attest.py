@@ -135,15 +135,22 @@ def _subjects(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         kind, made_from = artifact["kind"], artifact["provenance"]
         if kind == "onnx":
             yield from described("checkpoint", made_from.get("checkpoint"))
-        batch = made_from.get("batch") or "-".join(map(str, made_from.get("dynamic_batches") or ()))
         for name, sha256 in sorted(artifact["files"].items()):
             if kind == "onnx" or (kind == "om" and name.endswith(".om")):
-                of = f"om batch {batch} {artifact['key'][:12]}" if kind == "om" else "onnx"
-                yield from described(f"{of} {Path(name).name}", sha256)
+                yield from described(artifact_name(artifact, name), sha256)
     settings = document["run"].get("settings") or {}
     yield from described("annotations", settings.get("annotations_sha256"))
     for entry in document.get("detections", ()):
         yield from described("pictures", entry["pictures"])
+
+
+def artifact_name(artifact: Mapping[str, Any], file: str) -> str:
+    """`om batch 8 0123456789ab model.om`: what a statement calls a file of an artifact."""
+    if artifact["kind"] != "om":
+        return f"{artifact['kind']} {Path(file).name}"
+    made_from = artifact["provenance"]
+    batches = made_from.get("dynamic_batches") or made_from.get("batches") or [made_from.get("batch", "unknown")]
+    return f"om batch {'-'.join(map(str, batches))} {artifact['key'][:12]} {Path(file).name}"
 
 
 def _configuration(environment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

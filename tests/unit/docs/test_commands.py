@@ -29,7 +29,7 @@ from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, eac
 
 ALL = [command for page in PAGES for command in commands(page)]
 
-PARSED_ONLY = {"accept", "explain"}
+PARSED_ONLY = {"accept", "explain", "bundle", "replay"}
 """Verbs that need a whole run, or minutes: their options are parsed."""
 SHELL = {"cp", "export", "eval", "source"}
 FOREIGN_OPTIONS = {"--framework", "--model", "--output-file", "--net_out_num", "--batchsize", "--help", "--markers"}

@@ -1,0 +1,137 @@
+"""Packing a picture into a bundle: both sides compute it once more, and it is said whether that is what the run found."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import UsageError
+from fcos_lib.measure.candidates.replay import replay
+from fcos_lib.measure.detections.causes import explain
+from fcos_lib.sharing.bundle import Tensors, picture_name, tensors_name
+from fcos_lib.sharing.digests import detections_leaf, inclusion
+from fcos_lib.stream.array_file import pack_arrays
+from fcos_lib.stream.dataset import Picture, read_picture
+from fcos_lib.stream.picture_file import read_file
+from fcos_lib.stream.sessions import Detections, Outputs
+
+SHOWN = ("whole", "blurred", "left out")
+_BLUR = 24
+"""A blur of this share of the longer side: what is where stays visible, faces and writing do not."""
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What both sides made of one picture."""
+
+    picture: Picture
+    tensor: NDArray[np.float32]
+    """The reference's network input, float32[1, 3, H, W]."""
+    reference: Tensors
+    candidate: Tensors
+    layers: NDArray[np.float32] | None
+    """Values of the reference's layers, if they are kept."""
+
+
+def tensors_of(outputs: Outputs, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Tensors:
+    """The first picture of a batch as one side computed it."""
+    labels = outputs.labels[0].astype("<i8")
+    return Tensors(labels, outputs.dets[0].astype("<f4"), boxes[0].astype("<f4"), scores[0].astype("<f4"))
+
+
+def input_digest(tensor: NDArray[np.float32]) -> str:
+    """SHA-256 of a network input."""
+    return hashlib.sha256(np.ascontiguousarray(tensor, "<f4").tobytes()).hexdigest()
+
+
+def differences_of(reference: Tensors, candidate: Tensors, name: str, contract: ModelContract) -> list[str]:
+    """Every difference between both sides with its cause, a line each, those that rounding does not explain first."""
+    compared = explain(
+        [reference.detections], [candidate.detections], [name], contract, lambda _: (reference.boxes, reference.scores)
+    )
+    return [" ".join(line.split())[:_LONGEST_TEXT] for line in compared.listing().splitlines()]
+
+
+def nms_differences(candidate: Tensors, contract: ModelContract) -> int:
+    """Differences between the candidate's detections and what the reference's NMS makes of the candidate's proposals.
+
+    None: whatever differs from the reference came out of the network. Some: the post-processing has a part in it.
+    """
+    (replayed,) = replay(candidate.boxes[None], candidate.scores[None], contract)
+    compared = explain(
+        [replayed], [candidate.detections], ["NMS"], contract, lambda _: (candidate.boxes, candidate.scores)
+    )
+    return len(compared.unexplained)
+
+
+def pack_picture(
+    computed: Computed, contract: ModelContract, shown: str, kept: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """(entry of the manifest, members by name) of a picture; `kept` are the run's digests of what its OM found, if it has any."""
+    picture = computed.picture
+    data = read_file(picture.path)
+    digest = hashlib.sha256(data).hexdigest()
+    arrays: dict[str, NDArray[Any]] = {
+        f"{side}_{part}": getattr(tensors, part)
+        for side, tensors in (("reference", computed.reference), ("candidate", computed.candidate))
+        for part in ("labels", "dets", "boxes", "scores")
+    }
+    if computed.layers is not None:
+        arrays["layers"] = computed.layers
+    members = {tensors_name(picture.id): pack_arrays(arrays)}
+    if shown == "whole":
+        suffix = "png" if data[:4] == b"\x89PNG" else "jpg"
+        members[picture_name(picture.id, suffix)] = data
+    elif shown == "blurred":
+        members[picture_name(picture.id, "jpg")] = _blurred(picture)
+    return {
+        "id": picture.id, "name": picture.path.name, "width": picture.width, "height": picture.height,
+        "file_sha256": digest, "shown": shown, "input_sha256": input_digest(computed.tensor),
+        "proof": _proof(picture.id, digest, computed.candidate.detections, kept),
+        "differences": differences_of(computed.reference, computed.candidate, picture.path.name, contract)[:1000],
+        "nms": nms_differences(computed.candidate, contract),
+    }, members  # fmt: skip
+
+
+def _proof(
+    picture_id: int, file_sha256: str, detections: Detections, kept: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    leaf = detections_leaf(picture_id, file_sha256, detections)
+    if kept is None or kept["leaves"].get(str(picture_id)) != leaf:
+        return None
+    return {"subject": kept["subject"], "root": kept["root"], **inclusion(kept["leaves"], str(picture_id))}
+
+
+def _blurred(picture: Picture) -> bytes:
+    pixels = read_picture(picture)
+    blurred = cv2.GaussianBlur(pixels, (0, 0), max(pixels.shape[:2]) / _BLUR)
+    written, data = cv2.imencode(".jpg", blurred)
+    if not written:
+        raise UsageError(f"picture {picture.path} cannot be blurred", "leave the pictures out with --no-pictures")
+    return data.tobytes()
+
+
+def worst_of(document: Mapping[str, Any], subject: str, pictures: Sequence[Picture], most: int) -> list[Picture]:
+    """The pictures in which the candidate lost most, as the run's evidence has them, at most `most`; `UsageError` without any."""
+    by_name = {picture.path.name: picture for picture in pictures}
+    losses: dict[str, float] = {}
+    for record in document["evidence"]:
+        if record["kind"] == "pictures" and record["subject"] == subject:
+            for shown in record["data"].get("pictures") or ():
+                if isinstance(shown, dict) and isinstance(shown.get("score_loss"), int | float):
+                    name = str(shown.get("name"))
+                    losses[name] = max(losses.get(name, 0.0), float(shown["score_loss"]))
+    chosen = sorted((name for name in losses if name in by_name), key=lambda name: (-losses[name], name))[:most]
+    if not chosen:
+        raise UsageError(
+            f"the run's evidence shows no picture of {subject}", "name pictures by their ids with --pictures"
+        )
+    return [by_name[name] for name in chosen]
