@@ -100,12 +100,11 @@ def bundle(args: Namespace) -> int:
         pictures = _named(run, args.pictures)
     om, om_sha256 = _om_under_test(run, document)
     layers, computed = _compute(args, run, om, pictures)
-    digests = next((entry for entry in document.get("detections", ()) if entry["subject"] == run.subject), None)
     shown = "left out" if args.no_pictures else "blurred" if args.blur else "whole"
     entries: list[dict[str, Any]] = []
     members: dict[str, bytes] = {}
     for one in computed:
-        entry, files = pack_picture(one, run.contract, shown, digests)
+        entry, files = pack_picture(one, run.contract, shown, document, run.subject)
         entries.append(entry)
         members |= files
     models = {"onnx": (ONNX, run.models.path / _ascend()), "om": (OM, om)}

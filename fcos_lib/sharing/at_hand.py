@@ -84,11 +84,11 @@ def _places(document: Mapping[str, Any]) -> dict[str, Path]:
 def _pictures(stated: str, document: Mapping[str, Any]) -> Iterator[Check]:
     """The list of pictures beside the data set's files, if the run's data set is here."""
     settings = document["run"].get("settings") or {}
-    numbers = {int(number) for entry in list(document.get("detections", ()))[:1] for number in entry["leaves"]}
+    numbers = {number for entry in list(document.get("detections", ()))[:1] for number in entry["found"]}
     what = f"files of {len(numbers)} pictures"
     try:
         dataset = open_dataset(Path(settings["dataset"]))
-        digests = {picture.id: file_digest(picture) for picture in dataset.pictures if picture.id in numbers}
+        digests = {str(picture.id): file_digest(picture) for picture in dataset.pictures if str(picture.id) in numbers}
     except (KeyError, FcosError):
         yield Check(what, unchecked="the run's data set is not here")
         return

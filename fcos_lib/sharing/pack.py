@@ -15,8 +15,9 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.detections.causes import explain
+from fcos_lib.sharing.attest import gives_root
 from fcos_lib.sharing.bundle import Tensors, picture_name, tensors_name
-from fcos_lib.sharing.digests import detections_leaf, inclusion
+from fcos_lib.sharing.digests import found_digest, inclusion
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.picture_file import read_file
@@ -73,9 +74,9 @@ def nms_differences(candidate: Tensors, contract: ModelContract) -> int:
 
 
 def pack_picture(
-    computed: Computed, contract: ModelContract, shown: str, kept: Mapping[str, Any] | None
+    computed: Computed, contract: ModelContract, shown: str, document: Mapping[str, Any], subject: str
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """(entry of the manifest, members by name) of a picture; `kept` are the run's digests of what its OM found, if it has any."""
+    """(entry of the manifest, members by name) of a picture; `document` is the stored run, which may know what its OM found."""
     picture = computed.picture
     data = read_file(picture.path)
     digest = hashlib.sha256(data).hexdigest()
@@ -95,19 +96,23 @@ def pack_picture(
     return {
         "id": picture.id, "name": picture.path.name, "width": picture.width, "height": picture.height,
         "file_sha256": digest, "shown": shown, "input_sha256": input_digest(computed.tensor),
-        "proof": _proof(picture.id, digest, computed.candidate.detections, kept),
+        "proof": _proof(picture.id, digest, computed.candidate.detections, document, subject),
         "differences": differences_of(computed.reference, computed.candidate, picture.path.name, contract)[:1000],
         "nms": nms_differences(computed.candidate, contract),
     }, members  # fmt: skip
 
 
 def _proof(
-    picture_id: int, file_sha256: str, detections: Detections, kept: Mapping[str, Any] | None
+    picture_id: int, file_sha256: str, detections: Detections, document: Mapping[str, Any], subject: str
 ) -> dict[str, Any] | None:
-    leaf = detections_leaf(picture_id, file_sha256, detections)
-    if kept is None or kept["leaves"].get(str(picture_id)) != leaf:
+    """That this is what the run found in this file; None if it is not, or the run does not know."""
+    number, files = str(picture_id), document.get("pictures", {})
+    entry = next((entry for entry in document.get("detections", ()) if entry["subject"] == subject), None)
+    if entry is None or files.get(number) != file_sha256 or entry["found"].get(number) != found_digest(detections):
         return None
-    return {"subject": kept["subject"], "root": kept["root"], **inclusion(kept["leaves"], str(picture_id))}
+    if not gives_root(entry, document):
+        return None
+    return {"subject": subject, "root": entry["root"], **inclusion(entry["found"], files, number)}
 
 
 def _blurred(picture: Picture) -> bytes:

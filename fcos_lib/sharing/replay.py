@@ -17,7 +17,7 @@ from fcos_lib.errors import DatasetError, FcosError, UsageError
 from fcos_lib.sharing.at_hand import Check
 from fcos_lib.sharing.bundle import Bundle, Tensors, picture_name
 from fcos_lib.sharing.checking import with_picture
-from fcos_lib.sharing.digests import detections_leaf
+from fcos_lib.sharing.digests import found_digest, picture_leaf
 from fcos_lib.sharing.layers import depart, reference_layers
 from fcos_lib.sharing.manifest import ONNX, BundledPicture
 from fcos_lib.sharing.merkle import root_by_path
@@ -132,13 +132,14 @@ def _belongs(picture: BundledPicture, candidate: Tensors) -> Check:
     what = f"{_called(picture)}: what the candidate found"
     if picture.proof is None:
         return Check(what, unchecked="it is not what the run found, or the run kept no digests: the bundle says so")
-    leaf = detections_leaf(picture.id, picture.file_sha256, candidate.detections)
+    found = found_digest(candidate.detections)
+    leaf = picture_leaf(picture.id, picture.file_sha256, found)
     try:
         path = [bytes.fromhex(node) for node in picture.proof.path]
-        root = root_by_path(bytes.fromhex(leaf), picture.proof.index, picture.proof.count, path).hex()
+        root = root_by_path(leaf, picture.proof.index, picture.proof.count, path).hex()
     except ValueError as error:
         return Check(what, differs=str(error))
-    if leaf != picture.proof.leaf or root != picture.proof.root:
+    if (found, picture.file_sha256, root) != (picture.proof.found, picture.proof.file, picture.proof.root):
         return Check(what, differs=f"it does not belong to the run's root {picture.proof.root[:12]}")
     return Check(f"{what} belongs to the root {root[:12]} of {picture.proof.subject}")
 

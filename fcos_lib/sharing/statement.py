@@ -165,7 +165,8 @@ class PictureProof(Struct, forbid_unknown_fields=True):
 
     subject: Line
     root: Sha256
-    leaf: Sha256
+    file: Annotated[Sha256, says("Of the picture's file.")]
+    found: Annotated[Sha256, says("Of what was found in it.")]
     index: Count
     count: Count
     path: Annotated[list[Sha256], Meta(max_length=64)]

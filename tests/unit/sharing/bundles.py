@@ -38,11 +38,12 @@ def write(path, shown="whole", candidate=None, pictures=1, **changes):
     entries, members = [], {}
     candidate = candidate or tensors(0.01)
     for picture in open_dataset(EMBEDDED).pictures[:pictures]:
-        digests = {picture.id: hashlib.sha256(picture.path.read_bytes()).hexdigest()}
-        kept = detection_digests("batch4", {picture.id: candidate.detections}, digests)
+        files = {str(picture.id): hashlib.sha256(picture.path.read_bytes()).hexdigest()}
+        kept = detection_digests("batch4", {picture.id: candidate.detections}, files)
+        run = {"detections": [kept], "pictures": files}
         layers = np.full((len(LAYERS), KEPT_VALUES), 0.5, np.float32)
         computed = Computed(picture, load_batch([picture], SHAPES, 1).tensor, tensors(), candidate, layers)
-        entry, files = pack_picture(computed, SHAPES, shown, kept)
+        entry, files = pack_picture(computed, SHAPES, shown, run, "batch4")
         entries.append(entry)
         members |= files
     manifest = {

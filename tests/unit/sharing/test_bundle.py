@@ -49,7 +49,7 @@ def run(prepared, ready):
 def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runtime):
     """Two pictures with the ONNX: what was found belongs to the run's root, and everything comes out the same; changed, not."""
     results, options = run
-    evaluated = list(json.loads(results.read_text(encoding="utf-8"))["detections"][0]["leaves"])
+    evaluated = list(json.loads(results.read_text(encoding="utf-8"))["detections"][0]["found"])
     ids = [evaluated[0], evaluated[50]]
     output = tmp_path / "bundle.zip"
     assert main(["bundle", str(results), "--pictures", *ids, "--with", "onnx", "-o", str(output), *options]) == 0
@@ -72,7 +72,7 @@ def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runt
         manifest["layers"][5] += "x"
 
     def shift(arrays):
-        arrays["reference_dets"][0, 0] += 1
+        arrays["reference_boxes"] += 1
         arrays["layers"][70, 3] += 1
 
     status, lines = replayed(capsys, changed(elsewhere, lambda manifest: None, arrays=shift))
@@ -240,7 +240,8 @@ def test_a_bundle_is_held_against_a_statement(tmp_path, stored, capsys):
     (picture,) = read_bundle(path).manifest.pictures
 
     def of_bundle(document):
-        document["detections"][0]["leaves"] = {str(picture.id): picture.proof.leaf}
+        document["detections"][0]["found"] = {str(picture.id): picture.proof.found}
+        document["pictures"] = {str(picture.id): picture.proof.file}
         document["detections"][0]["root"] = picture.proof.root
 
     for change, status in ((of_bundle, 0), (lambda document: None, 1)):
