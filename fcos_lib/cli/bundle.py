@@ -1,9 +1,8 @@
-"""The verbs `bundle` and `replay`: pictures of a stored run for somebody else, and what comes of them on another machine."""
+"""The verb `bundle`: pictures of a stored run for somebody else, with all that both sides computed in them."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,8 +23,8 @@ NAME = "bundle.zip"
 _MODELS = ("onnx", "om")
 
 
-def add_options(bundle: ArgumentParser, replay: ArgumentParser) -> None:
-    """The options of both verbs, but for the run and those of the table."""
+def add_options(bundle: ArgumentParser) -> None:
+    """The options of the verb, but for the run and those of the table."""
     which = bundle.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "--pictures",
@@ -58,17 +57,6 @@ def add_options(bundle: ArgumentParser, replay: ArgumentParser) -> None:
     shown = bundle.add_mutually_exclusive_group()
     shown.add_argument("--no-pictures", action="store_true", help="leave the pictures out, and keep what was computed")
     shown.add_argument("--blur", action="store_true", help="put the pictures in blurred")
-    replay.add_argument("bundle", type=to_path, metavar="BUNDLE", help="what bundle wrote")
-    replay.add_argument(
-        "--onnx", type=to_path, default=None, metavar="FILE", help="the ascend.onnx of the run (default: the bundle's)"
-    )
-    replay.add_argument(
-        "--statement",
-        type=to_path,
-        default=None,
-        metavar="FILE",
-        help="what attest wrote about the run it should be of",
-    )
 
 
 def _models(text: str) -> tuple[str, ...]:
@@ -87,7 +75,7 @@ def bundle(args: Namespace) -> int:
     from fcos_lib.evidence.results import has_stand_in, read_results
     from fcos_lib.sharing.bundle import write_bundle
     from fcos_lib.sharing.manifest import OM, ONNX
-    from fcos_lib.sharing.pack import pack_picture, worst_of
+    from fcos_lib.sharing.pack import pack_picture, said_of, worst_of
     from fcos_lib.stream.reference_record import cpu_name
 
     document = read_results(args.results)
@@ -119,7 +107,8 @@ def bundle(args: Namespace) -> int:
             **{name: device.get(name) or "" for name in ("soc_version", "cann_version")},
         } if device else None,
         "cpu": cpu_name(), "sources": environment.get("sources"), "started_at": document["run"].get("started_at", ""),
-        "onnx": run.models.files[_ascend()], "om": om_sha256, "layers": list(layers), "pictures": entries,
+        "onnx": run.models.files[_ascend()], "om": om_sha256, "precision_mode": run.options.precision_mode,
+        "explanation": said_of(document, run.subject), "layers": list(layers), "pictures": entries,
     }  # fmt: skip
     output = args.output or args.results.with_name(NAME)
     write_bundle(output, manifest, members)
@@ -217,30 +206,3 @@ def _sessions(args: Namespace, run: StoredRun, om: Path) -> Iterator[tuple[OmSes
         OmSession(proposing, run.contract, 1, device_id, layout) as with_proposals,
     ):
         yield tested, with_proposals
-
-
-def replay(args: Namespace) -> int:
-    """Compute what is in a bundle again, and say what is the same here; 1 if anything differs."""
-    from fcos_lib.cli.terminal import say
-    from fcos_lib.files import one_line
-    from fcos_lib.sharing.bundle import read_bundle
-    from fcos_lib.sharing.envelope import read_statement
-    from fcos_lib.sharing.replay import replay_bundle, with_statement
-
-    opened = read_bundle(args.bundle)
-    manifest = opened.manifest
-    word = ", STAND-IN: the candidate is the emulator's" if manifest.stand_in else ""
-    say(
-        one_line(
-            f"{len(manifest.pictures)} pictures of {manifest.subject}, run {manifest.started_at or 'unknown'}{word}"
-        )
-    )
-    false = 0
-    checks = replay_bundle(opened, args.onnx)
-    if args.statement:
-        checks = itertools.chain(checks, with_statement(opened, read_statement(args.statement)[0]))
-    for check in checks:
-        say(one_line(check.line))
-        false += bool(check.differs)
-    print(f"{false} checks differ" if false else "nothing that could be checked differs")
-    return int(false > 0)

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fcos_lib.cli import attest, bundle
-from fcos_lib.cli.history import add_actions
+from fcos_lib.cli import attest, bundle, history, replay
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import FILE as LIMITS
@@ -40,7 +39,7 @@ VERBS = {
         "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
         "explain": ("explain:explain", "say which stage, kind of mistake and layer lost the mAP of a stored run"),
         "bundle": ("bundle:bundle", "pack pictures of a stored run, with all that both sides computed, for somebody else"),
-        "replay": ("bundle:replay", "compute a bundle again on this machine, and say what differs"),
+        "replay": ("replay:replay", "compute a bundle again on this machine, and say what differs"),
         "diff": ("results:diff", "say what moved between two stored runs, and whether beyond noise"),
         "summary": ("results:summary", "print a stored run as Markdown, for the page of a CI job"),
     },
@@ -177,13 +176,14 @@ def _add_verdicts(parsers: _Parsers) -> None:
     accept.add_argument("--why", default="", metavar="TEXT", help="kept with the champion")
     accept.add_argument("--who", default="", metavar="NAME", help="(default: user@host)")
     accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
-    add_actions(parsers["history"])
+    history.add_actions(parsers["history"])
 
 
 def _add_reading(parsers: _Parsers) -> None:
     for verb in ("explain", "page", "summary", "bundle"):
         _add_results(parsers[verb])
-    bundle.add_options(parsers["bundle"], parsers["replay"])
+    bundle.add_options(parsers["bundle"])
+    replay.add_options(parsers["replay"])
     explain, diff = parsers["explain"], parsers["diff"]
     explain.add_argument(
         "--batch", type=number(1, 1024), default=None, metavar="N", help="the batch size (default: the first that failed)"

@@ -20,7 +20,7 @@ PRECISION_MODE = "force_fp16"
 """The recipe's."""
 _AUTO = "auto: the NPU if there is one, else the emulator (STAND-IN); required: an NPU or"
 _COCO = "COCO folder with annotations/instances_val2017.json and val2017/"
-_ON_A_DEVICE = ("compile", "infer", "bench", "explain", "bundle")
+_ON_A_DEVICE = ("compile", "infer", "bench", "explain", "bundle", "replay")
 _FOR_A_VERB = {"help": f"{_COCO}, such as fixtures/shapes in a checkout", "default_words": ""}
 
 

@@ -108,7 +108,7 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
     """Write a bundle, whole or not at all; `members` are added to the manifest. `UsageError` if it would be too large."""
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in members.items()}
     whole = {**manifest, "members": listed}
-    refuse_private({**whole, "contract": {}, "layers": []})  # names of nodes look like paths
+    refuse_private({**whole, "contract": {}, "layers": [], "explanation": []})  # names of nodes look like paths
     MANIFEST_FORM.of(plain_json(as_text(whole)), "the bundle's manifest")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:

@@ -54,6 +54,8 @@ class Manifest(Struct, forbid_unknown_fields=True):
     started_at: Line
     onnx: Annotated[Sha256, says("Of the ONNX that atc was given, whether or not it is in the bundle.")]
     om: Annotated[Sha256, says("Of the OM under test.")]
+    precision_mode: Annotated[Line, says("atc's; empty: none was passed.")]
+    explanation: Annotated[list[Line], Meta(max_length=1000), says("What `explain` or a red gate found of this OM in the run, if any.")]  # fmt: skip
     layers: Annotated[list[Line], Meta(max_length=2000), says("Of the reference, as far as their values are kept.")]
     pictures: Annotated[list[BundledPicture], Meta(min_length=1, max_length=1000)]
     members: Annotated[dict[Line, Member], says("Every file but this one, by name.")]

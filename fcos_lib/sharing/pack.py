@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.detections.causes import explain
 from fcos_lib.sharing.attest import gives_root
@@ -122,6 +123,12 @@ def _blurred(picture: Picture) -> bytes:
     if not written:
         raise UsageError(f"picture {picture.path} cannot be blurred", "leave the pictures out with --no-pictures")
     return data.tobytes()
+
+
+def said_of(document: Mapping[str, Any], subject: str) -> list[str]:
+    """What the run's evidence says of the stages and layers that lost the mAP, a line each; empty if nobody has explained it."""
+    lines = explained([record for record in document["evidence"] if record["subject"] == subject])
+    return [" ".join(line.split())[:_LONGEST_TEXT] for line in lines][:1000]
 
 
 def worst_of(document: Mapping[str, Any], subject: str, pictures: Sequence[Picture], most: int) -> list[Picture]:

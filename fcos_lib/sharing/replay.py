@@ -23,7 +23,7 @@ from fcos_lib.sharing.manifest import ONNX, BundledPicture
 from fcos_lib.sharing.merkle import root_by_path
 from fcos_lib.sharing.pack import differences_of, input_digest, nms_differences, tensors_of
 from fcos_lib.sharing.statement import PictureProofs, Statement
-from fcos_lib.store.artifacts import Store, sha256_of
+from fcos_lib.store.artifacts import Artifact, Store, sha256_of
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import load_batch
 from fcos_lib.stream.reference_record import Record, cpu_name, difference
@@ -38,7 +38,8 @@ def replay_bundle(bundle: Bundle, onnx: Path | None) -> Iterator[Check]:
     """
     with tempfile.TemporaryDirectory(prefix="fcos-replay-") as name:
         folder = Path(name)
-        portable = _portable(bundle, onnx, folder)
+        models = models_of(bundle, onnx, folder)
+        portable = models.path / PORTABLE if models else None
         session = OnnxSession(portable, bundle.contract) if portable else None
         for picture in bundle.manifest.pictures:
             reference, candidate, kept_layers = bundle.tensors(picture.id)
@@ -91,8 +92,11 @@ def _called(picture: BundledPicture) -> str:
     return f"picture {picture.id}"
 
 
-def _portable(bundle: Bundle, onnx: Path | None, folder: Path) -> Path | None:
-    """The reference's ONNX, made of the bundle's or the given one after all that is asked of a stranger's; None without one."""
+def models_of(bundle: Bundle, onnx: Path | None, folder: Path) -> Artifact | None:
+    """Both endings of the bundle's ONNX, or of the given one, after all that is asked of a stranger's; None without one.
+
+    They are kept below `folder`. `UsageError` if the given one is not the bundle's.
+    """
     if onnx is None:
         if ONNX not in bundle.members:
             return None
@@ -108,11 +112,11 @@ def _portable(bundle: Bundle, onnx: Path | None, folder: Path) -> Path | None:
             f"the bundle names {bundle.manifest.onnx[:12]}",
             "pass that one with --onnx",
         )
-    return foreign_onnx_artifact(Store(folder / "store"), bundle.contract, onnx).path / PORTABLE
+    return foreign_onnx_artifact(Store(folder / "store"), bundle.contract, onnx)
 
 
-def _input(bundle: Bundle, picture: BundledPicture, folder: Path) -> tuple[NDArray[np.float32] | None, str]:
-    """The reference's network input of a picture, or why there is none."""
+def picture_of(bundle: Bundle, picture: BundledPicture, folder: Path) -> tuple[Picture | None, str]:
+    """A picture of the bundle as a file in `folder`, or why there is none that the run saw."""
     if picture.shown != "whole":
         return None, f"the picture is {picture.shown}"
     suffix = next(end for end in ("jpg", "png") if picture_name(picture.id, end) in bundle.members)
@@ -121,10 +125,18 @@ def _input(bundle: Bundle, picture: BundledPicture, folder: Path) -> tuple[NDArr
         return None, "the picture is not the file that the run saw"
     path = folder / f"{picture.id}.{suffix}"
     path.write_bytes(data)
+    return Picture(picture.id, path, picture.width, picture.height), ""
+
+
+def _input(bundle: Bundle, picture: BundledPicture, folder: Path) -> tuple[NDArray[np.float32] | None, str]:
+    """The reference's network input of a picture, or why there is none."""
+    file, why_not = picture_of(bundle, picture, folder)
+    if file is None:
+        return None, why_not
     try:
-        return load_batch([Picture(picture.id, path, picture.width, picture.height)], bundle.contract, 1).tensor, ""
+        return load_batch([file], bundle.contract, 1).tensor, ""
     except DatasetError as error:
-        return None, error.found.replace(str(path), picture.name)
+        return None, error.found.replace(str(file.path), picture.name)
 
 
 def _belongs(picture: BundledPicture, candidate: Tensors) -> Check:

@@ -49,7 +49,8 @@ def write(path, shown="whole", candidate=None, pictures=1, **changes):
     manifest = {
         "format": 1, "subject": "batch4", "batch": 4, "layout": "float32 NCHW", "contract": SHAPES.as_dict(),
         "stand_in": True, "device": None, "cpu": "a CPU", "sources": None, "started_at": "2026-11-01T10:00:00Z",
-        "onnx": "1" * 64, "om": "2" * 64, "layers": list(LAYERS), "pictures": entries,
+        "onnx": "1" * 64, "om": "2" * 64, "layers": list(LAYERS),
+        "precision_mode": "force_fp16", "explanation": ["of -0.0420: -0.0390 network"], "pictures": entries,
     }  # fmt: skip
     write_bundle(path, manifest | changes, members)
     return path

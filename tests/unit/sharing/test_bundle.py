@@ -13,11 +13,13 @@ import pytest
 
 from fcos_lib.artifacts import ASCEND
 from fcos_lib.cli.main import main
+from fcos_lib.diagnosis import layers as layers_module
+from fcos_lib.diagnosis.layers import LayerError, LayerSearch
 from fcos_lib.errors import UsageError
 from fcos_lib.sharing import bundle as bundle_module
 from fcos_lib.sharing.bundle import read_bundle
 from fcos_lib.sharing.layers import KEPT_VALUES, depart
-from fcos_lib.sharing.pack import worst_of
+from fcos_lib.sharing.pack import said_of, worst_of
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.settings import EMBEDDED
 from tests.unit.sharing.bundles import changed, tensors, write
@@ -46,7 +48,7 @@ def run(prepared, ready):
     return results, ("--npu", "emulated", "--artifacts", str(ready))
 
 
-def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runtime):
+def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runtime, monkeypatch):
     """Two pictures with the ONNX: what was found belongs to the run's root, and everything comes out the same; changed, not."""
     results, options = run
     evaluated = list(json.loads(results.read_text(encoding="utf-8"))["detections"][0]["found"])
@@ -57,8 +59,10 @@ def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runt
     elsewhere = tmp_path / "elsewhere" / "copy.zip"
     elsewhere.parent.mkdir()
     output.rename(elsewhere)
-    status, lines = replayed(capsys, elsewhere)
+    status, lines = replayed(capsys, elsewhere, "--layers", "--npu", "emulated")
     assert status == 0, "\n".join(lines)
+    (layers,) = [line for line in lines if "compiled here" in line]
+    assert layers.startswith("same: 119 layers compiled here for Ascend310P3, STAND-IN: the emulator's: none differs")
     assert lines[0].endswith("STAND-IN: the candidate is the emulator's")
     for number in ids:
         for words in ("belongs to the root", "network input", "reference, the same bits", "layers of the reference, the same bits"):  # fmt: skip
@@ -67,6 +71,15 @@ def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runt
         said = archive.read("manifest.json").decode()
     for word in (str(tmp_path), str(Path.home()), socket.gethostname(), str(Path.cwd())):
         assert word not in said, f"the manifest says {word}"
+
+    bad = LayerError("/conv", "Conv", ("/conv",), 0.5, 0.001)
+    monkeypatch.setattr(layers_module, "search_layers", lambda case, pictures: LayerSearch((bad,), ()))
+    status, lines = replayed(capsys, elsewhere, "--layers", "--npu", "emulated")
+    assert status == 1
+    assert any(
+        line.endswith("the first that differs from the reference is /conv, 500 times what fp16 explains")
+        for line in lines
+    )
 
     def rename(manifest):
         manifest["layers"][5] += "x"
@@ -194,6 +207,25 @@ def test_the_differences_of_both_sides_are_in_the_bundle(tmp_path):
     for candidate, differences, nms in ((same, 0, 0), (tensors(5.0), 3, 0), (tensors(count=2), 1, 0), (gone, 1, 1)):
         picture = read_bundle(write(tmp_path / "bundle.zip", candidate=candidate)).manifest.pictures[0]
         assert (len(picture.differences), picture.nms) == (differences, nms), picture.differences
+
+
+def test_what_the_run_said_goes_with_it(tmp_path, capsys):
+    """The explanation of stages and layers that the run has, of the OM under test alone."""
+    _, lines = replayed(capsys, write(tmp_path / "bundle.zip"))
+    assert lines[1] == "the run said: of -0.0420: -0.0390 network"
+    change = {"value": -0.05, "low": -0.06, "high": -0.04}
+    stages = [{"stage": "network", **change}, {"stage": "NMS", "value": 0.0, "low": 0.0, "high": 0.0}]
+    ladder = {"total": change, "stages": stages, "pictures": 240, "sentence": "of -0.0500: -0.0500 network"}
+    document = {"evidence": [{"kind": "ladder", "subject": "batch4", "data": ladder}]}
+    assert said_of(document, "batch4")[0].endswith("over 240 pictures, of -0.0500: -0.0500 network")
+    assert said_of(document, "batch8") == []
+
+
+def test_layers_need_a_model_and_a_picture(tmp_path, capsys):
+    """Without either nothing is compiled."""
+    for shown in ("whole", "left out"):
+        assert main(["replay", str(write(tmp_path / "bundle.zip", shown)), "--layers", "--npu", "emulated"]) == 3
+        assert "--layers needs an ONNX and a picture" in capsys.readouterr().err
 
 
 def test_what_the_run_did_not_find_has_no_proof(tmp_path, capsys):
