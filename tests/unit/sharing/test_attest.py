@@ -320,13 +320,14 @@ def test_options_for_statements_are_refused_for_runs(stored, capsys):
         lambda document: document.update(_type="https://in-toto.io/Statement/v2"),
         lambda document: document.update(predicateType="https://in-toto.io/attestation/link/v0.3"),
         lambda document: document["predicate"]["fcos_lib"].update(format=2),
+        lambda document: document["predicate"]["fcos_lib"].update(exit_status=256),
         lambda document: document["predicate"]["fcos_lib"].update(extra=1),
         lambda document: gate(document).update(verdict="GREEN"),
         lambda document: document["subject"].clear(),
         lambda document: document["subject"][0].update(digest={"sha256": "Z" * 64}),
         lambda document: gate(document).update(name="a\nb"),
     ],
-    ids=["type", "predicate", "format", "extra", "verdict", "nothing", "digest", "line"],
+    ids=["type", "predicate", "format", "status", "extra", "verdict", "nothing", "digest", "line"],
 )
 def test_what_is_no_statement_of_ours_is_refused(stored, capsys, change):
     """With its place."""
