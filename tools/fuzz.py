@@ -12,6 +12,8 @@ import atexit
 import contextlib
 import copy
 import functools
+import hashlib
+import io
 import json
 import marshal
 import os
@@ -208,6 +210,44 @@ def statement(data: bytes) -> None:
         list(with_picture(read_statement(CORPUS / "statement" / "whole.json")[0], proofs))
 
 
+def bundle(data: bytes) -> None:
+    """A bundle: the file as it is, or a valid one whose manifest the bytes spoil, with tensors of zeros; replayed without a model."""
+    from fcos_lib.errors import FcosError
+    from fcos_lib.sharing.bundle import read_members
+    from fcos_lib.sharing.replay import replay_bundle
+
+    if data[:2] == b"PK":
+        packed = data
+    else:
+        document = json.loads((CORPUS / "bundle" / "manifest.json").read_text(encoding="utf-8"))
+        zeros = _zeros()
+        name = "pictures/1/tensors.npz"
+        document["members"] = {name: {"sha256": hashlib.sha256(zeros).hexdigest(), "size": len(zeros)}}
+        written = io.BytesIO()
+        with zipfile.ZipFile(written, "w") as archive:
+            archive.writestr("manifest.json", data if data[:1] == b"{" else json.dumps(_spoilt(document, data)))
+            archive.writestr(name, zeros)
+        packed = written.getvalue()
+    with contextlib.suppress(FcosError):
+        assert all("\n" not in check.what for check in replay_bundle(read_members(packed, "bundle"), None))
+
+
+@functools.cache
+def _zeros() -> bytes:
+    """The tensors of a picture in which nothing was found."""
+    import numpy as np
+
+    from fcos_lib.stream.array_file import pack_arrays
+
+    contract, arrays = _contract(), {}
+    for side in ("reference", "candidate"):
+        arrays[f"{side}_labels"] = np.zeros(contract.max_detections, "<i8")
+        arrays[f"{side}_dets"] = np.zeros((contract.max_detections, 5), "<f4")
+        arrays[f"{side}_boxes"] = np.zeros((contract.candidates, 4), "<f4")
+        arrays[f"{side}_scores"] = np.zeros((contract.candidates, len(contract.classes)), "<f4")
+    return pack_arrays(arrays)
+
+
 def throughput(data: bytes) -> None:
     """A file of pytest-benchmark's and `accepted.json`."""
     from fcos_lib.errors import UsageError
@@ -296,6 +336,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         manifest,
         results,
         statement,
+        bundle,
         throughput,
         picture,
         checkpoint,

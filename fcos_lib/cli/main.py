@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_printable(args)
         status = int(_verb(args.function)(args))
         sys.stdout.flush()
-        return status
+        return status if 0 <= status <= 255 else ERROR  # of a file that somebody wrote: a shell takes 256 for 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

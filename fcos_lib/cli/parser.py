@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fcos_lib.cli.attest import add_options
-from fcos_lib.cli.history import add_actions
+from fcos_lib.cli import attest, bundle, history, replay
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.options.option import contract, number, numbers, path
@@ -43,6 +42,8 @@ VERBS = {
     "reading a failure": {
         "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
         "explain": ("explain:explain", "say which stage, kind of mistake and layer lost the mAP of a stored run"),
+        "bundle": ("bundle:bundle", "pack pictures of a stored run, with all that both sides computed, for somebody else"),
+        "replay": ("replay:replay", "compute a bundle again on this machine, and say what differs"),
         "diff": ("results:diff", "say what moved between two stored runs, and whether beyond noise"),
         "summary": ("results:summary", "print a stored run as Markdown, for the page of a CI job"),
     },
@@ -62,7 +63,7 @@ _STATUSES = """
 exit status:
   0     done
   1     the verb's own check failed: a gate is FAIL (evaluate, compare, judge, history compare), something moved (diff),
-        a statement is not true (verify), no NPU run is possible (doctor)
+        a statement is not true (verify), a bundle comes out otherwise (replay), no NPU run is possible (doctor)
   2     the options make no sense
   3     an error: its cause and what to do are on stderr
   7, 8  what was judged is NO VERDICT, INFRA (compare, judge, history compare)
@@ -182,11 +183,10 @@ def _add_verdicts(parsers: _Parsers) -> None:
     for verb in ("judge", "accept", "attest"):
         _add_results(parsers[verb])
     _add_results(parsers["verify"], text="the results.json of a run, or a statement of attest")
-    add_options(parsers["attest"], parsers["verify"])
+    attest.add_options(parsers["attest"], parsers["verify"])
     for verb in ("limits", "judge"):
-        parsers[verb].add_argument(
-            "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
-        )
+        about = "(default: the suite's limits.toml)"
+        parsers[verb].add_argument("--limits", type=path, default=LIMITS, metavar="FILE", help=about)
     accept = parsers["accept"]
     accept.add_argument(
         "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"
@@ -195,12 +195,14 @@ def _add_verdicts(parsers: _Parsers) -> None:
     accept.add_argument("--why", default="", metavar="TEXT", help="kept with the champion")
     accept.add_argument("--who", default="", metavar="NAME", help="(default: user@host)")
     accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
-    add_actions(parsers["history"])
+    history.add_actions(parsers["history"])
 
 
 def _add_reading(parsers: _Parsers) -> None:
-    for verb in ("explain", "page", "summary"):
+    for verb in ("explain", "page", "summary", "bundle"):
         _add_results(parsers[verb])
+    bundle.add_options(parsers["bundle"])
+    replay.add_options(parsers["replay"])
     explain, diff = parsers["explain"], parsers["diff"]
     explain.add_argument(
         "--batch", type=number(1, 1024), default=None, metavar="N", help="the batch size (default: the first that failed)"

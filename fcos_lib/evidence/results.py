@@ -38,12 +38,13 @@ def write_results(
     run: Mapping[str, Any],
     evidence: Sequence[Mapping[str, Any]] = (),
     detections: Sequence[Mapping[str, Any]] = (),
+    pictures: Mapping[str, str] | None = None,
 ) -> None:
     """Write a run as JSON, atomically: schema version, run, environment, artifacts, verdicts and what failed without one.
 
     `gates` says for every gate of the catalogue whether it judged, and why not. Empty in a run that did not end.
     `evidence` is what a reader needs to see why: records of kind, subject and data, drawn by `evidence.page`. `detections`
-    are the digests of what each OM found.
+    are the digests of what each OM found, `pictures` those of the files.
     """
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -55,6 +56,7 @@ def write_results(
         "gates": list(gates),
         "evidence": list(evidence),
         "detections": list(detections),
+        "pictures": dict(pictures or {}),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())

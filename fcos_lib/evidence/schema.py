@@ -171,12 +171,11 @@ class EvidenceRecord(Struct):
 
 
 class DetectionDigests(Struct, forbid_unknown_fields=True):
-    """What one OM found, picture by picture, as digests: the leaves of a Merkle tree (RFC 6962) and its root."""
+    """What one OM found, picture by picture, as digests, and the root of the Merkle tree (RFC 6962) over them."""
 
     subject: Annotated[str, says("As in verdicts.")]
-    pictures: Annotated[Sha256, says("Of the list of pictures: a line for each, its id and the SHA-256 of its file.")]
-    root: Annotated[Sha256, says("Over the leaves by ascending id.")]
-    leaves: Annotated[dict[PictureId, Sha256], says("By picture id; fcos_lib/sharing/digests.py says of what.")]
+    root: Annotated[Sha256, says("Over a leaf for each picture, by ascending id: its id, its file and what was found.")]
+    found: Annotated[dict[PictureId, Sha256], says("By picture id; fcos_lib/sharing/digests.py says of what.")]
 
 
 class Results(Struct, forbid_unknown_fields=True):
@@ -193,6 +192,7 @@ class Results(Struct, forbid_unknown_fields=True):
     detections: Annotated[
         list[DetectionDigests], says("Of every OM that saw all pictures; empty until the run has ended.")
     ] = []
+    pictures: Annotated[dict[PictureId, Sha256], says("SHA-256 of the pictures' files, by picture id; likewise.")] = {}
 
 
 def results_schema() -> dict[str, Any]:

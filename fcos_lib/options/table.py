@@ -20,7 +20,7 @@ PRECISION_MODE = "force_fp16"
 """The recipe's."""
 _AUTO = "auto: the NPU if there is one, else the emulator (STAND-IN); required: an NPU or"
 _COCO = "COCO folder with annotations/instances_val2017.json and val2017/"
-_ON_A_DEVICE = ("compile", "infer", "bench", "explain")
+_ON_A_DEVICE = ("compile", "infer", "bench", "explain", "bundle", "replay")
 _FOR_A_VERB = {"help": f"{_COCO}, such as fixtures/shapes in a checkout", "default_words": ""}
 
 
@@ -49,7 +49,7 @@ _WHAT_IS_TESTED = (
         verbs={
             **_each("preprocess", "info", required=True, **_FOR_A_VERB),
             **_each("export", "infer", "bench", "evaluate", **_FOR_A_VERB),
-            "explain": {"default_words": "the run's"},
+            **_each("explain", "bundle", default_words="the run's"),
         },
     ),
     Option(
@@ -169,7 +169,7 @@ _WHERE_THINGS_ARE_KEPT = (
                 "export", "compile", "infer", "bench", "accept", default=Path(".artifacts"), default_words="",
                 help="where ONNX and the emulator are kept between runs",
             ),
-            "explain": {"default_words": "the run's"},
+            **_each("explain", "bundle", default_words="the run's"),
         },
     ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import FcosError
+from fcos_lib.sharing.attest import artifact_name
 from fcos_lib.sharing.digests import picture_list_digest
 from fcos_lib.sharing.statement import Statement
 from fcos_lib.store.artifacts import sha256_of
@@ -74,22 +75,20 @@ def _places(document: Mapping[str, Any]) -> dict[str, Path]:
     for artifact in document["artifacts"]:
         folder = Path(settings.get("artifacts", "")) / artifact["kind"] / artifact["key"]
         made_from = artifact["provenance"]
-        batch = made_from.get("batch") or "-".join(map(str, made_from.get("dynamic_batches") or ()))
-        of = f"om batch {batch} {artifact['key'][:12]}" if artifact["kind"] == "om" else artifact["kind"]
         for name in artifact["files"]:
             foreign = isinstance(made_from.get("path"), str)
-            places[f"{of} {Path(name).name}"] = Path(made_from["path"]) if foreign else folder / name
+            places[artifact_name(artifact, name)] = Path(made_from["path"]) if foreign else folder / name
     return places
 
 
 def _pictures(stated: str, document: Mapping[str, Any]) -> Iterator[Check]:
     """The list of pictures beside the data set's files, if the run's data set is here."""
     settings = document["run"].get("settings") or {}
-    numbers = {int(number) for entry in list(document.get("detections", ()))[:1] for number in entry["leaves"]}
+    numbers = {number for entry in list(document.get("detections", ()))[:1] for number in entry["found"]}
     what = f"files of {len(numbers)} pictures"
     try:
         dataset = open_dataset(Path(settings["dataset"]))
-        digests = {picture.id: file_digest(picture) for picture in dataset.pictures if picture.id in numbers}
+        digests = {str(picture.id): file_digest(picture) for picture in dataset.pictures if str(picture.id) in numbers}
     except (KeyError, FcosError):
         yield Check(what, unchecked="the run's data set is not here")
         return

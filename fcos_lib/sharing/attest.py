@@ -13,7 +13,7 @@ from fcos_lib.errors import UsageError
 from fcos_lib.evidence.results import has_stand_in, word_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.records import record_of
-from fcos_lib.sharing.digests import inclusion, root_of_leaves
+from fcos_lib.sharing.digests import inclusion, picture_list_digest, root_of_pictures
 from fcos_lib.sharing.statement import (
     GATEPROOF,
     NONE,
@@ -73,7 +73,7 @@ def statement_of(document: Mapping[str, Any], gateproof: GateProofRecord | None)
                     for entry in document.get("gates", ())
                 ],
                 "unjudged": unjudged,
-                "detections": [_tree(entry) for entry in document.get("detections", ())],
+                "detections": [_tree(entry, document) for entry in document.get("detections", ())],
                 "gateproof": _score(gateproof, environment.get("sources")),
             },
         },
@@ -135,15 +135,22 @@ def _subjects(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         kind, made_from = artifact["kind"], artifact["provenance"]
         if kind == "onnx":
             yield from described("checkpoint", made_from.get("checkpoint"))
-        batch = made_from.get("batch") or "-".join(map(str, made_from.get("dynamic_batches") or ()))
         for name, sha256 in sorted(artifact["files"].items()):
             if kind == "onnx" or (kind == "om" and name.endswith(".om")):
-                of = f"om batch {batch} {artifact['key'][:12]}" if kind == "om" else "onnx"
-                yield from described(f"{of} {Path(name).name}", sha256)
+                yield from described(artifact_name(artifact, name), sha256)
     settings = document["run"].get("settings") or {}
     yield from described("annotations", settings.get("annotations_sha256"))
     for entry in document.get("detections", ()):
-        yield from described("pictures", entry["pictures"])
+        yield from described("pictures", _tree(entry, document)["pictures"])
+
+
+def artifact_name(artifact: Mapping[str, Any], file: str) -> str:
+    """`om batch 8 0123456789ab model.om`: what a statement calls a file of an artifact."""
+    if artifact["kind"] != "om":
+        return f"{artifact['kind']} {Path(file).name}"
+    made_from = artifact["provenance"]
+    batches = made_from.get("dynamic_batches") or made_from.get("batches") or [made_from.get("batch", "unknown")]
+    return f"om batch {'-'.join(map(str, batches))} {artifact['key'][:12]} {Path(file).name}"
 
 
 def _configuration(environment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -152,15 +159,22 @@ def _configuration(environment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"name": name, "digest": {"sha256": environment[key]}}
 
 
-def _tree(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """`UsageError` if the leaves do not give the root: then nobody could be shown a picture."""
-    if root_of_leaves(entry["leaves"]) != entry["root"]:
+def _tree(entry: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """`UsageError` if the digests do not give the root: then nobody could be shown a picture."""
+    if not gives_root(entry, document):
         raise UsageError(
             f"the digests of what {entry['subject']} found do not give their root: the file was changed or damaged",
             "pass the results.json as the run wrote it",
         )
-    kept = {name: entry[name] for name in ("subject", "pictures", "root")}
-    return {**kept, "count": len(entry["leaves"])}
+    files = {number: document["pictures"][number] for number in entry["found"]}
+    kept = {name: entry[name] for name in ("subject", "root")}
+    return {**kept, "pictures": picture_list_digest(files), "count": len(files)}
+
+
+def gives_root(entry: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+    """Whether the digests of what an OM found and of the run's files give the root that the run kept."""
+    files = document.get("pictures", {})
+    return bool(entry["found"].keys() <= files.keys()) and root_of_pictures(entry["found"], files) == entry["root"]
 
 
 def _score(record: GateProofRecord | None, sources: str | None) -> dict[str, Any] | str:
@@ -186,10 +200,14 @@ def picture_proofs(document: Mapping[str, Any], picture: int) -> PictureProofs:
     """That what each OM found in a picture belongs to its root; `UsageError` for a picture that none of them saw."""
     proofs = []
     for entry in document.get("detections", ()):
-        if str(picture) in entry["leaves"]:
-            _tree(entry)
+        if str(picture) in entry["found"]:
+            _tree(entry, document)
             proofs.append(
-                {"subject": entry["subject"], "root": entry["root"], **inclusion(entry["leaves"], str(picture))}
+                {
+                    "subject": entry["subject"],
+                    "root": entry["root"],
+                    **inclusion(entry["found"], document["pictures"], str(picture)),
+                }
             )
     if not proofs:
         raise UsageError(

@@ -9,8 +9,8 @@ from fcos_lib.evidence.results import has_stand_in, stored_verdict, word_of
 from fcos_lib.judge.limits import all_limits
 from fcos_lib.judge.verdict import decide
 from fcos_lib.sharing.at_hand import Check, compared, files_of
-from fcos_lib.sharing.attest import label, statement_of, summed_up
-from fcos_lib.sharing.digests import root_of_leaves
+from fcos_lib.sharing.attest import gives_root, label, statement_of, summed_up
+from fcos_lib.sharing.digests import picture_leaf
 from fcos_lib.sharing.merkle import root_by_path
 from fcos_lib.sharing.statement import NONE, GateProofRecord, PictureProofs, Statement, plain
 from fcos_lib.store.source_tree import lock_digest, tree_digest
@@ -95,8 +95,8 @@ def with_these_sources(statement: Statement) -> Iterator[Check]:
 def with_run(statement: Statement, document: Mapping[str, Any], gateproof: GateProofRecord | None) -> Iterator[Check]:
     """Everything in the statement beside what the stored run gives, then the run's files as far as they are here."""
     for entry in document.get("detections", ()):
-        if root_of_leaves(entry["leaves"]) != entry["root"]:
-            yield Check(f"pictures of {entry['subject']}", differs="the run's leaves do not give its root")
+        if not gives_root(entry, document):
+            yield Check(f"pictures of {entry['subject']}", differs="the run's digests do not give its root")
             return
     stated, again = (plain(each)["predicate"] for each in (statement, statement_of(document, gateproof)))
     score, ours = stated["fcos_lib"].pop("gateproof"), again["fcos_lib"].pop("gateproof")
@@ -153,7 +153,8 @@ def with_picture(statement: Statement, proofs: PictureProofs) -> Iterator[Check]
             continue
         try:
             path = [bytes.fromhex(node) for node in proof.path]
-            root = root_by_path(bytes.fromhex(proof.leaf), proof.index, tree.count, path).hex()
+            leaf = picture_leaf(proofs.picture, proof.file, proof.found)
+            root = root_by_path(leaf, proof.index, tree.count, path).hex()
         except ValueError as error:
             yield Check(what, differs=str(error))
             continue

@@ -1,4 +1,4 @@
-"""Digests of what an OM found: a leaf for each picture and the root over all of them, as a run keeps them."""
+"""Digests of what an OM found: one for each picture, and the root of the tree over all of them, as a run keeps them."""
 
 from __future__ import annotations
 
@@ -11,54 +11,52 @@ import numpy as np
 from fcos_lib.sharing.merkle import leaf_hash, path_of, root_of
 from fcos_lib.stream.sessions import Detections
 
-_HEAD = "fcos_lib detections 1"
-"""Begins what is hashed for a picture: another meaning of the bytes gets another number."""
+_HEAD = "fcos_lib picture 1"
+"""Begins the entry of a picture: another meaning of what follows gets another number."""
 
 
-def detections_leaf(picture_id: int, file_sha256: str, detections: Detections) -> str:
-    """The leaf of one picture, 64 hex digits, over every bit of what was found in it.
+def found_digest(detections: Detections) -> str:
+    """SHA-256 over every bit of what was found in a picture, 64 hex digits.
 
-    Hashed is a line with the picture's id, the SHA-256 of its file and the number of detections, then boxes in network pixels
-    (little-endian float32[K, 4]), scores (float32[K]) and labels (int64[K]).
+    Hashed are boxes in network pixels (little-endian float32[K, 4]), scores (float32[K]) and labels (int64[K]), behind a line
+    with K.
     """
     boxes = detections.boxes if detections.network is None else detections.network
-    head = f"{_HEAD}\n{picture_id} {file_sha256} {len(detections)}\n".encode()
     arrays = ((boxes, "<f4"), (detections.scores, "<f4"), (detections.labels, "<i8"))
-    return leaf_hash(head + b"".join(np.ascontiguousarray(array, dtype).tobytes() for array, dtype in arrays)).hex()
+    data = b"".join(np.ascontiguousarray(array, dtype).tobytes() for array, dtype in arrays)
+    return hashlib.sha256(f"{len(detections)}\n".encode() + data).hexdigest()
 
 
-def picture_list_digest(file_digests: Mapping[int, str]) -> str:
+def picture_leaf(picture_id: int, file_sha256: str, found_sha256: str) -> bytes:
+    """The leaf of a picture: of its id, its file and what was found in it, so that none passes for another."""
+    return leaf_hash(f"{_HEAD}\n{picture_id} {file_sha256} {found_sha256}\n".encode())
+
+
+def picture_list_digest(files: Mapping[str, str]) -> str:
     """SHA-256 over a line for each picture, by ascending id: the id and the SHA-256 of its file."""
-    lines = "".join(f"{picture_id} {file_digests[picture_id]}\n" for picture_id in sorted(file_digests))
+    lines = "".join(f"{number} {files[number]}\n" for number in sorted(files, key=int))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def detection_digests(subject: str, found: Mapping[int, Detections], file_digests: Mapping[int, str]) -> dict[str, Any]:
-    """What results.json keeps of an evaluation (`evidence.schema.DetectionDigests`), JSON-ready; leaves by ascending id."""
-    leaves = {str(number): detections_leaf(number, file_digests[number], found[number]) for number in sorted(found)}
-    return {
-        "subject": subject,
-        "pictures": picture_list_digest({number: file_digests[number] for number in found}),
-        "root": root_of_leaves(leaves),
-        "leaves": leaves,
-    }
+def detection_digests(subject: str, found: Mapping[int, Detections], files: Mapping[str, str]) -> dict[str, Any]:
+    """What results.json keeps of an evaluation (`evidence.schema.DetectionDigests`), JSON-ready; `files` by id, of these and others."""
+    digests = {str(number): found_digest(found[number]) for number in sorted(found)}
+    return {"subject": subject, "root": root_of_pictures(digests, files), "found": digests}
 
 
-def _in_order(leaves: Mapping[str, str]) -> list[str]:
-    """The ids as the tree has them, whatever order the JSON came in."""
-    return sorted(leaves, key=int)
+def _leaves(found: Mapping[str, str], files: Mapping[str, str]) -> list[bytes]:
+    """By ascending id, whatever order the JSON came in."""
+    return [picture_leaf(int(number), files[number], found[number]) for number in sorted(found, key=int)]
 
 
-def root_of_leaves(leaves: Mapping[str, str]) -> str:
-    """The root over leaves by picture id, 64 hex digits."""
-    return root_of([bytes.fromhex(leaves[number]) for number in _in_order(leaves)]).hex()
+def root_of_pictures(found: Mapping[str, str], files: Mapping[str, str]) -> str:
+    """The root over the pictures in which something was looked for, 64 hex digits; `KeyError` for one without a file."""
+    return root_of(_leaves(found, files)).hex()
 
 
-def inclusion(leaves: Mapping[str, str], picture: str) -> dict[str, Any]:
-    """Where a picture's leaf is in the tree and the path from it to the root, JSON-ready; `KeyError` for none of the pictures."""
-    order = _in_order(leaves)
-    if picture not in leaves:
-        raise KeyError(picture)
-    index = order.index(picture)
-    path = path_of(index, [bytes.fromhex(leaves[number]) for number in order])
-    return {"leaf": leaves[picture], "index": index, "count": len(order), "path": [node.hex() for node in path]}
+def inclusion(found: Mapping[str, str], files: Mapping[str, str], picture: str) -> dict[str, Any]:
+    """What leads from a picture to the root, JSON-ready; `KeyError` for none of the pictures."""
+    leaf = {"file": files[picture], "found": found[picture]}
+    index = sorted(found, key=int).index(picture)
+    path = path_of(index, _leaves(found, files))
+    return {**leaf, "index": index, "count": len(found), "path": [node.hex() for node in path]}

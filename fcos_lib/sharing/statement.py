@@ -19,6 +19,7 @@ from fcos_lib.records import Form, Line, says
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 NONE = "none"
+_Status = Annotated[int, Meta(ge=0, le=255)]
 _Number = float | Literal["nan", "inf", "-inf"]
 
 
@@ -117,8 +118,8 @@ class RunResult(Struct, forbid_unknown_fields=True):
     format: Literal[1]
     word: Annotated[Line, says("PASS, STAND-IN, FAIL, NO VERDICT, INFRA or STOPPED.")]
     stand_in: Annotated[bool, says("True if the emulator had any part in it: nothing is said about hardware.")]
-    exit_status: int | None
-    pytest_status: int | None
+    exit_status: _Status | None
+    pytest_status: _Status | None
     other_failures: Count
     gates_not_run: Count
     require: list[Line]
@@ -165,7 +166,8 @@ class PictureProof(Struct, forbid_unknown_fields=True):
 
     subject: Line
     root: Sha256
-    leaf: Sha256
+    file: Annotated[Sha256, says("Of the picture's file.")]
+    found: Annotated[Sha256, says("Of what was found in it.")]
     index: Count
     count: Count
     path: Annotated[list[Sha256], Meta(max_length=64)]

@@ -113,7 +113,9 @@ class _Page:
             "headline": headline(document, self._stand_in),
             "where": _where(document),
             # two detectors have no promises
-            "cards": "" if about else self._drawn("First screen", "first_screen", cards, document, reached, groups_of(listed)),
+            "cards": ""
+            if about
+            else self._drawn("First screen", "first_screen", cards, document, reached, groups_of(listed)),
             "chapters": chapters,
             "images": self._jpegs.images,
         }

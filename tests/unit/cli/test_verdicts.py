@@ -60,6 +60,8 @@ OPEN = ENTRY | {"state": State.NOT_SELECTED.value, "why": "by -m 'x'"}
         ({"gates": ()}, [], 8, "it does not say what became of every gate"),
         ({"outcome": "FAIL"}, [], 1, "1 verdicts are neither PASS nor STAND-IN"),
         ({"exit_status": 7}, [], 7, "its own exit status was 7"),
+        ({"exit_status": 256}, [], 3, "its own exit status was 256"),
+        ({"pytest_status": -256}, [], 3, "pytest ended with status -256"),
         ({"gates_not_run": 2}, [], 7, "2 selected tests did not run"),
         ({"gates": (OPEN,)}, ["--require", "accuracy"], 7, "was not judged: not selected, by -m 'x'"),
         ({"gates": (OPEN,), "require": ["accuracy"]}, [], 7, "was not judged: not selected"),

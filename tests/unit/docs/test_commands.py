@@ -30,7 +30,7 @@ from tests.unit.measure.result_files import draw
 
 ALL = [command for page in PAGES for command in commands(page)]
 
-PARSED_ONLY = {"accept", "explain"}
+PARSED_ONLY = {"accept", "explain", "bundle", "replay"}
 """Verbs that need a whole run, or minutes: their options are parsed."""
 SHELL = {"cp", "export", "eval", "source"}
 FOREIGN_OPTIONS = {"--framework", "--model", "--output-file", "--net_out_num", "--batchsize", "--help", "--markers"}
@@ -152,10 +152,17 @@ def checkout(tmp_path, exported, monkeypatch):
     onnx = {"kind": "onnx", "key": "k", "files": {"ascend.onnx": "0" * 64}, "provenance": {}, "built": True}
     none = np.zeros(0, np.float32)
     nothing = Detections(none.reshape(0, 4), none, np.zeros(0, np.int64))
-    found = detection_digests("batch8", {139: nothing}, {139: "0" * 64})
+    found = detection_digests("batch8", {139: nothing}, {"139": "0" * 64})
     for name in (".artifacts/results/results.json", "results.json", "before/results.json", "after/results.json"):
         write_results(
-            tmp_path / name, environment={}, artifacts=[onnx], verdicts=[entry], unjudged=[], run={}, detections=[found]
+            tmp_path / name,
+            environment={},
+            artifacts=[onnx],
+            verdicts=[entry],
+            unjudged=[],
+            run={},
+            detections=[found],
+            pictures={"139": "0" * 64},
         )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "aclruntime", raising=False)

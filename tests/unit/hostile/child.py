@@ -35,8 +35,10 @@ from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.recipe.bins import list_bins, load_bin
 from fcos_lib.recipe.result_folder import read_results as read_result_folder
+from fcos_lib.sharing.bundle import read_bundle
 from fcos_lib.sharing.checking import in_itself
 from fcos_lib.sharing.envelope import read_statement
+from fcos_lib.sharing.replay import replay_bundle
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import Picture, open_dataset, read_picture
 from fcos_lib.stream.journal import Journal
@@ -114,6 +116,11 @@ def statement(path):
     return len(list(in_itself(read_statement(path)[0])))
 
 
+def bundle(path):
+    """A bundle without its models, replayed."""
+    return sum(bool(check.differs) for check in replay_bundle(read_bundle(path), None))
+
+
 def accepted(path):
     """The throughput that somebody accepted."""
     return len(read_accepted(path).acceptances)
@@ -140,7 +147,7 @@ def annotation_file(path):
 
 
 READERS = {reader.__name__: reader for reader in (
-    dataset, checkpoint, foreign_onnx, result_folder, bins, record, journal, store, champion, results, statement, accepted, runs, limits,
+    dataset, checkpoint, foreign_onnx, result_folder, bins, record, journal, store, champion, results, statement, bundle, accepted, runs, limits,
     result_rows, annotation_file,
 )}  # fmt: skip
 

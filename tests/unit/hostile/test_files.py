@@ -20,6 +20,7 @@ from fcos_lib.stream.journal_shards import Maker, pack_shard
 from fcos_lib.stream.reference_record import Record, write_record
 from fcos_lib.stream.sessions import Detections
 from tests.unit.hostile import makers as make
+from tests.unit.hostile.bundles import BUNDLES
 from tests.unit.hostile.kept import CHAMPION, DEEP, STORE
 
 ROOT = Path(__file__).parents[3]
@@ -358,6 +359,7 @@ KINDS = {
     "champion": ("root", CHAMPION),
     "results": ("results.json", DOCUMENTS | {"whole": (text(WHOLE_RUN), None)}),
     "statement": ("statement.json", STATEMENTS),
+    "bundle": ("bundle.zip", BUNDLES),
     "accepted": ("accepted.json", {name: case for name, case in DOCUMENTS.items() if name not in ("pipe", "device")}),
     "runs": ("runs/0001.json", {name: case for name, case in DOCUMENTS.items() if name not in ("pipe", "device")}),
     "limits": ("limits.toml", LIMITS),

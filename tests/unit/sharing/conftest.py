@@ -24,7 +24,7 @@ def detections(seed, count=3):
 
 
 FOUND = {number: detections(number, number % 3) for number in (9, 2, 11, 5, 7)}
-FILES = {number: f"{number:064x}" for number in FOUND}
+FILES = {str(number): f"{number:064x}" for number in FOUND}
 
 
 def entry(key, value, limit, subject="batch4", **how):
@@ -71,6 +71,7 @@ RUN = {
     },
     "evidence": [{"kind": "pictures", "subject": "batch4", "data": {"path": PRIVATE}}],
     "detections": [detection_digests("batch4", FOUND, FILES)],
+    "pictures": FILES,
 }  # fmt: skip
 
 

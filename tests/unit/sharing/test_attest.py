@@ -1,7 +1,9 @@
 """Statements: what `attest` says about a run, what it never says, and what `verify` finds in one that was changed."""
 
 import base64
+import getpass
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from fcos_lib.cli.main import main
 from fcos_lib.evidence.results import read_results
+from fcos_lib.sharing.digests import picture_list_digest
 from fcos_lib.sharing.statement import PREDICATE_TYPE, STATEMENT_TYPE
 from fixtures.gateproof import keep_record
 from tests.unit.sharing.conftest import PRIVATE
@@ -40,10 +43,11 @@ def test_a_statement_is_in_totos(stored):
     _, statement = attest(stored())
     assert (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
     subjects = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
-    kept = read_results(stored())["detections"][0]
+    run = read_results(stored())
+    kept, pictures = run["detections"][0], picture_list_digest(run["pictures"])
     assert subjects == {
         "onnx ascend.onnx": "1" * 64, "onnx portable.onnx": "2" * 64, "checkpoint": "3" * 64,
-        f"om batch 4 {'b' * 12} model.om": "4" * 64, "annotations": "6" * 64, "pictures": kept["pictures"],
+        f"om batch 4 {'b' * 12} model.om": "4" * 64, "annotations": "6" * 64, "pictures": pictures,
     }  # fmt: skip
     predicate = statement["predicate"]
     assert predicate["result"] == "WARNED", "STAND-IN is no PASS"
@@ -53,7 +57,7 @@ def test_a_statement_is_in_totos(stored):
     ours = predicate["fcos_lib"]
     assert (ours["word"], ours["stand_in"], ours["gateproof"]) == ("STAND-IN", True, "none")
     assert ours["device"]["cann_version"] == "8.0-STAND-IN"
-    assert ours["detections"] == [{"subject": "batch4", "pictures": kept["pictures"], "count": 5, "root": kept["root"]}]
+    assert ours["detections"] == [{"subject": "batch4", "pictures": pictures, "count": 5, "root": kept["root"]}]
     gate = ours["gates"][1]
     assert (gate["key"], gate["value"], gate["verdict"]) == ("paired.loss", -0.001, "STAND-IN")
     assert gate["limit"]["name"] == "paired.shapes.loss"
@@ -76,9 +80,9 @@ def test_a_red_run_is_attested_as_one(stored, capsys):
 
 
 def texts(value):
-    """Every text in JSON, keys too."""
+    """Every text in JSON but the names of fields."""
     if isinstance(value, dict):
-        return [text for pair in value.items() for each in pair for text in texts(each)]
+        return [text for each in value.values() for text in texts(each)]
     if isinstance(value, list):
         return [text for each in value for text in texts(each)]
     return [value] if isinstance(value, str) else []
@@ -104,6 +108,8 @@ def test_a_real_run_says_nothing_of_its_machine(prepared, tmp_path, capsys):
     for word in (str(Path.home()), socket.gethostname(), str(prepared), str(Path.cwd())):
         assert not [text for text in said if word in text], f"the statement says {word}"
     assert not [text for text in said if text.startswith("/") or " /" in text], "an absolute path travels"
+    user = re.compile(rf"\b{re.escape(getpass.getuser())}\b")
+    assert not [text for text in said if user.search(text)], "the user's name travels"
     capsys.readouterr()
     assert main(["verify", str(output), "--run", str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -201,11 +207,16 @@ def test_what_cannot_be_checked_is_said(stored, capsys):
         assert line in lines
 
 
-def test_a_changed_run_is_not_attested(stored, capsys):
-    """One leaf of another picture: the root does not follow any more, and no statement is made of it, nor believed."""
+@pytest.mark.parametrize("what", ["found", "file", "no file"])
+def test_a_changed_run_is_not_attested(stored, capsys, what):
+    """Of one picture what was found, or its file: the root does not follow any more, and no statement is made of it, nor believed."""
 
     def spoil(document):
-        document["detections"][0]["leaves"]["7"] = "0" * 64
+        if what == "no file":
+            del document["pictures"]["7"]
+        else:
+            digests = document["detections"][0]["found"] if what == "found" else document["pictures"]
+            digests["7"] = "0" * 64
 
     path, _ = attest(stored())
     run = stored(spoil, "spoilt.json")
@@ -213,7 +224,7 @@ def test_a_changed_run_is_not_attested(stored, capsys):
     assert "do not give their root" in capsys.readouterr().err
     assert not path.with_name("x.json").exists()
     assert main(["verify", str(path), "--run", str(run)]) == 1
-    assert any("leaves do not give its root" in line for line in differing(capsys))
+    assert any("digests do not give its root" in line for line in differing(capsys))
 
 
 def test_one_picture_is_proved(stored, capsys):
@@ -226,12 +237,15 @@ def test_one_picture_is_proved(stored, capsys):
     assert "same: picture 7 of batch4" in capsys.readouterr().out
     document = json.loads(proof.read_text(encoding="utf-8"))
     for change in (
-        {"leaf": "0" * 64}, {"index": 4}, {"path": document["proofs"][0]["path"][:-1]}, {"subject": "batch8"},
+        {"found": "0" * 64}, {"file": "0" * 64}, {"index": 4}, {"path": document["proofs"][0]["path"][:-1]}, {"subject": "batch8"},
     ):  # fmt: skip
         spoilt = {**document, "proofs": [{**document["proofs"][0], **change}]}
         proof.write_text(json.dumps(spoilt), encoding="utf-8")
         assert main(["verify", str(path), "--proof", str(proof)]) == 1, change
         assert [line for line in differing(capsys) if "picture 7" in line], change
+    proof.write_text(json.dumps({**document, "picture": 9}), encoding="utf-8")
+    assert main(["verify", str(path), "--proof", str(proof)]) == 1, "one picture passes for another"
+    assert [line for line in differing(capsys) if "picture 9" in line]
 
 
 def test_a_picture_that_nobody_saw_has_no_proof(stored, capsys):
@@ -306,13 +320,14 @@ def test_options_for_statements_are_refused_for_runs(stored, capsys):
         lambda document: document.update(_type="https://in-toto.io/Statement/v2"),
         lambda document: document.update(predicateType="https://in-toto.io/attestation/link/v0.3"),
         lambda document: document["predicate"]["fcos_lib"].update(format=2),
+        lambda document: document["predicate"]["fcos_lib"].update(exit_status=256),
         lambda document: document["predicate"]["fcos_lib"].update(extra=1),
         lambda document: gate(document).update(verdict="GREEN"),
         lambda document: document["subject"].clear(),
         lambda document: document["subject"][0].update(digest={"sha256": "Z" * 64}),
         lambda document: gate(document).update(name="a\nb"),
     ],
-    ids=["type", "predicate", "format", "extra", "verdict", "nothing", "digest", "line"],
+    ids=["type", "predicate", "format", "status", "extra", "verdict", "nothing", "digest", "line"],
 )
 def test_what_is_no_statement_of_ours_is_refused(stored, capsys, change):
     """With its place."""
@@ -350,7 +365,8 @@ def test_a_run_of_an_earlier_release_is_attested_without_what_it_lacks(stored):
     """Neither sources nor detections: said by their absence."""
 
     def older(document):
-        del document["environment"]["sources"], document["environment"]["lock"], document["detections"]
+        del document["environment"]["sources"], document["environment"]["lock"]
+        del document["detections"], document["pictures"]
 
     _, statement = attest(stored(older))
     assert statement["predicate"]["configuration"] == []

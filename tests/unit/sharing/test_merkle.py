@@ -4,7 +4,14 @@ import hashlib
 
 import pytest
 
-from fcos_lib.sharing.digests import detection_digests, detections_leaf, inclusion, picture_list_digest, root_of_leaves
+from fcos_lib.sharing.digests import (
+    detection_digests,
+    found_digest,
+    inclusion,
+    picture_leaf,
+    picture_list_digest,
+    root_of_pictures,
+)
 from fcos_lib.sharing.merkle import leaf_hash, path_of, root_by_path, root_of
 from fcos_lib.stream.sessions import Detections
 from tests.unit.sharing.conftest import FILES, FOUND, detections
@@ -57,6 +64,19 @@ def _refused(leaf, index, count, path, root):
         return True
 
 
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_a_path_of_another_length_is_none(count):
+    """An inner node with the rest of a leaf's path would give the root: it is too short for a tree of this size."""
+    leaves = [leaf_hash(bytes([number])) for number in range(count)]
+    path = path_of(0, leaves)
+    inner = root_by_path(leaves[0], 0, 2, path[:1])
+    assert root_of([inner, *path[1:2]]) == root_of(leaves[:4]), "the forged path is the rest of a real one"
+    with pytest.raises(ValueError, match=f"too few for {count} leaves"):
+        root_by_path(inner, 0, count, path[1:])
+    with pytest.raises(ValueError, match=f"too many for {count} leaves"):
+        root_by_path(leaves[0], 0, count, [*path, leaves[0]])
+
+
 def test_a_node_passes_for_no_leaf():
     """The first byte tells them apart: an inner node's content as a leaf gives another hash."""
     left, right = leaf_hash(b"a"), leaf_hash(b"b")
@@ -75,31 +95,38 @@ def test_what_is_no_place_is_refused(index):
 def test_a_leaf_has_every_bit_of_a_picture():
     """Its id, its file, each box, score and label; boxes are the network's own, which letterboxing cannot blur."""
     seen = detections(1)
-    leaf = detections_leaf(1, FILES[9], seen)
-    assert detections_leaf(1, FILES[9], Detections(seen.network, seen.scores, seen.labels)) == leaf
-    changed = [detections_leaf(2, FILES[9], seen), detections_leaf(1, FILES[2], seen)]
+    found = found_digest(seen)
+    assert found_digest(Detections(seen.network, seen.scores, seen.labels)) == found
+    changed = []
     for name in ("network", "scores", "labels"):
         parts = {"boxes": seen.boxes, "scores": seen.scores, "labels": seen.labels, "network": seen.network}
         parts[name] = parts[name].copy()
         parts[name].view("u1").flat[0] ^= 1
-        changed.append(detections_leaf(1, FILES[9], Detections(**parts)))
-    assert len({leaf, *changed}) == 6, "two pictures that differ have the same leaf"
+        changed.append(found_digest(Detections(**parts)))
+    assert len({found, *changed}) == 4, "two pictures that differ have the same digest"
+    leaves = {
+        picture_leaf(1, FILES["9"], found),
+        picture_leaf(2, FILES["9"], found),
+        picture_leaf(1, FILES["2"], found),
+    }
+    assert len({*leaves, picture_leaf(1, FILES["9"], changed[0])}) == 4, "two pictures that differ have the same leaf"
 
 
 def test_the_order_of_the_json_does_not_matter():
-    """Leaves are by ascending number: a tool that sorts keys as text changes no root."""
+    """Pictures are by ascending number: a tool that sorts keys as text changes no root."""
     kept = detection_digests("batch4", FOUND, FILES)
-    assert list(kept["leaves"]) == ["2", "5", "7", "9", "11"]
-    assert root_of_leaves(dict(sorted(kept["leaves"].items()))) == kept["root"]
-    assert kept["pictures"] == picture_list_digest(dict(reversed(FILES.items())))
+    assert list(kept["found"]) == ["2", "5", "7", "9", "11"]
+    assert root_of_pictures(dict(sorted(kept["found"].items())), dict(reversed(FILES.items()))) == kept["root"]
+    assert picture_list_digest(FILES) == picture_list_digest(dict(sorted(FILES.items())))
 
 
 def test_one_picture_is_shown_without_the_others():
-    """Leaf, place and path are all that a reader needs beside the root."""
+    """Its file, what was found, its place and the path are all that a reader needs beside the root."""
     kept = detection_digests("batch4", FOUND, FILES)
-    shown = inclusion(kept["leaves"], "11")
-    assert shown["leaf"] == detections_leaf(11, FILES[11], FOUND[11])
+    shown = inclusion(kept["found"], FILES, "11")
+    assert (shown["file"], shown["found"]) == (FILES["11"], found_digest(FOUND[11]))
     path = [bytes.fromhex(node) for node in shown["path"]]
-    assert root_by_path(bytes.fromhex(shown["leaf"]), shown["index"], shown["count"], path).hex() == kept["root"]
+    leaf = picture_leaf(11, shown["file"], shown["found"])
+    assert root_by_path(leaf, shown["index"], shown["count"], path).hex() == kept["root"]
     with pytest.raises(KeyError):
-        inclusion(kept["leaves"], "3")
+        inclusion(kept["found"], FILES, "3")

@@ -1,0 +1,198 @@
+"""Bundles: a zip with pictures of a run and all that both sides computed in them, read as a stranger's file.
+
+    manifest.json               what is in it (`manifest.py`)
+    model.onnx, model.om        by choice
+    pictures/ID/picture.EXT     by choice, whole or blurred
+    pictures/ID/tensors.npz     raw outputs and proposals of both sides, as .npy without pickles
+
+Members are stored, not compressed, so that nothing grows while it is read; a bundle is in memory as a whole, and no member is
+ever a file's name on this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import stat
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lib.contract import ModelContract
+from fcos_lib.errors import UsageError
+from fcos_lib.files import read_plain, write_whole
+from fcos_lib.records import plain_json
+from fcos_lib.sharing.attest import refuse_private
+from fcos_lib.sharing.envelope import as_text
+from fcos_lib.sharing.layers import KEPT_VALUES
+from fcos_lib.sharing.manifest import MANIFEST, MANIFEST_FORM, OM, ONNX, Manifest, contract_of
+from fcos_lib.stream.array_file import Shape, unpack_arrays
+from fcos_lib.stream.sessions import Detections, Outputs
+
+MOST_BYTES = 50 << 20
+"""Of a bundle: what a mail or an issue still takes."""
+_MOST_MEMBERS = 2_100
+_NAME = re.compile(rf"{re.escape(MANIFEST)}|{re.escape(ONNX)}|{re.escape(OM)}|pictures/(0|[1-9]\d{{0,18}})/(tensors\.npz|picture\.(jpg|png))", re.ASCII)  # fmt: skip
+_WHOLE_DATE = (1980, 1, 1, 0, 0, 0)
+_REGULAR = (stat.S_IFREG | 0o644) << 16
+_ADVICE = "ask for a bundle that `bundle` wrote"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """What one side computed in a picture, in network pixels."""
+
+    labels: NDArray[np.int64]
+    """int64[100]"""
+    dets: NDArray[np.float32]
+    """float32[100, 5]"""
+    boxes: NDArray[np.float32]
+    """float32[M, 4]: the proposals"""
+    scores: NDArray[np.float32]
+    """float32[M, C]"""
+
+    @property
+    def detections(self) -> Detections:
+        """The used rows of the outputs."""
+        return Outputs(self.labels[None], self.dets[None]).detections(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was read: every member is there, is the manifest's, and nothing else is."""
+
+    manifest: Manifest
+    contract: ModelContract
+    members: Mapping[str, bytes]
+
+    def tensors(self, picture_id: int) -> tuple[Tensors, Tensors, NDArray[np.float32] | None]:
+        """(the reference's, the candidate's, values of the reference's layers if they are kept) of a picture; `UsageError`."""
+        contract, wanted = self.contract, dict[str, tuple[str, Shape]]()
+        for side in ("reference", "candidate"):
+            wanted |= {
+                f"{side}_labels": ("<i8", (contract.max_detections,)),
+                f"{side}_dets": ("<f4", (contract.max_detections, 5)),
+                f"{side}_boxes": ("<f4", (contract.candidates, 4)),
+                f"{side}_scores": ("<f4", (contract.candidates, len(contract.classes))),
+            }
+        wanted["layers"] = ("<f4", ("layers", KEPT_VALUES))
+        name = tensors_name(picture_id)
+        try:
+            arrays = unpack_arrays(self.members[name], wanted, {"layers": len(self.manifest.layers)}, ("layers",))
+        except ValueError as error:
+            raise UsageError(f"{name} of the bundle cannot be read ({error})", _ADVICE) from error
+        sides = (
+            Tensors(*(arrays[f"{side}_{part}"] for part in ("labels", "dets", "boxes", "scores")))
+            for side in ("reference", "candidate")
+        )
+        return (*sides, arrays.get("layers"))  # type: ignore[return-value]
+
+
+def tensors_name(picture_id: int) -> str:
+    """The member that holds a picture's tensors."""
+    return f"pictures/{picture_id}/tensors.npz"
+
+
+def picture_name(picture_id: int, suffix: str) -> str:
+    """The member that holds a picture: `suffix` is jpg or png."""
+    return f"pictures/{picture_id}/picture.{suffix}"
+
+
+def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
+    """Write a bundle, whole or not at all; `members` are added to the manifest. `UsageError` if it would be too large."""
+    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in members.items()}
+    whole = {**manifest, "members": listed}
+    refuse_private({**whole, "contract": {}, "layers": [], "explanation": []})  # names of nodes look like paths
+    MANIFEST_FORM.of(plain_json(as_text(whole)), "the bundle's manifest")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {MANIFEST: as_text(whole), **members}.items():
+            entry = zipfile.ZipInfo(name, _WHOLE_DATE)
+            entry.external_attr = _REGULAR
+            archive.writestr(entry, data)
+    data = packed.getvalue()
+    if len(data) > MOST_BYTES:
+        raise UsageError(
+            f"the bundle would have {len(data) / (1 << 20):.0f} MiB, {MOST_BYTES >> 20} MiB are allowed",
+            "take fewer pictures, or leave the models out: replay takes an ONNX from elsewhere with --onnx",
+        )
+    read_members(data, str(path))
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror or error})", "pass another --output") from error
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The bundle in a file, checked as a whole; `UsageError` says what is wrong. Nothing is written."""
+    try:
+        data = read_plain(path, MOST_BYTES)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read as a bundle ({error.strerror or error})", _ADVICE) from error
+    return read_members(data, str(path))
+
+
+def read_members(data: bytes, where: str) -> Bundle:
+    """The bundle in these bytes; errors as of `read_bundle`."""
+    try:
+        members = _members(data)
+    except Exception as error:  # zipfile and struct raise whatever they stumble over
+        raise UsageError(f"{where} is not a bundle ({str(error)[:200]})", _ADVICE) from error
+    if MANIFEST not in members:
+        raise UsageError(f"{where} is not a bundle (it has no {MANIFEST})", _ADVICE)
+    head = members.pop(MANIFEST)
+    if len(head) > MANIFEST_FORM.most_bytes:
+        raise UsageError(f"{where} has a manifest of more than {MANIFEST_FORM.most_bytes >> 20} MiB", _ADVICE)
+    manifest = MANIFEST_FORM.of(MANIFEST_FORM.parse(head, f"the manifest of {where}"), f"the manifest of {where}")
+    for name in sorted({*members, *manifest.members}):
+        there, listed = members.get(name), manifest.members.get(name)
+        if there is None or listed is None:
+            raise UsageError(f"{name} of {where} is {'not there' if there is None else 'not in its manifest'}", _ADVICE)
+        if len(there) != listed.size or hashlib.sha256(there).hexdigest() != listed.sha256:
+            raise UsageError(f"{name} of {where} is not what its manifest says: it was changed or damaged", _ADVICE)
+    ids = [picture.id for picture in manifest.pictures]
+    expected = {tensors_name(number) for number in ids}
+    shown = {number for picture in manifest.pictures if picture.shown != "left out" for number in [picture.id]}
+    pictures = [name for name in members if name.startswith("pictures/") and name not in expected]
+    if (
+        len(set(ids)) != len(ids)
+        or not expected <= members.keys()
+        or sorted(int(name.split("/")[1]) for name in pictures) != sorted(shown)
+    ):
+        raise UsageError(f"the pictures of {where} are not those of its manifest, each once", _ADVICE)
+    return Bundle(manifest, contract_of(manifest), members)
+
+
+def _members(data: bytes) -> dict[str, bytes]:
+    """Members by name; `ValueError` for one that no bundle of ours has."""
+    members: dict[str, bytes] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if len(entries) > _MOST_MEMBERS:
+            raise ValueError(f"it has {len(entries)} members, at most {_MOST_MEMBERS} are expected")
+        left = len(data)
+        for entry in entries:
+            if not _NAME.fullmatch(entry.orig_filename):
+                raise ValueError(f"it has a member {entry.orig_filename[:80]!a}")
+            if entry.filename in members:
+                raise ValueError(f"it has {entry.filename} twice")
+            kind = stat.S_IFMT(entry.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG):
+                raise ValueError(f"{entry.filename} is no plain file")
+            if (
+                entry.compress_type != zipfile.ZIP_STORED
+                or entry.flag_bits & 1
+                or entry.file_size != entry.compress_size
+            ):
+                raise ValueError(f"{entry.filename} is compressed or encrypted")
+            left -= entry.file_size
+            if left < 0:
+                raise ValueError("its members have more bytes than the file")
+            members[entry.filename] = archive.read(entry)
+    return members
