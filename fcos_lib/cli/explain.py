@@ -15,7 +15,7 @@ from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.cli.shared import choose_device, device_held, note
 from fcos_lib.cli.terminal import say
-from fcos_lib.contract import ModelContract, contract_for
+from fcos_lib.contract import CONTRACTS, ModelContract
 from fcos_lib.device.npus import Device
 from fcos_lib.diagnosis.blame import blame
 from fcos_lib.diagnosis.layers import keep_dtype_list
@@ -30,6 +30,7 @@ from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.options.option import as_json
 from fcos_lib.options.table import OPTIONS
 from fcos_lib.store.artifacts import Artifact, Store
+from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.dataset import open_dataset, spread
 from fcos_lib.stream.references import References
 from fcos_lib.stream.sessions import OnnxSession
@@ -43,12 +44,14 @@ def explain(args: Namespace) -> int:
     settings = _settings(document, args.results)
     subject, batch = _subject(document, settings, args.batch)
     args.artifacts = args.artifacts or _existing(settings["artifacts"]) or Path(".artifacts")
-    dataset = open_dataset(args.dataset or Path(settings["dataset"]))
+    dataset = open_dataset(
+        args.dataset or Path(settings["dataset"]), Naming.said(settings["contract"], settings["category"])
+    )
     if settings["annotations_sha256"] not in (None, dataset.annotations_sha256):
         raise UsageError(
             f"{dataset.annotations} is not the annotation file of the run", "pass the run's dataset with --dataset"
         )
-    contract = contract_for(tuple(dataset.category_ids))
+    contract = dataset.contract
     store = Store(args.artifacts)
     models = _models(store, contract, settings, document)
     device = choose_device(args)
@@ -85,7 +88,12 @@ def _settings(document: dict[str, Any], path: Path) -> dict[str, Any]:
     whole: dict[str, Any] = defaults | settings
     texts = [text for text in (*whole.values(), *whole["atc_option"]) if isinstance(text, str)]
     counts = [whole["pictures"] or 1, whole["atc_time_limit"]]
-    if not all(text.isprintable() for text in texts) or whole["pictures"] == 0 or min(counts) < 1:
+    if (
+        settings.get("contract") not in (None, *CONTRACTS)
+        or not all(text.isprintable() for text in texts)
+        or whole["pictures"] == 0
+        or min(counts) < 1
+    ):
         raise UsageError(f"{path} has settings that no run has", "pass the results.json that a run wrote")
     return whole
 

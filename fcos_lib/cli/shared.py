@@ -7,11 +7,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 
-from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
+from fcos_lib.contract import CONTRACTS, ModelContract
 from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
 from fcos_lib.errors import UsageError
-from fcos_lib.stream.dataset import Dataset
+from fcos_lib.stream.categories import Naming
+from fcos_lib.stream.dataset import Dataset, open_dataset, turned_by_exif
 
 
 def note(text: str) -> None:
@@ -36,21 +37,15 @@ def device_held(args: Namespace, device: Device) -> Iterator[int]:
         yield device.device_id
 
 
-def dataset_contract(args: Namespace, dataset: Dataset) -> ModelContract:
-    """The contract named by `--contract`, otherwise the one of the dataset's categories.
+def chosen_dataset(args: Namespace, *, decoded: bool = False) -> Dataset:
+    """The checked data set of `--dataset`, with `--contract` and `--category` where the verb has them.
 
-    `UsageError` if the named one has classes that the dataset lacks.
+    What is unusual about it is said; if its pictures will be `decoded`, what is unusual about them as well.
     """
-    if args.contract is None:
-        return contract_for(tuple(dataset.category_ids))
-    contract = CONTRACTS[args.contract]
-    missing = sorted(set(contract.classes) - set(dataset.category_ids))
-    if missing:
-        raise UsageError(
-            f"contract '{contract.name}' has {len(missing)} classes that {dataset.annotations} lacks ({missing[0]}, ...)",
-            "leave --contract out: the dataset's categories say which it is",
-        )
-    return contract
+    dataset = open_dataset(args.dataset, Naming.said(getattr(args, "contract", None), getattr(args, "category", ())))
+    for remark in (*dataset.remarks, *(turned_by_exif(dataset.pictures) if decoded else ())):
+        note(f"{dataset.annotations} has {remark}")
+    return dataset
 
 
 def shape_contract(name: str | None, height: int, width: int, what: str) -> ModelContract:

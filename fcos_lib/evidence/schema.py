@@ -53,6 +53,8 @@ class Settings(Struct):
     annotations_sha256: Annotated[
         str | None, says("Of the dataset's annotation file; null if it could not be read.")
     ] = None
+    contract: Annotated[str | None, says("By name; null: the one whose classes are the dataset's categories.")] = None
+    category: Annotated[list[str], says("`CLASS=NAME`: which category of the dataset is which class.")] = []
     checkpoint: str | None = None
     pictures: Annotated[int | None, says("How many of the dataset's; null: all.")] = None
     reference: Annotated[bool, says("Whether the reference sees every picture of a large dataset.")] = False
