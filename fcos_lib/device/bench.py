@@ -146,5 +146,7 @@ def written(pictures: Sequence[Sent], folder: Path) -> tuple[Picture, ...]:
             path = folder / str(picture.id) / path.name
             path.parent.mkdir(exist_ok=True)
         path.write_bytes(picture.data)
-        there.append(Picture(picture.id, path, picture.width, picture.height, picture.name))
+        there.append(
+            Picture(picture.id, path, picture.width, picture.height, picture.name if "/" in picture.name else "")
+        )
     return tuple(there)

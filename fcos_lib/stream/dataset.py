@@ -36,12 +36,13 @@ class Picture:
     path: Path
     width: int
     height: int
-    name: str = ""
-    """As annotated, below the folder of pictures, such as `street/a.jpg`; given nothing, the file's."""
+    below: str = ""
+    """Path below the folder of pictures, such as `street/a.jpg`, if it lies in a folder of its own there."""
 
-    def __post_init__(self) -> None:
-        """A picture that somebody else's folder holds is called like its file."""
-        object.__setattr__(self, "name", self.name or self.path.name)
+    @property
+    def name(self) -> str:
+        """What the picture is called, the same for no other one of its data set."""
+        return self.below or self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def open_dataset(root: Path, naming: Naming | None = None) -> Dataset:
     category_ids = naming.category_ids({record["name"]: record["id"] for record in annotations.categories}, path)
     _check_files(folder, {record["file_name"] for record in annotations.images}, path)
     pictures = [
-        Picture(image["id"], folder / image["file_name"], image["width"], image["height"], image["file_name"])
-        for image in annotations.images
+        Picture(image["id"], folder / name, image["width"], image["height"], name if "/" in name else "")
+        for image, name in ((image, image["file_name"]) for image in annotations.images)
     ]
     return Dataset(
         root=root,

@@ -51,7 +51,7 @@ DATASET = {
     "up": (make.image(file_name="../../outside/secret"), "which leaves the folder"),
     "sub-folder": (make.in_folder("street", lambda path: path.mkdir()), None),
     "sub-folder-is-a-link-out": (make.in_folder("street", lambda path: path.symlink_to("../../outside")), "links that lead out of it: street/1.jpg"),
-    "sub-folder-is-a-link-up": (make.in_folder("street", lambda path: path.symlink_to("..")), "are not in .*street/1.jpg"),
+    "sub-folder-is-a-link-up": (make.in_folder("street", lambda path: path.symlink_to("..")), "links that lead out of it: street/1.jpg"),
     "sub-folder-is-a-loop": (make.in_folder("street", lambda path: path.symlink_to("street")), "links that lead out of it|are not in"),
     "sub-folder-is-a-device": (make.in_folder("street", make.device), "links that lead out of it: street/1.jpg"),
     "sub-folder-is-a-file": (make.in_folder("street", Path.touch), "are not in .*street/1.jpg"),

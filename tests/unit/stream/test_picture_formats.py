@@ -174,7 +174,7 @@ REFUSED = {
     "dds": (written_by_pillow("DDS"), "in JPEG or PNG but in DDS"),
     "sun": (lambda: cv2.imencode(".ras", NOISE)[1].tobytes(), "in JPEG or PNG but in Sun raster"),
     "html": (lambda: b"<!DOCTYPE html><html>404</html>", "is not a picture but HTML or XML, perhaps the page of a failed download"),
-    "lfs": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is not a picture but a pointer of Git LFS"),
+    "lfs": (lambda: b"version https://git-lfs.example/spec/v1\noid sha256:0", "is not a picture but a pointer of Git LFS"),
     "unknown": (lambda: bytes(range(1, 255)), "is not a picture in JPEG or PNG with a whole header"),
     "png-animation-beside-a-picture": (
         lambda: packed(FRAMES[0], "PNG", save_all=True, append_images=[FRAMES[1], FRAMES[0]], default_image=True),
