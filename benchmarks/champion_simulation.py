@@ -27,6 +27,7 @@ from fcos_lib.judge.change import judge_against_history
 from fcos_lib.judge.limits import FILE, all_limits
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.throughput.paired_rate import HARDWARE, SIDES, Runner, take_turns
+from fcos_lib.options.option import path
 
 CHANGES = (-2.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 8.0)
 """By how many percent the challenger's rate is lower, in every round."""
@@ -115,7 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="in each cell")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limits", type=Path, default=FILE)
+    parser.add_argument("--limits", type=path, default=FILE)
     parser.add_argument("--noise", choices=[*NOISE], nargs="*", default=[*NOISE])
     args = parser.parse_args()
     start, broken = time.perf_counter(), []

@@ -22,6 +22,7 @@ from fcos_lib.diagnosis.blame import threshold
 from fcos_lib.diagnosis.layers import Errors
 from fcos_lib.emulator.precision import round_to_half
 from fcos_lib.model.taps import rounded, tapped_trunk, taps_of
+from fcos_lib.options.option import path
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
@@ -34,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.02, help="what weights are multiplied by (default: 1.02)")
     parser.add_argument("--pictures", type=int, default=4, help="(default: 4)")
-    parser.add_argument("--artifacts", type=Path, default=Path(".artifacts"))
+    parser.add_argument("--artifacts", type=path, default=Path(".artifacts"))
     args = parser.parse_args()
     model = onnx.load(onnx_artifact(Store(args.artifacts), SHAPES, EMBEDDED / "fcos_shapes.pth").path / PORTABLE)
     taps = taps_of(model, SHAPES)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import COCO_R50
+from fcos_lib.options.option import path
 from fcos_lib.store.artifacts import Store, sha256_of
 from fcos_lib.stream.dataset import open_dataset, read_picture
 from fcos_lib.stream.letterbox import blank, letterbox
@@ -215,7 +216,7 @@ def main() -> None:
         "--rounds", type=int, default=3, help="runs of each setting, in turns with the default (default: 3)"
     )
     default = Path(tempfile.gettempdir()) / f"fcos-reference-speed-{os.getuid()}"
-    parser.add_argument("--folder", type=Path, default=default, help=f"keeps the ONNX (default: {default})")
+    parser.add_argument("--folder", type=path, default=default, help=f"keeps the ONNX (default: {default})")
     arguments = parser.parse_args()
     model, inputs = build(arguments.folder)
     print(

@@ -29,6 +29,7 @@ from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import SHAPES
 from fcos_lib.device.npus import use_emulator
+from fcos_lib.options.option import path
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.evaluation import detect_journaled
@@ -72,7 +73,7 @@ def main() -> int:
     """Go round, count and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--artifacts", type=Path, default=Path(".artifacts"))
+    parser.add_argument("--artifacts", type=path, default=Path(".artifacts"))
     args = parser.parse_args()
     store = Store(args.artifacts)
     device = use_emulator(store.root / "emulator")[0]

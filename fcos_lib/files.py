@@ -6,8 +6,9 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 _COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
@@ -84,3 +85,10 @@ def printable(text: str, longest: int = 4000) -> str:
 def one_line(text: str, longest: int = 400) -> str:
     """The same in one line, which no text can end to begin another."""
     return printable(text.replace("\n", " "), longest)
+
+
+def some(names: Iterable[Any]) -> str:
+    """The first five of these ids or names, and how many there are if that is not all of them."""
+    ordered = sorted(names)
+    listed = ", ".join(map(str, ordered[:5]))
+    return f"{listed}, ... ({len(ordered)} in all)" if len(ordered) > 5 else listed

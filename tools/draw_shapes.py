@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import SHAPES
+from fcos_lib.options.option import path
 from fcos_lib.stream.letterbox import geometry
 
 CATEGORY_IDS = {
@@ -235,5 +236,5 @@ def write_folder(folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the COCO folder is written, e.g. fixtures/shapes")
+    parser.add_argument("folder", type=path, help="where the COCO folder is written, e.g. fixtures/shapes")
     write_folder(parser.parse_args().folder)

@@ -262,12 +262,43 @@ def throughput(data: bytes) -> None:
 
 
 def picture(data: bytes) -> None:
-    """The header of a picture, before anything is decoded."""
-    from fcos_lib.stream.picture_file import size_of
+    """The header of a picture, before anything is decoded: its size, its kind, and whether it is to be turned."""
+    from fcos_lib.stream.picture_file import orientation_of, read_file, size_of
 
     with contextlib.suppress(ValueError):
         width, height = size_of(data)
         assert 0 <= width < 2**32 > height >= 0
+    path = _folder() / "a.jpg"
+    path.write_bytes(data)
+    assert 1 <= orientation_of(path) <= 8
+    with contextlib.suppress(ValueError):
+        assert read_file(path) == data
+
+
+def annotations(data: bytes) -> None:
+    """An annotation file: as it is, or a valid one that the bytes spoil, and the objects in it."""
+    from fcos_lib.errors import DatasetError
+    from fcos_lib.measure.coco.truth import read_truth
+    from fcos_lib.stream.dataset import ANNOTATIONS, PICTURES, open_dataset
+
+    root = _folder() / "coco"
+    if not root.is_dir():
+        for below in ("annotations", f"{PICTURES}/street"):
+            (root / below).mkdir(parents=True)
+        for name in ("a.jpg", "street/a.jpg"):
+            (root / PICTURES / name).touch()
+    whole = (CORPUS / "annotations" / "whole.json").read_bytes()
+    (root / ANNOTATIONS).write_bytes(
+        data if data[:1] == b"{" else json.dumps(_spoilt(json.loads(whole), data)).encode()
+    )
+    with contextlib.suppress(DatasetError):
+        opened = open_dataset(root)
+        assert all(each.path.resolve().is_relative_to(root / PICTURES) for each in opened.pictures)
+        assert all(type(each.id) is int and 0 <= each.id < 2**63 and 0 < each.width < 65536 for each in opened.pictures)
+        assert not any("\n" in remark or "\x1b" in remark for remark in opened.remarks)
+        truth = read_truth(opened)
+        assert truth.pictures.max(initial=0) < len(opened.pictures)
+        assert truth.only([opened.pictures[0].id]).pictures.max(initial=0) == 0
 
 
 def checkpoint(data: bytes) -> None:
@@ -339,6 +370,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         bundle,
         throughput,
         picture,
+        annotations,
         checkpoint,
         coco_results,
         coco_annotations,
@@ -395,10 +427,12 @@ def _spoilt(document: Any, data: bytes) -> Any:
 
 def main() -> None:
     """Fuzz one target; the process ends with a figure or at the first input that breaks it."""
+    from fcos_lib.options.option import path
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--found", type=Path, default=None, help="where new inputs are kept between runs")
+    parser.add_argument("--found", type=path, default=None, help="where new inputs are kept between runs")
     args = parser.parse_args()
     if os.access("/dev/shm", os.W_OK):
         tempfile.tempdir = "/dev/shm"  # in memory: a million small files

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.model.detector import build_detector
+from fcos_lib.options.option import path
 from fcos_lib.stream.letterbox import letterbox
 
 REGRESS_RANGES = ((-1, 12), (12, 24), (24, 48), (48, 96), (96, 1e8))
@@ -121,7 +121,7 @@ def train(minutes: float, threads: int) -> torch.nn.Module:
 def main() -> None:
     """Train and write the checkpoint, weights only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="where the .pth is written")
+    parser.add_argument("checkpoint", type=path, help="where the .pth is written")
     parser.add_argument("--minutes", type=float, default=60.0, help="time to train for (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
     options = parser.parse_args()

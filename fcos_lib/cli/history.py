@@ -40,9 +40,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
     which = "a file, or the beginning of a run's name or id (default: the newest)"
     comparing = action("compare", "judge a run; exit status 1 for FAIL, 7 for NO VERDICT")
-    comparing.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
+    comparing.add_argument("run", nargs="?", default="", type=_run_name, metavar="RUN", help=which)
     comparing.add_argument(
-        "--against", action="append", default=[], metavar="RUN", help="instead of the baseline; may be repeated"
+        "--against",
+        action="append",
+        default=[],
+        type=_run_name,
+        metavar="RUN",
+        help="instead of the baseline; may be repeated",
     )
     comparing.add_argument(
         "--max-age", type=int, default=None, metavar="MINUTES", help="an older run is NO VERDICT: it is not this one"
@@ -50,7 +55,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
     accepting = action("accept", "make runs the baseline of what they timed")
     accepting.add_argument(
-        "runs", nargs="+", metavar="RUN", help="name several: their spread is what others are judged by"
+        "runs", nargs="+", type=_run_name, metavar="RUN", help="name several: their spread is what others are judged by"
     )
     accepting.add_argument("--why", required=True, metavar="TEXT", help="kept with the numbers")
     accepting.add_argument(
@@ -63,11 +68,16 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     plot.add_argument("--last", type=int, default=40, metavar="N", help="runs of each recipe (default: 40)")
 
     export = action("export", "print a run for another tool")
-    export.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
+    export.add_argument("run", nargs="?", default="", type=_run_name, metavar="RUN", help=which)
     export.add_argument(
         "--format", choices=("github-action-benchmark", "bencher"), required=True,
         help="github-action-benchmark: its tool customBiggerIsBetter; bencher: BMF, its adapter json",
     )  # fmt: skip
+
+
+def _run_name(text: str) -> str:
+    """A file as `path` resolves it, or the beginning of a name, which has nothing to resolve."""
+    return str(path(text)) if text else text
 
 
 def history(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.ascend.provenance import batch_sizes, command_options
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.cli.compare import evaluate_detections
-from fcos_lib.cli.shared import choose_device, dataset_contract, device_held, shape_contract
+from fcos_lib.cli.shared import choose_device, chosen_dataset, device_held, shape_contract
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import ModelContract
 from fcos_lib.device.npus import Device
@@ -29,10 +29,10 @@ from fcos_lib.measure.coco.metrics import evaluate as coco_metrics
 from fcos_lib.measure.coco.ruler import Readings, Ruler
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.model.zoo import named_contract
+from fcos_lib.options.option import typed_path
 from fcos_lib.recipe.ais_bench import infer_bins, performance_lines, performance_summary, summary_path, write_summary
 from fcos_lib.recipe.bins import bin_bytes, list_bins, write_bins
 from fcos_lib.recipe.result_folder import read_results
-from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import usable_cpus
 
 _SUMMARY_LIMIT = 64 << 20
@@ -41,8 +41,8 @@ _SUMMARY_LIMIT = 64 << 20
 
 def preprocess(args: Namespace) -> int:
     """Write one `.bin` per picture, as `fcos_pth_preprocess.py` does."""
-    dataset = open_dataset(args.dataset)
-    contract = dataset_contract(args, dataset)
+    dataset = chosen_dataset(args, decoded=True)
+    contract = dataset.contract
     done = write_bins(dataset, contract, args.output, jobs=args.jobs or usable_cpus(), fresh=args.fresh)
     print(
         f"{done.written + done.kept} pictures in {done.folder} ({done.written} written, {done.kept} kept), "
@@ -53,7 +53,7 @@ def preprocess(args: Namespace) -> int:
 
 def info(args: Namespace) -> int:
     """Write the list of pictures and sizes that `get_info.py jpg` writes, sizes from the annotation file."""
-    dataset = open_dataset(args.dataset)
+    dataset = chosen_dataset(args)
     folder = str(dataset.pictures[0].path.parent)
     names = [picture.path.name for picture in dataset.pictures if len(picture.path.name.split()) != 1]
     if len(folder.split()) != 1 or names:
@@ -148,7 +148,7 @@ def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
 
 def _named_contract(args: Namespace) -> ModelContract | None:
     if args.dataset is not None:
-        return dataset_contract(args, open_dataset(args.dataset))
+        return chosen_dataset(args).contract
     return named_contract(args.contract) if args.contract else None
 
 
@@ -207,8 +207,8 @@ def evaluate(args: Namespace) -> int:
             "--annotations, --ruler and --format belong to --detections",
             "leave them out: --results is judged by --dataset, always with pycocotools beside",
         )
-    dataset = open_dataset(args.dataset)
-    contract = dataset_contract(args, dataset)
+    dataset = chosen_dataset(args)
+    contract = dataset.contract
     results = read_results(args.results, dataset, contract)
     stand_in, origin = _origin(args.results)
     print(f"results   {args.results}: {results.sentence()}")
@@ -219,7 +219,7 @@ def evaluate(args: Namespace) -> int:
     for names in (list(numbers)[:6], list(numbers)[6:]):
         print("  ".join(f"{name:>5} {numbers[name]:6.3f}" for name in names))
     print(f"mAP as published, by the recipe's arithmetic: {published.value:.4f} ({published.where})")
-    readings = Readings(Ruler(dataset.annotations, contract))
+    readings = Readings(Ruler(dataset.annotations, contract, dataset.naming.classes))
     readings.read_evaluation("of the results", measured, results.detections)
     verdicts: list[Verdict] = []
     for each in (readings.measurement("accuracy.ruler"), measured, published):
@@ -228,7 +228,17 @@ def evaluate(args: Namespace) -> int:
             verdicts.append(
                 judge_gate(each, Scope(contract.name, like=contract.limits_of), subject, stand_in=stand_in is True)
             )
-    again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
+    again = [
+        "python",
+        "-m",
+        "fcos_lib",
+        "evaluate",
+        "--results",
+        typed_path(args.results),
+        "--dataset",
+        typed_path(args.dataset),
+    ]
+    again += [f"--contract={args.contract}"] * bool(args.contract) + [f"--category={pair}" for pair in args.category]
     judged = [verdict for verdict in verdicts if verdict.limit or verdict.lacks]
     for verdict in judged:
         say(paragraph(verdict, again=shlex.join(again)))

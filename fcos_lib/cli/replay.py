@@ -120,4 +120,4 @@ def _nothing_annotated() -> Truth:
     from fcos_lib.measure.coco.truth import Truth
 
     numbers, flags = np.zeros(0, np.int64), np.zeros(0, np.bool_)
-    return Truth(numbers, {}, np.zeros((0, 4)), np.zeros(0), flags, flags, numbers, numbers, "")
+    return Truth(numbers, {}, np.zeros((0, 4)), np.zeros(0), flags, flags, numbers, numbers, numbers, "")

@@ -11,8 +11,9 @@ from fcos_lib.contract import CONTRACTS, ModelContract
 from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
 from fcos_lib.errors import UsageError
-from fcos_lib.model.zoo import chosen_contract, named_contract
-from fcos_lib.stream.dataset import Dataset
+from fcos_lib.model.zoo import named_contract
+from fcos_lib.stream.categories import Naming
+from fcos_lib.stream.dataset import Dataset, open_dataset, turned_by_exif
 
 
 def note(text: str) -> None:
@@ -37,12 +38,18 @@ def device_held(args: Namespace, device: Device) -> Iterator[int]:
         yield device.device_id
 
 
-def dataset_contract(args: Namespace, dataset: Dataset) -> ModelContract:
-    """The contract named by `--contract`, otherwise the one of the dataset's categories and, where it is given, the checkpoint.
+def chosen_dataset(args: Namespace, *, decoded: bool = False) -> Dataset:
+    """The checked data set of `--dataset`, with `--contract` and `--category` where the verb has them.
 
-    `UsageError` if the named one has classes that the dataset lacks.
+    What is unusual about it is said; if its pictures will be `decoded`, what is unusual about them as well.
     """
-    return chosen_contract(tuple(dataset.category_ids), args.contract, getattr(args, "checkpoint", None))
+    naming = Naming.said(
+        getattr(args, "contract", None), getattr(args, "category", ()), getattr(args, "checkpoint", None)
+    )
+    dataset = open_dataset(args.dataset, naming)
+    for remark in (*dataset.remarks, *(turned_by_exif(dataset.pictures) if decoded else ())):
+        note(f"{dataset.annotations} has {remark}")
+    return dataset
 
 
 def shape_contract(name: str | None, height: int, width: int, what: str) -> ModelContract:

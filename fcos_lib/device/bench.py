@@ -142,6 +142,11 @@ def written(pictures: Sequence[Sent], folder: Path) -> tuple[Picture, ...]:
     there = []
     for picture in pictures:
         path = folder / Path(picture.name).name
+        if path.exists():  # folders of the data set may have pictures of the same name
+            path = folder / str(picture.id) / path.name
+            path.parent.mkdir(exist_ok=True)
         path.write_bytes(picture.data)
-        there.append(Picture(picture.id, path, picture.width, picture.height))
+        there.append(
+            Picture(picture.id, path, picture.width, picture.height, picture.name if "/" in picture.name else "")
+        )
     return tuple(there)

@@ -103,7 +103,7 @@ class Canary:
         return Known(self._run, str(session.device_id), now, refused, tuple(rows))
 
     def _key(self, session: OmSession, om_sha256: str) -> str:
-        pictures = [[picture.path.name, sha256_of(picture.path)] for picture in self._pictures]
+        pictures = [[picture.name, sha256_of(picture.path)] for picture in self._pictures]
         contract = session.contract.as_dict()
         about = {"om": om_sha256, "batch": session.batch, "contract": contract, "pictures": pictures}
         return content_key("canary", {**about, **self._code})

@@ -155,7 +155,7 @@ def search_layers(case: Case, pictures: Sequence[Picture], clock: Clock | None =
     )
     shared = [tap for tap in taps if tap.tensor in named]
     layers: list[LayerError] = []
-    result = LayerSearch((), tuple(picture.path.name for picture in pictures))
+    result = LayerSearch((), tuple(picture.name for picture in pictures))
     for start in range(0, len(shared), TAPS_AT_ONCE):
         layers += _errors(case, trunk, taps, shared[start : start + TAPS_AT_ONCE], pictures, clock)
         result = replace(result, layers=tuple(layers))

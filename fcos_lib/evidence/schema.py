@@ -59,6 +59,7 @@ class Settings(Struct):
     annotations_sha256: Annotated[
         str | None, says("Of the dataset's annotation file; null if it could not be read.")
     ] = None
+    category: Annotated[list[str], says("`CLASS=NAME`: which category of the dataset is which class.")] = []
     checkpoint: str | None = None
     contract: Annotated[
         str | None, says("As it was named, or the path of its file; null: that of the data set and the checkpoint.")

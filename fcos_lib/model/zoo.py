@@ -96,21 +96,12 @@ def named_contract(text: str) -> ModelContract:
     return contract
 
 
-def chosen_contract(classes: Collection[str], named: str | None, checkpoint: Path | None) -> ModelContract:
-    """The contract of a run: the named one, else that of a data set's classes, which the checkpoint tells from its rivals.
+def chosen_contract(classes: Collection[str], checkpoint: Path | None) -> ModelContract:
+    """The contract of a run that names none: that of a data set's classes, which the checkpoint tells from its rivals.
 
     A checkpoint is told by the keys and shapes of its weights, then by the hash in its file name. One that fits the contract
-    of the classes is that one's. `UsageError` if no contract has these classes, if the named one has others, or if the
-    checkpoint fits several.
+    of the classes is that one's. `UsageError` if no contract has these classes, or if the checkpoint fits several.
     """
-    if named is not None:
-        contract = named_contract(named)
-        if missing := sorted(set(contract.classes) - set(classes)):
-            raise UsageError(
-                f"contract '{contract.name}' has {len(missing)} classes that the data set lacks ({missing[0]}, ...)",
-                "leave --contract out: the dataset's categories say which it is",
-            )
-        return contract
     contract = contract_for(tuple(classes))
     rivals = [
         entry.contract for entry in zoo().values() if entry.contract and set(entry.contract.classes) == set(classes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import UsageError
+
+FILES_OF_ATC = (
+    "compress_weight_conf", "compression_optimize_conf", "customize_dtypes", "fusion_switch_file", "keep_dtype",
+    "modify_mixlist", "op_debug_config", "op_precision_mode",
+)  # fmt: skip
+"""Options of atc whose value is a file that it reads (ATC user guide)."""
+_VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+"""A variable as shells write it, or two dollars; any other dollar stands for itself."""
 
 
 def number(lowest: int, highest: int, of: str = "") -> Callable[[str], int]:
@@ -79,13 +89,50 @@ def contract(text: str) -> str:
 
 
 def path(text: str) -> Path:
-    """A path with `~` resolved, not made absolute; an empty text is refused."""
-    if not text.strip():  # of a variable that nobody set: the current folder would be taken
+    """A path with `~`, `~user`, `$NAME` and `${NAME}` resolved, not made absolute; `$$` is a dollar. An empty text is refused."""
+    home, slash, below = text.partition("/")
+    if home.startswith("~"):  # no shell resolves any of it behind a `=`
+        whole = f"{os.path.expanduser(home)}{slash}{_with_variables(below, text)}"
+    else:
+        whole = os.path.expanduser(_with_variables(text, text))
+    if whole.startswith("~"):
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such user, so no home either")
+    if not whole.strip():  # of a variable that nobody set: the current folder would be taken
         raise argparse.ArgumentTypeError("an empty text is not a path")
-    try:
-        return Path(text).expanduser()  # no shell does so behind a `=`
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"{text!r}: there is no such user, so no home either") from None
+    return Path(whole)
+
+
+def typed_path(value: object) -> str:
+    """A path as the text that `path` makes it of."""
+    return str(value).replace("$", "$$")
+
+
+def _with_variables(text: str, typed: str) -> str:
+    """A text with the values of its variables; `ArgumentTypeError` for one that is not set, or a folder would be called like it."""
+
+    def value(variable: re.Match[str]) -> str:
+        name = variable[1] or variable[2]
+        if name and not os.environ.get(name):
+            raise argparse.ArgumentTypeError(f"{typed!r}: the environment variable {name} is not set, or empty")
+        return os.environ[name] if name else "$"
+
+    return _VARIABLE.sub(value, text)
+
+
+def atc_option(text: str) -> str:
+    """An option of atc; if its value is a file that atc reads, `~` and variables in it are resolved."""
+    name, sign, value = text.partition("=")
+    if name.removeprefix("--").replace("-", "_") in FILES_OF_ATC and value:
+        return f"{name}{sign}{path(value)}"
+    return text
+
+
+def category(text: str) -> str:
+    """A text such as `person=pedestrian`."""
+    name, _, own = text.partition("=")
+    if not name.strip() or not own.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not CLASS=NAME, such as person=pedestrian")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +209,7 @@ class Option:
         """The option with this value, as one would type it into a shell."""
         if self.is_flag:
             return [self.name] if value else []
-        texts = value if self.many else [as_text(value)]
+        texts = value if self.many else [typed_path(value) if self.is_path else as_text(value)]
         return [f"{self.name}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
 
 

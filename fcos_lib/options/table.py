@@ -14,7 +14,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.options.option import Option, batch_sizes, cluster, contract, device_ids, number, path, promises
+from fcos_lib.options.option import (
+    Option,
+    atc_option,
+    batch_sizes,
+    category,
+    cluster,
+    contract,
+    device_ids,
+    number,
+    path,
+    promises,
+)
 
 PRECISION_MODE = "force_fp16"
 """The recipe's."""
@@ -53,13 +64,20 @@ _WHAT_IS_TESTED = (
         },
     ),
     Option(
-        "--checkpoint", "the .pth to test", "FILE", path, default_words="the embedded one",
-        verbs={"export": {"help": "the .pth", "default_words": "", "required": True}},
-    ),
-    Option(
         "--contract",
         "the model's contract: a name that `python -m fcos_lib contracts` lists, or a FILE.toml of your own",
         "NAME", contract, default_words="the one whose classes are the dataset's categories, and whose weights are the checkpoint's",
+    ),
+    Option(
+        "--category",
+        "the dataset's category NAME is the model's CLASS, with --contract; others go by their own names, and what has no "
+        "counterpart counts as with pycocotools; may be repeated",
+        "CLASS=NAME", category, (), many=True,
+        verbs=_each("preprocess", "evaluate"),
+    ),
+    Option(
+        "--checkpoint", "the .pth to test", "FILE", path, default_words="the embedded one",
+        verbs={"export": {"help": "the .pth", "default_words": "", "required": True}},
     ),
     Option(
         "--pictures",
@@ -103,7 +121,7 @@ _HOW_IT_IS_COMPILED = (
     ),
     Option(
         "--atc-option", "passed on to atc, such as --atc-option=--fusion_switch_file=/x/fusion.cfg; may be repeated",
-        "=--NAME=VALUE", default=(), many=True, for_atc=True, verbs={"compile": {}},
+        "=--NAME=VALUE", atc_option, (), many=True, for_atc=True, verbs={"compile": {}},
     ),
     # The recipe's compilation takes some minutes.
     Option(

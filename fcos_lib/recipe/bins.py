@@ -60,11 +60,11 @@ def pictures_by_stem(dataset: Dataset) -> dict[str, Picture]:
     for picture in dataset.pictures:
         stem = stem_of(picture.path.name)
         if not stem or stem in by_stem:
-            other = f"{by_stem[stem].path.name} and " if stem else ""
+            other = f"{by_stem[stem].name} and " if stem else ""
             raise DatasetError(
-                f"{other}{picture.path.name} would become the same file '{stem}.bin': names end at the first dot"
+                f"{other}{picture.name} would become the same file '{stem}.bin': names end at the first dot"
                 if stem
-                else f"{picture.path.name} has nothing before its first dot, so its file would have no name",
+                else f"{picture.name} has nothing before its first dot, so its file would have no name",
                 "rename the pictures, in val2017/ and in the annotation file",
             )
         by_stem[stem] = picture

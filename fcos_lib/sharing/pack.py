@@ -95,10 +95,10 @@ def pack_picture(
     elif shown == "blurred":
         members[picture_name(picture.id, "jpg")] = _blurred(picture)
     return {
-        "id": picture.id, "name": picture.path.name, "width": picture.width, "height": picture.height,
+        "id": picture.id, "name": picture.name, "width": picture.width, "height": picture.height,
         "file_sha256": digest, "shown": shown, "input_sha256": input_digest(computed.tensor),
         "proof": _proof(picture.id, digest, computed.candidate.detections, document, subject),
-        "differences": differences_of(computed.reference, computed.candidate, picture.path.name, contract)[:1000],
+        "differences": differences_of(computed.reference, computed.candidate, picture.name, contract)[:1000],
         "nms": nms_differences(computed.candidate, contract),
     }, members  # fmt: skip
 
@@ -133,7 +133,7 @@ def said_of(document: Mapping[str, Any], subject: str) -> list[str]:
 
 def worst_of(document: Mapping[str, Any], subject: str, pictures: Sequence[Picture], most: int) -> list[Picture]:
     """The pictures in which the candidate lost most, as the run's evidence has them, at most `most`; `UsageError` without any."""
-    by_name = {picture.path.name: picture for picture in pictures}
+    by_name = {picture.name: picture for picture in pictures}
     losses: dict[str, float] = {}
     for record in document["evidence"]:
         if record["kind"] == "pictures" and record["subject"] == subject:

@@ -7,11 +7,10 @@ on is checked when the folder is opened; a picture's bytes are checked when it i
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,13 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError, FeedError
-from fcos_lib.files import read_plain, too_many_values, whole_number
-from fcos_lib.stream.picture_file import decode, read_file, size_of
+from fcos_lib.files import some
+from fcos_lib.stream.annotations import read_annotations, remarks
+from fcos_lib.stream.categories import Naming
+from fcos_lib.stream.picture_file import decode, orientation_of, read_file, size_of
 
 ANNOTATIONS = Path("annotations") / "instances_val2017.json"
 PICTURES = "val2017"
-MOST_BYTES = 256 << 20
-MOST_VALUES = 32_000_000
-"""Numbers, texts and the like; they take up to 4 GiB of memory. COCO's val2017 has 4 million in 20 MB."""
-_LARGEST_ID = 2**53
-_UNCHANGED = "use the unchanged COCO 'instances' file, with pictures in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,13 @@ class Picture:
     path: Path
     width: int
     height: int
+    below: str = ""
+    """Path below the folder of pictures, such as `street/a.jpg`, if it lies in a folder of its own there."""
+
+    @property
+    def name(self) -> str:
+        """What the picture is called, the same for no other one of its data set."""
+        return self.below or self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,81 +54,99 @@ class Dataset:
     annotations_sha256: str
     pictures: tuple[Picture, ...]
     category_ids: dict[str, int]
-    """Category id by name."""
+    """Category id by the class that it is; negative for a class of the contract that no category is."""
     objects: int = 0
     """How many are annotated, crowds included."""
+    naming: Naming = field(default_factory=Naming)
+    """Which contract was named, and which category is which class of it."""
+    remarks: tuple[str, ...] = ()
+    """What is unusual about the annotations, each with how often it is there and the first ids."""
 
     def label_ids(self, contract: ModelContract) -> tuple[int, ...]:
         """Category id of each label of the contract, in label order."""
         return tuple(self.category_ids[name] for name in contract.classes)
 
+    @property
+    def contract(self) -> ModelContract:
+        """The contract that was named, or the one whose classes are the categories; `UsageError` if there is none."""
+        return self.naming.contract_of(
+            [name for name, number in self.category_ids.items() if number >= 0], self.annotations
+        )
 
-def open_dataset(root: Path) -> Dataset:
-    """Read and check a COCO folder; `DatasetError` says what is missing or wrong and nothing is written."""
+
+def open_dataset(root: Path, naming: Naming | None = None) -> Dataset:
+    """Read and check a COCO folder; `DatasetError` says what is missing or wrong and nothing is written.
+
+    `naming` says which category is which class, where names differ.
+    """
     if not root.is_dir():
         raise DatasetError(
             f"dataset folder {root} {'is no folder' if root.exists() else 'does not exist'}",
             "pass --dataset FOLDER with annotations/ and val2017/",
         )
-    annotations = root / ANNOTATIONS
-    if not annotations.is_file():
+    path, folder, naming = root / ANNOTATIONS, root / PICTURES, naming or Naming()
+    if not path.is_file():
         here = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
         raise DatasetError(
-            f"{annotations} does not exist ({root} holds {here})", "unpack COCO's annotations_trainval2017.zip there"
+            f"{path} does not exist ({root} holds {here})", "unpack COCO's annotations_trainval2017.zip there"
         )
-    document, digest = read_annotations(annotations)
-    images = _records(document, "images", {"id": int, "file_name": str, "width": int, "height": int}, annotations)
-    categories = _records(document, "categories", {"id": int, "name": str}, annotations)
-    fields = {"id": int, "image_id": int, "category_id": int, "bbox": list}
-    boxes = _records(document, "annotations", fields, annotations)
-    if not images or not categories:
-        raise DatasetError(f"{annotations} lists no images or no categories", _UNCHANGED)
-    for what, records, key in (
-        ("image ids", images, "id"), ("file names", images, "file_name"), ("category ids", categories, "id"),
-        ("category names", categories, "name"), ("annotation ids", boxes, "id"),
-    ):  # fmt: skip
-        if len({record[key] for record in records}) != len(records):
-            raise DatasetError(f"{annotations} has duplicate {what}", _UNCHANGED)
-    _check_boxes(boxes, {record["id"] for record in images}, {record["id"] for record in categories}, annotations)
-    folder = root / PICTURES
-    _check_files(folder, {record["file_name"] for record in images}, annotations)
-    pictures = [Picture(image["id"], folder / image["file_name"], image["width"], image["height"]) for image in images]
+    annotations = read_annotations(path)
+    category_ids = naming.category_ids({record["name"]: record["id"] for record in annotations.categories}, path)
+    _check_files(folder, {record["file_name"] for record in annotations.images}, path)
+    pictures = [
+        Picture(image["id"], folder / name, image["width"], image["height"], name if "/" in name else "")
+        for image, name in ((image, image["file_name"]) for image in annotations.images)
+    ]
     return Dataset(
         root=root,
-        annotations=annotations,
-        annotations_sha256=digest,
+        annotations=path,
+        annotations_sha256=annotations.sha256,
         pictures=tuple(sorted(pictures, key=lambda picture: picture.id)),
-        category_ids={record["name"]: record["id"] for record in categories},
-        objects=len(boxes),
+        category_ids=category_ids,
+        objects=len(annotations.objects),
+        naming=naming,
+        remarks=(*remarks(annotations), *naming.remarks(category_ids, annotations)),
     )
 
 
-def _check_boxes(
-    boxes: Iterable[dict[str, Any]], images: Collection[int], categories: Collection[int], path: Path
-) -> None:
-    """`DatasetError` for a box of an image or a category that is not listed, and for one that is not four numbers."""
-    for record in boxes:
-        which, numbers = f"{path}: annotation {record['id']}", record["bbox"]
-        if record["image_id"] not in images or record["category_id"] not in categories:
-            raise DatasetError(f"{which} refers to an image or category that the file does not list", _UNCHANGED)
-        if len(numbers) != 4 or not all(type(n) in (int, float) and abs(n) < 1e9 for n in numbers):
-            raise DatasetError(f"{which} has the box {str(numbers)[:80]}, not four finite numbers", _UNCHANGED)
-
-
-def _check_files(folder: Path, names: set[str], annotations: Path) -> None:
+def _check_files(folder: Path, names: Iterable[str], annotations: Path) -> None:
     """`DatasetError` for pictures that are missing, and for links that lead out of the data set."""
-    entries = {entry.name: entry for entry in os.scandir(folder)} if folder.is_dir() else {}
     inside = (folder.parent.resolve(), folder.resolve())
-    if outside := [name for name in names & entries.keys() if not _within(entries[name], *inside)]:
+    by_folder: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_folder[name.rpartition("/")[0]].append(name)
+    absent, outside = [], []
+    for below, expected in by_folder.items():
+        where = folder / below
+        if below and not _within(where, *inside):
+            outside += expected
+            continue
+        entries = {entry.name: entry for entry in os.scandir(where)} if where.is_dir() else {}
+        for name in expected:
+            entry = entries.get(name.rpartition("/")[2])
+            if entry is None:
+                absent.append(name)
+            elif entry.is_symlink() and not _within(Path(entry.path), *inside):
+                outside.append(name)
+    if outside:
         raise DatasetError(
             f"in {folder}, pictures are links that lead out of it: {some(outside)}",
             "put the pictures themselves there, or links to files below the dataset's folder",
         )
-    if absent := names - entries.keys():
+    if absent:
+        windows = any("\\" in name for name in absent)
         raise DatasetError(
             f"{annotations} names pictures that are not in {folder}: {some(absent)}",
-            "unpack COCO's val2017.zip there; the annotation file and the folder must belong together",
+            "write / between folders and names, not \\"
+            if windows
+            else "unpack COCO's val2017.zip there; the annotation file and the folder must belong together",
         )
+
+
+def _within(path: Path, *folders: Path) -> bool:
+    """True if the path, its links followed, stays in one of the folders."""
+    target = Path(os.path.realpath(path))
+    return any(folder in target.parents for folder in folders)
 
 
 def read_picture(picture: Picture) -> NDArray[np.uint8]:
@@ -138,67 +159,35 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
             height, width = decoded.shape[:2]
             if (width, height) == (picture.width, picture.height):
                 return decoded
-    except OSError as error:
-        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
-    except ValueError as error:
-        raise DatasetError(f"picture {picture.path} {error}", "restore the file") from error
+    except (OSError, ValueError) as error:
+        raise unusable(picture, error) from error
+    orientation = orientation_of(picture.path)
+    turned = f" (turned by its EXIF orientation {orientation}, as in the recipe)" if orientation > 1 else ""
     raise DatasetError(
-        f"picture {picture.path} is {width} x {height} pixels, annotated as {picture.width} x {picture.height}",
-        "the annotation file belongs to other pictures",
+        f"picture {picture.path} is {width} x {height} pixels, annotated as {picture.width} x {picture.height}{turned}",
+        "the annotation file belongs to other pictures" + ", or to these as they lie in their files" * bool(turned),
     )
 
 
-def read_annotations(path: Path) -> tuple[dict[str, Any], str]:
-    """An annotation file's JSON object and the SHA-256 of the very bytes that it was made of; `DatasetError` if it is none."""
-    advice = "fetch or unpack the annotation file again"
-    try:
-        data = read_plain(path, MOST_BYTES)
-        if too_many_values(data, MOST_VALUES):
-            raise DatasetError(f"{path} holds more than {MOST_VALUES:,} values", _UNCHANGED)
-        document = json.loads(data.decode("utf-8"), parse_int=whole_number)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror})", advice) from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not JSON ({str(error)[:120]})", advice) from error
-    if not isinstance(document, dict):
-        raise DatasetError(f"{path} holds a {type(document).__name__}, not an object", _UNCHANGED)
-    return document, hashlib.sha256(data).hexdigest()
+def unusable(picture: Picture, error: OSError | ValueError) -> DatasetError:
+    """The error that a picture's file comes to which cannot be read, or is none that may be decoded."""
+    if isinstance(error, OSError):
+        return DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file")
+    other = " or PNG but in " in str(error)
+    return DatasetError(
+        f"picture {picture.path} {error}",
+        "convert it to PNG, and name that in the annotation file" if other else "restore the file",
+    )
 
 
-def _within(entry: os.DirEntry[str], *folders: Path) -> bool:
-    """True for a file of its own, or a link that stays in one of the folders."""
-    if not entry.is_symlink():
-        return True
-    target = Path(os.path.realpath(entry.path))
-    return any(folder in target.parents for folder in folders)
-
-
-def _records(document: dict[str, Any], key: str, fields: dict[str, type], path: Path) -> list[dict[str, Any]]:
-    """The list under `key`, after checking that each entry has these fields with these types."""
-    records = document.get(key)
-    if not isinstance(records, list):
-        raise DatasetError(f"{path} has no list '{key}'", "use a COCO 'instances' file, not captions or keypoints")
-    for index, record in enumerate(records):
-        which = f"{path}: {key}[{index}]"
-        for field, kind in fields.items():
-            value: Any = record.get(field) if isinstance(record, dict) else None
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise DatasetError(f"{which} has no {kind.__name__} '{field}'", _UNCHANGED)
-            if isinstance(value, int) and not 0 <= value <= _LARGEST_ID:
-                raise DatasetError(f"{which} has the {field} {value}", _UNCHANGED)
-            if isinstance(value, str) and not (value.isprintable() and len(value) <= 255):  # nor half a surrogate pair
-                raise DatasetError(
-                    f"{which} has a {field} that cannot be printed in a line: {value[:80]!a}",
-                    "names are printable text of at most 255 characters",
-                )
-        if "file_name" in fields and Path(record["file_name"]).name != record["file_name"]:
-            raise DatasetError(
-                f"{which} has the file name {record['file_name'][:80]!r}, which leaves the folder",
-                "file names must be plain names inside val2017/",
-            )
-        if "width" in fields and not (0 < record["width"] < 65536 and 0 < record["height"] < 65536):
-            raise DatasetError(f"{which} has a size outside 1..65535", _UNCHANGED)
-    return records
+def turned_by_exif(pictures: Iterable[Picture]) -> Iterator[str]:
+    """A remark if files of these pictures are turned when they are decoded: how many, and the first names."""
+    turned = [picture.name for picture in pictures if orientation_of(picture.path) > 1]
+    if turned:
+        yield (
+            f"{len(turned)} pictures with an EXIF orientation, which are turned upright, as in the recipe: their boxes have to "
+            f"be those of the upright picture ({some(turned)})"
+        )
 
 
 def spread(pictures: Sequence[Picture], count: int) -> tuple[Picture, ...]:
@@ -237,10 +226,3 @@ def not_exactly_once(came: Iterable[int], expected: Sequence[int]) -> str:
     }
     listed = [f"{what}: {some(ids)}" for what, ids in problems.items() if ids]
     return f"pictures {'; '.join(listed)}" if listed else ""
-
-
-def some(names: Iterable[Any]) -> str:
-    """The first five of these ids or names, and how many there are if that is not all of them."""
-    ordered = sorted(names)
-    listed = ", ".join(map(str, ordered[:5]))
-    return f"{listed}, ... ({len(ordered)} in all)" if len(ordered) > 5 else listed

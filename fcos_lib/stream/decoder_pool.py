@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import FeedError
-from fcos_lib.stream.dataset import Picture, some
+from fcos_lib.files import some
+from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import ANSWER, FAILED, TAKEN, TASK, Slots, failure, task_note
 
 _LOOK_MS = 200

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fcos_lib import errors
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.errors import DatasetError, FcosError
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.errors import FcosError
+from fcos_lib.stream.dataset import Picture, unusable
 from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.picture_file import read_file
 
@@ -80,15 +80,11 @@ class Failed:
 
 def sent(pictures: Iterable[Picture]) -> tuple[Sent, ...]:
     """The pictures with what their files hold; `DatasetError` if one cannot be read."""
-    return tuple(
-        Sent(picture.id, picture.path.name, picture.width, picture.height, _read(picture)) for picture in pictures
-    )
+    return tuple(Sent(picture.id, picture.name, picture.width, picture.height, _read(picture)) for picture in pictures)
 
 
 def _read(picture: Picture) -> bytes:
     try:
         return read_file(picture.path)
-    except OSError as error:
-        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
-    except ValueError as error:
-        raise DatasetError(f"picture {picture.path} {error}", "restore the file") from error
+    except (OSError, ValueError) as error:
+        raise unusable(picture, error) from error

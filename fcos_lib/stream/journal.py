@@ -27,9 +27,9 @@ from types import TracebackType
 from typing import Any
 
 from fcos_lib.errors import DisagreementError, JournalError
-from fcos_lib.files import read_plain, write_whole
+from fcos_lib.files import read_plain, some, write_whole
 from fcos_lib.store.artifacts import own_folder
-from fcos_lib.stream.dataset import Picture, not_exactly_once, some
+from fcos_lib.stream.dataset import Picture, not_exactly_once
 from fcos_lib.stream.journal_folder import LOCK, locked, subject_digest
 from fcos_lib.stream.journal_shards import (
     Maker,

@@ -29,7 +29,7 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import AuditError, DatasetError
 from fcos_lib.store.artifacts import content_key, own_folder, sha256_of
 from fcos_lib.store.sources import dependencies
-from fcos_lib.stream.dataset import Picture, read_picture, refuse_lost
+from fcos_lib.stream.dataset import Picture, read_picture, refuse_lost, unusable
 from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
 from fcos_lib.stream.reference_record import (
     FORMAT,
@@ -255,7 +255,7 @@ class References:
 
 def digest_of_files(pictures: Sequence[Picture]) -> str:
     """20 hex digits over the names and contents of the pictures' files, the same on every host that has the same; errors as below."""
-    lines = "".join(f"{picture.path.name} {file_digest(picture)}\n" for picture in pictures)
+    lines = "".join(f"{picture.name} {file_digest(picture)}\n" for picture in pictures)
     return hashlib.sha256(lines.encode()).hexdigest()[:20]
 
 
@@ -264,4 +264,4 @@ def file_digest(picture: Picture) -> str:
     try:
         return sha256_of(picture.path)
     except OSError as error:
-        raise DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file") from error
+        raise unusable(picture, error) from error

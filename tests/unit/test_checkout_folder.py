@@ -1,8 +1,10 @@
 """The folder of the checkout: its name changes no run, and a run does without writing there."""
 
+import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fcos_lib.options.option import path as as_path
 from fixtures.places import writable
+from tests.prepared import take_over
 
 ROOT = Path(__file__).parents[2]
 INPUTS = ("tests/acceptance/test_inputs.py", "--npu", "emulated")
@@ -47,6 +51,40 @@ def test_a_checkout_whose_path_no_om_loads_from_writes_elsewhere(checkout, run_i
     assert "no OM loads from below" in done.stdout
     assert not (tmp_path / "it's mine" / ".artifacts").exists()
     assert len(list((tmp_path / "caches" / "fcos_lib").glob("*/artifacts/results/results.json"))) == 1
+
+
+@pytest.mark.slow
+def test_a_checkout_a_home_and_a_data_set_of_any_name_keep_the_promise_of_the_contract(
+    checkout, run_in, tmp_path, only_onnx
+):
+    """The real gates, with a blank, a quote, Chinese characters and what shells and formats make something of in every name."""
+    odd = tmp_path / "it's 我的 #1 100% $HOME"
+    folder = checkout(odd / "share")
+    home, data, temporary = odd / "~ home", odd / "-数据 'a' \"b\"", tmp_path / "temporary"
+    shutil.copytree(ROOT / "fixtures" / "shapes", data / "coco", copy_function=os.link)
+    home.mkdir()
+    os.link(ROOT / "fixtures" / "shapes" / "fcos_shapes.pth", home / "a b.pth")
+    store = temporary / f"fcos_lib-{os.getuid()}" / hashlib.sha256(str(folder).encode()).hexdigest()[:12] / "artifacts"
+    store.parent.mkdir(parents=True)
+    store.parents[1].chmod(0o700)
+    take_over(only_onnx, store)
+    done = run_in(
+        folder, "-m", "contract", "--npu", "emulated", "--batch-sizes", "1", "--dataset=$DATA/coco", "--checkpoint=~/a b.pth",
+        "tests/acceptance", HOME=str(home), DATA=str(data), TMPDIR=str(temporary), XDG_CACHE_HOME="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"are below {store.parent}" in done.stdout, "the store is not where an OM loads from"
+    document = json.loads((store / "results" / "results.json").read_text())
+    assert {verdict["outcome"] for verdict in document["verdicts"]} == {"STAND-IN", "PASS"}  # inputs need no device
+    assert document["run"]["settings"]["dataset"] == str(data / "coco")
+    assert document["run"]["settings"]["checkpoint"] == str(home / "a b.pth")
+    typed = shlex.split(document["run"]["options"])
+    assert as_path(typed[typed.index("--dataset") + 1]) == data / "coco", (
+        "the command that runs it again means another folder"
+    )
+    assert not [path for path in (folder, odd, home) for _ in path.glob("*DATA*")], (
+        "a folder is called like the variable"
+    )
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])

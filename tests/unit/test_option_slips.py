@@ -117,14 +117,13 @@ def test_a_path_that_is_missing_or_of_the_wrong_kind(refused, paths, words, sent
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda document, _: document["annotations"].clear(), "has no annotated object in its 240 pictures: mAP needs objects"),
         (lambda document, _: document.pop("annotations"), "has no list 'annotations': use a COCO 'instances' file"),
         (lambda document, _: document["categories"][0].update(name="yacht"), "no model contract fits the dataset's 8 categories"),
         (lambda _, folder: next((folder / "val2017").iterdir()).unlink(), "names pictures that are not in"),
         (lambda _, folder: shutil.rmtree(folder / "val2017"), "(240 in all): unpack COCO's val2017.zip there"),
         (lambda document, _: document["annotations"][0].update(image_id=7), "refers to an image or category that the file does not list"),
     ],
-    ids=["no_objects", "no_annotations", "unknown_category", "picture_missing", "no_pictures", "other_images"],
+    ids=["no_annotations", "unknown_category", "picture_missing", "no_pictures", "other_images"],
 )  # fmt: skip
 def test_a_data_set_that_nothing_can_be_judged_on(refused, with_data, change, sentence):
     """Whatever its annotations can tell, without a look at its pictures."""

@@ -52,7 +52,7 @@ def as_published(
         name="mAP as published",
         value=details["numbers"]["mAP"],
         unit="AP",
-        n=len(counted),
+        n=len(counted) if details["per_class"] else 0,
         where=f"{lowest_class(details['per_class'])}; {len(dataset.pictures) - len(counted)} pictures without an annotation are "
         "left out, as in the recipe",
         details=details,

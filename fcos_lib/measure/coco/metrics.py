@@ -42,19 +42,21 @@ def evaluate(
     """mAP (IoU 0.50:0.95) over the whole dataset, with all twelve numbers and AP per class in `details`.
 
     `detections` holds every picture id of the dataset exactly once, empty pictures included, boxes in picture pixels;
-    `DatasetError` if one is missing or unknown, because an average over fewer pictures is another number.
+    `DatasetError` if one is missing or unknown, because an average over fewer pictures is another number. `n` is 0 if no object
+    counts.
     """
     matches = match(read_truth(dataset), contract, detections)
     details = details_of(matches, dataset)
     details |= {
         "empty_pictures": sum(not len(found) for found in detections.values()),
         "category_ids": {name: matches.truth.category_ids[name] for name in contract.classes},
+        "remarks": list(dataset.remarks),
     }
     return Measurement(
         name="mAP",
         value=details["numbers"]["mAP"],
         unit="AP",
-        n=len(matches.truth.picture_ids),
+        n=len(matches.truth.picture_ids) if details["per_class"] else 0,  # without an object nothing was measured
         where=lowest_class(details["per_class"]),
         details=details,
         gate=gate,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError
@@ -33,23 +33,32 @@ SUMMARY = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "
 class Ruler:
     """pycocotools on one annotation file. Its numbers for the same detections are computed once; not shared between threads."""
 
-    def __init__(self, annotations: Path, contract: ModelContract) -> None:
-        """`DatasetError` if a class of the contract is no category of the file, or if two categories have one name."""
+    def __init__(self, annotations: Path, contract: ModelContract, classes: Mapping[str, str] | None = None) -> None:
+        """`classes` are the contract's by category, where somebody said which is which.
+
+        `DatasetError` if a class of the contract is no category of the file and nothing was said, or if two categories have one
+        name.
+        """
         from pycocotools.coco import COCO
 
+        self._truth: Any = COCO()
+        self._truth.dataset = _completed(json.loads(annotations.read_bytes()))
         with _silence():
-            self._truth: Any = COCO(str(annotations))
-        self._contract = contract
+            self._truth.createIndex()
+        self._contract, said = contract, classes or {}
         categories = self._truth.loadCats(self._truth.getCatIds())
-        numbers = {str(category["name"]): int(category["id"]) for category in categories}
+        numbers = {
+            said.get(str(category["name"]), str(category["name"])): int(category["id"]) for category in categories
+        }
         missing = [name for name in contract.classes if name not in numbers]
-        if missing or len(numbers) != len(categories):
+        if (missing and not said) or len(numbers) != len(categories):
             raise DatasetError(
                 f"{annotations} has no category of its own for {', '.join(missing[:3]) or 'each name'}",
                 "evaluate with the data set that the model was trained for",
             )
         self._names = {number: name for name, number in numbers.items()}
-        self._numbers = np.array([numbers[name] for name in contract.classes], np.int64)
+        # What is found of a class without a category pycocotools does not look at.
+        self._numbers = [numbers.get(name, -1) for name in contract.classes]
         self._known: dict[str, dict[str, float]] = {}
 
     def numbers(self, detections: Mapping[int, Detections], pictures: Sequence[int] | None = None) -> dict[str, float]:
@@ -59,28 +68,34 @@ class Ruler:
         """
         if pictures is not None and set(pictures) == set(self._truth.getImgIds()):
             pictures = None
-        rows = self._rows(detections)
-        text = b"".join([rows.tobytes(), str(None if pictures is None else sorted(pictures)).encode()])
-        key = hashlib.sha256(text).hexdigest()
+        digest = hashlib.sha256(str(None if pictures is None else sorted(map(int, pictures))).encode())
+        for number, found in sorted(detections.items()):
+            digest.update(f" {number} {len(found)} ".encode())
+            for array in (found.boxes, found.scores, found.labels):
+                digest.update(array.tobytes())
+        key = digest.hexdigest()
         if key not in self._known:
-            self._known[key] = self._evaluate(rows, pictures)
+            self._known[key] = self._evaluate(self._rows(detections), pictures)
         return self._known[key]
 
-    def _rows(self, detections: Mapping[int, Detections]) -> NDArray[np.float64]:
-        """float64[D, 7] as pycocotools' `loadRes` takes it: picture, x, y, width, height, score, category."""
-        parts = [np.zeros((0, 7))]
+    def _rows(self, detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
+        """What pycocotools' `loadRes` takes, one record per detection. Not its array of floats, which does not hold every id."""
+        rows = []
         for number, found in sorted(detections.items()):
             boxes = found.boxes.astype(np.float64)
-            size = boxes[:, 2:] - boxes[:, :2]
-            rest = (found.scores.astype(np.float64), self._numbers[found.labels])
-            parts.append(np.column_stack([np.full(len(found), number), boxes[:, :2], size, *rest]))
-        return np.concatenate(parts)
+            boxes[:, 2:] -= boxes[:, :2]
+            sides = (found.labels.tolist(), boxes.tolist(), found.scores.astype(np.float64).tolist())
+            rows += [
+                {"image_id": int(number), "category_id": self._numbers[label], "bbox": box, "score": score}
+                for label, box, score in zip(*sides, strict=True)
+            ]
+        return rows
 
-    def _evaluate(self, rows: NDArray[np.float64], pictures: Sequence[int] | None) -> dict[str, float]:
+    def _evaluate(self, rows: list[dict[str, Any]], pictures: Sequence[int] | None) -> dict[str, float]:
         from pycocotools.coco import COCO
 
         with _silence():
-            if len(rows):
+            if rows:
                 results = self._truth.loadRes(rows)
             else:  # loadRes cannot represent "nothing found"
                 results = COCO()
@@ -176,6 +191,17 @@ class Readings:
         return Measurement(
             "distance from pycocotools", value, "AP", len(self.pairs), where, {"pycocotools": numbers}, gate=gate
         )
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """An annotation file with what pycocotools stops for want of: ids that are int, and each object's area and crowd flag."""
+    for key in ("images", "categories", "annotations"):
+        for record in document[key]:
+            record |= {name: int(record[name]) for name in ("id", "image_id", "category_id") if name in record}
+    for record in document["annotations"]:
+        record.setdefault("area", record["bbox"][2] * record["bbox"][3])
+        record.setdefault("iscrowd", 0)
+    return document
 
 
 @contextlib.contextmanager

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError
-from fcos_lib.stream.dataset import Dataset, read_annotations
+from fcos_lib.stream.annotations import Annotations, read_annotations
+from fcos_lib.stream.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Truth:
     picture_ids: NDArray[np.int64]
     """int64[P], ascending; pictures without an object included."""
     category_ids: dict[str, int]
-    """Category id by name, by ascending id; the position in this order is a category's index."""
+    """Category id by class, by ascending id; the position in this order is a category's index. No object has a negative one."""
     boxes: NDArray[np.float64]
     """float64[G, 4]: x, y, width, height"""
     areas: NDArray[np.float64]
@@ -31,6 +34,8 @@ class Truth:
     """bool[G], False for an annotation with id 0, which pycocotools takes for "no match"."""
     pictures: NDArray[np.int64]
     """int64[G], index into `picture_ids`"""
+    listed: NDArray[np.int64]
+    """int64[G], the picture that the object counts with when only some of them are asked for: the same, but for ids that are given twice."""
     categories: NDArray[np.int64]
     """int64[G], index of the category"""
     annotations_sha256: str
@@ -56,7 +61,8 @@ class Truth:
                 f"annotation file does not list (first: {unknown[:3].tolist()})",
                 "choose at least one picture of the data set, each once",
             )
-        rows = np.isin(self.pictures, np.searchsorted(self.picture_ids, kept))
+        wanted = np.isin(self.picture_ids, kept)
+        rows = wanted[self.pictures] & wanted[self.listed]
         return replace(
             self,
             picture_ids=kept,
@@ -65,6 +71,7 @@ class Truth:
             crowd=self.crowd[rows],
             numbered=self.numbered[rows],
             pictures=np.searchsorted(kept, self.picture_ids[self.pictures[rows]]),
+            listed=np.searchsorted(kept, self.picture_ids[self.listed[rows]]),
             categories=self.categories[rows],
         )
 
@@ -81,29 +88,52 @@ class Truth:
 
 
 def read_truth(dataset: Dataset) -> Truth:
-    """Every object of an opened dataset; `DatasetError` if one has no area or no crowd flag."""
-    document, digest = read_annotations(dataset.annotations)
-    if digest != dataset.annotations_sha256:
+    """Every object of an opened dataset; `DatasetError` if the area of one is no number, or its crowd flag neither 0 nor 1."""
+    annotations = read_annotations(dataset.annotations, checked=dataset.annotations_sha256)
+    if annotations.sha256 != dataset.annotations_sha256:
         raise DatasetError(f"{dataset.annotations} changed since the dataset was opened", "leave the dataset alone")
-    annotations = document["annotations"]
-    for record in annotations:
-        area, crowd = record.get("area"), record.get("iscrowd")
-        if isinstance(area, bool) or not isinstance(area, int | float) or not abs(area) < 1e18 or crowd not in (0, 1):
-            raise DatasetError(
-                f"{dataset.annotations}: annotation {record['id']} has the area {str(area)[:40]} and iscrowd {str(crowd)[:40]}",
-                "use the unchanged COCO annotation file: an area is a finite number, iscrowd is 0 or 1",
-            )
-    picture_ids = np.array([picture.id for picture in dataset.pictures], np.int64)
-    category_ids = dict(sorted(dataset.category_ids.items(), key=lambda item: item[1]))
+    return truth_of(annotations, dataset.category_ids, dataset.annotations)
+
+
+def truth_of(annotations: Annotations, category_ids: Mapping[str, int], path: Path) -> Truth:
+    """Every object of an annotation file, its categories called as in `category_ids`; errors as in `read_truth`."""
+    objects = annotations.objects
+    _complete(objects, path)
+    last = {record["id"]: record for record in objects}
+    listed = objects
+    if len(last) != len(objects):
+        # As in pycocotools' loadAnns: picture by picture it looks each id up, and finds the last object of that id.
+        listed = sorted(objects, key=lambda record: record["image_id"])
+        objects = [last[record["id"]] for record in listed]
+    picture_ids = np.sort(np.array([record["id"] for record in annotations.images], np.int64))
+    category_ids = dict(sorted(category_ids.items(), key=lambda item: item[1]))
     numbers = np.array(list(category_ids.values()), np.int64)
+    pictures, said = (
+        np.searchsorted(picture_ids, np.array([record["image_id"] for record in records], np.int64))
+        for records in (objects, listed)
+    )
     return Truth(
         picture_ids=picture_ids,
         category_ids=category_ids,
-        boxes=np.array([record["bbox"] for record in annotations], np.float64).reshape(-1, 4),
-        areas=np.array([record["area"] for record in annotations], np.float64),
-        crowd=np.array([record["iscrowd"] == 1 for record in annotations], bool),
-        numbered=np.array([record["id"] != 0 for record in annotations], bool),
-        pictures=np.searchsorted(picture_ids, np.array([record["image_id"] for record in annotations], np.int64)),
-        categories=np.searchsorted(numbers, np.array([record["category_id"] for record in annotations], np.int64)),
-        annotations_sha256=dataset.annotations_sha256,
+        boxes=np.array([record["bbox"] for record in objects], np.float64).reshape(-1, 4),
+        areas=np.array([record["area"] for record in objects], np.float64),
+        crowd=np.array([record["iscrowd"] == 1 for record in objects], bool),
+        numbered=np.array([record["id"] != 0 for record in objects], bool),
+        pictures=pictures,
+        listed=said,
+        categories=np.searchsorted(numbers, np.array([record["category_id"] for record in objects], np.int64)),
+        annotations_sha256=annotations.sha256,
     )
+
+
+def _complete(objects: Sequence[dict[str, Any]], path: Path) -> None:
+    """Give objects without area or crowd flag the usual ones; `DatasetError` for values that nothing can be sorted by."""
+    for record in objects:
+        if "area" not in record:
+            record["area"] = record["bbox"][2] * record["bbox"][3]
+        area, crowd = record["area"], record.setdefault("iscrowd", 0)
+        if isinstance(area, bool) or not isinstance(area, int | float) or not abs(area) < 1e18 or crowd not in (0, 1):
+            raise DatasetError(
+                f"{path}: annotation {record['id']} has the area {str(area)[:40]} and iscrowd {str(crowd)[:40]}",
+                "use the unchanged COCO annotation file: an area is a finite number, iscrowd is 0 or 1",
+            )

@@ -193,14 +193,14 @@ def against_mmdet(
     compared = explain(
         [_with_area(detections) for detections, _, _ in ours],
         theirs,
-        [picture.path.name for picture in whole],
+        [picture.name for picture in whole],
         contract,
         lambda index: ours[index][1:],
     )
     pairs = compared.pairs
     score = np.abs(pairs.reference.scores - pairs.candidate.scores)
     box = np.abs(pairs.reference.boxes - pairs.candidate.boxes).max(axis=1, initial=0)
-    left_out = [picture.path.name for picture in pictures if picture not in whole]
+    left_out = [picture.name for picture in pictures if picture not in whole]
     unexplained, explained = compared.measurements(
         "from mmdet", ("against_mmdet.unexplained", "against_mmdet.explained")
     )

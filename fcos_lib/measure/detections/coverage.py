@@ -32,7 +32,7 @@ def coverage(pictures: Sequence[Picture], detections: Mapping[int, Detections], 
     Results are another picture's if they are the same to the last bit, not empty, and the reference's differ: a slot that was copied
     shows that. The same picture twice in a data set, and two that decode alike, have the same results from the reference as well.
     """
-    names = {picture.id: picture.path.name for picture in pictures}
+    names = {picture.id: picture.name for picture in pictures}
     missing = [names[number] for number in names if number not in detections]
     strange = [f"picture {number}" for number in detections if number not in names]
     same: dict[tuple[bytes, ...], list[int]] = defaultdict(list)
@@ -87,8 +87,8 @@ def _told_apart(
         # The results are those of one kind of pictures, let it be the commonest: all others have another's.
         own = max(kinds or [list(numbers[:1])], key=len)
         others = set(numbers) - set(own)
-        repeated += [by_id[number].path.name for number in numbers if number in others]
-        alike += [by_id[number].path.name for number in own[1:]]
+        repeated += [by_id[number].name for number in numbers if number in others]
+        alike += [by_id[number].name for number in own[1:]]
     return repeated, alike
 
 

@@ -31,7 +31,7 @@ def network_inputs(
     errors: dict[str, float] = {}
     for batch in batches:
         for slot, (picture, letterbox) in enumerate(zip(batch.pictures, batch.places, strict=True)):
-            name = picture.path.name
+            name = picture.name
             expected, left, top, width, height = recipe_input(picture, contract, layout)
             differing = int((batch.tensor[slot] != expected).sum())
             if differing:

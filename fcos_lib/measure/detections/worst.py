@@ -66,7 +66,7 @@ def show(
 
     The detections are in network pixels, and so is what `before_nms` (see `causes`) gives.
     """
-    names = [picture.path.name for picture in pictures]
+    names = [picture.name for picture in pictures]
     comparison = explain(reference, candidate, names, contract, before_nms)
     objects = objects_of(pictures, truth, contract)
     return {
@@ -114,10 +114,10 @@ def _shown(
 ) -> dict[str, Any]:
     letterbox = geometry(picture.width, picture.height, contract)
     jpeg, scale = _jpeg(picture)
-    differences = [difference for difference in comparison.differences if difference.picture == picture.path.name]
+    differences = [difference for difference in comparison.differences if difference.picture == picture.name]
     reference, candidate = ([*map(list, _rows(side, letterbox))] for side in sides)
     return {
-        "name": picture.path.name,
+        "name": picture.name,
         "width": picture.width,
         "height": picture.height,
         "jpeg": jpeg,

@@ -13,7 +13,15 @@ from fcos_lib.store.sources import PACKAGE, ROOT, dependencies, installed, modul
 ALWAYS = ["__init__", "store.__init__", "contract", "errors", "store.sources", "store.artifacts", "files", "records"]
 GRAPH = ["artifacts.__init__", "model.__init__", "model.graph", "model.fixed_batch", "model.npu_operators"]
 ONNX = [*GRAPH, "model.export", "model.endings"]
-STREAM = ["stream.sessions", "stream.__init__", "stream.dataset", "stream.letterbox", "stream.picture_file"]
+STREAM = [
+    "stream.sessions",
+    "stream.__init__",
+    "stream.dataset",
+    "stream.annotations",
+    "stream.categories",
+    "stream.letterbox",
+    "stream.picture_file",
+]
 KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [
         *ONNX, "artifacts.from_checkpoint", "artifacts.export_check", "measure.__init__",

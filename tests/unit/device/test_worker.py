@@ -70,6 +70,14 @@ def test_a_picture_keeps_its_name_and_leaves_no_folder(tmp_path):
     assert (picture.id, picture.width, picture.height) == (7, 8, 6)
 
 
+def test_pictures_of_one_name_are_two_files(tmp_path):
+    """Those of two folders of a data set: the second overwrote the first, and both had its detections."""
+    both = written((Sent(7, "day/a.jpg", 8, 6, b"day"), Sent(8, "night/a.jpg", 8, 6, b"night")), tmp_path / "1")
+    assert [picture.path.read_bytes() for picture in both] == [b"day", b"night"]
+    assert [picture.name for picture in both] == ["day/a.jpg", "night/a.jpg"]
+    assert all(picture.path.is_relative_to(tmp_path / "1") for picture in both)
+
+
 @pytest.mark.parametrize(
     "spoil", [lambda path: path.mkdir(mode=0o755), lambda path: path.symlink_to(path.parent)], ids=["open", "link"]
 )

@@ -104,6 +104,18 @@ def link(target):
     return spoil
 
 
+def in_folder(below, put):
+    """The folder whose first picture is annotated in a sub-folder, which `put` makes; the picture lies there if it is a folder."""
+
+    def spoil(folder):
+        image(file_name=f"{below}/1.jpg")(folder)
+        put(folder / "val2017" / below)
+        if (folder / "val2017" / below).is_dir() and not (folder / "val2017" / below).is_symlink():
+            (folder / "val2017" / "1.jpg").rename(folder / "val2017" / below / "1.jpg")
+
+    return spoil
+
+
 def declared(width, height):
     """A JPEG whose header says another size."""
     frame = JPEG.index(b"\xff\xc0")

@@ -30,6 +30,7 @@ def objects(boxes, categories, contract, pictures=None, count=1, crowd=None):
         crowd=none.astype(bool) if crowd is None else np.array(crowd),
         numbered=np.ones(len(sizes), bool),
         pictures=none if pictures is None else pictures,
+        listed=none if pictures is None else pictures,
         categories=np.array(categories, np.int64),
         annotations_sha256="0" * 64,
     )

@@ -15,6 +15,7 @@ from fcos_lib.judge.limits import all_limits
 from fcos_lib.model import zoo as zoo_module
 from fcos_lib.model.checkpoint_shapes import fits
 from fcos_lib.model.zoo import chosen_contract, known_contracts, named_contract, zoo
+from fcos_lib.stream.categories import Naming
 from fixtures.options import EMBEDDED_CHECKPOINT
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
@@ -178,31 +179,31 @@ def test_an_entrys_checkpoint_fits_it_and_those_that_differ_in_what_no_weight_sh
 
 def test_the_recipes_checkpoint_is_the_recipes(tmp_path):
     """The default stays: no GroupNorm in the head is no entry of the zoo's."""
-    assert chosen_contract(CLASSES, None, saved(tmp_path, weights_of(COCO_R50))) is COCO_R50
-    assert chosen_contract(CLASSES, None, None) is COCO_R50
-    assert chosen_contract(CLASSES, None, EMBEDDED_CHECKPOINT) is COCO_R50, "loading says what does not fit"
-    assert chosen_contract(SHAPES.classes, None, Path("not looked at")) is SHAPES
+    assert chosen_contract(CLASSES, saved(tmp_path, weights_of(COCO_R50))) is COCO_R50
+    assert chosen_contract(CLASSES, None) is COCO_R50
+    assert chosen_contract(CLASSES, EMBEDDED_CHECKPOINT) is COCO_R50, "loading says what does not fit"
+    assert chosen_contract(SHAPES.classes, Path("not looked at")) is SHAPES
 
 
 def test_a_checkpoint_is_recognised_by_keys_and_shapes(tmp_path):
     """ResNeXt-101 and ResNet-18 have one entry each."""
     for name in ("fcos_x101-64x4d_fpn_gn-head_ms-640-800-2x_coco", *[name for name in SUPPORTED if "r18" in name]):
         path = saved(tmp_path, weights_of(known_contracts()[name]))
-        assert chosen_contract(CLASSES, None, path).name == name
+        assert chosen_contract(CLASSES, path).name == name
 
 
 def test_a_checkpoint_that_fits_several_asks(tmp_path, monkeypatch):
     """Both names and the option; the hash of a published checkpoint, or the option, decides."""
     path = saved(tmp_path, weights_of(known_contracts()[ONE_X]))
     with pytest.raises(UsageError, match=rf"fits 3 contracts: {ONE_X}, {TWO_X}, {CENTER}") as error:
-        chosen_contract(CLASSES, None, path)
+        chosen_contract(CLASSES, path)
     assert "--contract NAME" in error.value.advice
-    assert chosen_contract(CLASSES, CENTER, path).name == CENTER
+    assert Naming.said(CENTER, (), path).contract_of(CLASSES, path).name == CENTER
     digits = re.search(r"-[0-9a-f]{8}\.pth$", path.name)[0]
     published = structs.replace(zoo()[TWO_X].published, checkpoint=f"as_published{digits}")
     entries = {**zoo(), TWO_X: replace(zoo()[TWO_X], published=published)}
     monkeypatch.setattr(zoo_module, "zoo", lambda: entries)
-    assert chosen_contract(CLASSES, None, path).name == TWO_X
+    assert chosen_contract(CLASSES, path).name == TWO_X
 
 
 def test_a_checkpoint_with_deformable_convolutions_is_refused(tmp_path):
@@ -210,10 +211,10 @@ def test_a_checkpoint_with_deformable_convolutions_is_refused(tmp_path):
     offset = {"backbone.layer2.0.conv2.conv_offset.weight": torch.zeros(27, 128, 3, 3)}
     path = saved(tmp_path, weights_of(known_contracts()[ONE_X], **offset))
     with pytest.raises(UsageError, match="has deformable convolutions: CANN's list"):
-        chosen_contract(CLASSES, None, path)
+        chosen_contract(CLASSES, path)
 
 
 def test_a_named_contract_needs_its_classes():
     """80 of COCO are not in eight drawings."""
-    with pytest.raises(UsageError, match="contract 'coco_r50' has 80 classes that the data set lacks"):
-        chosen_contract(SHAPES.classes, "coco_r50", None)
+    with pytest.raises(UsageError, match=r"contract 'coco_r50' has 80 classes that instances\.json lacks"):
+        Naming.said("coco_r50", ()).contract_of(SHAPES.classes, Path("instances.json"))
