@@ -6,13 +6,13 @@ import json
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fcos_lib.cli.compare_page import STATUS, page_document
 from fcos_lib.cli.results import diff
 from fcos_lib.cli.terminal import aligned, say
 from fcos_lib.contract import SHAPES
@@ -22,7 +22,7 @@ from fcos_lib.evidence.compared import Compared, comparison, evaluation
 from fcos_lib.evidence.page import MOST_BYTES, render
 from fcos_lib.files import one_line, open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import Outcome, Verdict, decide
+from fcos_lib.judge.verdict import Verdict, decide
 from fcos_lib.measure.coco.annotation_file import AnnotationFile, read_annotation_file
 from fcos_lib.measure.coco.contributions import Contributions, contributions
 from fcos_lib.measure.coco.matching import Rows, match_rows
@@ -31,7 +31,6 @@ from fcos_lib.measure.coco.paired import CONFIDENCE, PairedDifference, differenc
 from fcos_lib.measure.coco.resampled import Resampled, resample_matches
 from fcos_lib.measure.coco.result_file import read_detections
 from fcos_lib.measure.coco.ruler import numbers_of_files
-from fcos_lib.measure.detections.shown import classes, precision_at_recalls, recalls
 from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
@@ -42,7 +41,6 @@ DECIDING = 10
 """Pictures that are listed."""
 ALLOWED = 1e-12
 """AP or AR between our numbers and pycocotools'."""
-_STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.NO_VERDICT: 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +112,11 @@ def compare(args: Namespace) -> int:
     document["verdict"] = verdict.as_dict() if args.min_delta is not None else None
     _print(args, document, comparison(document))
     if args.page is not None:
-        page = render(_page_document(document, verdict, paired, (first, second)))
+        page = render(page_document(document, verdict, paired, [first.resampled.matches, second.resampled.matches]))
         if len(page.encode()) > MOST_BYTES:
             raise UsageError(f"the page would have more than {MOST_BYTES >> 20} MiB", "use --format markdown")
         write_whole(args.page, page.encode())
-    return _STATUS[verdict.outcome] if args.min_delta is not None else 0
+    return STATUS[verdict.outcome] if args.min_delta is not None else 0
 
 
 def _side(path: Path, annotations: AnnotationFile, args: Namespace) -> _Side:
@@ -236,40 +234,6 @@ def _by_picture(picture_ids: list[int], rows: Rows) -> Mapping[int, Detections]:
     return {
         number: Detections(corners[part], rows.scores[part].astype(np.float32), rows.categories[part])
         for number, part in zip(picture_ids, parts, strict=True)
-    }
-
-
-def _page_document(
-    document: Mapping[str, Any], verdict: Verdict, paired: PairedDifference, sides: tuple[_Side, _Side]
-) -> dict[str, Any]:
-    """A run as the evidence page knows them, of which only accuracy was measured."""
-    matches = [side.resampled.matches for side in sides]
-    first, second = (averages(side).per_class[:, 0] for side in matches)
-    curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in matches]
-    kinds = document["error_types"]
-    evidence = {
-        "classes": classes(paired, matches[0].truth, (first, second)),
-        "deciding": document["pictures"],
-        "precision_recall": {"recall": recalls(), "reference": curves[0], "candidate": curves[1]},
-        "error_types": {
-            side: {name: kind[letter] for name, kind in kinds.items()} for side, letter in (("reference", "a"), ("candidate", "b"))
-        },
-    }  # fmt: skip
-    facts = [(what, printable(str(document[key]["file"]))) for what, key in (("reference (A)", "a"), ("candidate (B)", "b"), ("annotations", "annotations"))]  # fmt: skip
-    return {
-        "schema_version": 2,
-        "run": {
-            "about": "COCO results: B against A",
-            "facts": facts,
-            "started_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "exit_status": _STATUS[verdict.outcome],
-        },
-        "environment": {"device": None},
-        "artifacts": [],
-        "verdicts": [verdict.as_dict()],
-        "unjudged": [],
-        "gates": [],
-        "evidence": [{"kind": kind, "subject": verdict.subject, "data": data} for kind, data in evidence.items()],
     }
 
 

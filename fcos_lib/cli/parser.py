@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fcos_lib.cli import attest, bundle, history, replay
+from fcos_lib.cli.compare_options import RESULT_FILE, add_compare, add_result_files
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.options.option import contract, number, numbers, path
@@ -69,7 +69,6 @@ exit status:
   7, 8  what was judged is NO VERDICT, INFRA (compare, judge, history compare)
   130   interrupted
 """
-_RESULT_FILE = "a COCO result file (a JSON list) of any detector"
 _DEBUG = "show the traceback of an error"
 _PROGRAM = "fcos_lib"
 """What is completed. A shell completes commands, and `python -m fcos_lib` is one of python's."""
@@ -112,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pictures_way(parsers)
     _add_verdicts(parsers)
     _add_reading(parsers)
-    _add_compare(parsers["compare"])
+    add_compare(parsers["compare"])
     parsers["completion"].add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
     return parser
 
@@ -166,9 +165,9 @@ def _add_pictures_way(parsers: _Parsers) -> None:
         metavar="FOLDER",
         help="of infer, ais_bench or the retired benchmark tool; with --dataset",
     )
-    which.add_argument("--detections", type=path, metavar="FILE", help=f"{_RESULT_FILE}; with --annotations")
+    which.add_argument("--detections", type=path, metavar="FILE", help=f"{RESULT_FILE}; with --annotations")
     _add_contract(evaluate, "the one of the dataset's categories")
-    _add_result_files(evaluate)
+    add_result_files(evaluate)
     evaluate.add_argument(
         "--ruler", action="store_true",
         help="let pycocotools compute the numbers of --detections as well: a minute for 5,000 pictures",
@@ -216,49 +215,6 @@ def _add_reading(parsers: _Parsers) -> None:
     _add_results(diff, "before", "A")
     _add_results(diff, "after", "B", "that of another one")
     diff.add_argument("--json", action="store_true", help="print all of it as JSON")
-
-
-def _add_result_files(parser: argparse.ArgumentParser) -> None:
-    """Add what the verbs that read COCO result files share."""
-    parser.add_argument("--annotations", type=path, metavar="FILE", help="COCO's instances file of the same pictures")
-    parser.add_argument(
-        "--format", choices=("text", "json", "markdown"), default="text", help="what is printed (default: text)"
-    )
-    parser.add_argument(
-        "--resamples",
-        type=number(2, 100_000),
-        default=1000,
-        metavar="N",
-        help="drawings of the bootstrap (default: 1000)",
-    )
-    parser.add_argument(
-        "--seed", type=number(0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap (default: 0)"
-    )
-
-
-def _add_compare(compare: argparse.ArgumentParser) -> None:
-    compare.add_argument("before", type=path, metavar="A", help=f"{_RESULT_FILE}, or the results.json of a run")
-    compare.add_argument("after", type=path, metavar="B", help="that of another detector, or of another run")
-    _add_result_files(compare)
-    compare.add_argument(
-        "--min-delta",
-        type=_delta,
-        default=None,
-        metavar="AP",
-        help="the least mAP of B - A, such as -0.002: the exit status is 0 if all of the interval is at least that, 1 if "
-        "nothing of it is, and 7 if it lies inside",
-    )
-    compare.add_argument("--page", type=path, default=None, metavar="FILE.html", help="draw it as a page, too")  # fmt: skip
-
-
-def _delta(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not -1 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no difference in AP, which is -1 to 1")
-    return value
 
 
 def _add_results(

@@ -107,7 +107,7 @@ def test_what_is_unclear_is_refused(tmp_path, contract, pairs, words):
 
 def test_without_a_word_names_have_to_be_the_same(tmp_path):
     """A contract by name is no mapping."""
-    dataset = open_dataset(folder(tmp_path / "coco", fewer), Naming("shapes"))
+    dataset = open_dataset(folder(tmp_path / "coco", fewer), Naming.said("shapes", ()))
     with pytest.raises(UsageError, match=r"contract 'shapes' has 5 classes that .* lacks \(blue disc") as caught:
         _ = dataset.contract
     assert "--category" in caught.value.advice

@@ -7,6 +7,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
+from fcos_lib.measure.coco import curves as coco_curves
 from fcos_lib.measure.coco import matching as coco_matching
 from fcos_lib.measure.coco import metrics as coco_metrics
 from fcos_lib.measure.coco.metrics import TWELVE, evaluate
@@ -64,7 +65,7 @@ def _without_crowds(truth):
 
 
 def _patched(monkeypatch, **constants):
-    for module in (coco_matching, coco_metrics):
+    for module in (coco_curves, coco_matching, coco_metrics):
         for name, value in constants.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
