@@ -160,8 +160,9 @@ def _picture(shown: Number, before: Before) -> Chart:
     columns = min(0, len(before) + 1 - _SLOTS) - 0.6, len(before) + 0.6
     frame = Frame(1, 26, _WIDTH - 1, _HEIGHT - 20, columns, _spanned(drawn))
     parts = [frame.band(frame.left, frame.right, frame.y_range, "ground"), *_limit(frame, limit)]
-    if len(olds) > 1:
-        parts.append(frame.line(range(len(olds)), olds, "curve before"))
+    joined = [*olds, value] if _has_a_place(value) else olds
+    if len(joined) > 1:
+        parts.append(frame.line(range(len(joined)), joined, "curve before"))
     for column, (when, old) in enumerate(before):
         kind = "run" if not limit or limit.holds(old) else "outside"
         parts.append(point(kind, frame.x(column), frame.y(old), f"{when}: {number(old)} {verdict.measurement.unit}"))

@@ -150,6 +150,8 @@ def test_a_picture_has_the_runs_before(document):
     assert (drawn.count('class="run"'), drawn.count('class="outside"'), drawn.count('class="now"')) == (2, 1, 1)
     assert "<desc>0 rows in this run, ≤ 0 rows; earlier: 0, 7, 0</desc>" in drawn
     assert "2026-11-01" in drawn
+    (joined,) = re.findall(r'class="curve before" points="([^"]*)"', drawn)
+    assert len(joined.split()) == 4, f"{joined} does not join three earlier runs and this one"
 
 
 def test_what_is_not_alike_is_not_put_in_a_row():
