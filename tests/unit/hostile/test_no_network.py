@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
+from tests.prepared import PICTURES
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,7 +39,7 @@ def test_gates_judge_without_a_network(suite, tmp_path):
     shutil.copyfile(EMBEDDED_CHECKPOINT, odd / "-x y.pth")
     command, environ = suite(
         "--npu=emulated", "--batch-sizes=2", "-m", "contract or accuracy", f"--dataset={odd / 'data'}", f"--checkpoint={odd / '-x y.pth'}",
-        f"--references={odd / 'references'}", "tests/acceptance", path=tmp_path / "block",
+        f"--references={odd / 'references'}", f"--pictures={PICTURES}", "tests/acceptance", path=tmp_path / "block",
     )  # fmt: skip
     asked = tmp_path / "asked"
     home = tmp_path / "home"
