@@ -98,6 +98,13 @@ def _open_the_door() -> Any:
     return mmdet.models
 
 
+def config_folder() -> Path | None:
+    """The folder of the configs that the installed mmdet carries, without importing it; None if there is none."""
+    spec = importlib.util.find_spec("mmdet")
+    folder = Path(spec.origin).parent / ".mim" / "configs" if spec and spec.origin else None
+    return folder.resolve() if folder and folder.is_dir() else None
+
+
 def build_detector(contract: ModelContract, **overrides: Any) -> torch.nn.Module:
     """mmdet's own FCOS for a contract, randomly initialised, in evaluation mode.
 

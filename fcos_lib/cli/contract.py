@@ -1,0 +1,32 @@
+"""The verb `contract`: the contract of a model as a TOML record, from the config that it was trained with."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from fcos_lib.cli.shared import note
+from fcos_lib.errors import UsageError
+from fcos_lib.files import write_whole
+from fcos_lib.model.config_contract import as_toml, contract_fields, contract_from, name_of
+from fcos_lib.model.config_files import read_config
+
+
+def contract(args: Namespace) -> int:
+    """Write the contract of a config, or print it; nothing in the config is run."""
+    config = str(args.config)
+    variables = read_config(args.config, args.config_root)
+    size = tuple(args.input_size) if args.input_size else None
+    fields = contract_fields(variables, args.name or name_of(args.config), size=size, classes=args.classes)
+    result = contract_from(fields, config)
+    text = as_toml(fields, config)
+    if args.output is None:
+        print(text, end="")
+        return 0
+    if args.output.suffix != ".toml":
+        raise UsageError(f"{args.output} is no .toml file", "name one, such as mine.toml")
+    if args.output.exists():
+        raise UsageError(f"{args.output} is there already", "name another file, or remove that one")
+    write_whole(args.output, text.encode())
+    print(f"{args.output}  {result.name}: {len(result.classes)} classes, input {result.height} x {result.width}")
+    note("height x width and the padding around a picture are explained in the file; docs/adding_a_contract.md goes on")
+    return 0
