@@ -36,7 +36,7 @@ def check_export(trunk: onnx.ModelProto, detector: torch.nn.Module, contract: Mo
     First every point of every level as it is before the TopK, where point meets point; then what the TopK leaves, whose rows
     have to be brought together first. `ExportError` beyond `BOUNDS` names the output that is off: scores before boxes.
     """
-    picture = np.random.default_rng(0).normal(0, 60, contract.input_shape(1)).astype(np.float32)
+    picture = _noise(contract)
     head = head_of(detector, picture, contract)
     whole = replace(contract, candidates_per_level=max(rows * columns for rows, columns in contract.level_shapes))
     try:
@@ -47,6 +47,16 @@ def check_export(trunk: onnx.ModelProto, detector: torch.nn.Module, contract: Mo
     largest = _compared(uncut, decode(head, whole), whole, "before")
     kept = _compared(_run(trunk, picture, contract), decode(head, contract), contract, "after")
     return {output: max(largest[output], kept[output]) for output in BOUNDS}
+
+
+def _noise(contract: ModelContract) -> NDArray[np.float32]:
+    """One input, float32[1, 3, H, W], that spreads as pictures do once they are normalised."""
+    deviation = np.empty((3, 1, 1))
+    deviation[list(contract.planes_bgr), 0, 0] = contract.std_bgr
+    noise: NDArray[np.float32] = (
+        np.random.default_rng(0).normal(0, 60 / deviation, contract.input_shape(1)).astype(np.float32)
+    )
+    return noise
 
 
 def without_cuts(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:

@@ -14,12 +14,16 @@ CONFIG_NAME = "aipp.cfg"
 
 
 def aipp_config(contract: ModelContract) -> str:
-    """The text config that subtracts the contract's mean from BGR pictures of the size of the network input.
+    """The text config that normalises BGR pictures of the size of the network input as the contract says.
 
     `mean_chn` holds integers only, and fp16 cannot hold 102.9801 (it is 103 there): the integer part goes to `mean_chn`,
-    the rest to `min_chn`, where fp16 is exact to 0.0003. Neither crop nor padding: the host letterboxes.
+    the rest to `min_chn`, where fp16 is exact to 0.0003. `var_reci_chn` is what the rest is multiplied by. All three count
+    channels after the swap (ATC user guide). Neither crop nor padding: the host letterboxes.
     """
-    means = [Decimal(str(mean)) for mean in contract.mean_bgr]
+    swap = contract.channel_order == "rgb"
+    order = slice(None, None, -1) if swap else slice(None)
+    means = [Decimal(str(mean)) for mean in contract.mean_bgr][order]
+    factors = [1 / std for std in contract.std_bgr][order]
     lines = [
         "aipp_mode: static",
         "related_input_rank: 0",
@@ -27,13 +31,15 @@ def aipp_config(contract: ModelContract) -> str:
         f"src_image_size_w: {contract.width}",
         f"src_image_size_h: {contract.height}",
         "csc_switch: false",
-        "rbuv_swap_switch: false",
+        f"rbuv_swap_switch: {'true' if swap else 'false'}",
     ]
     lines += [f"mean_chn_{channel}: {int(mean)}" for channel, mean in enumerate(means)]
     lines += [f"min_chn_{channel}: {mean % 1}" for channel, mean in enumerate(means)]
-    lines += [f"var_reci_chn_{channel}: 1.0" for channel in range(len(means))]
+    lines += [f"var_reci_chn_{channel}: {factor}" for channel, factor in enumerate(factors)]
     body = "".join(f"    {line}\n" for line in lines)
-    return f"# Contract '{contract.name}': BGR bytes in, minus the mean, BGR planes out.\naipp_op {{\n{body}}}\n"
+    scaled = "" if set(factors) == {1.0} else ", over the deviation"
+    planes = contract.channel_order.upper()
+    return f"# Contract '{contract.name}': BGR bytes in, minus the mean{scaled}, {planes} planes out.\naipp_op {{\n{body}}}\n"
 
 
 _OWNED = frozenset((
@@ -65,7 +71,7 @@ class AtcOptions:
     extra: tuple[str, ...] = ()
     """Further options, each written `--name=value`."""
     aipp: bool = False
-    """Whether AIPP subtracts the mean on the device, so that the OM takes uint8 pictures."""
+    """Whether AIPP normalises on the device, so that the OM takes uint8 pictures."""
     dynamic_batches: tuple[int, ...] = ()
     """Batch sizes of one OM for all of them: its profiles, in any order."""
     candidates: bool = False

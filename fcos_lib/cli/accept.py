@@ -20,11 +20,13 @@ from typing import Any
 from fcos_lib.artifacts.champions import Champion, Place, champion_of
 from fcos_lib.artifacts.champions import accept as accept_champion
 from fcos_lib.cli.terminal import say
-from fcos_lib.contract import CONTRACTS, InputLayout
+from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.evidence.results import read_results
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.cost.operators import OM_SIZE, cost_of_dict
+from fcos_lib.model.contract_record import Name
+from fcos_lib.records import record_of
 from fcos_lib.store.artifacts import content_key, sha256_of
 
 NEEDED = ("contract", "consistency", "accuracy")
@@ -152,9 +154,7 @@ def _contract(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> str
     if "contract" not in provenance:
         (provenance,) = [entry["provenance"] for entry in document["artifacts"] if entry["kind"] == "onnx"]
     name = provenance["contract"]["name"]
-    if name not in CONTRACTS:
-        raise ValueError(f"the contract is {name!r:.80}")
-    return str(name)
+    return record_of(name, Name)
 
 
 def _named(text: str) -> list[int]:

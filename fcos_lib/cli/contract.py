@@ -5,10 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 
 from fcos_lib.cli.shared import note
+from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
 from fcos_lib.files import write_whole
 from fcos_lib.model.config_contract import as_toml, contract_fields, contract_from, name_of
 from fcos_lib.model.config_files import read_config
+from fcos_lib.model.zoo import zoo
 
 
 def contract(args: Namespace) -> int:
@@ -16,7 +18,7 @@ def contract(args: Namespace) -> int:
     config = str(args.config)
     variables = read_config(args.config, args.config_root)
     size = tuple(args.input_size) if args.input_size else None
-    fields = contract_fields(variables, args.name or name_of(args.config), size=size, classes=args.classes)
+    fields = contract_fields(variables, _name(args), size=size, classes=args.classes)
     result = contract_from(fields, config)
     text = as_toml(fields, config)
     if args.output is None:
@@ -30,3 +32,12 @@ def contract(args: Namespace) -> int:
     print(f"{args.output}  {result.name}: {len(result.classes)} classes, input {result.height} x {result.width}")
     note("height x width and the padding around a picture are explained in the file; docs/adding_a_contract.md goes on")
     return 0
+
+
+def _name(args: Namespace) -> str:
+    """The contract's name, which is none of those that have a contract already."""
+    taken = {*CONTRACTS, *zoo()}
+    if args.name in taken:
+        raise UsageError(f"'{args.name}' is the name of a contract that is there already", "give it another --name")
+    name = str(args.name or name_of(args.config))
+    return f"my_{name}" if name in taken else name

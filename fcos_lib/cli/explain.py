@@ -15,7 +15,7 @@ from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.cli.shared import choose_device, device_held, note
 from fcos_lib.cli.terminal import say
-from fcos_lib.contract import ModelContract, contract_for
+from fcos_lib.contract import ModelContract
 from fcos_lib.device.npus import Device
 from fcos_lib.diagnosis.blame import blame
 from fcos_lib.diagnosis.layers import keep_dtype_list
@@ -27,6 +27,7 @@ from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.results import read_results
 from fcos_lib.files import printable, write_whole
 from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.model.zoo import chosen_contract
 from fcos_lib.options.option import as_json
 from fcos_lib.options.table import OPTIONS
 from fcos_lib.store.artifacts import Artifact, Store
@@ -48,7 +49,8 @@ def explain(args: Namespace) -> int:
         raise UsageError(
             f"{dataset.annotations} is not the annotation file of the run", "pass the run's dataset with --dataset"
         )
-    contract = contract_for(tuple(dataset.category_ids))
+    checkpoint = _existing_file(settings["checkpoint"])
+    contract = chosen_contract(tuple(dataset.category_ids), settings["contract"], checkpoint)
     store = Store(args.artifacts)
     models = _models(store, contract, settings, document)
     device = choose_device(args)
@@ -93,6 +95,11 @@ def _settings(document: dict[str, Any], path: Path) -> dict[str, Any]:
 def _existing(folder: str | None) -> Path | None:
     """A folder of the run, if this machine has it: what a file names is not made."""
     return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+def _existing_file(path: str | None) -> Path | None:
+    """A file of the run, if this machine has it."""
+    return Path(path) if path and Path(path).is_file() else None
 
 
 def _subject(document: dict[str, Any], settings: dict[str, Any], batch: int | None) -> tuple[str, int]:

@@ -14,9 +14,10 @@ from fcos_lib.ascend.atc import LOG_NAME, compile_om, progress_line
 from fcos_lib.ascend.atc_command import AtcOptions, check_options
 from fcos_lib.ascend.toolkit import Toolkit, discover
 from fcos_lib.cli.shared import choose_device, dataset_contract, shape_contract
-from fcos_lib.contract import CONTRACTS, ModelContract
+from fcos_lib.contract import ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.files import write_whole
+from fcos_lib.model.zoo import named_contract
 from fcos_lib.store.artifacts import Store, sha256_of
 from fcos_lib.stream.dataset import open_dataset
 
@@ -27,7 +28,7 @@ def export(args: Namespace) -> int:
 
     from fcos_lib.model.graph import operator_counts
 
-    contract = dataset_contract(args, open_dataset(args.dataset)) if args.dataset else CONTRACTS[args.contract]
+    contract = dataset_contract(args, open_dataset(args.dataset)) if args.dataset else named_contract(args.contract)
     artifact = onnx_artifact(Store(args.artifacts), contract, args.checkpoint)
     args.output.mkdir(parents=True, exist_ok=True)
     for name in (PORTABLE, ASCEND):

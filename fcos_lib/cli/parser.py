@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fcos_lib.cli.history import add_actions
-from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import FILE as LIMITS
-from fcos_lib.options.option import number, numbers, path
+from fcos_lib.options.option import contract, number, numbers, path
 from fcos_lib.options.table import options_of
 
 VERBS = {
     "the model's way": {
         "contract": ("contract:contract", "write the contract of a config of mmdetection, which is not run"),
+        "contracts": ("contracts:contracts", "list the models that have a contract here, and how each differs from the recipe's"),
         "export": ("models:export", "write both ONNX endings of a checkpoint"),
         "compile": ("models:compile_onnx", "compile ascend.onnx to an OM with atc"),
     },
@@ -230,8 +230,9 @@ def _add_path(parser: argparse.ArgumentParser, name: str, metavar: str, text: st
 
 def _add_contract(parser: argparse._ActionsContainer, default: str) -> None:
     parser.add_argument(
-        "--contract", choices=sorted(CONTRACTS), default=None, help=f"the model's contract (default: {default})"
-    )
+        "--contract", type=contract, default=None, metavar="NAME",
+        help=f"the model's contract, of the verb contracts or a FILE.toml of your own (default: {default})",
+    )  # fmt: skip
 
 
 def _plain_name(text: str) -> str:

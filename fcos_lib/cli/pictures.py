@@ -18,7 +18,7 @@ from fcos_lib.ascend.provenance import batch_sizes, command_options
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.cli.shared import choose_device, dataset_contract, device_held, shape_contract
 from fcos_lib.cli.terminal import say
-from fcos_lib.contract import CONTRACTS, ModelContract
+from fcos_lib.contract import ModelContract
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import AtcError, UsageError
 from fcos_lib.judge.gate import Scope
@@ -27,6 +27,7 @@ from fcos_lib.measure.coco.as_published import as_published
 from fcos_lib.measure.coco.metrics import evaluate as coco_metrics
 from fcos_lib.measure.coco.ruler import Readings, Ruler
 from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.model.zoo import named_contract
 from fcos_lib.recipe.ais_bench import infer_bins, performance_lines, performance_summary, summary_path, write_summary
 from fcos_lib.recipe.bins import bin_bytes, list_bins, write_bins
 from fcos_lib.recipe.result_folder import read_results
@@ -147,7 +148,7 @@ def _om_facts(args: Namespace, device: Device) -> tuple[int, ModelContract]:
 def _named_contract(args: Namespace) -> ModelContract | None:
     if args.dataset is not None:
         return dataset_contract(args, open_dataset(args.dataset))
-    return CONTRACTS[args.contract] if args.contract else None
+    return named_contract(args.contract) if args.contract else None
 
 
 def _make_room(folder: Path, fresh: bool, contract: ModelContract) -> None:
@@ -211,7 +212,9 @@ def evaluate(args: Namespace) -> int:
     for each in (readings.measurement("accuracy.ruler"), measured, published):
         if all(verdict.green for verdict in verdicts):  # nothing is judged by a ruler that is off
             subject = args.results.resolve().name
-            verdicts.append(judge_gate(each, Scope(contract.name), subject, stand_in=stand_in is True))
+            verdicts.append(
+                judge_gate(each, Scope(contract.name, like=contract.limits_of), subject, stand_in=stand_in is True)
+            )
     again = ["python", "-m", "fcos_lib", "evaluate", "--results", str(args.results), "--dataset", str(args.dataset)]
     judged = [verdict for verdict in verdicts if verdict.limit or verdict.lacks]
     for verdict in judged:

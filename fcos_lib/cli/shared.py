@@ -7,10 +7,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 
-from fcos_lib.contract import CONTRACTS, ModelContract, contract_for
+from fcos_lib.contract import CONTRACTS, ModelContract
 from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
 from fcos_lib.errors import UsageError
+from fcos_lib.model.zoo import chosen_contract, named_contract
 from fcos_lib.stream.dataset import Dataset
 
 
@@ -37,26 +38,17 @@ def device_held(args: Namespace, device: Device) -> Iterator[int]:
 
 
 def dataset_contract(args: Namespace, dataset: Dataset) -> ModelContract:
-    """The contract named by `--contract`, otherwise the one of the dataset's categories.
+    """The contract named by `--contract`, otherwise the one of the dataset's categories and, where it is given, the checkpoint.
 
     `UsageError` if the named one has classes that the dataset lacks.
     """
-    if args.contract is None:
-        return contract_for(tuple(dataset.category_ids))
-    contract = CONTRACTS[args.contract]
-    missing = sorted(set(contract.classes) - set(dataset.category_ids))
-    if missing:
-        raise UsageError(
-            f"contract '{contract.name}' has {len(missing)} classes that {dataset.annotations} lacks ({missing[0]}, ...)",
-            "leave --contract out: the dataset's categories say which it is",
-        )
-    return contract
+    return chosen_contract(tuple(dataset.category_ids), args.contract, getattr(args, "checkpoint", None))
 
 
 def shape_contract(name: str | None, height: int, width: int, what: str) -> ModelContract:
     """The contract with this name, otherwise the only one whose input has this size; `UsageError` if that is none."""
     if name is not None:
-        return CONTRACTS[name]
+        return named_contract(name)
     fitting = [contract for contract in CONTRACTS.values() if (contract.height, contract.width) == (height, width)]
     if len(fitting) != 1:
         known = ", ".join(f"{contract.name} {contract.height} x {contract.width}" for contract in CONTRACTS.values())

@@ -54,6 +54,9 @@ class Settings(Struct):
         str | None, says("Of the dataset's annotation file; null if it could not be read.")
     ] = None
     checkpoint: str | None = None
+    contract: Annotated[
+        str | None, says("As it was named, or the path of its file; null: that of the data set and the checkpoint.")
+    ] = None
     pictures: Annotated[int | None, says("How many of the dataset's; null: all.")] = None
     reference: Annotated[bool, says("Whether the reference sees every picture of a large dataset.")] = False
     batch_sizes: list[Annotated[int, Meta(ge=1)]] = []

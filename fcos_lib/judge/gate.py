@@ -43,6 +43,8 @@ class Scope:
     chip: str = ""
     batch: int = 0
     aipp: bool = False
+    like: str = ""
+    """The contract whose limits judge what has none under this one's name; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,20 @@ class Gate:
         """The name of its limit in limits.toml for this scope; empty if it has none there."""
         if not self.limits(scope.contract):
             return ""
+        return self._named(scope, scope.contract)
+
+    def limit_names(self, scope: Scope) -> tuple[str, ...]:
+        """The names that its limit may have in this scope, the contract's own first; none if it has no limit there.
+
+        What was published for a chip is the published model's alone.
+        """
+        own = self.limit_name(scope)
+        borrowed = bool(own) and scope.like and "{chip}" not in self.limit and self.limits(scope.like)
+        return tuple(filter(None, (own, self._named(scope, scope.like) if borrowed else "")))
+
+    def _named(self, scope: Scope, contract: str) -> str:
         template = self.aipp_limit if scope.aipp and self.aipp_limit else self.limit
-        return template.format(contract=scope.contract, chip=scope.chip, batch=f"batch{scope.batch}")
+        return template.format(contract=contract, chip=scope.chip, batch=f"batch{scope.batch}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
 
-from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.gate import AT_LEAST, AT_MOST, PUBLISHED_FOR, SETTINGS, Data, Gate, Scope, Setting
 from fcos_lib.judge.gates import GATES
+from fcos_lib.model.zoo import known_contracts
 from fcos_lib.records import record_of, says
 
 if sys.version_info >= (3, 11):
@@ -168,16 +168,18 @@ def expected_limits(contract: str) -> dict[str, Gate | Setting]:
     return expected
 
 
-def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path: Path = FILE) -> None:
+def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like: str = "", path: Path = FILE) -> None:
     """Hold limits to the catalogue; `UsageError` names the first that is unknown, of another unit or direction, or missing.
 
-    Missing is what the catalogue wants for `contract`, if the file has any limit of its own for that contract. A contract
-    without any is a new one: its gates are NO VERDICT, and name the key that they lack.
+    Missing is what the catalogue wants for `contract`, if the file has any limit of its own for that contract, and what is
+    there for the contract `like` is not missing. A contract without any is a new one: its gates are NO VERDICT, and name the
+    key that they lack.
     """
     advice = f"mend {path}; the catalogue of gates is fcos_lib/judge/gates.py"
-    known = {name: entry for each in CONTRACTS for name, entry in expected_limits(each).items()}
+    contracts = {*known_contracts(), *filter(None, (contract, like))}
+    known = {name: entry for each in sorted(contracts) for name, entry in expected_limits(each).items()}
     for name, limit in limits.items():
-        entry = known.get(name) or _published_elsewhere(name)
+        entry = known.get(name) or _published_elsewhere(name, contracts)
         if entry is None:
             (nearest,) = difflib.get_close_matches(name, known, 1, 0.0)
             raise UsageError(f"{path.name} has [{name}], which no gate knows; the nearest is [{nearest}]", advice)
@@ -196,10 +198,11 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, path:
             raise UsageError(
                 f"{path.name} does not say for which pictures [{name}] is a limit", f"{advice}; see docs/limits.md"
             )
-    wanted = {name for name in known if not any(part in CONTRACTS for part in name.split("."))}
+    wanted = {name for name in known if not any(part in contracts for part in name.split("."))}
     if contract and (own := _of_contract(limits, contract)):
         wanted |= set(own) | _of_contract(expected_limits(contract), contract)
-    if missing := sorted(wanted - limits.keys()):
+    borrowed = {name.replace(f".{like}.", f".{contract}.") for name in _of_contract(limits, like)} if like else set()
+    if missing := sorted(wanted - limits.keys() - borrowed):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UsageError(f"{path.name} lacks [{missing[0]}]{more}, so a gate would have nothing to judge by", advice)
 
@@ -208,7 +211,7 @@ def _of_contract(names: Mapping[str, object], contract: str) -> set[str]:
     return {name for name in names if contract in name.split(".")}
 
 
-def _published_elsewhere(name: str) -> Gate | None:
+def _published_elsewhere(name: str, contracts: Collection[str]) -> Gate | None:
     """The gate of a published figure for a chip or batch size that ModelZoo has none for: a user may have added it."""
     family, _, rest = name.partition(".")
     contract, _, rest = rest.partition(".")
@@ -216,7 +219,7 @@ def _published_elsewhere(name: str) -> Gate | None:
     batch, _, end = rest.partition(".")
     gate = GATES.get(f"published.{end}")
     size = batch.removeprefix("batch")
-    fits = family == "throughput" and contract in CONTRACTS and chip.startswith("Ascend") and size.isdecimal()
+    fits = family == "throughput" and contract in contracts and chip.startswith("Ascend") and size.isdecimal()
     return gate if fits and gate and batch == f"batch{size}" else None
 
 
@@ -227,7 +230,8 @@ def find_limit(*names: str) -> Limit | None:
 
 def limit_of(gate: Gate, scope: Scope, limits: Mapping[str, Limit] | None = None) -> Limit | None:
     """The limit of a gate in this scope, or None if nobody set one."""
-    return (all_limits() if limits is None else limits).get(gate.limit_name(scope))
+    known = all_limits() if limits is None else limits
+    return next((known[name] for name in gate.limit_names(scope) if name in known), None)
 
 
 def published_rate(contract: str, chip: str, batch_size: int) -> float | None:

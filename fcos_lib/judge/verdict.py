@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from fcos_lib.errors import FcosError
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.gates import GATES, gate_called
-from fcos_lib.judge.limits import Limit, all_limits
+from fcos_lib.judge.limits import Limit, limit_of
 from fcos_lib.measure import Measurement
 
 
@@ -116,9 +116,9 @@ def judge_gate(
             f"the measurement '{measurement.name}' in {measurement.unit} does not fit its gate {gate.key}, which is in {gate.unit}",
             "mend the measurement's key or the catalogue (fcos_lib/judge/gates.py)",
         )
-    name = gate.limit_name(scope)
-    limit = all_limits().get(name) if name else derived
-    lacks = name if name and limit is None else ""
+    names = gate.limit_names(scope)
+    limit = limit_of(gate, scope) if names else derived
+    lacks = names[0] if names and limit is None else ""
     return decide(gate.promise, subject, measurement, limit, stand_in=stand_in, lacks=lacks)
 
 

@@ -150,9 +150,9 @@ def _head(node: Node, entries: Mapping[str, Node], fields: Mapping[str, Field]) 
         "centerness_on_reg": _of(entries, "centerness_on_reg", False),
         "center_sampling": _of(entries, "center_sampling", False),
     }
-    for loss, default in _LOSSES.items():
+    for loss, usual in _LOSSES.items():
         kind = entries_of(entries[loss], f"model.bbox_head.{loss}") if loss in entries else {}
-        found[loss] = _of(kind, "type", default)
+        found[loss] = _of(kind, "type", usual)
     return found
 
 

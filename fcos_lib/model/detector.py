@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import torch
 
 
+_FIRST_WITH_BOTTLENECKS = 50
+"""Depth of the shallowest ResNet whose blocks widen their channels by four."""
+
+
 class _Ops(types.ModuleType):
     """Stand-in for `mmcv._ext`: a module that has every operator's name and only one working operator."""
 
@@ -114,19 +118,23 @@ def build_detector(contract: ModelContract, **overrides: Any) -> torch.nn.Module
     from mmengine.config import ConfigDict
 
     base = contract.base_channels
+    widest = base if contract.depth < _FIRST_WITH_BOTTLENECKS else 4 * base
+    groups = dict(groups=contract.groups, base_width=contract.group_width) if contract.groups > 1 else {}
+    norm = dict(type="GN", num_groups=contract.head_norm_groups) if contract.head_norm_groups else None
     detector: torch.nn.Module = models.FCOS(
         backbone=dict(
-            type="ResNet", depth=contract.depth, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=base,
-            frozen_stages=-1, norm_cfg=dict(type="BN", requires_grad=True), norm_eval=False, style="caffe",
+            type=contract.backbone, depth=contract.depth, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=base,
+            frozen_stages=-1, norm_cfg=dict(type="BN", requires_grad=True), norm_eval=False, style=contract.style, **groups,
         ),
         neck=dict(
-            type="FPN", in_channels=[base * 4, base * 8, base * 16, base * 32], out_channels=contract.feature_channels,
+            type="FPN", in_channels=[widest << stage for stage in range(4)], out_channels=contract.feature_channels,
             start_level=1, add_extra_convs="on_output", num_outs=len(contract.strides), relu_before_extra_convs=True,
         ),
         bbox_head=dict(
             type="FCOSHead", num_classes=len(contract.classes), in_channels=contract.feature_channels,
             feat_channels=contract.feature_channels, stacked_convs=contract.stacked_convs,
-            strides=list(contract.strides), norm_cfg=None, **overrides,
+            strides=list(contract.strides), norm_cfg=norm, conv_bias=contract.head_conv_bias,
+            norm_on_bbox=contract.norm_on_bbox, centerness_on_reg=contract.centerness_on_reg, **overrides,
         ),
         test_cfg=ConfigDict(
             nms_pre=contract.candidates_per_level, min_bbox_size=0, score_thr=contract.score_threshold,

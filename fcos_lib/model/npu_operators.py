@@ -52,6 +52,9 @@ OPERATORS: Mapping[str, Documented] = {
     "Identity": Documented(
         (_FLOATS,), (8, 13), _NAMES, "named there without its types; shows a network's input (taps)"
     ),
+    "InstanceNormalization": Documented(
+        (_FLOATS,), (8, 18), _LIST.format("0082"), "what a GroupNorm is exported as, between two Reshapes"
+    ),
     "MaxPool": Documented(
         (_FLOATS,), (8, 18), _LIST.format("0094"), "up to 4096 columns; CANN 8.0 lists float16 alone"
     ),

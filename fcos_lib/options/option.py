@@ -67,6 +67,17 @@ def cluster(text: str) -> str:
     return text
 
 
+def contract(text: str) -> str:
+    """A contract's name, or the whole path of a file that is one: what a run can be repeated by, from any folder."""
+    from fcos_lib.model.zoo import known_contracts, named_contract  # as above
+
+    try:
+        named_contract(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"{error.found}: {error.advice}") from None
+    return text if text in known_contracts() else str(path(text).absolute())
+
+
 def path(text: str) -> Path:
     """A path with `~` resolved, not made absolute; an empty text is refused."""
     if not text.strip():  # of a variable that nobody set: the current folder would be taken

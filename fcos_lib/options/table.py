@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.options.option import Option, batch_sizes, cluster, device_ids, number, path, promises
+from fcos_lib.options.option import Option, batch_sizes, cluster, contract, device_ids, number, path, promises
 
 PRECISION_MODE = "force_fp16"
 """The recipe's."""
@@ -55,6 +55,11 @@ _WHAT_IS_TESTED = (
     Option(
         "--checkpoint", "the .pth to test", "FILE", path, default_words="the embedded one",
         verbs={"export": {"help": "the .pth", "default_words": "", "required": True}},
+    ),
+    Option(
+        "--contract",
+        "the model's contract: a name that `python -m fcos_lib contracts` lists, or a FILE.toml of your own",
+        "NAME", contract, default_words="the one whose classes are the dataset's categories, and whose weights are the checkpoint's",
     ),
     Option(
         "--pictures",

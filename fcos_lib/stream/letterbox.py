@@ -1,7 +1,8 @@
 """Letterbox: a picture becomes the network's input, and boxes come back into the picture.
 
 The arithmetic is the recipe's (`fcos_pth_preprocess.py`): scale to fit, size floored, bilinear on uint8, subtract the
-mean, then pad with zeros to the centre. For an OM with AIPP, which subtracts the mean itself, the picture stays uint8 and
+mean, then pad with zeros to the centre. A contract with a deviation divides by it before the padding, as mmdet does, and one
+with RGB channels has them in that order. For an OM with AIPP, which does all that itself, the picture stays uint8 and BGR and
 is padded with the mean.
 """
 
@@ -88,9 +89,13 @@ def letterbox(picture: NDArray[np.uint8], contract: ModelContract, out: NDArray[
     for start in range(0, fit.resized_height, _STRIP):
         part = pixels[start : start + _STRIP]
         whole, rows = strip[: len(part)], slice(fit.top + start, fit.top + start + len(part))
-        for target, plane, mean in zip(out, cv2.split(part), contract.mean_bgr, strict=True):
-            np.subtract(plane, np.float32(mean), out=whole[:, fit.columns], dtype=np.float32)
-            target[rows] = whole
+        for channel, plane, mean, std in zip(
+            contract.planes_bgr, cv2.split(part), contract.mean_bgr, contract.std_bgr, strict=True
+        ):
+            inside = np.subtract(plane, np.float32(mean), out=whole[:, fit.columns], dtype=np.float32)
+            if std != 1:  # dividing by 1 changes no bit and costs a pass
+                np.divide(inside, np.float32(std), out=inside)
+            out[channel, rows] = whole
     return fit
 
 

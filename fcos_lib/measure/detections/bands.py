@@ -52,7 +52,8 @@ def score_band(scores: NDArray[Any] | np.floating[Any] | float) -> NDArray[np.fl
 def iou_band(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Allowed difference of the IoU of boxes [..., 4]: the roundings of eight independent coordinates, added as such.
 
-    Each coordinate is off by half its step and half its noise; how much the IoU changes with it is the derivative.
+    Each coordinate is off by half its step and half its noise; how much the IoU changes with it is the derivative. Infinite
+    for two boxes without area, such as `norm_on_bbox` can give: any rounding decides what their IoU is.
     """
     a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
     size = np.minimum(a, b)[..., 2:] - np.maximum(a, b)[..., :2]
@@ -64,9 +65,10 @@ def iou_band(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
         across = np.maximum(np.concatenate([size[..., ::-1]] * 2, axis=-1), 0)  # what an edge of the overlap is long
         own = np.concatenate([(one[..., 2:] - one[..., :2])[..., ::-1]] * 2, axis=-1)
         inner = np.concatenate([one[..., :2] >= other[..., :2], one[..., 2:] <= other[..., 2:]], axis=-1)
-        slope = (np.where(inner, across, 0) * (1 + iou) - iou * own) / union
         error = np.hypot(box_step(one) / 2, BOX_NOISE / 2 * _longer_side(one))
-        total = total + ((slope * error) ** 2).sum(axis=-1)
+        with np.errstate(over="ignore"):
+            slope = (np.where(inner, across, 0) * (1 + iou) - iou * own) / union
+            total = total + ((slope * error) ** 2).sum(axis=-1)
     band: NDArray[np.float64] = np.sqrt(total) + IOU_ROUNDING
     return band
 

@@ -183,6 +183,7 @@ def against_mmdet(
 
     `reference` has detections and what reached NMS, `mmdet` its detections, both by picture id in network pixels. Of mmdet's
     those count whose score is above the contract's threshold: it compares the class score with it before centerness comes in.
+    Of the reference's those count that have an area, since mmdet drops others (`min_bbox_size`); they suppress nothing.
     A picture in which the reference's cut to the best points of a level left out points above the threshold is left out, since
     mmdet's was not cut. `n` is 0 if nothing was compared.
     """
@@ -190,7 +191,7 @@ def against_mmdet(
     ours = [reference[picture.id] for picture in whole]
     theirs = [_above(mmdet[picture.id], contract.score_threshold) for picture in whole]
     compared = explain(
-        [detections for detections, _, _ in ours],
+        [_with_area(detections) for detections, _, _ in ours],
         theirs,
         [picture.path.name for picture in whole],
         contract,
@@ -228,6 +229,11 @@ def _cut(candidates: Candidates, contract: ModelContract) -> bool:
             return True
         start += kept
     return False
+
+
+def _with_area(detections: Detections) -> Detections:
+    kept = (detections.boxes[:, 2:] > detections.boxes[:, :2]).all(axis=1)
+    return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
 
 
 def _above(detections: Detections, threshold: float) -> Detections:

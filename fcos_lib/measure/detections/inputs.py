@@ -67,7 +67,8 @@ def recipe_input(
     resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
     uint8 = layout is InputLayout.UINT8_NHWC
     around = contract.padding_bgr if uint8 else (0.0, 0.0, 0.0)
-    inside = resized if uint8 else resized.astype(np.float32) - np.array(contract.mean_bgr, np.float32)
+    mean, std = np.array(contract.mean_bgr, np.float32), np.array(contract.std_bgr, np.float32)
+    inside = resized if uint8 else (resized.astype(np.float32) - mean) / std
     whole = cv2.copyMakeBorder(
         inside,
         top,
@@ -77,4 +78,6 @@ def recipe_input(
         cv2.BORDER_CONSTANT,
         value=around,
     )
-    return whole if uint8 else whole.transpose(2, 0, 1), left, top, width, height
+    if not uint8:
+        whole = (whole[..., ::-1] if contract.channel_order == "rgb" else whole).transpose(2, 0, 1)
+    return whole, left, top, width, height

@@ -1,5 +1,6 @@
 """The AIPP configuration is the contract's, and travels with the OM that was compiled with it."""
 
+import hashlib
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -58,6 +59,25 @@ def test_the_two_parts_add_up_to_the_contracts_mean(mean):
         parts = config[f"mean_chn_{channel}"], config[f"min_chn_{channel}"]
         assert Decimal(parts[0]) + Decimal(parts[1]) == Decimal(str(value)), f"channel {channel} is {parts}"
         assert parts[0].isdecimal(), "mean_chn holds integers only"
+
+
+def test_an_rgb_contract_swaps_and_divides_on_the_device():
+    """Mean, rest and factor count channels after the swap: what was red's is the first."""
+    rgb = replace(COCO_R50, mean_bgr=(103.53, 116.28, 123.675), std_bgr=(57.375, 57.12, 58.395), channel_order="rgb")
+    text = aipp_config(rgb)
+    config = fields(text)
+    assert config["rbuv_swap_switch"] == "true"
+    assert [config[f"mean_chn_{channel}"] for channel in range(3)] == ["123", "116", "103"]
+    assert [config[f"min_chn_{channel}"] for channel in range(3)] == ["0.675", "0.28", "0.53"]
+    factors = [float(config[f"var_reci_chn_{channel}"]) for channel in range(3)]
+    assert factors == pytest.approx([1 / 58.395, 1 / 57.12, 1 / 57.375], rel=1e-9), f"factors are {factors}"
+    assert text.startswith("# Contract 'coco_r50': BGR bytes in, minus the mean, over the deviation, RGB planes out.")
+
+
+def test_the_recipes_config_is_the_same_text_as_ever():
+    """It is part of the key of each OM with AIPP: the digest was written down before there were other contracts."""
+    digest = hashlib.sha256(aipp_config(COCO_R50).encode()).hexdigest()[:20]
+    assert digest == "b60c7a3980765a62795f", f"the configuration of coco_r50 has the digest {digest}"
 
 
 def test_the_config_is_kept_beside_the_om(contract, tmp_path, toolkit, onnx):

@@ -1,6 +1,7 @@
 """AIPP is read, refused and computed as the ATC user guide says."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,18 +108,48 @@ def test_the_whole_mean_in_min_chn_loses_its_fraction(operator):
     assert worst < 0.0011, f"integer and fraction apart lose {worst:.5f}, allowed are 0.0011"
 
 
+def both_inputs(contract, folder):
+    """A portrait for a contract: the network input from floats, and what AIPP makes of the bytes."""
+    path = folder / "aipp.cfg"
+    path.write_text(aipp_config(contract))
+    device = read_config(path, contract.input_shape(1))
+    picture = np.random.default_rng(5).integers(0, 256, (480, 320, 3), np.uint8)
+    floats = np.empty(contract.input_shape(1)[1:], np.float32)
+    pixels = np.empty((contract.height, contract.width, 3), np.uint8)
+    inside_letterbox = letterbox(picture, contract, floats)
+    letterbox_uint8(picture, contract, pixels)
+    return floats, pixels, inside_letterbox, lambda image: device.apply(image[None])[0]
+
+
 @pytest.fixture
 def letterboxed(tmp_path):
-    """A portrait for the embedded contract: the network input from floats, and what AIPP makes of the bytes."""
-    path = tmp_path / "aipp.cfg"
-    path.write_text(aipp_config(SHAPES))
-    device = read_config(path, SHAPES.input_shape(1))
-    picture = np.random.default_rng(5).integers(0, 256, (480, 320, 3), np.uint8)
-    floats = np.empty(SHAPES.input_shape(1)[1:], np.float32)
-    pixels = np.empty((SHAPES.height, SHAPES.width, 3), np.uint8)
-    inside_letterbox = letterbox(picture, SHAPES, floats)
-    letterbox_uint8(picture, SHAPES, pixels)
-    return floats, pixels, inside_letterbox, lambda image: device.apply(image[None])[0]
+    """The same for the embedded contract."""
+    return both_inputs(SHAPES, tmp_path)
+
+
+RGB = replace(SHAPES, mean_bgr=(103.53, 116.28, 123.675), std_bgr=(57.375, 57.12, 58.395), channel_order="rgb")
+
+
+def test_swap_and_deviation_come_to_the_same_on_the_device(tmp_path):
+    """RGB planes over their deviation: within what fp16 makes of a factor and of values up to 2.7."""
+    floats, pixels, inside_letterbox, device = both_inputs(RGB, tmp_path)
+    difference = np.abs(device(pixels) - floats)
+    inside = difference[:, inside_letterbox.rows, inside_letterbox.columns].max()
+    assert inside <= 0.005, f"the picture differs by {inside:.5f}, two fp16 steps at 2.7 and a factor's are 0.005"
+    assert difference.max() <= 0.01, f"the border differs by {difference.max():.5f}, half a grey level is 0.009"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"channel_order": "bgr"}, {"std_bgr": (1.0, 1.0, 1.0)}, {"std_bgr": RGB.std_bgr[::-1]}, {"mean_bgr": RGB.mean_bgr[::-1]}],
+    ids=["channels not swapped", "not divided", "deviations turned", "means turned"],
+)  # fmt: skip
+def test_a_config_of_another_contract_shows(tmp_path, wrong):
+    """Each switch that a config can have wrong moves the input by more than rounding does."""
+    floats, *_ = both_inputs(RGB, tmp_path)
+    _, pixels, inside_letterbox, device = both_inputs(replace(RGB, **wrong), tmp_path)
+    difference = np.abs(device(pixels) - floats)[:, inside_letterbox.rows, inside_letterbox.columns].max()
+    assert difference > 0.03, f"the picture differs by {difference:.5f} only, rounding has 0.005"
 
 
 def test_the_network_sees_what_it_sees_from_floats(letterboxed):

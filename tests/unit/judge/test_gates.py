@@ -12,7 +12,7 @@ from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import FcosError, UsageError
 from fcos_lib.judge.gate import PUBLISHED_FOR, Scope
 from fcos_lib.judge.gates import GATES
-from fcos_lib.judge.limits import FILE, Limit, all_limits, check_limits, expected_limits
+from fcos_lib.judge.limits import FILE, Limit, all_limits, check_limits, expected_limits, limit_of
 from fcos_lib.judge.verdict import Outcome, judge_gate, paragraph
 from fcos_lib.measure import Measurement
 
@@ -153,3 +153,33 @@ def test_published_figures_have_a_limit_for_each_batch_size_of_the_recipe():
     for size in sizes:
         for key in ("published.slower", "published.faster"):
             assert GATES[key].limit_name(Scope(contract, chip, size)) in all_limits(FILE)
+
+
+ZOO = "fcos_r50-caffe_fpn_gn-head_1x_coco"
+
+
+def test_a_contract_may_be_judged_by_anothers_limits():
+    """What has no limit under its own name has that of the one that it names; a published rate is nobody else's."""
+    scope = Scope(ZOO, "Ascend310P3", 4, like="coco_r50")
+    assert GATES["bias.size"].limit_names(scope) == (f"bias.{ZOO}.size", "bias.coco_r50.size")
+    assert GATES["published.slower"].limit_names(scope) == (f"throughput.{ZOO}.Ascend310P3.batch4.slower",)
+    assert GATES["accuracy.mAP"].limit_names(scope) == (f"accuracy.{ZOO}.mAP",), "coco_r50 has none of this name"
+    assert GATES["accuracy.mAP_as_published"].limit_names(scope) == (), "published for coco_r50 alone"
+    assert GATES["bias.size"].limit_names(Scope("coco_r50", like="coco_r50")) == ("bias.coco_r50.size",) * 2
+    measured = Measurement("size bias", 0.001, "log ratio", 500, gate="bias.size")
+    verdict = judge_gate(measured, scope, "batch4", stand_in=False)
+    assert (verdict.outcome, verdict.limit.name) == (Outcome.PASS, "bias.coco_r50.size")
+    assert judge_gate(measured, Scope("mine"), "batch4", stand_in=False).lacks == "bias.mine.size"
+
+
+def test_a_borrowed_limit_is_not_missing_and_ones_own_goes_first():
+    """A limits file with the AP alone is whole for a contract of the zoo, and a hole in what it borrows is none of its own."""
+    check_limits(all_limits(), ZOO, "coco_r50")
+    with pytest.raises(UsageError, match=f"lacks .*{ZOO}"):
+        check_limits(all_limits(), ZOO)
+    with pytest.raises(UsageError, match=rf"lacks \[bias.{ZOO}.size\]"):
+        check_limits(without("bias.coco_r50.size"), ZOO, "coco_r50")
+    own = structs.replace(all_limits()["bias.coco_r50.size"], name=f"bias.{ZOO}.size", bound=0.001)
+    check_limits(all_limits() | {own.name: own}, ZOO, "coco_r50")
+    scope = Scope(ZOO, like="coco_r50")
+    assert limit_of(GATES["bias.size"], scope, all_limits() | {own.name: own}) is own

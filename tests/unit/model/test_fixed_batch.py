@@ -87,7 +87,9 @@ def test_the_table_holds_what_the_networks_consist_of(open_network, fixed):
     batch, model = fixed
     tapped = with_fixed_batch(with_taps(open_network, SHAPES, ["class_p3", NETWORK_INPUT]), batch)
     used = operator_counts(model).keys() | operator_counts(tapped).keys()
-    assert used == OPERATORS.keys()
+    assert used == OPERATORS.keys() - {"InstanceNormalization"}, (
+        "which a GroupNorm in the head needs (test_zoo_proof.py)"
+    )
     assert all(entry.source.startswith("https://www.hiascend.com/") for entry in OPERATORS.values())
 
 

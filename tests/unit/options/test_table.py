@@ -18,7 +18,8 @@ from tools.make_options_page import PAGE, text
 
 COMMANDS = [
     [
-        "--npu", "emulated", "--device-id", "3,1", "--dataset", "/data/it's coco", "--checkpoint", "/data/a b.pth", "--pictures", "7",
+        "--npu", "emulated", "--device-id", "3,1", "--dataset", "/data/it's coco", "--checkpoint", "/data/a b.pth", "--contract", "coco_r50",
+        "--pictures", "7",
         "--reference", "--onnx", "/x/-y.onnx", "--aipp", "--batch-sizes", "8,2", "--precision-mode", "force_fp32",
         "--op-select-implmode", "high_precision", "--atc-option=--log=info", "--atc-option=--a b=$(c)", "--atc-time-limit", "5",
         "--baseline", "/x/accepted.json", "--require-baseline", "--no-explain", "--require", "contract,cost",

@@ -16,6 +16,11 @@ SIZES = [
     *[(1, 1), (1, 700), (700, 1), (1, 5000), (5000, 1), (2, 2)],
 ]
 
+RGB = replace(
+    SHAPES, name="rgb", mean_bgr=(103.53, 116.28, 123.675), std_bgr=(57.375, 57.12, 58.395), channel_order="rgb"
+)
+"""torchvision's weights: the order of the channels is turned and each is divided by its own deviation."""
+
 
 def resized(picture, contract):
     """The recipe's first step, and where the picture goes: scale to fit, floored, the odd pixel to the right and below."""
@@ -28,10 +33,13 @@ def resized(picture, contract):
 
 
 def recipe(picture, contract):
-    """The recipe's steps one after the other: resize uint8, to float, subtract, pad with zeros, transpose."""
+    """The recipe's steps one after the other: resize uint8, to float, subtract, divide, pad with zeros, order, transpose."""
     small, borders = resized(picture, contract)
     floats = small.astype(np.float32) - np.array(contract.mean_bgr, np.float32)
-    return cv2.copyMakeBorder(floats, *borders, cv2.BORDER_CONSTANT, value=0).transpose(2, 0, 1)
+    if contract.std_bgr != (1, 1, 1):
+        floats = floats / np.array(contract.std_bgr, np.float32)
+    whole = cv2.copyMakeBorder(floats, *borders, cv2.BORDER_CONSTANT, value=0).transpose(2, 0, 1)
+    return whole[::-1] if contract.channel_order == "rgb" else whole
 
 
 def recipe_in_bytes(picture, contract):
@@ -46,7 +54,7 @@ def noise(size, seed=0):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
-@pytest.mark.parametrize("contract", [SHAPES, COCO_R50], ids=lambda contract: contract.name)
+@pytest.mark.parametrize("contract", [SHAPES, COCO_R50, RGB], ids=lambda contract: contract.name)
 def test_both_layouts_are_bit_identical_to_the_recipes_steps(size, contract):
     """Same bytes as resize, subtract and pad done one after the other, whatever the memory held before; one geometry."""
     floats, pixels = (
@@ -61,7 +69,7 @@ def test_both_layouts_are_bit_identical_to_the_recipes_steps(size, contract):
 
 def test_what_came_before_leaves_no_trace():
     """Pictures of all sizes, for one network and then the other, in one piece of memory each: as if each were the first."""
-    tensors = {contract: np.empty(contract.input_shape(1)[1:], np.float32) for contract in (SHAPES, COCO_R50)}
+    tensors = {contract: np.empty(contract.input_shape(1)[1:], np.float32) for contract in (SHAPES, COCO_R50, RGB)}
     for seed, size in enumerate([(640, 480), (480, 640), (50, 700), (700, 50), (640, 480)]):
         for contract, out in tensors.items():
             letterbox(noise(size, seed), contract, out)

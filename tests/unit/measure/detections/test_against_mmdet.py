@@ -120,3 +120,19 @@ def test_nothing_compared_is_no_verdict(reference):
     assert outcomes(reference, mmdets(reference), ()) == nothing
     empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     assert outcomes(dict.fromkeys((1, 2, 3), side(*empty)), dict.fromkeys((1, 2, 3), side(*empty)[0])) == nothing
+
+
+def test_a_box_without_area_is_left_out_as_mmdet_leaves_it_out(reference):
+    """`norm_on_bbox` cuts distances off at 0, so that a box may have no height; mmdet drops it, and its place is no difference."""
+    mmdet = mmdets(reference)
+    for number, (found, *_) in reference.items():
+        flat = np.concatenate([found.boxes, [[5, 200, 40, 200]], [[7, 100, 7, 130]]]).astype(np.float32)
+        reference[number] = side(flat, np.append(found.scores, [0.15, 0.1]).astype(np.float32))
+    assert outcomes(reference, mmdet) == GREEN
+    dropped = {
+        number: replace(seen, boxes=seen.boxes[1:], scores=seen.scores[1:], labels=seen.labels[1:])
+        for number, seen in mmdet.items()
+    }
+    assert outcomes(reference, dropped)["unexplained"] is Outcome.FAIL, (
+        "a box with an area that mmdet lacks is a difference"
+    )

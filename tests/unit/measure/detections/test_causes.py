@@ -121,6 +121,13 @@ def test_a_score_at_the_threshold_may_come_or_go(side, share, cause):
     assert causes_of(*sides) == [(side, cause)]
 
 
+def test_the_overlap_of_two_boxes_without_area_is_anybodys_guess():
+    """0 over 0: any rounding decides, without a warning; beside a box with an area there is nothing to guess."""
+    flat, other = np.array([10.0, 44, 60, 44]), np.array([20.0, 30, 50, 30])
+    assert iou_band(flat, other) == np.inf, f"the band is {iou_band(flat, other)}"
+    assert iou_band(flat, np.array(KEPT[:4])) < 0.2, f"the band is {iou_band(flat, np.array(KEPT[:4]))}"
+
+
 @pytest.mark.parametrize("side", ["missing", "extra"])
 @pytest.mark.parametrize("direction", [1, -1])
 @pytest.mark.parametrize(("share", "cause"), [(0.9, Cause.SUPPRESSION), (1.1, Cause.UNEXPLAINED)])
