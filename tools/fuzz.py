@@ -225,6 +225,35 @@ def checkpoint(data: bytes) -> None:
             check_file(path)
 
 
+def config(data: bytes) -> None:
+    """A config of mmdetection, alone and as the base of one; whatever is read gives a contract or an error with a line."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.model.config_contract import as_toml, contract_fields
+    from fcos_lib.model.config_files import read_config
+
+    folder = _folder() / "configs"
+    folder.mkdir(exist_ok=True)
+    (folder / "base.py").write_bytes(data)
+    child = folder / "child.py"
+    if not child.exists():
+        child.write_text("_base_ = 'base.py'\nmodel = dict(bbox_head=dict(num_classes=2))\nclasses = ('a', 'b')\n")
+    for path in (folder / "base.py", child):
+        with contextlib.suppress(UsageError):
+            as_toml(contract_fields(read_config(path), "x"), "x.py")
+
+
+def contract_record(data: bytes) -> None:
+    """A contract as TOML and as JSON."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.model.contract_record import read_contract
+
+    for name in ("x.toml", "x.json"):
+        path = _folder() / name
+        path.write_bytes(data)
+        with contextlib.suppress(UsageError):
+            assert read_contract(path).classes
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -240,6 +269,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         throughput,
         picture,
         checkpoint,
+        config,
+        contract_record,
     )
 }
 _STORE: dict[Path, Any] = {}
@@ -307,7 +338,8 @@ def main() -> None:
     import atheris
     import numpy  # noqa: F401 - not instrumented
 
-    atheris.enabled_hooks.add("RegEx")
+    if args.target != "config":  # the hook's patterns have no match(text, position), which Python's tokenizer calls
+        atheris.enabled_hooks.add("RegEx")
     with atheris.instrument_imports(include=["fcos_lib"]):
         for seed in sorted((CORPUS / args.target).iterdir()):
             TARGETS[args.target](seed.read_bytes())  # imports what the target needs
