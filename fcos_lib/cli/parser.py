@@ -140,6 +140,10 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         "--config-root", type=path, default=None, metavar="FOLDER",
         help="what no _base_ file may lie outside of (default: the folder above the config's)",
     )  # fmt: skip
+    parser.add_argument(
+        "--run-config", action="store_true", help="have mmengine run a config that computes, in a process without network"
+    )  # fmt: skip
+    parser.add_argument("--yes", action="store_true", help="do not ask before --run-config runs it")
 
 
 def _add_models_way(parsers: _Parsers) -> None:

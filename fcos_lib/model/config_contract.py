@@ -83,14 +83,14 @@ def contract_fields(
 
 
 def _of(entries: Mapping[str, Node], key: str, default: Any) -> Field:
-    return Field(plain(entries[key]), str(entries[key].place)) if key in entries else Field(default, _DEFAULT)
+    return Field(plain(entries[key], key), str(entries[key].place)) if key in entries else Field(default, _DEFAULT)
 
 
 def _backbone(node: Node) -> dict[str, Field]:
     entries = held_to(node, BACKBONE, "model.backbone")
     if "norm_cfg" in entries:
         held_to(entries["norm_cfg"], BATCH_NORM, "model.backbone.norm_cfg")
-    grown = plain(entries["type"]) == "ResNeXt"
+    grown = plain(entries["type"], "type") == "ResNeXt"
     if not grown and (strange := entries.keys() & {"groups", "base_width"}):
         refuse(entries[min(strange)].place, f"model.backbone has {min(strange)}, and a ResNet has none", UNSUPPORTED)
     fields = {

@@ -144,13 +144,15 @@ def entries_of(node: Node, name: str) -> Mapping[str, Node]:
     return node.value
 
 
-def plain(node: Node) -> Any:
-    """A value without places, lists as tuples, mmdet's own scope taken off the names of types."""
+def plain(node: Node, key: str = "") -> Any:
+    """A value without places, lists as tuples; a `type` of OpenMMLab's by its last name, as a scope or a module is before it."""
     if isinstance(node.value, dict):
-        return {key: plain(each) for key, each in node.value.items()}
+        return {name: plain(each, name) for name, each in node.value.items()}
     if isinstance(node.value, list | tuple):
         return tuple(plain(each) for each in node.value)
-    return node.value.removeprefix("mmdet.") if isinstance(node.value, str) else node.value
+    if key == "type" and isinstance(node.value, str) and node.value.startswith(("mmdet.", "mmcv.", "mmengine.")):
+        return node.value.rpartition(".")[2]
+    return node.value
 
 
 def held_to(node: Node, part: Part, name: str) -> Mapping[str, Node]:
@@ -159,7 +161,7 @@ def held_to(node: Node, part: Part, name: str) -> Mapping[str, Node]:
     known = {*part.read.split(), *part.ignored.split(), *part.fixed}
     for key, value in entries.items():
         if key in part.fixed:
-            if not _is_one_of(plain(value), part.fixed[key][0]):
+            if not _is_one_of(plain(value, key), part.fixed[key][0]):
                 unsupported(value, f"{name}.{key}", part.fixed[key][0])
         elif key not in known and "*" not in known and (key, value.value) != ("_scope_", "mmdet"):
             refuse(
@@ -175,7 +177,9 @@ def held_to(node: Node, part: Part, name: str) -> Mapping[str, Node]:
 def unsupported(node: Node, name: str, supported: Collection[Any]) -> NoReturn:
     """Refuse a value by its line, with those that are supported."""
     key = name.rpartition(".")[2]
-    refuse(node.place, f"{name} is {_short(plain(node))}; supported is {_either(supported)}{_why(key)}", UNSUPPORTED)
+    refuse(
+        node.place, f"{name} is {_short(plain(node, key))}; supported is {_either(supported)}{_why(key)}", UNSUPPORTED
+    )
 
 
 def _is_one_of(value: Any, supported: Collection[Any]) -> bool:

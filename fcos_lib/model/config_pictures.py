@@ -54,7 +54,7 @@ def _steps(pipeline: Node, scale: Node | None = None) -> list[_Step]:
     steps: list[_Step] = []
     for node in pipeline.value:
         entries = dict(entries_of(node, "a transform of the test pipeline"))
-        kind = str(plain(entries.pop("type", Node(None, node.place))))
+        kind = str(plain(entries.pop("type", Node(None, node.place)), "type"))
         if kind == "MultiScaleFlipAug" and scale is None:
             outer = held_to(Node(entries, node.place), SCALES, kind)
             if "transforms" not in outer or "img_scale" not in outer:
@@ -137,8 +137,8 @@ def class_field(variables: Mapping[str, Node], count: Node, told: tuple[str, ...
     """The names of the classes in label order; `UsageError` with the line of `num_classes` if there are not as many."""
     field = Field(list(told), "--classes") if told else _named_classes(variables)
     if field is None:
-        kinds = {plain(each["type"]) for each in _datasets(variables) if "type" in each}
-        kinds = kinds or {plain(variables[name]) for name in ("dataset_type",) if name in variables}
+        kinds = {plain(each["type"], "type") for each in _datasets(variables) if "type" in each}
+        kinds = kinds or {plain(variables[name], "type") for name in ("dataset_type",) if name in variables}
         if kinds != {"CocoDataset"}:
             what = ", ".join(sorted(map(str, kinds))) or "no data set"
             refuse(count.place, f"the config names no classes, and {what} has them elsewhere", _CLASSES)
