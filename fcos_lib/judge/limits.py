@@ -177,6 +177,7 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like:
     """
     advice = f"mend {path}; the catalogue of gates is fcos_lib/judge/gates.py"
     contracts = {*known_contracts(), *filter(None, (contract, like))}
+    contracts |= _foreign_contracts(limits, contracts)
     known = {name: entry for each in sorted(contracts) for name, entry in expected_limits(each).items()}
     for name, limit in limits.items():
         entry = known.get(name) or _published_elsewhere(name, contracts)
@@ -205,6 +206,14 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like:
     if missing := sorted(wanted - limits.keys() - borrowed):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UsageError(f"{path.name} lacks [{missing[0]}]{more}, so a gate would have nothing to judge by", advice)
+
+
+def _foreign_contracts(limits: Mapping[str, Limit], contracts: Collection[str]) -> set[str]:
+    """Names in the place of a contract's that resemble no known one: of contracts that are files, and not part of this run."""
+    families = {gate.limit.partition(".")[0] for gate in GATES.values() if "{contract}" in gate.limit}
+    parts = [name.split(".") for name in limits]
+    named = {words[1] for words in parts if len(words) > 2 and words[0] in {*families, "accuracy_aipp"}}
+    return {name for name in named if not difflib.get_close_matches(name, contracts, 1)}
 
 
 def _of_contract(names: Mapping[str, object], contract: str) -> set[str]:

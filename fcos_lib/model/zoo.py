@@ -84,6 +84,11 @@ def named_contract(text: str) -> ModelContract:
             f"there is no contract {text[:100]!r}", "python -m fcos_lib contracts lists them; your own is a FILE.toml"
         )
     contract = read_contract(Path(text).expanduser())
+    if contract.limits_of not in ("", *known_contracts()):
+        raise UsageError(
+            f"{text} takes its limits from the contract '{contract.limits_of}', which is not there",
+            "python -m fcos_lib contracts lists them",
+        )
     if contract.name in (*CONTRACTS, *zoo()):
         raise UsageError(
             f"{text} has the name of the contract '{contract.name}', which is another", "give it its own name"

@@ -19,8 +19,12 @@ from tests.prepared import once, take_over
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_collection_modifyitems(items):
-    """Long tests first: one that begins last keeps a single worker busy after all others have ended."""
+def pytest_collection_modifyitems(config, items):
+    """Long tests first: one that begins last keeps a single worker busy after all others have ended. Some only if `-m` says slow."""
+    if "slow" not in config.getoption("markexpr"):
+        waiting = [item for item in items if (mark := item.get_closest_marker("slow")) and mark.kwargs.get("asked")]
+        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if item not in waiting]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

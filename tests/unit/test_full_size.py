@@ -1,4 +1,7 @@
-"""The published model at full size: every step of the real thing but the trained weights and the NPU."""
+"""The published model at full size: every step of the real thing but the trained weights and the NPU.
+
+Two models of mmdetection's zoo go the same way, minutes each, when they are asked for: `pytest -m slow tests/unit/test_full_size.py`.
+"""
 
 import resource
 
@@ -14,6 +17,7 @@ from fcos_lib.contract import COCO_R50
 from fcos_lib.device.npus import use_emulator
 from fcos_lib.measure.candidates.replay import broken_rows
 from fcos_lib.measure.detections.matching import compare, describe
+from fcos_lib.model.zoo import known_contracts
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
@@ -29,27 +33,45 @@ GIB = 2**30
 
 def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path):
     """2019 checkpoint → both ONNX → OM for batch 1 and 4 → mmdet, onnxruntime and the emulated NPU agree."""
+    check_the_whole_way(COCO_R50, tmp_path, (1, PICTURES))
+
+
+@pytest.mark.slow(asked=True)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fcos_r101-caffe_fpn_gn-head-1x_coco",
+        "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
+    ],
+)
+def test_two_of_the_zoo_go_the_same_way(tmp_path, name):
+    """ResNet-101 with a GroupNorm in its head, and one with everything that the recipe's has not."""
+    check_the_whole_way(known_contracts()[name], tmp_path, (1,))
+
+
+def check_the_whole_way(contract, tmp_path, sizes):
+    """From a checkpoint with seeded weights to mmdet, onnxruntime and the emulated NPU at these batch sizes, which agree."""
     torch = pytest.importorskip("torch", reason="needs the extra 'export'")
     from fcos_lib.model.detector import load_detector, predict
     from tests.unit.seeded import save_as_2019, seeded_detector
 
     pictures = open_dataset(EMBEDDED).pictures[1 : 1 + PICTURES]
-    batch = load_batch(pictures, COCO_R50, PICTURES)
+    batch = load_batch(pictures, contract, PICTURES)
     names = [picture.path.name for picture in pictures]
-    checkpoint = save_as_2019(seeded_detector(COCO_R50, torch.from_numpy(batch.tensor)), tmp_path)
+    checkpoint = save_as_2019(seeded_detector(contract, torch.from_numpy(batch.tensor)), tmp_path)
 
     store = Store(tmp_path / "artifacts")
-    onnx_models = onnx_artifact(store, COCO_R50, checkpoint)
+    onnx_models = onnx_artifact(store, contract, checkpoint)
     assert set(onnx_models.files) == {PORTABLE, ASCEND}
-    with OnnxSession(onnx_models.path / PORTABLE, COCO_R50) as session:
+    with OnnxSession(onnx_models.path / PORTABLE, contract) as session:
         reference = [session.run(batch.tensor[slot : slot + 1]).detections(0) for slot in range(PICTURES)]
         candidates = [session.candidates(batch.tensor[slot : slot + 1]) for slot in range(PICTURES)]
     assert sum(len(found) for found in reference) > 40, "the seeded weights detect too little to compare"
 
-    detector = load_detector(COCO_R50, checkpoint)
+    detector = load_detector(contract, checkpoint)
     mmdet = []
-    for found in predict(detector, torch.from_numpy(batch.tensor), COCO_R50):
-        keep = found.scores > COCO_R50.score_threshold
+    for found in predict(detector, torch.from_numpy(batch.tensor), contract):
+        keep = found.scores > contract.score_threshold
         mmdet.append(Detections(found.bboxes[keep].numpy(), found.scores[keep].numpy(), found.labels[keep].numpy()))
     del detector
     unmatched, score, box = compare(mmdet, reference, names)
@@ -59,13 +81,13 @@ def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path)
     assert box.value < 0.1, box.where
 
     device = use_emulator(tmp_path / "emulator")[0]
-    for size in (1, 4):
-        om = om_artifact(store, onnx_models, COCO_R50, device.toolkit, AtcOptions(device.soc_version, size))
+    for size in sizes:
+        om = om_artifact(store, onnx_models, contract, device.toolkit, AtcOptions(device.soc_version, size))
         detections = []
-        with OmSession(om_path(om), COCO_R50, size) as session:
+        with OmSession(om_path(om), contract, size) as session:
             for start in range(0, PICTURES, size):
                 outputs = session.run(np.ascontiguousarray(batch.tensor[start : start + size]))
-                assert broken_rows(outputs, COCO_R50).value == 0
+                assert broken_rows(outputs, contract).value == 0
                 detections += [outputs.detections(slot) for slot in range(size)]
         strangers = [
             f"{describe(seen, index)} in {name}"

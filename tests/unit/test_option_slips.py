@@ -9,10 +9,14 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from fcos_lib.contract import COCO_CLASSES
 from fcos_lib.device import npus as device
 from fcos_lib.errors import DeviceError
+from fcos_lib.model.checkpoint_shapes import _telling
+from fcos_lib.model.zoo import known_contracts
 from fcos_lib.store.artifacts import FORMAT, Manifest, StoredFile
 from fixtures.checks import OPENED, check_before_work, gates_will_run
+from fixtures.options import pytest_report_header
 from fixtures.options import settings as chosen_settings
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 from tests.unit.parsed import ROOT, parsed
@@ -239,3 +243,51 @@ def test_a_run_of_unit_tests_takes_any_data_set(run, tmp_path):
     """What is not going to be read need not be there."""
     result = run("tests/unit/test_contract.py", "-q", f"--dataset={tmp_path / 'none'}", "--checkpoint=none.pth")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def as_coco(document, folder):
+    """The data set's categories become COCO's."""
+    document["categories"] = [{"id": number, "name": name} for number, name in enumerate(COCO_CLASSES, start=1)]
+    for box in document["annotations"]:
+        box["category_id"] = 1
+
+
+def header(*words):
+    """What the first lines of such a run say of its contract."""
+    config = parsed(list(words))
+    check_before_work(config, chosen_settings(config))
+    (line,) = (line for line in pytest_report_header(config) if line.startswith("fcos: contract "))
+    return line.removeprefix("fcos: contract ")
+
+
+def test_the_contract_is_said_with_what_says_so(with_data, tmp_path):
+    """By name, by a file, by the data set's classes or by the checkpoint; one that fits several is a slip with their names."""
+    torch = pytest.importorskip("torch", reason="needs the extra 'export'")
+
+    def checkpoint(name):
+        """The option for weights by which this contract is told; of each a single number is in the file."""
+        shapes = {key: size for key, size in _telling(known_contracts()[name]).items() if size is not None}
+        path = tmp_path / f"{name}.pth"
+        torch.save({key: torch.zeros(()).expand(size) for key, size in shapes.items()}, path)
+        return f"--checkpoint={path}"
+
+    folder, _ = with_data(as_coco)
+    mine = tmp_path / "mine.toml"
+    mine.write_text('name = "mine"\nclasses = ["car", "person"]\n')
+    assert header() == "shapes, that of the dataset's classes"
+    assert header("--contract=shapes") == "shapes, as --contract shapes says"
+    assert header(folder, f"--checkpoint={EMBEDDED_CHECKPOINT}") == "coco_r50, that of the dataset's classes"
+    named = header(folder, f"--checkpoint={EMBEDDED_CHECKPOINT}", f"--contract={mine}")
+    assert named == f"mine, as --contract {mine} says"
+    (r18,) = (name for name in known_contracts() if "r18" in name)
+    found = header(folder, checkpoint(r18))
+    assert found == f"{r18}, recognised from the checkpoint"
+    config = parsed([folder, checkpoint("fcos_r50-caffe_fpn_gn-head_1x_coco")])
+    several = "fits 3 contracts: fcos_r50-caffe_fpn_gn-head_1x_coco, .*: say which it is with --contract NAME"
+    with pytest.raises(pytest.UsageError, match=several):
+        check_before_work(config, chosen_settings(config))
+
+
+def test_a_contract_of_other_classes_is_a_slip(refused):
+    """Eight drawings are not COCO's 80."""
+    assert "contract 'coco_r50' has 80 classes that the data set lacks" in refused("--contract=coco_r50")

@@ -49,11 +49,12 @@ def score_band(scores: NDArray[Any] | np.floating[Any] | float) -> NDArray[np.fl
     return band
 
 
-def iou_band(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+def iou_band(first: NDArray[Any], second: NDArray[Any], threshold: float = 0.5) -> NDArray[np.float64]:
     """Allowed difference of the IoU of boxes [..., 4]: the roundings of eight independent coordinates, added as such.
 
     Each coordinate is off by half its step and half its noise; how much the IoU changes with it is the derivative. Infinite
-    for two boxes without area, such as `norm_on_bbox` can give: any rounding decides what their IoU is.
+    for two boxes without area, such as `norm_on_bbox` can give: any rounding decides what their IoU is. The operator's own roundings
+    are those at `threshold`, with which the IoU is compared: they grow as t (1 + t), of which `IOU_ROUNDING` has 3/4 at 0.5.
     """
     a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
     size = np.minimum(a, b)[..., 2:] - np.maximum(a, b)[..., :2]
@@ -69,7 +70,7 @@ def iou_band(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
         with np.errstate(over="ignore"):
             slope = (np.where(inner, across, 0) * (1 + iou) - iou * own) / union
             total = total + ((slope * error) ** 2).sum(axis=-1)
-    band: NDArray[np.float64] = np.sqrt(total) + IOU_ROUNDING
+    band: NDArray[np.float64] = np.sqrt(total) + IOU_ROUNDING * (threshold * (1 + threshold) / 0.75)
     return band
 
 

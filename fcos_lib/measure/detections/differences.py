@@ -127,8 +127,9 @@ class PictureDifferences:
         rivals = np.flatnonzero((other.labels == own.labels[row]) & (other.scores >= score - band))
         if not len(rivals):
             return None
-        iou, width = iou_of(other.boxes[rivals], own.boxes[row]), iou_band(other.boxes[rivals], own.boxes[row])
-        above = iou - self.contract.iou_threshold
+        threshold = self.contract.iou_threshold
+        width = iou_band(other.boxes[rivals], own.boxes[row], threshold)
+        above = iou_of(other.boxes[rivals], own.boxes[row]) - threshold
         changed = np.array([(1 - side, int(rival)) in self.cause for rival in rivals])
         return Cause.SUPPRESSION if ((np.abs(above) <= width) | (changed & (above > -width))).any() else None
 

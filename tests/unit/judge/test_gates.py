@@ -183,3 +183,18 @@ def test_a_borrowed_limit_is_not_missing_and_ones_own_goes_first():
     check_limits(all_limits() | {own.name: own}, ZOO, "coco_r50")
     scope = Scope(ZOO, like="coco_r50")
     assert limit_of(GATES["bias.size"], scope, all_limits() | {own.name: own}) is own
+
+
+def test_limits_of_a_contract_that_is_a_file_disturb_no_other_run():
+    """They are held to the catalogue by their gates; a name that resembles a known contract is a misspelt one."""
+    own = {name.replace("shapes", "mine"): structs.replace(limit, name=name.replace("shapes", "mine"))
+           for name, limit in all_limits().items() if name.split(".")[1:2] == ["shapes"] and "_most" not in name}  # fmt: skip
+    for contract in (None, "coco_r50", "mine"):
+        check_limits(all_limits() | own, contract)
+    for name in ("bias.mine.sice", "accuracy.mine.box", "bias.shape.size", "paired.coco_r5o.loss"):
+        limit = structs.replace(own["bias.mine.size"], name=name)
+        with pytest.raises(UsageError, match=rf"has \[{name}\], which no gate knows"):
+            check_limits(all_limits() | {name: limit}, "shapes")
+    flipped = own | {"bias.mine.size": structs.replace(own["bias.mine.size"], unit="px")}
+    with pytest.raises(UsageError, match="and its gate is"):
+        check_limits(all_limits() | flipped)

@@ -129,6 +129,9 @@ def test_names_files_and_what_is_neither(tmp_path):
     ):
         with pytest.raises(UsageError, match=reason):
             named_contract(text)
+    mine.write_text('name = "mine"\nclasses = ["cat"]\nlimits_of = "coco"\n')
+    with pytest.raises(UsageError, match="takes its limits from the contract 'coco', which is not there"):
+        named_contract(str(mine))
     for taken in ("shapes", ONE_X, DCN):
         mine.write_text(f'name = "{taken}"\nclasses = ["cat"]\n')
         with pytest.raises(UsageError, match="which is another"):

@@ -121,6 +121,16 @@ def test_a_score_at_the_threshold_may_come_or_go(side, share, cause):
     assert causes_of(*sides) == [(side, cause)]
 
 
+def test_the_roundings_of_an_overlap_are_those_at_the_contracts_threshold():
+    """Six of 2^-11, times 3/4 at an IoU of 0.5 and 0.96 at 0.6; the band of 0.5 keeps its bits."""
+    boxes = np.array(KEPT[:4]), np.array(shifted(0.5)[:4])
+    usual, wider = iou_band(*boxes), iou_band(*boxes, 0.6)
+    assert iou_band(*boxes, 0.5) == usual, f"{iou_band(*boxes, 0.5)} is not {usual}"
+    assert wider - usual == pytest.approx(6 * 2**-11 * (0.96 - 0.75), rel=0.01), (
+        f"0.6 adds {wider - usual:.6f} to the band"
+    )
+
+
 def test_the_overlap_of_two_boxes_without_area_is_anybodys_guess():
     """0 over 0: any rounding decides, without a warning; beside a box with an area there is nothing to guess."""
     flat, other = np.array([10.0, 44, 60, 44]), np.array([20.0, 30, 50, 30])
