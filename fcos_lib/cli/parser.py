@@ -192,6 +192,13 @@ def _add_verdicts(parsers: _Parsers) -> None:
         parsers[verb].add_argument(
             "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
         )
+    parsers["limits"].add_argument(
+        "--record",
+        type=path,
+        default=None,
+        metavar="RESULTS",
+        help="print sections for the limits that a run lacked instead",
+    )
     accept = parsers["accept"]
     accept.add_argument(
         "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"

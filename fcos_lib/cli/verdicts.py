@@ -13,16 +13,33 @@ from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.results import has_stand_in, in_reading_order, read_results, stored_verdict, verdict_table
 from fcos_lib.files import one_line
 from fcos_lib.judge.limits import Limit, all_limits, check_limits
+from fcos_lib.judge.recorded import recorded_limits
 from fcos_lib.judge.roll_call import INFRA, counted, exit_status, parse_promises, stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
+from fcos_lib.model.zoo import named_contract
 
 
 def limits(args: Namespace) -> int:
-    """Print every limit with where it comes from."""
+    """Print every limit with where it comes from, or with `--record` sections for those that a stored run lacked."""
+    if args.record:
+        return _record(args)
     for limit in _checked_limits(args).values():
         print(f"{limit.name}  {limit.sentence()}")
         for line in limit.certificate():
             print(textwrap.fill(line, 110, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _record(args: Namespace) -> int:
+    """Print the limits that a stored run lacked, each with its birth certificate, to be read, and added to limits.toml."""
+    document = read_results(args.record)
+    named = (document["run"].get("settings") or {}).get("contract")
+    if not named:
+        raise UsageError(
+            f"{args.record} is of a run without --contract", "record a run of your own contract's FILE.toml"
+        )
+    for section in recorded_limits(document, named_contract(named), _checked_limits(args)):
+        print(section)
     return 0
 
 
