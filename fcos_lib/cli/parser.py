@@ -192,13 +192,11 @@ def _add_verdicts(parsers: _Parsers) -> None:
         parsers[verb].add_argument(
             "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
         )
-    parsers["limits"].add_argument(
-        "--record",
-        type=path,
-        default=None,
-        metavar="RESULTS",
-        help="print sections for the limits that a run lacked instead",
+    recorder = parsers["limits"]
+    recorder.add_argument(
+        "--record", type=path, metavar="RESULTS", help="write down the limits that this run lacked instead"
     )
+    recorder.add_argument("-o", "--output", type=path, metavar="FILE.toml", help="where those go (default: stdout)")
     accept = parsers["accept"]
     accept.add_argument(
         "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"

@@ -11,7 +11,7 @@ from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.results import has_stand_in, in_reading_order, read_results, stored_verdict, verdict_table
-from fcos_lib.files import one_line
+from fcos_lib.files import one_line, write_whole
 from fcos_lib.judge.limits import Limit, all_limits, check_limits
 from fcos_lib.judge.recorded import recorded_limits
 from fcos_lib.judge.roll_call import INFRA, counted, exit_status, parse_promises, stored_entry, unanswered
@@ -38,8 +38,15 @@ def _record(args: Namespace) -> int:
         raise UsageError(
             f"{args.record} is of a run without --contract", "record a run of your own contract's FILE.toml"
         )
-    for section in recorded_limits(document, named_contract(named), _checked_limits(args)):
-        print(section)
+    sections = recorded_limits(document, named_contract(named), _checked_limits(args))
+    if args.output is None:
+        print("\n".join(sections))
+        return 0
+    write_whole(args.output, "\n".join(sections).encode())
+    left_out = sum(section.startswith("#") for section in sections)
+    print(
+        f"{args.output}  {len(sections) - left_out} limits, {left_out} not recorded; read it and append it to {args.limits}"
+    )
     return 0
 
 

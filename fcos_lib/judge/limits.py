@@ -176,7 +176,7 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like:
 
     Missing is what the catalogue wants for `contract`, if the file has any limit of its own for that contract, and what is
     there for the contract `like` is not missing. A contract without any is a new one: its gates are NO VERDICT, and name the
-    key that they lack.
+    key that they lack; so is a user's own, whose limits are recorded bit by bit.
     """
     advice = f"mend {path}; the catalogue of gates is fcos_lib/judge/gates.py"
     contracts = {*known_contracts(), *filter(None, (contract, like)), *_described_elsewhere(limits)}
@@ -203,7 +203,7 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like:
                 f"{path.name} does not say for which pictures [{name}] is a limit", f"{advice}; see docs/limits.md"
             )
     wanted = {name for name in known if not any(part in contracts for part in name.split("."))}
-    if contract and (own := _of_contract(limits, contract)):
+    if contract and contract in known_contracts() and (own := _of_contract(limits, contract)):
         wanted |= set(own) | _of_contract(expected_limits(contract), contract)
     borrowed = {name.replace(f".{like}.", f".{contract}.") for name in _of_contract(limits, like)} if like else set()
     if missing := sorted(wanted - limits.keys() - borrowed):

@@ -8,82 +8,93 @@ written but why.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fcos_lib.contract import SHAPES, ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.files import one_line
-from fcos_lib.judge.gate import AT_LEAST
+from fcos_lib.judge.gate import AT_LEAST, AT_MOST
 from fcos_lib.judge.limits import Limit
 
 _GRANTED = 0.01
-_ACCEPTED = f"less {_GRANTED:.0%}, the acceptance that ModelZoo usually grants"
+_ACCEPTED = f"less {100 * _GRANTED:g} %, the acceptance that ModelZoo usually grants"
 
 
 def recorded_limits(document: Mapping[str, Any], contract: ModelContract, limits: Mapping[str, Limit]) -> list[str]:
-    """A section of TOML for each limit that the run's verdicts lacked; a comment where none can be recorded.
+    """A section of TOML for each limit of this contract that a run's gates lacked; a comment where none can be recorded.
 
-    `document` is a results.json; `UsageError` if it lacks none, or was made with another contract.
+    `document` is the run's results.json; `UsageError` if it lacked none that `limits` still lacks.
     """
-    lacking = [entry for entry in document["verdicts"] if entry["lacks"] and contract.name in entry["lacks"].split(".")]
+    lacking: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in document["verdicts"]:
+        if contract.name in entry["lacks"].split(".") and entry["lacks"] not in limits:
+            lacking.setdefault(entry["lacks"], []).append(entry)
     if not lacking:
         raise UsageError(
             f"the run lacked no limit of the contract '{contract.name}'", "record a run in which gates were NO VERDICT"
         )
-    names = sorted({entry["lacks"] for entry in lacking})
-    return [_section(name, [each for each in lacking if each["lacks"] == name], document, contract, limits) for name in names]  # fmt: skip
+    return [_section(name, entries, document, contract, limits) for name, entries in sorted(lacking.items())]
 
 
 def _section(
     name: str,
-    entries: list[Mapping[str, Any]],
+    entries: Sequence[Mapping[str, Any]],
     document: Mapping[str, Any],
     contract: ModelContract,
     limits: Mapping[str, Limit],
 ) -> str:
+    """One limit as TOML, or why there is none."""
     pattern = limits.get(name.replace(f".{contract.name}.", f".{SHAPES.name}."))
-    measured = [entry for entry in entries if isinstance(entry["measurement"]["value"], int | float) and entry["measurement"]["n"]]  # fmt: skip
+    measured = [each for each in entries if isinstance(each["measurement"]["value"], int | float) and each["measurement"]["n"]]  # fmt: skip
     if pattern is None or len(measured) < len(entries):
-        return f"# [{name}] is not recorded: {'nothing was measured' if pattern else 'shapes has no such limit'}.\n"
-    values = [(float(entry["measurement"]["value"]), entry) for entry in measured]
-    value, entry = (min if pattern.at_least else max)(values, key=lambda pair: pair[0])
-    details = entry["measurement"].get("details", {})
-    data_set = details.get("data_set") if pattern.pictures else None
-    if pattern.pictures:
-        bound, source = _accuracy(value, pattern)
-    else:
-        bound, source = _scaled(name, pattern, contract)
-        if not (value >= bound if pattern.at_least else value <= bound):
-            return f"# [{name}] is not recorded: {value:.4g} {pattern.unit} is beyond {bound:.4g}, {source}. Find out why first.\n"
-    run = document["run"]
+        return f"# [{name}] is not recorded: {'a number is none' if pattern else 'shapes has no such limit'}.\n"
+    worst = min if pattern.at_least else max
+    entry = worst(measured, key=lambda each: float(each["measurement"]["value"]))
+    value = float(entry["measurement"]["value"])
+    bound, source = _accuracy(value, pattern) if pattern.pictures else _scaled(name, pattern, contract)
+    if not pattern.pictures and not (value >= bound if pattern.at_least else value <= bound):
+        found = f"{value:.4g} {pattern.unit}, {entry['subject']}"
+        return f"# [{name}] is not recorded: {found}, is beyond {bound:.4g}, {source}. Find out why first.\n"
+    spread = f"{value:.4g}, {entry['subject']}, worst of {len(measured)}"
     lines = [
         f"[{name}]",
         f"bound = {bound:.6g}",
-        f"direction = {json.dumps(AT_LEAST if pattern.at_least else 'at most')}",
+        f"direction = {json.dumps(AT_LEAST if pattern.at_least else AT_MOST)}",
         f"unit = {json.dumps(pattern.unit)}",
         f"source = {json.dumps(source + _on_what(document, entry))}",
+        *([f"pictures = {_pictures(entry, document)}"] if pattern.pictures else []),
+        f"measured = {_measured(document, entry, spread)}",
     ]
-    if data_set:
-        name_of_set = Path(str((run.get("settings") or {}).get("dataset", "mine"))).name
-        kept = {"name": name_of_set, **{key: data_set[key] for key in ("count", "first", "last", "ids_sha256") if key in data_set}}  # fmt: skip
-        lines.append(f"pictures = {_inline(kept)}")
-    command = "pytest " + " ".join(run.get("command", [])[1:]) if run.get("command") else "pytest"
-    spread = f"{value:.4g}, {entry['subject']}, worst of {len(measured)}"
-    certificate = {
-        "command": one_line(command, 300), "n": entry["measurement"]["n"], "spread": spread,
-        "date": str(run.get("started_at", ""))[:10],
-    }  # fmt: skip
-    lines.append(f"measured = {_inline(certificate)}")
     return "\n".join(lines) + "\n"
+
+
+def _pictures(entry: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Which pictures a mAP is for, as the measurement described them."""
+    described = entry["measurement"].get("details", {}).get("data_set", {})
+    name = Path(str((document["run"].get("settings") or {}).get("dataset", "mine"))).name
+    kept = ("count", "first", "last", "ids_sha256")
+    return _inline({"name": name, **{key: described[key] for key in kept if key in described}})
+
+
+def _measured(document: Mapping[str, Any], entry: Mapping[str, Any], spread: str) -> str:
+    """The birth certificate; paths of the machine that measured are in results.json."""
+    run = document["run"]
+    words = [word for word in run.get("command", [])[1:] if word != "tests"]
+    kept = [word for word, after in zip(words, [*words[1:], ""], strict=False) if "/" not in word and "/" not in after]
+    return _inline({
+        "command": one_line(shlex.join(["pytest", *kept]), 300), "n": entry["measurement"]["n"], "spread": spread,
+        "date": str(run.get("started_at", ""))[:10],
+    })  # fmt: skip
 
 
 def _accuracy(value: float, pattern: Limit) -> tuple[float, str]:
     """1 % below what was measured, or above it for a limit on what is too good."""
     if pattern.at_least:
         return value * (1 - _GRANTED), f"recorded: {value:.4f}, {_ACCEPTED}"
-    return value * (1 + _GRANTED), f"recorded: {value:.4f}; {_GRANTED:.0%} more is as wrong as less"
+    return value * (1 + _GRANTED), f"recorded: {value:.4f}; {100 * _GRANTED:g} % more is as wrong as less"
 
 
 def _scaled(name: str, pattern: Limit, contract: ModelContract) -> tuple[float, str]:
