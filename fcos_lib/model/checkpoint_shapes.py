@@ -15,7 +15,7 @@ from typing import IO, Any
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import CheckpointError
 from fcos_lib.files import open_plain
-from fcos_lib.model.checkpoint import RENAMED, check_checkpoint
+from fcos_lib.model.checkpoint import RENAMED, check_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The sizes of each weight, by the key that today's mmdet has for it."""
@@ -78,9 +78,12 @@ def _first(data: object, *_: object) -> object:
 
 
 def shapes_of(path: Path) -> Shapes:
-    """The shapes of a checkpoint's weights; `CheckpointError` for what `check_checkpoint` refuses or what holds no weights."""
-    check_checkpoint(path)
+    """The shapes of a checkpoint's weights; `CheckpointError` for what is no plain file of weights.
+
+    The hash in the file's name is left to those who load it: a large file takes seconds.
+    """
     try:
+        check_file(path)
         content = _content(path)
         state = content.get("state_dict", content)
         shapes = {key: size for key, size in state.items() if _is_shape(key, size)}
