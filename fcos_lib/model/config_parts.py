@@ -165,7 +165,9 @@ def held_to(node: Node, part: Part, name: str) -> Mapping[str, Node]:
                 unsupported(value, f"{name}.{key}", part.fixed[key][0])
         elif key not in known and "*" not in known and (key, value.value) != ("_scope_", "mmdet"):
             refuse(
-                value.place, f"{name} has '{key}', of which is not known whether it changes what is computed", UNKNOWN
+                value.place,
+                f"{name} has '{key[:60]}', of which is not known whether it changes what is computed",
+                UNKNOWN,
             )
     for key, (supported, default) in part.fixed.items():
         if key not in entries and not _is_one_of(default, supported):

@@ -122,7 +122,8 @@ def _normalisation(steps: list[_Step], preprocessor: Node | None) -> dict[str, F
     given = {key: plain(entries[key]) if key in entries else None for key in ("mean", "std")}
     if (given["mean"] is None) != (given["std"] is None):
         refuse(node.place, "there is a mean without a std, or the other way round", "give both")
-    mean, std = given["mean"] or (0.0,) * 3, given["std"] or (1.0,) * 3
+    mean = (0.0,) * 3 if given["mean"] is None else given["mean"]
+    std = (1.0,) * 3 if given["std"] is None else given["std"]
     for key, value in (("mean", mean), ("std", std)):
         if not isinstance(value, tuple) or len(value) != 3:
             refuse(entries[key].place, f"{key} is {value!r:.80} and not three numbers", UNSUPPORTED)
@@ -137,10 +138,10 @@ def class_field(variables: Mapping[str, Node], count: Node, told: tuple[str, ...
     """The names of the classes in label order; `UsageError` with the line of `num_classes` if there are not as many."""
     field = Field(list(told), "--classes") if told else _named_classes(variables)
     if field is None:
-        kinds = {plain(each["type"], "type") for each in _datasets(variables) if "type" in each}
-        kinds = kinds or {plain(variables[name], "type") for name in ("dataset_type",) if name in variables}
+        kinds = {str(plain(each["type"], "type")) for each in _datasets(variables) if "type" in each}
+        kinds = kinds or {str(plain(variables[name], "type")) for name in ("dataset_type",) if name in variables}
         if kinds != {"CocoDataset"}:
-            what = ", ".join(sorted(map(str, kinds))) or "no data set"
+            what = ", ".join(sorted(kinds)) or "no data set"
             refuse(count.place, f"the config names no classes, and {what} has them elsewhere", _CLASSES)
         field = Field("coco", "CocoDataset's own")
     names = len(COCO_CLASSES) if field.value == "coco" else len(field.value)

@@ -69,7 +69,7 @@ def run_config(path: Path, time_limit_s: float = TIME_LIMIT_S) -> Node:
             )
         try:
             return _nodes(plain_json(read_plain(answer, _MOST_BYTES), _MOST_VALUES), Place(str(path), 0))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} did not give plain values when it was run ({error})", _BY_HAND) from error
 
 

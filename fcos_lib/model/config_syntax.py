@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fcos_lib.errors import UsageError
+from fcos_lib.files import one_line
 
 _MOST_TOKENS = 50_000
 _MOST_BRACKETS = 40
@@ -23,6 +24,8 @@ _MOST_OPERATORS = 200
 MOST_VALUES = 100_000
 _MOST_LEVELS = 60
 _MOST_LETTERS = 10_000
+_MOST_DIGITS = 100
+"""Python takes quadratic time for a number."""
 _NO_LEVEL = frozenset(",=:()[]{}")
 """Operators that add no level to the tree, or one that is a bracket's."""
 COMPUTED = (
@@ -63,7 +66,7 @@ class Node:
 
 def refuse(place: Place, what: str, advice: str) -> NoReturn:
     """Raise the `UsageError` that every refusal is: the place and what is there, then what to do."""
-    raise UsageError(f"{place}: {what}", advice)
+    raise UsageError(one_line(f"{place}: {what}", 600), advice)
 
 
 def node_of(value: Any, place: Place) -> Node:
@@ -116,6 +119,8 @@ def _check_tokens(text: str, file: str) -> None:
             operators = 0
         elif token.type == tokenize.NAME:
             _check_name(token.string, place)
+        elif token.type == tokenize.NUMBER and len(token.string) > _MOST_DIGITS:
+            refuse(place, f"a number has more than {_MOST_DIGITS} digits", "no FCOS needs one; write a smaller one")
         elif token.type == tokenize.INDENT:
             refuse(place, "a block, such as of an if or a with, is computed", COMPUTED)
         elif _is_formatted(token):

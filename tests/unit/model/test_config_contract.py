@@ -167,6 +167,15 @@ REFUSED = {
     "padding": ("bgr_to_rgb=False", "pad_value=114", "pad_value is 114"),
     "other pictures": ("bgr_to_rgb=False", "gamma=2", "data_preprocessor has 'gamma'"),
     "turned": ("bgr_to_rgb=False", "bgr_to_rgb='yes'", "neither True nor False"),
+    "empty mean": ("mean=[102.9801, 115.9465, 122.7717]", "mean=[]", r"mean is \(\) and not three numbers"),
+    "mean of nothing": ("mean=[102.9801, 115.9465, 122.7717]", "mean=0", "mean is 0 and not three numbers"),
+    "type of a dict": ("'CocoDataset'", "dict(a=1)", "names no classes, and {'a': 1} has them elsewhere"),
+    "transform of a dict": ("type='LoadImageFromFile'", "type=dict(a=1)", "the test pipeline has {'a': 1}"),
+    "detector of a list": ("type='FCOS'", "type=['FCOS']", "model.type is"),
+    "head of text": ("bbox_head=dict(", "bbox_head='x', neck_of=dict(", "has 'neck_of'|is no dict"),
+    "no threshold": ("nms=dict(type='nms', iou_threshold=0.5)", "nms=None", "nms is no dict"),
+    "endless key": ("depth=50", "depth=50, **{'\\x1b[31m' * 2000: 1}", "of what are no numbers"),
+    "long key": ("depth=50", "depth=50, **{'" + "\\x1b[31m" * 1000 + "': 1}", "of which is not known"),
     "no ratio": ("keep_ratio=True", "keep_ratio=False", "keep_ratio is False; supported is True: the letterbox"),
     "ratio left out": (", keep_ratio=True", "", "has no keep_ratio, which means False"),
     "scale": ("scale=(1333, 800)", "scale_factor=0.5", "scale_factor is 0.5"),
@@ -204,6 +213,8 @@ def test_what_no_contract_describes_is_refused_by_its_line(kind, tmp_path):
         contract(path)
     if "has 2 Resize" not in reason and "2 places" not in reason and "0 Resize" not in reason:
         assert error.value.found.startswith(f"{path} line "), error.value.found
+    assert len(error.value.found) < 1000, f"the message has {len(error.value.found)} letters"
+    assert error.value.found.isprintable()
     assert error.value.advice
 
 

@@ -70,9 +70,10 @@ def test_it_sees_no_network_and_no_variable(apart, tmp_path, monkeypatch):
         ("x = 'a' * (5 << 30)\n", "failed when it was run.*MemoryError"),
         ("__import__('os')._exit(3)\n", "failed when it was run, status 3"),
         ("x = float('nan')\n", "failed when it was run.*ValueError"),
+        ("x = 1\nfor i in range(900): x = [x]\n", "did not give plain values|failed when it was run"),
         ("open('large', 'w').write('a' * (2 << 20))\n", "failed when it was run"),
     ],
-    ids=["endless", "memory", "exit", "nan", "file"],
+    ids=["endless", "memory", "exit", "nan", "deep", "file"],
 )
 def test_it_has_an_end(text, reason, apart, tmp_path):
     """Time, memory, files and the answer are bounded."""
