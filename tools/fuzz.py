@@ -324,7 +324,9 @@ def coco_results(data: bytes) -> None:
 
     path, beside = _folder() / "rows.json", _folder() / "instances.json"
     if not beside.exists():
-        beside.write_text('{"images": [{"id": 7}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
+        beside.write_text(
+            '{"images": [{"id": 7, "file_name": "7.jpg", "width": 9, "height": 9}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}'
+        )
     path.write_bytes(data)
     truth = (
         _STORE.setdefault(beside, None)
@@ -341,17 +343,33 @@ def coco_results(data: bytes) -> None:
     assert came[0] == came[1] or len(data) > 512, "a file is what it is, in whatever pieces it is read"
 
 
-def coco_annotations(data: bytes) -> None:
-    """An annotation file by itself."""
-    from fcos_lib.errors import DatasetError
-    from fcos_lib.measure.coco.annotation_file import read_annotation_file
+def config(data: bytes) -> None:
+    """A config of mmdetection, alone and as the base of one; whatever is read gives a contract or an error with a line."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.model.config_contract import as_toml, contract_fields
+    from fcos_lib.model.config_files import read_config
 
-    path = _folder() / "annotations.json"
-    path.write_bytes(data)
-    with contextlib.suppress(DatasetError):
-        truth = read_annotation_file(path).truth
-        assert len(truth.boxes) == len(truth.pictures)
-        assert all(name.isprintable() for name in truth.names)
+    folder = _folder() / "configs"
+    folder.mkdir(exist_ok=True)
+    (folder / "base.py").write_bytes(data)
+    child = folder / "child.py"
+    if not child.exists():
+        child.write_text("_base_ = 'base.py'\nmodel = dict(bbox_head=dict(num_classes=2))\nclasses = ('a', 'b')\n")
+    for path in (folder / "base.py", child):
+        with contextlib.suppress(UsageError):
+            as_toml(contract_fields(read_config(path), "x"), "x.py")
+
+
+def contract_record(data: bytes) -> None:
+    """A contract as TOML and as JSON."""
+    from fcos_lib.errors import UsageError
+    from fcos_lib.model.contract_record import read_contract
+
+    for name in ("x.toml", "x.json"):
+        path = _folder() / name
+        path.write_bytes(data)
+        with contextlib.suppress(UsageError):
+            assert read_contract(path).classes
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -373,7 +391,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         annotations,
         checkpoint,
         coco_results,
-        coco_annotations,
+        config,
+        contract_record,
     )
 }
 _STORE: dict[Path, Any] = {}
@@ -443,7 +462,8 @@ def main() -> None:
     import atheris
     import numpy  # noqa: F401 - not instrumented
 
-    atheris.enabled_hooks.add("RegEx")
+    if args.target != "config":  # the hook's patterns have no match(text, position), which Python's tokenizer calls
+        atheris.enabled_hooks.add("RegEx")
     with atheris.instrument_imports(include=["fcos_lib"]):
         for seed in sorted((CORPUS / args.target).iterdir()):
             TARGETS[args.target](seed.read_bytes())  # imports what the target needs

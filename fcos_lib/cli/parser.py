@@ -17,6 +17,7 @@ from fcos_lib.options.table import options_of
 
 VERBS = {
     "the model's way": {
+        "contract": ("contract:contract", "write the contract of a config of mmdetection, which is not run"),
         "contracts": ("contracts:contracts", "list the models that have a contract here, and how each differs from the recipe's"),
         "export": ("models:export", "write both ONNX endings of a checkpoint"),
         "compile": ("models:compile_onnx", "compile ascend.onnx to an OM with atc"),
@@ -127,7 +128,34 @@ def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
             parser.add_argument(option.name, **option.arguments())
 
 
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    """Add what the verb `contract` takes."""
+    parser.add_argument(
+        "config", type=path, metavar="CONFIG.py", help="the config that the checkpoint was trained with"
+    )
+    parser.add_argument(
+        "-o", "--output", type=path, default=None, metavar="FILE.toml", help="where the contract goes (default: stdout)"
+    )
+    parser.add_argument("--name", default=None, help="what limits and results are kept under (default: the config's)")
+    parser.add_argument(
+        "--input-size", type=number(32, 4096), nargs=2, default=None, metavar=("H", "W"),
+        help="rows and columns of the network's input (default: the test pipeline's Resize)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=_names, default=(), metavar="NAME,NAME", help="in label order (default: the config's)"
+    )
+    parser.add_argument(
+        "--config-root", type=path, default=None, metavar="FOLDER",
+        help="what no _base_ file may lie outside of (default: the folder above the config's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--run-config", action="store_true", help="have mmengine run a config that computes, in a process without network"
+    )  # fmt: skip
+    parser.add_argument("--yes", action="store_true", help="do not ask before --run-config runs it")
+
+
 def _add_models_way(parsers: _Parsers) -> None:
+    _add_config(parsers["contract"])
     _add_path(parsers["export"], "--output", "FOLDER", "where the .onnx files go")
     compiling = parsers["compile"]
     _add_path(compiling, "--onnx", "FILE", "the ascend.onnx that export wrote")
@@ -184,8 +212,14 @@ def _add_verdicts(parsers: _Parsers) -> None:
     _add_results(parsers["verify"], text="the results.json of a run, or a statement of attest")
     attest.add_options(parsers["attest"], parsers["verify"])
     for verb in ("limits", "judge"):
-        about = "(default: the suite's limits.toml)"
-        parsers[verb].add_argument("--limits", type=path, default=LIMITS, metavar="FILE", help=about)
+        parsers[verb].add_argument(
+            "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
+        )
+    recorder = parsers["limits"]
+    recorder.add_argument(
+        "--record", type=path, metavar="RESULTS", help="write down the limits that this run lacked instead"
+    )
+    recorder.add_argument("-o", "--output", type=path, metavar="FILE.toml", help="where those go (default: stdout)")
     accept = parsers["accept"]
     accept.add_argument(
         "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"
@@ -239,6 +273,10 @@ def _plain_name(text: str) -> str:
     if not text or text in (".", "..") or Path(text).name != text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a plain folder name")
     return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def completion(args: argparse.Namespace) -> int:

@@ -12,18 +12,42 @@ from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.results import has_stand_in, in_reading_order, read_results, stored_verdict, verdict_table
-from fcos_lib.files import one_line
+from fcos_lib.files import one_line, write_whole
 from fcos_lib.judge.limits import Limit, all_limits, check_limits
-from fcos_lib.judge.roll_call import INFRA, counted, exit_status, parse_promises, stored_entry, unanswered
+from fcos_lib.judge.recorded import recorded_limits
+from fcos_lib.judge.roll_call import INFRA, State, counted, exit_status, parse_promises, stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
+from fcos_lib.model.zoo import named_contract
 
 
 def limits(args: Namespace) -> int:
-    """Print every limit with where it comes from."""
+    """Print every limit with where it comes from, or with `--record` sections for those that a stored run lacked."""
+    if args.record:
+        return _record(args)
     for limit in _checked_limits(args).values():
         print(f"{limit.name}  {limit.sentence()}")
         for line in limit.certificate():
             print(textwrap.fill(line, 110, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _record(args: Namespace) -> int:
+    """Print the limits that a stored run lacked, each with its birth certificate, to be read, and added to limits.toml."""
+    document = read_results(args.record)
+    named = (document["run"].get("settings") or {}).get("contract")
+    if not named:
+        raise UsageError(
+            f"{args.record} is of a run without --contract", "record a run of your own contract's FILE.toml"
+        )
+    sections = recorded_limits(document, named_contract(named), _checked_limits(args))
+    if args.output is None:
+        print("\n".join(sections))
+        return 0
+    write_whole(args.output, "\n".join(sections).encode())
+    left_out = sum(section.startswith("#") for section in sections)
+    print(
+        f"{args.output}  {len(sections) - left_out} limits, {left_out} not recorded; read it and append it to {args.limits}"
+    )
     return 0
 
 
@@ -101,21 +125,28 @@ def _status(
     pairs = zip((entry.get("test") for entry in document["verdicts"]), verdicts, strict=True)
     entries = [stored_entry(entry) for entry in document.get("gates", ())]
     return exit_status(
-        int(run.get("pytest_status", _pytest_status(document))),
+        _pytest_status(document),
         [*counted(pairs), *unjudged],
         not_run=int(run.get("gates_not_run", 0)),
-        unanswered=len(unanswered(entries, {*run.get("require", ()), *required})),
+        unanswered=len(unanswered(entries, {*run.get("require", ()), *required})) + _stopped(document),
         other_failures=int(run.get("other_failures", 0)),
         npu_required=npu_required or run.get("settings", {}).get("npu") == "required",
     )
 
 
+def _stopped(document: Mapping[str, Any]) -> int:
+    """How many gates did not come to their measurement: no other limits can judge them."""
+    return sum(entry["state"] == State.BLOCKED.value and not entry["recorded"] for entry in document.get("gates", ()))
+
+
 def _pytest_status(document: Mapping[str, Any]) -> int:
-    """pytest's own status, of a run that did not note it: what neither verdicts nor gates explain is counted as it was."""
-    status = int(document["run"].get("exit_status", 0))
+    """pytest's own status without what red gates explain, which are judged again; what else there was is counted as it was."""
+    run = document["run"]
+    status = int(run.get("pytest_status", run.get("exit_status", 0)))
     if status in (0, 7, INFRA):
         return 0
-    red = {"FAIL"} & {entry["outcome"] for entry in (*document["verdicts"], *document["unjudged"])}
+    entries = (*document["verdicts"], *document["unjudged"])
+    red = any(entry["outcome"] == "FAIL" or entry.get("lacks") for entry in entries)
     return 0 if status == 1 and red else status
 
 
@@ -130,6 +161,8 @@ def _besides(document: Mapping[str, Any]) -> list[str]:
         sentences.append("the run had the status 1, which its gates do not explain")
     if not_run := int(run.get("gates_not_run", 0)):
         sentences.append(f"{not_run} selected tests did not run")
+    if stopped := _stopped(document):
+        sentences.append(f"{stopped} gates did not come to their measurement, since another was red")
     return sentences
 
 

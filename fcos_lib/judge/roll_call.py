@@ -193,7 +193,7 @@ def counted(judged: Iterable[tuple[object, Verdict]]) -> list[Outcome]:
     """The outcomes that a run comes to, from (test, verdict) pairs: what a test only records beside its limits is left out."""
     pairs = list(judged)
     with_limits = {test for test, verdict in pairs if verdict.limit}
-    return [verdict.outcome for test, verdict in pairs if verdict.limit or test not in with_limits]
+    return [verdict.outcome for test, verdict in pairs if verdict.limit or verdict.lacks or test not in with_limits]
 
 
 def exit_status(

@@ -9,6 +9,7 @@ and tests hold the stand-in to NMS's plain definition.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -100,6 +101,21 @@ def _open_the_door() -> Any:
             "pip install -e '.[export]' -c constraints.txt, or pass a ready ONNX",
         ) from error
     return mmdet.models
+
+
+def config_folder() -> Path | None:
+    """The folder of the configs that the installed mmdet carries, without importing it; None if there is none."""
+    spec = importlib.util.find_spec("mmdet")
+    folder = Path(spec.origin).parent / ".mim" / "configs" if spec and spec.origin else None
+    return folder.resolve() if folder and folder.is_dir() else None
+
+
+def config_as_json(path: str) -> str:
+    """What mmengine makes of a config, as JSON; it runs the config, so call this in a process that may (`config_run`)."""
+    from mmengine.config import Config
+
+    variables = Config.fromfile(path, import_custom_modules=False, format_python_code=False).to_dict()
+    return json.dumps(variables, allow_nan=False, default=repr)
 
 
 def build_detector(contract: ModelContract, **overrides: Any) -> torch.nn.Module:

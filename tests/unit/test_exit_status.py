@@ -7,6 +7,10 @@ import pytest
 
 from fcos_lib.cli import main as cli
 from fcos_lib.cli.main import main
+from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.verdict import Outcome, decide
+from fcos_lib.measure import Measurement
+from fixtures.run import Run
 
 
 def test_an_error_is_two_lines(capsys, tmp_path):
@@ -78,3 +82,16 @@ def test_the_module_can_be_run():
     for verb in ("preprocess", "info", "export", "compile", "infer", "evaluate", "bench", "doctor"):
         assert f"\n  {verb} " in result.stdout
     assert result.stdout.endswith("[]\n")
+
+
+def test_a_limit_that_is_missing_counts_beside_limits_that_are_there():
+    """It is nothing that a test only records: a model of one's own gets its limits bit by bit."""
+    number = Measurement("cosine of boxes", 1.0, "cosine", 20)
+    bound = Limit("candidates.mine.x", 0.9, True, "cosine", "a paper")
+    pairs = [
+        decide("consistency", "batch1", number, bound, stand_in=True),
+        decide("consistency", "batch1", number, None, stand_in=True),
+        decide("consistency", "batch1", number, None, stand_in=True, lacks="candidates.mine.y"),
+    ]
+    run = Run(verdicts=[{"test": "x", **verdict.as_dict()} for verdict in pairs])
+    assert run.outcomes == [Outcome.STAND_IN, Outcome.NO_VERDICT], f"a run came to {run.outcomes}"

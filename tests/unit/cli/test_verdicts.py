@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,24 @@ def test_judge_counts_what_else_failed_in_the_run(stored, capsys, run, status):
     """It used to be exit 0 as soon as all gates were green."""
     gates = (OPEN,) if "require" in run else (ENTRY,)
     assert main(["judge", stored(gates=gates, **run)]) == status
+
+
+@pytest.mark.parametrize("outcome", ["FAIL", "NO VERDICT"])
+def test_a_red_run_that_other_limits_make_green_is_green(stored, outcome):
+    """pytest's own 1 was of the red gate; without one it is of something that nobody noted."""
+    path = stored(outcome=outcome, exit_status=7, pytest_status=1)
+    document = json.loads(Path(path).read_text(encoding="utf-8"))
+    document["verdicts"][0] |= {"limit": None, "lacks": "accuracy.not_counted_once"} if outcome != "FAIL" else {}
+    Path(path).write_text(json.dumps(document), encoding="utf-8")
+    assert main(["judge", path]) == 0
+    assert main(["judge", stored(exit_status=1, pytest_status=1)]) == 1
+
+
+def test_a_gate_that_a_red_one_stopped_is_no_verdict_under_other_limits(stored, capsys):
+    """It measured nothing, so that no limit can make it green."""
+    stopped = ENTRY | {"state": State.BLOCKED.value, "why": "another was red", "key": "accuracy.unlike_reference"}
+    assert main(["judge", stored(gates=[ENTRY, stopped], outcome="FAIL", exit_status=1, pytest_status=1)]) == 7
+    assert "1 gates did not come to their measurement, since another was red" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stored_status", [1, 2, 3, 6])

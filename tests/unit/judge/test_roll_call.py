@@ -191,4 +191,6 @@ def test_what_a_test_only_records_beside_its_limits_does_not_count():
     assert counted(iter([("a", judged), ("a", recorded)])) == [PASS], "recorded beside a limit of the same test"
     assert counted(iter([("a", judged), ("b", recorded)])) == [PASS, NONE], "another test's limit is none of its own"
     assert counted(iter([("a", recorded), ("a", recorded)])) == [NONE, NONE]
+    lacking = decide("throughput", "batch8", number, None, stand_in=False, lacks="throughput.y")
+    assert counted(iter([("a", judged), ("a", lacking)])) == [PASS, NONE], "a limit that is missing is nothing recorded"
     assert counted(iter([])) == []
