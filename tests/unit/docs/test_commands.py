@@ -146,7 +146,7 @@ def checkout(tmp_path, exported, monkeypatch, request):
     for name in (".artifacts/results/results.json", "results.json", "before/results.json", "after/results.json"):
         write_results(tmp_path / name, environment={}, artifacts=[], verdicts=[entry], unjudged=[], run={})
     (tmp_path / "mine.py").write_text(PLAIN, encoding="utf-8")
-    if request.node.callspec.params["page"] == "docs/adding_a_contract.md":  # a run of a model that has no limits yet
+    if "docs/adding_a_contract.md" in request.node.name:  # a run of a model that has no limits yet
         lacking = decide("accuracy", "batch8", measured, None, stand_in=True, lacks="accuracy.mine.mAP").as_dict()
         write_results(
             tmp_path / ".artifacts/results/results.json", environment={}, artifacts=[],
