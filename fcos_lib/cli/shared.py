@@ -12,8 +12,8 @@ from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
 from fcos_lib.errors import UsageError
 from fcos_lib.model.zoo import named_contract
-from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.dataset import Dataset, open_dataset, turned_by_exif
+from fcos_lib.stream.naming import naming
 
 
 def note(text: str) -> None:
@@ -43,10 +43,8 @@ def chosen_dataset(args: Namespace, *, decoded: bool = False) -> Dataset:
 
     What is unusual about it is said; if its pictures will be `decoded`, what is unusual about them as well.
     """
-    naming = Naming.said(
-        getattr(args, "contract", None), getattr(args, "category", ()), getattr(args, "checkpoint", None)
-    )
-    dataset = open_dataset(args.dataset, naming)
+    said = getattr(args, "contract", None), getattr(args, "category", ()), getattr(args, "checkpoint", None)
+    dataset = open_dataset(args.dataset, naming(*said))
     for remark in (*dataset.remarks, *(turned_by_exif(dataset.pictures) if decoded else ())):
         note(f"{dataset.annotations} has {remark}")
     return dataset

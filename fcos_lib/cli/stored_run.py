@@ -19,8 +19,8 @@ from fcos_lib.errors import UsageError
 from fcos_lib.options.option import as_json
 from fcos_lib.options.table import OPTIONS
 from fcos_lib.store.artifacts import Artifact, Store
-from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.dataset import Dataset, open_dataset
+from fcos_lib.stream.naming import naming
 from fcos_lib.stream.references import References
 from fcos_lib.stream.sessions import OnnxSession
 
@@ -54,8 +54,8 @@ def open_stored_run(args: Namespace, document: dict[str, Any]) -> StoredRun:
     settings, verb = _settings(document, args.results), args.verb
     subject, batch = _subject(document, settings, args.batch)
     args.artifacts = args.artifacts or _existing(settings["artifacts"]) or Path(".artifacts")
-    naming = Naming.said(settings["contract"], settings["category"], _existing_file(settings["checkpoint"]))
-    dataset = open_dataset(args.dataset or Path(settings["dataset"]), naming)
+    said = naming(settings["contract"], settings["category"], _existing_file(settings["checkpoint"]))
+    dataset = open_dataset(args.dataset or Path(settings["dataset"]), said)
     if settings["annotations_sha256"] not in (None, dataset.annotations_sha256):
         raise UsageError(
             f"{dataset.annotations} is not the annotation file of the run", "pass the run's dataset with --dataset"

@@ -7,14 +7,13 @@ a category that no class is has an AP of 0 as soon as it has an object.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import ModelContract, contract_for
 from fcos_lib.errors import UsageError
 from fcos_lib.files import some
-from fcos_lib.model.zoo import chosen_contract, named_contract
 from fcos_lib.stream.annotations import Annotations
 
 
@@ -23,22 +22,18 @@ class Naming:
     """Which model a data set is meant for, and what its categories are called there."""
 
     contract: ModelContract | None = None
-    """The contract that was named; None: the one whose classes are the categories, and whose weights are the checkpoint's."""
+    """The contract that was named; None: the one that `choose` finds for the categories."""
     classes: Mapping[str, str] = field(default_factory=dict)
     """Class of the contract by category of the data set, for those that are said; others are called alike."""
-    checkpoint: Path | None = None
-    """What tells contracts of the same classes apart, where none is named."""
+    choose: Callable[[tuple[str, ...]], ModelContract] = contract_for
+    """The contract of some classes; `UsageError` if there is none."""
 
     @classmethod
-    def said(cls, name: str | None, pairs: Sequence[str], checkpoint: Path | None = None) -> Naming:
-        """The naming that `--contract NAME`, `--category CLASS=NAME` any number of times and `--checkpoint` come to.
-
-        `UsageError` if that is none.
-        """
-        contract = named_contract(name) if name is not None else None
+    def said(cls, contract: ModelContract | None, pairs: Sequence[str]) -> Naming:
+        """The naming that a named contract and `--category CLASS=NAME`, any number of times, come to; `UsageError` if none."""
         split = [(name, own) for name, _, own in (pair.partition("=") for pair in pairs)]
         if not pairs:
-            return cls(contract, checkpoint=checkpoint)
+            return cls(contract)
         if contract is None:
             raise UsageError(
                 f"--category {pairs[0]} does not say of which model",
@@ -53,7 +48,7 @@ class Naming:
         for values in zip(*split, strict=True):
             if twice := [name for name, count in Counter(values).items() if count > 1]:
                 raise UsageError(f"--category: {some(twice)} is given twice", "one category is one class")
-        return cls(contract, {category: name for name, category in split}, checkpoint)
+        return cls(contract, {category: name for name, category in split})
 
     def category_ids(self, by_category: Mapping[str, int], path: Path) -> dict[str, int]:
         """Category id by class, from those by category; classes without a category get negative ones. `UsageError` if one is unclear."""
@@ -80,7 +75,7 @@ class Naming:
         """The contract of a data set with these classes; `UsageError` if the named one has others and nobody said which is which."""
         if self.contract is None:
             try:
-                return chosen_contract(tuple(classes), self.checkpoint)
+                return self.choose(tuple(classes))
             except UsageError as error:
                 renamed = "categories under other names: pass --contract NAME and --category CLASS=NAME"
                 raise UsageError(error.found, f"{error.advice}; {renamed}") from None

@@ -166,7 +166,7 @@ def checkout(tmp_path, exported, monkeypatch, request):
             pictures={"139": "0" * 64},
         )
     (tmp_path / "mine.py").write_text(PLAIN, encoding="utf-8")
-    if request.node.callspec.params["page"] == "docs/adding_a_contract.md":  # a run of a model that has no limits yet
+    if "docs/adding_a_contract.md" in request.node.name:  # a run of a model that has no limits yet
         lacking = decide("accuracy", "batch8", measured, None, stand_in=True, lacks="accuracy.mine.mAP").as_dict()
         write_results(
             tmp_path / ".artifacts/results/results.json", environment={}, artifacts=[],

@@ -15,7 +15,7 @@ from fcos_lib.judge.limits import all_limits
 from fcos_lib.model import zoo as zoo_module
 from fcos_lib.model.checkpoint_shapes import fits
 from fcos_lib.model.zoo import chosen_contract, known_contracts, named_contract, zoo
-from fcos_lib.stream.categories import Naming
+from fcos_lib.stream.naming import naming
 from fixtures.options import EMBEDDED_CHECKPOINT
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
@@ -198,7 +198,7 @@ def test_a_checkpoint_that_fits_several_asks(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=rf"fits 3 contracts: {ONE_X}, {TWO_X}, {CENTER}") as error:
         chosen_contract(CLASSES, path)
     assert "--contract NAME" in error.value.advice
-    assert Naming.said(CENTER, (), path).contract_of(CLASSES, path).name == CENTER
+    assert naming(CENTER, (), path).contract_of(CLASSES, path).name == CENTER
     digits = re.search(r"-[0-9a-f]{8}\.pth$", path.name)[0]
     published = structs.replace(zoo()[TWO_X].published, checkpoint=f"as_published{digits}")
     entries = {**zoo(), TWO_X: replace(zoo()[TWO_X], published=published)}
@@ -217,4 +217,4 @@ def test_a_checkpoint_with_deformable_convolutions_is_refused(tmp_path):
 def test_a_named_contract_needs_its_classes():
     """80 of COCO are not in eight drawings."""
     with pytest.raises(UsageError, match=r"contract 'coco_r50' has 80 classes that instances\.json lacks"):
-        Naming.said("coco_r50", ()).contract_of(SHAPES.classes, Path("instances.json"))
+        naming("coco_r50").contract_of(SHAPES.classes, Path("instances.json"))

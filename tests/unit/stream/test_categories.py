@@ -14,8 +14,8 @@ from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.ruler import Ruler
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.measure.detections.worst import objects_of
-from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.naming import naming
 from fixtures.settings import EMBEDDED
 from tests.unit.hostile import makers
 from tests.unit.measure.builders import detections, found_objects, shaken
@@ -56,7 +56,7 @@ def detected(dataset, seed=0):
 @pytest.mark.parametrize(("change", "without"), [(renamed, 0), (fewer, 2)], ids=["renamed", "fewer"])
 def test_the_numbers_are_pycocotools(tmp_path, change, without):
     """Classes without a category are not looked at; a category without a class has an AP of 0, which counts."""
-    dataset = open_dataset(folder(tmp_path / "coco", change), Naming.said("shapes", PAIRS))
+    dataset = open_dataset(folder(tmp_path / "coco", change), naming("shapes", PAIRS))
     assert dataset.contract is SHAPES
     assert sum(number < 0 for number in dataset.category_ids.values()) == without
     for seed in range(3):
@@ -76,13 +76,13 @@ def test_the_numbers_are_pycocotools(tmp_path, change, without):
 
 def test_what_has_no_counterpart_is_said(tmp_path):
     """How many on either side, and the first names."""
-    dataset = open_dataset(folder(tmp_path / "coco", fewer), Naming.said("shapes", PAIRS))
+    dataset = open_dataset(folder(tmp_path / "coco", fewer), naming("shapes", PAIRS))
     said = [remark for remark in dataset.remarks if "model" in remark]
     assert said == [
         "2 classes of the model are no category, and what it finds of them does not count (cyan triangle, magenta star)",
         "1 categories are no class of the model, so that their AP is 0 and counts (tree)",
     ]
-    assert not open_dataset(folder(tmp_path / "all", renamed), Naming.said("shapes", PAIRS)).remarks
+    assert not open_dataset(folder(tmp_path / "all", renamed), naming("shapes", PAIRS)).remarks
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_what_is_unclear_is_refused(tmp_path, contract, pairs, words):
     """Nothing is guessed about which category is which class."""
     root = folder(tmp_path / "coco", lambda document: document["categories"].append({"id": 500, "name": "tree"}))
     with pytest.raises(UsageError) as caught:
-        open_dataset(root, Naming.said(contract, pairs))
+        open_dataset(root, naming(contract, pairs))
     assert words in caught.value.found, caught.value.found
 
 
 def test_without_a_word_names_have_to_be_the_same(tmp_path):
     """A contract by name is no mapping."""
-    dataset = open_dataset(folder(tmp_path / "coco", fewer), Naming.said("shapes", ()))
+    dataset = open_dataset(folder(tmp_path / "coco", fewer), naming("shapes"))
     with pytest.raises(UsageError, match=r"contract 'shapes' has 5 classes that .* lacks \(blue disc") as caught:
         _ = dataset.contract
     assert "--category" in caught.value.advice
@@ -124,7 +124,7 @@ def test_what_the_embedded_model_finds_is_worth_the_same_under_other_names(tmp_p
     (root / "annotations").mkdir(parents=True)
     (root / "val2017").symlink_to(dataset.root / "val2017")
     (root / makers.ANNOTATIONS).write_text(json.dumps(document))
-    other = open_dataset(root, Naming.said("shapes", PAIRS))
+    other = open_dataset(root, naming("shapes", PAIRS))
     found = shaken(found_objects(read_truth(dataset), SHAPES), 8, 0)
     ours, theirs = evaluate(other, SHAPES, found), evaluate(dataset, SHAPES, found)
     assert ours.value == theirs.value
