@@ -135,7 +135,9 @@ def _status(
 
 
 def _stopped(document: Mapping[str, Any]) -> int:
-    """How many gates did not come to their measurement: no other limits can judge them."""
+    """How many gates of a red run did not come to their measurement: no other limits can judge them."""
+    if int(document["run"].get("exit_status", 0)) != 1:
+        return 0
     return sum(entry["state"] == State.BLOCKED.value and not entry["recorded"] for entry in document.get("gates", ()))
 
 

@@ -14,6 +14,7 @@ from fcos_lib.evidence.results import read_results
 from fcos_lib.sharing.digests import picture_list_digest
 from fcos_lib.sharing.statement import PREDICATE_TYPE, STATEMENT_TYPE
 from fixtures.gateproof import keep_record
+from tests.prepared import PICTURES
 from tests.unit.sharing.conftest import PRIVATE
 
 
@@ -116,13 +117,13 @@ def test_a_real_run_says_nothing_of_its_machine(prepared, tmp_path, capsys):
     assert "same: everything that the statement says of the run" in lines
     for name in ("checkpoint", "annotations", "onnx portable.onnx"):
         assert f"same: file of {name}" in lines
-    assert "same: files of 120 pictures" in lines
+    assert f"same: files of {PICTURES} pictures" in lines
     assert not [line for line in lines if line.startswith("differs")]
     assert [line for line in lines if line.startswith("not checked")] == [
         "not checked: signature: the statement is not signed"
     ]
     (tree,) = document["predicate"]["fcos_lib"]["detections"]
-    assert tree["count"] == 120
+    assert tree["count"] == PICTURES, f"{tree['count']} detections of {PICTURES} pictures"
 
 
 @pytest.mark.parametrize("place", ["name", "driver_version", "soc_version"])
