@@ -10,7 +10,7 @@ from PIL import Image
 from fcos_lib.stream.dataset import open_dataset
 from fixtures import datasets
 from fixtures.checks import OPENED, check_before_work
-from fixtures.options import _remarks, settings
+from fixtures.options import pytest_report_header, settings
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 from tests.unit.hostile.makers import ANNOTATIONS
 from tests.unit.parsed import parsed
@@ -91,7 +91,8 @@ def test_pictures_that_exif_turns_are_said_of_those_under_test(data_set, tmp_pat
         "1 pictures with an EXIF orientation",
     ]
     assert said[0].endswith(f"({pictures[0].name}, {pictures[5].name})")
-    assert [line for line in _remarks(config) if "EXIF" in line] == said[1:]
+    shown = [line for line in pytest_report_header(config) if "EXIF" in line]
+    assert shown == [f"fcos: the data set has {said[1]}"]
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["controller", "worker"])

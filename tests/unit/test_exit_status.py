@@ -60,7 +60,7 @@ def test_an_interruption_and_the_systems_errors_are_one_line(capsys, monkeypatch
         (["infer", "--om", "x", "--input", "y", "--output-dirname", "../up"], "'../up' is not a plain folder name"),
         (["infer", "--om", "x", "--input", "y", "--output-dirname", ".."], "'..' is not a plain folder name"),
         (["export", "--checkpoint", "x", "--output", "y"], "one of the arguments --dataset --contract is required"),
-        (["evaluate", "--results", "x", "--dataset", "y", "--contract", "yolo"], "invalid choice: 'yolo'"),
+        (["evaluate", "--results", "x", "--dataset", "y", "--contract", "yolo"], "there is no contract 'yolo'"),
     ],
     ids=lambda value: "_".join(value) or "nothing" if isinstance(value, list) else "",
 )

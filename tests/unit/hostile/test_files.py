@@ -325,6 +325,12 @@ LIMITS = {
     "device": (make.device, "no limits file"),
 }
 
+
+def sized(number):
+    """A picture of an annotation file."""
+    return {"id": number, "file_name": f"{number}.jpg", "width": 9, "height": 9}
+
+
 ROW = '{"image_id":7,"category_id":1,"bbox":[1,2,3,4],"score":0.5}'
 """What is wrong with single entries is in tests/unit/measure/coco/test_result_file.py: here is what exhausts or hides."""
 
@@ -333,7 +339,7 @@ def rows(content):
     """A result file of this text, beside annotations of a picture 7 with a category 1."""
 
     def change(path):
-        beside = {"images": [{"id": 7}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+        beside = {"images": [sized(7)], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
         path.with_name("instances.json").write_text(json.dumps(beside))
         content(path) if callable(content) else path.write_text(content)
 
@@ -362,11 +368,11 @@ ROWS = {
     "folder": (rows(Path.mkdir), "it is not a plain file"),
 }  # fmt: skip
 ANNOTATIONS_ALONE = {
-    "deep": (text(DEEP), "no annotation file|nested too deeply"),
+    "deep": (text(DEEP), "is not JSON"),
     "wide": (text('{"images": ' + WIDE + "}"), "holds more than 32,000,000 values"),
     "huge": (lambda path: path.write_text("{") and os.truncate(path, 300 << 20), "has more than 268,435,456 bytes"),
-    "cells": (text(json.dumps({"images": [{"id": n} for n in range(40_000)], "annotations": [], "categories": [{"id": n, "name": f"{n}"} for n in range(1000)]})), "lists 40,000 images and 1,000 categories"),
-    "many-images": (text('{"images":[' + ",".join(f'{{"id":{n}}}' for n in range(1_000_000)) + '],"annotations":[],"categories":[{"id":1,"name":"x"}]}'), None),
+    "cells": (text(json.dumps({"images": [sized(n) for n in range(40_000)], "annotations": [], "categories": [{"id": n, "name": f"{n}"} for n in range(1000)]})), "lists 40,000 images and 1,000 categories"),
+    "many-images": (text(json.dumps({"images": [sized(n) for n in range(300_000)], "annotations": [], "categories": [{"id": 1, "name": "x"}]})), None),
     "pipe": (os.mkfifo, "it is not a plain file"),
 }  # fmt: skip
 KINDS = {
