@@ -51,10 +51,10 @@ def record_of(document: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(document, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise ValueError(place_of(error)) from error
+        raise ValueError(_place_of(error)) from error
 
 
-def place_of(error: Exception) -> str:
+def _place_of(error: Exception) -> str:
     """Where a document breaks its type, and how, of an error of msgspec's: `annotations[3].bbox: Expected ...`."""
     fault, _, place = str(error).partition(" - at ")
     fault = _PATTERN.sub("of other characters", fault)

@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -328,18 +329,16 @@ def coco_results(data: bytes) -> None:
             '{"images": [{"id": 7, "file_name": "7.jpg", "width": 9, "height": 9}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}'
         )
     path.write_bytes(data)
-    truth = (
-        _STORE.setdefault(beside, None)
-        or _STORE.__setitem__(beside, read_annotation_file(beside).truth)
-        or _STORE[beside]
-    )
+    if beside not in _STORE:
+        _STORE[beside] = read_annotation_file(beside).truth
+    truth = _STORE[beside]
     came: list[Any] = []
     for piece in (4 << 20, 256):
-        result_file.PIECE = piece
-        try:
-            came.append(result_file.read_detections(path, truth).scores.tolist())
-        except UsageError:
-            came.append(None)
+        with mock.patch.object(result_file, "PIECE", piece):
+            try:
+                came.append(result_file.read_detections(path, truth).scores.tolist())
+            except UsageError:
+                came.append(None)
     assert came[0] == came[1] or len(data) > 512, "a file is what it is, in whatever pieces it is read"
 
 

@@ -179,8 +179,8 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like:
     key that they lack; so is a user's own, whose limits are recorded bit by bit.
     """
     advice = f"mend {path}; the catalogue of gates is fcos_lib/judge/gates.py"
-    contracts = {*known_contracts(), *filter(None, (contract, like)), *_described_elsewhere(limits)}
-    contracts |= _foreign_contracts(limits, contracts)
+    contracts = {*known_contracts(), *filter(None, (contract, like))}
+    contracts |= _contracts_elsewhere(limits, contracts)
     known = {name: entry for each in sorted(contracts) for name, entry in expected_limits(each).items()}
     for name, limit in limits.items():
         entry = known.get(name) or _published_elsewhere(name, contracts)
@@ -211,18 +211,15 @@ def check_limits(limits: Mapping[str, Limit], contract: str | None = None, like:
         raise UsageError(f"{path.name} lacks [{missing[0]}]{more}, so a gate would have nothing to judge by", advice)
 
 
-def _foreign_contracts(limits: Mapping[str, Limit], contracts: Collection[str]) -> set[str]:
-    """Names in the place of a contract's that resemble no known one: of contracts that are files, and not part of this run."""
+def _contracts_elsewhere(limits: Collection[str], known: Collection[str]) -> set[str]:
+    """Names in the place of a contract's that are no slip of the pen: of contracts that are a user's files, and not part of this run.
+
+    They resemble no known one, or have a whole set of limits.
+    """
     families = {gate.limit.partition(".")[0] for gate in GATES.values() if "{contract}" in gate.limit}
     parts = [name.split(".") for name in limits]
-    named = {words[1] for words in parts if len(words) > 2 and words[0] in {*families, "accuracy_aipp"}}
-    return {name for name in named if not difflib.get_close_matches(name, contracts, 1)}
-
-
-def _described_elsewhere(limits: Collection[str]) -> set[str]:
-    """Contracts that no record here describes: those of a user, who has a set of limits for each. One alone may be misspelt."""
-    second = Counter(name.split(".")[1] for name in limits if name.count(".") > 1)
-    return {name for name, count in second.items() if count >= _A_SET}
+    named = Counter(words[1] for words in parts if len(words) > 2 and words[0] in {*families, "accuracy_aipp"})
+    return {name for name, count in named.items() if count >= _A_SET or not difflib.get_close_matches(name, known, 1)}
 
 
 def _of_contract(names: Mapping[str, object], contract: str) -> set[str]:

@@ -147,10 +147,10 @@ class Reader:
         values = [node.value for node in nodes]
         if isinstance(tree.op, ast.Add) and any(all(isinstance(each, kind) for each in values) for kind in (str, list, tuple)):  # fmt: skip
             left, right = values
-            return node_of(left + right, place)  # type: ignore[operator]
+            return node_of(left + right, place)  # type: ignore[operator]  # both of one kind, as the line above says
         if all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
             try:
-                return self._constant(_number(tree.op, values), place)  # type: ignore[arg-type]
+                return self._constant(_number(tree.op, values), place)  # type: ignore[arg-type]  # all numbers, as above
             except (ZeroDivisionError, OverflowError):
                 refuse(place, "a division by nothing is no number", "write the value")
         return refuse(place, f"{_kind(tree)} of what are no numbers is computed", COMPUTED)

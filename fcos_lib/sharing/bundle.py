@@ -91,7 +91,7 @@ class Bundle:
             Tensors(*(arrays[f"{side}_{part}"] for part in ("labels", "dets", "boxes", "scores")))
             for side in ("reference", "candidate")
         )
-        return (*sides, arrays.get("layers"))  # type: ignore[return-value]
+        return (*sides, arrays.get("layers"))  # type: ignore[return-value]  # a generator has no length
 
 
 def tensors_name(picture_id: int) -> str:

@@ -72,7 +72,7 @@ def _running() -> Iterator[None]:
         yield
     except FcosError:
         raise
-    except Exception as error:
+    except Exception as error:  # onnxruntime has a class of its own for each kind of trouble, and none above them
         raise UsageError(
             f"onnxruntime cannot run the ONNX ({type(error).__name__}: {str(error)[:200]})",
             "ask for a bundle of another model",
