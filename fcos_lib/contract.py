@@ -192,11 +192,23 @@ COCO_R50 = ModelContract(
 """The recipe's model: FCOS R50-caffe 1x on COCO, mAP 0.359 on val2017."""
 
 SHAPES = ModelContract(
-    name="shapes", classes=SHAPES_CLASSES, height=256, width=427, base_channels=16, feature_channels=48
-)
+    name="shapes", classes=SHAPES_CLASSES, height=256, width=427, base_channels=16, feature_channels=48,
+    center_sampling=True,
+)  # fmt: skip
 """The embedded default: the same architecture, slim, trained on drawings (`fixtures/shapes/README.md`)."""
 
-CONTRACTS = {contract.name: contract for contract in (COCO_R50, SHAPES)}
+SHAPES_GN = ModelContract(
+    name="shapes_gn", classes=SHAPES_CLASSES, height=256, width=427, base_channels=8, feature_channels=48,
+    style="pytorch", mean_bgr=(103.53, 116.28, 123.675), std_bgr=(57.375, 57.12, 58.395), channel_order="rgb",
+    head_norm_groups=12, norm_on_bbox=True, centerness_on_reg=True, iou_threshold=0.6,
+    center_sampling=True, loss_bbox="GIoULoss",
+)  # fmt: skip
+"""The second embedded model: every switch that the zoo's best FCOS sets, trained on the same drawings."""
+
+EMBEDDED = {contract.name: contract for contract in (SHAPES, SHAPES_GN)}
+"""Contracts whose trained checkpoint and data set come with the suite."""
+
+CONTRACTS = {COCO_R50.name: COCO_R50, **EMBEDDED}
 
 
 def contract_for(classes: tuple[str, ...]) -> ModelContract:

@@ -1,6 +1,7 @@
-"""Train the embedded default's checkpoint on drawings that are not in its validation set.
+"""Train an embedded checkpoint on drawings that are not in the validation set.
 
     python tools/train_shapes.py fixtures/shapes/fcos_shapes.pth --minutes 60
+    python tools/train_shapes.py fixtures/shapes/fcos_shapes_gn.pth --contract shapes_gn --minutes 45
 
 Runs on two CPU cores (bf16, channels last). The schedule is a share of the time given, so the steps done, and with them
 the last digits of the weights, depend on the machine; the drawings and the seeds do not.
@@ -19,7 +20,7 @@ from draw_shapes import CATEGORY_IDS, JPEG_QUALITY, TRAINING_SEED, draw_scene
 from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
-from fcos_lib.contract import SHAPES
+from fcos_lib.contract import EMBEDDED, ModelContract
 from fcos_lib.model.detector import build_detector
 from fcos_lib.options.option import path
 from fcos_lib.stream.letterbox import letterbox
@@ -29,53 +30,58 @@ REGRESS_RANGES = ((-1, 12), (12, 24), (24, 48), (48, 96), (96, 1e8))
 SCENES, BATCH, PEAK_RATE, WEIGHT_DECAY, WARM_UP = 6000, 8, 1.5e-3, 0.02, 0.04
 
 
-def training_example(index: int) -> tuple[NDArray[np.float16], NDArray[np.float32], NDArray[np.int64]]:
+def training_example(
+    index: int, contract: ModelContract
+) -> tuple[NDArray[np.float16], NDArray[np.float32], NDArray[np.int64]]:
     """Drawing `index` as a letterboxed tensor, boxes in network pixels and labels."""
     scene = draw_scene(np.random.default_rng([TRAINING_SEED, index]))
     encoded = cv2.imencode(".jpg", scene.picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    tensor = np.empty((3, SHAPES.height, SHAPES.width), np.float32)
-    place = letterbox(cv2.imdecode(encoded, cv2.IMREAD_COLOR), SHAPES, tensor)
+    tensor = np.empty((3, contract.height, contract.width), np.float32)
+    geometry = letterbox(cv2.imdecode(encoded, cv2.IMREAD_COLOR), contract, tensor)
     boxes = np.array(scene.boxes, np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    boxes[:, 0::2] = boxes[:, 0::2] * place.scale_x + place.left
-    boxes[:, 1::2] = boxes[:, 1::2] * place.scale_y + place.top
-    order = {name: label for label, name in enumerate(SHAPES.classes)}
+    boxes[:, 0::2] = boxes[:, 0::2] * geometry.scale_x + geometry.left
+    boxes[:, 1::2] = boxes[:, 1::2] * geometry.scale_y + geometry.top
+    order = {name: label for label, name in enumerate(contract.classes)}
     return tensor.astype(np.float16), boxes, np.array([order[name] for name in scene.names], np.int64)
 
 
 def flipped(tensor: torch.Tensor, boxes: torch.Tensor, across: bool, down: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror a tensor [3, H, W] and its boxes left-right and top-bottom."""
+    height, width = tensor.shape[1:]
     boxes = boxes.clone()
     if across:
         tensor = tensor.flip(2)
-        boxes[:, [0, 2]] = SHAPES.width - boxes[:, [2, 0]]
+        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     if down:
         tensor = tensor.flip(1)
-        boxes[:, [1, 3]] = SHAPES.height - boxes[:, [3, 1]]
+        boxes[:, [1, 3]] = height - boxes[:, [3, 1]]
     return tensor, boxes
 
 
-def aim_at_level_sizes(detector: torch.nn.Module) -> None:
-    """Start each level at distances of about its stride: exp(scale * bias); from 1 px the boxes collapse to nothing."""
-    bias = 2.5
+def aim_at_level_sizes(detector: torch.nn.Module, contract: ModelContract) -> None:
+    """Start each level at distances of about its stride; from 1 px, or from none at all, the boxes never grow.
+
+    A distance is exp(scale * bias), or, normed, the positive part of scale * bias times the stride.
+    """
+    bias = 1.2 if contract.norm_on_bbox else 2.5
     torch.nn.init.constant_(detector.bbox_head.conv_reg.bias, bias)
-    for scale, stride in zip(detector.bbox_head.scales, SHAPES.strides, strict=True):
-        torch.nn.init.constant_(scale.scale, float(np.log(1.2 * stride)) / bias)
+    for scale, stride in zip(detector.bbox_head.scales, contract.strides, strict=True):
+        torch.nn.init.constant_(scale.scale, 1.0 if contract.norm_on_bbox else float(np.log(1.2 * stride)) / bias)
 
 
-def train(minutes: float, threads: int) -> torch.nn.Module:
+def train(contract: ModelContract, minutes: float, threads: int) -> torch.nn.Module:
     """A trained detector, in evaluation mode."""
     torch.manual_seed(TRAINING_SEED)
     torch.set_num_threads(threads)
-    assert set(SHAPES.classes) == set(CATEGORY_IDS)
-    examples = [training_example(index) for index in range(SCENES)]
+    assert set(contract.classes) == set(CATEGORY_IDS)
+    examples = [training_example(index, contract) for index in range(SCENES)]
     print(f"drew {SCENES} scenes, {sum(len(e[2]) for e in examples)} objects", flush=True)
+    loss_bbox = {"type": contract.loss_bbox, "loss_weight": 1.0}
     detector = build_detector(
-        SHAPES,
-        regress_ranges=REGRESS_RANGES,
-        center_sampling=True,
+        contract, regress_ranges=REGRESS_RANGES, center_sampling=contract.center_sampling, loss_bbox=loss_bbox
     ).train()
-    aim_at_level_sizes(detector)
+    aim_at_level_sizes(detector, contract)
     detector = detector.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     rng = np.random.default_rng(TRAINING_SEED)
@@ -99,7 +105,7 @@ def train(minutes: float, threads: int) -> torch.nn.Module:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = detector.bbox_head(detector.neck(detector.backbone(batch)))
         outputs = tuple([level.float() for level in kind] for kind in outputs)
-        metas = [{"img_shape": (SHAPES.height, SHAPES.width)}] * BATCH
+        metas = [{"img_shape": (contract.height, contract.width)}] * BATCH
         losses = detector.bbox_head.loss_by_feat(*outputs, instances, metas)
         loss = sum(losses.values())
         optimizer.zero_grad()
@@ -122,13 +128,16 @@ def main() -> None:
     """Train and write the checkpoint, weights only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=path, help="where the .pth is written")
+    parser.add_argument("--contract", choices=EMBEDDED, default="shapes", help="what to train (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=60.0, help="time to train for (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
     options = parser.parse_args()
-    detector = train(options.minutes, options.threads)
+    contract = EMBEDDED[options.contract]
+    detector = train(contract, options.minutes, options.threads)
     weights = {key: value.contiguous() for key, value in detector.state_dict().items()}
     torch.save(
-        {"meta": {"contract": SHAPES.name, "classes": list(SHAPES.classes)}, "state_dict": weights}, options.checkpoint
+        {"meta": {"contract": contract.name, "classes": list(contract.classes)}, "state_dict": weights},
+        options.checkpoint,
     )
     print(f"{options.checkpoint}: sha256 {hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()}")
 
