@@ -201,7 +201,7 @@ SHAPES_GN = ModelContract(
     name="shapes_gn", classes=SHAPES_CLASSES, height=256, width=427, base_channels=8, feature_channels=48,
     style="pytorch", mean_bgr=(103.53, 116.28, 123.675), std_bgr=(57.375, 57.12, 58.395), channel_order="rgb",
     head_norm_groups=12, norm_on_bbox=True, centerness_on_reg=True, iou_threshold=0.6,
-    center_sampling=True, loss_bbox="GIoULoss",
+    center_sampling=True, loss_bbox="GIoULoss", limits_of=SHAPES.name,
 )  # fmt: skip
 """The second embedded model: every switch that the zoo's best FCOS sets, trained on the same drawings."""
 

@@ -16,6 +16,7 @@ from fcos_lib.ascend.probe import Runtime, probe_runtime
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, discover, has_aclruntime, set_env_script
 from fcos_lib.ascend.visible import visible_ids
 from fcos_lib.contract import CONTRACTS
+from fcos_lib.contract import EMBEDDED as EMBEDDED_CONTRACTS
 from fcos_lib.device.npus import find_device
 from fcos_lib.errors import DeviceError
 
@@ -195,7 +196,8 @@ def _models() -> Iterator[Finding]:
             for contract in CONTRACTS.values()
         ),
     )
-    complete = all((EMBEDDED / name).exists() for name in ("annotations", "val2017", "fcos_shapes.pth"))
+    checkpoints = [f"fcos_{name}.pth" for name in EMBEDDED_CONTRACTS]
+    complete = all((EMBEDDED / name).exists() for name in ("annotations", "val2017", *checkpoints))
     yield Finding(
         "embedded default",
         str(EMBEDDED) if complete else _ABSENT,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fcos_lib.contract import EMBEDDED
 from fcos_lib.errors import FcosError
 from fcos_lib.judge.gate import AT_LEAST, AT_MOST, Data, Gate, On, catalogue, family
 
@@ -135,7 +136,7 @@ GATES = catalogue(
     replace(_REFERENCE, key="accuracy.reference_mAP", name="mAP", direction=AT_LEAST, limit="accuracy.{contract}.mAP", not_for=_AS_PUBLISHED),
     replace(
         _REFERENCE, key="accuracy.reference_mAP_most", name="mAP", direction=AT_MOST, limit="accuracy.{contract}.mAP_most",
-        only_for=("shapes",), unless=f"{_REFERENCE.unless}; the right one is recorded for the embedded checkpoint alone",
+        only_for=tuple(EMBEDDED), unless=f"{_REFERENCE.unless}; the right one is recorded for the embedded checkpoint alone",
     ),
     replace(
         _REFERENCE, key="accuracy.reference_mAP_as_published", name="mAP as published", direction=AT_LEAST,

@@ -103,9 +103,8 @@ def chosen_contract(classes: Collection[str], checkpoint: Path | None) -> ModelC
     of the classes is that one's. `UsageError` if no contract has these classes, or if the checkpoint fits several.
     """
     contract = contract_for(tuple(classes))
-    rivals = [
-        entry.contract for entry in zoo().values() if entry.contract and set(entry.contract.classes) == set(classes)
-    ]
+    alike = [rival for rival in known_contracts().values() if set(rival.classes) == set(classes)]
+    rivals = [rival for rival in alike if rival is not contract]
     return recognised(checkpoint, contract, rivals) if rivals and checkpoint else contract
 
 
@@ -133,6 +132,7 @@ def recognised(checkpoint: Path, usual: ModelContract, rivals: Iterable[ModelCon
 
 def _published_hash(contract: ModelContract) -> str:
     """`-821213aa.pth`, the end of the published checkpoint's name; empty if none was published."""
-    published = zoo()[contract.name].published
+    entry = zoo().get(contract.name)
+    published = entry.published if entry else None
     digits = _HASH.search(published.checkpoint) if published else None
     return digits[0] if digits else ""

@@ -11,7 +11,7 @@ import pytest
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.store.artifacts import Store
-from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT
 from tests import prepared as prepared_artifacts
 from tests.gateproof.child import Child
 from tests.prepared import PICTURES, once, own_cores, take_over

@@ -23,7 +23,7 @@ from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
 from fcos_lib.stream.sessions import Detections, OnnxSession
-from fixtures.options import EMBEDDED
+from fixtures.settings import EMBEDDED
 
 pytestmark = pytest.mark.slow
 

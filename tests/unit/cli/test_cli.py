@@ -25,7 +25,7 @@ from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import detect
 from fcos_lib.stream.letterbox import geometry
-from fixtures.options import EMBEDDED, EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 
 PICTURES = 5
 

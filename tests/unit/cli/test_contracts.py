@@ -16,7 +16,7 @@ def test_every_contract_is_listed_with_its_figure_and_what_differs(capsys):
             blocks[name] += f" {line.strip()}"
         else:
             name, blocks[line] = line, ""
-    assert ["coco_r50", "shapes", *zoo()] == list(blocks)[:-1]
+    assert ["coco_r50", "shapes", "shapes_gn", *zoo()] == list(blocks)[:-1]
     assert blocks["coco_r50"] == " 800 x 1333, AP 35.9 (ModelZoo) the recipe's"
     assert blocks["fcos_r50-caffe_fpn_gn-head_1x_coco"] == " 800 x 1333, AP 36.6 (line 39) head_norm_groups 32, not 0; head_conv_bias no, not yes"  # fmt: skip
     assert blocks["fcos_r50-caffe_fpn_gn-head-center_1x_coco"].startswith(

@@ -19,7 +19,7 @@ from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
-from fixtures.options import EMBEDDED, EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 
 OTHER = {"kind": "scatter", "subject": "batch2", "data": {"points": [], "total": 0}}
 STALE = {"kind": "ladder", "subject": "batch2", "data": {"sentence": "an earlier explanation"}}

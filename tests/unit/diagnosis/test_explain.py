@@ -26,7 +26,7 @@ from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import detect
 from fcos_lib.stream.sessions import OnnxSession
-from fixtures.options import EMBEDDED, EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 
 PICTURES = 16
 LAYER = "/backbone/layer2/layer2.2/conv2/Conv"

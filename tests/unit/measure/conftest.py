@@ -5,7 +5,7 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import open_dataset
-from fixtures.options import EMBEDDED
+from fixtures.settings import EMBEDDED
 from tests.unit.measure.builders import found_objects
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fcos_lib.contract import SHAPES
-from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from fcos_lib.model.detector import predict
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import batches
 from fcos_lib.stream.sessions import Detections
-from fixtures.options import EMBEDDED
+from fixtures.settings import EMBEDDED
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 

@@ -8,7 +8,7 @@ from fcos_lib.contract import COCO_R50, SHAPES
 from fcos_lib.errors import CheckpointError
 from fcos_lib.model.checkpoint import RENAMED, read_checkpoint, verify_name
 from fcos_lib.model.detector import load_detector
-from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 

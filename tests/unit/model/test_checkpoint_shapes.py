@@ -11,7 +11,7 @@ import pytest
 from fcos_lib.errors import CheckpointError
 from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.model.checkpoint_shapes import _Reader, shapes_of
-from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 

@@ -15,7 +15,7 @@ from fcos_lib.model.taps import tapped_trunk
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch
-from fixtures.options import EMBEDDED, EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from fcos_lib.errors import ExportError
 from fcos_lib.model.export import head_names
 from fcos_lib.model.taps import NETWORK_INPUT, rounded, tapped_trunk, taps_of, with_taps
 from fcos_lib.store.artifacts import Store
-from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES
+from fcos_lib.contract import COCO_R50, CONTRACTS, SHAPES, SHAPES_GN
 from fcos_lib.errors import UsageError
 from fcos_lib.judge.limits import all_limits
 from fcos_lib.model import zoo as zoo_module
 from fcos_lib.model.checkpoint_shapes import fits
 from fcos_lib.model.zoo import chosen_contract, known_contracts, named_contract, zoo
 from fcos_lib.stream.naming import naming
-from fixtures.options import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 
@@ -182,7 +182,14 @@ def test_the_recipes_checkpoint_is_the_recipes(tmp_path):
     assert chosen_contract(CLASSES, saved(tmp_path, weights_of(COCO_R50))) is COCO_R50
     assert chosen_contract(CLASSES, None) is COCO_R50
     assert chosen_contract(CLASSES, EMBEDDED_CHECKPOINT) is COCO_R50, "loading says what does not fit"
-    assert chosen_contract(SHAPES.classes, Path("not looked at")) is SHAPES
+
+
+def test_the_embedded_checkpoints_are_told_apart(tmp_path):
+    """Both have the same classes; what fits neither is left to the loading of the default, which says what does not fit."""
+    assert chosen_contract(SHAPES.classes, None) is SHAPES
+    assert chosen_contract(SHAPES.classes, EMBEDDED_CHECKPOINT) is SHAPES
+    assert chosen_contract(SHAPES.classes, saved(tmp_path, weights_of(SHAPES_GN))) is SHAPES_GN
+    assert chosen_contract(SHAPES.classes, saved(tmp_path, weights_of(COCO_R50))) is SHAPES
 
 
 def test_a_checkpoint_is_recognised_by_keys_and_shapes(tmp_path):

@@ -199,7 +199,7 @@ class Server:
         from fcos_lib.contract import SHAPES
         from fcos_lib.device.npus import use_emulator
         from fcos_lib.store.artifacts import Store
-        from fixtures.options import EMBEDDED_CHECKPOINT
+        from fixtures.settings import EMBEDDED_CHECKPOINT
 
         device, store = use_emulator(Path(artifacts) / "emulator")[0], Store(Path(artifacts))
         models = onnx_artifact(store, SHAPES, EMBEDDED_CHECKPOINT)

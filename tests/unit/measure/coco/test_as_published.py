@@ -12,7 +12,7 @@ from fcos_lib.measure.coco.ruler import Ruler
 from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.sessions import Detections
-from fixtures.options import EMBEDDED
+from fixtures.settings import EMBEDDED
 
 
 @pytest.fixture(scope="module")
