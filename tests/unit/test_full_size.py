@@ -1,6 +1,6 @@
 """The published model at full size: every step of the real thing but the trained weights and the NPU.
 
-A model of mmdetection's zoo goes the same way, in minutes, when it is asked for: `pytest -m slow tests/unit/test_full_size.py`.
+Two models of mmdetection's zoo go the same way, in minutes each, when they are asked for: `pytest -m slow tests/unit/test_full_size.py`.
 """
 
 import resource
@@ -17,6 +17,7 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import COCO_R50
 from fcos_lib.device.npus import use_emulator
 from fcos_lib.measure.candidates.replay import broken_rows
+from fcos_lib.measure.detections.causes import against_mmdet
 from fcos_lib.measure.detections.matching import compare, describe
 from fcos_lib.model.zoo import known_contracts
 from fcos_lib.store.artifacts import Store
@@ -41,10 +42,17 @@ def test_the_published_architecture_goes_from_checkpoint_to_detections(tmp_path,
     check_the_whole_way(COCO_R50, tmp_path, monkeypatch, (1, 4))
 
 
+ZOO = {
+    "R101 caffe": "fcos_r101-caffe_fpn_gn-head-1x_coco",
+    "R50 pytorch": "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
+}
+
+
 @pytest.mark.slow(asked=True)
-def test_one_of_the_zoo_goes_the_same_way(tmp_path, monkeypatch):
-    """ResNet-101 with a GroupNorm in its head."""
-    check_the_whole_way(known_contracts()["fcos_r101-caffe_fpn_gn-head-1x_coco"], tmp_path, monkeypatch, (1,))
+@pytest.mark.parametrize("name", ZOO.values(), ids=ZOO)
+def test_one_of_the_zoo_goes_the_same_way(name, tmp_path, monkeypatch):
+    """A deeper network, and one with every switch: GroupNorm, normed distances, centerness beside them, RGB, IoU 0.6."""
+    check_the_whole_way(known_contracts()[name], tmp_path, monkeypatch, (1,))
 
 
 def check_the_whole_way(contract, tmp_path, monkeypatch, sizes):
@@ -67,19 +75,29 @@ def check_the_whole_way(contract, tmp_path, monkeypatch, sizes):
     print(f"exported / mmdet's layers, largest differences: {largest}")
     with OnnxSession(onnx_models.path / PORTABLE, contract) as session:
         outputs = [session.run_and_candidates(batch.tensor[slot : slot + 1]) for slot in range(PICTURES)]
-    reference = [found.detections(0) for found, *_ in outputs]
+    reference = [run.detections(0) for run, *_ in outputs]
     candidates = [offered for _, *offered in outputs]
-    assert sum(len(found) for found in reference) > 40, "the seeded weights detect too little to compare"
+    assert sum(map(len, reference)) > 40, "the seeded weights detect too little to compare"
 
     detector = load_detector(contract, checkpoint)
-    mmdet = []
-    for found in predict(detector, torch.from_numpy(batch.tensor), contract):
-        keep = found.scores > contract.score_threshold
-        mmdet.append(Detections(found.bboxes[keep].numpy(), found.scores[keep].numpy(), found.labels[keep].numpy()))
+    mmdet = [
+        Detections(predicted.bboxes.numpy(), predicted.scores.numpy(), predicted.labels.numpy())
+        for predicted in predict(detector, torch.from_numpy(batch.tensor), contract, cut=False)
+    ]
     del detector
-    unmatched, score, box = compare(mmdet, reference, names)
-    print(f"mmdet / onnxruntime: {unmatched.details}, score {score.value:.2e}, box {box.value:.2e} px")
-    assert unmatched.value == 0, unmatched.where
+    offered = {
+        picture.id: (found, boxes[0], scores[0])
+        for picture, found, (boxes, scores) in zip(pictures, reference, candidates, strict=True)
+    }
+    by_picture = {picture.id: found for picture, found in zip(pictures, mmdet, strict=True)}
+    unexplained, explained, *_ = against_mmdet(pictures, offered, by_picture, contract)
+    _, score, box = compare(mmdet, reference, names)
+    print(f"mmdet / onnxruntime: {unexplained.n} detections, {unexplained.details}")
+    print(f"  score {score.value:.2e}, box {box.value:.2e} px")
+    assert unexplained.n > 40, f"{unexplained.n} detections were compared: the proof is empty"
+    assert not unexplained.details["left_out"], f"the cut of a level left out {unexplained.details['left_out']}"
+    assert unexplained.value == 0, f"{unexplained.value:g} differences from mmdet: {unexplained.where}"
+    assert explained.value == 0, f"a share of {explained.value:g} differs from mmdet in float32: {explained.where}"
     assert score.value < 1e-4, score.where
     assert box.value < 0.1, box.where
 

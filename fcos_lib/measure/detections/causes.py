@@ -183,15 +183,23 @@ def against_mmdet(
 
     `reference` has detections and what reached NMS, `mmdet` its detections, both by picture id in network pixels. Of mmdet's
     those count whose score is above the contract's threshold: it compares the class score with it before centerness comes in.
-    Of the reference's those count that have an area, since mmdet drops others (`min_bbox_size`); they suppress nothing.
+    Of the reference's those count that have an area, since mmdet drops others (`min_bbox_size`); they suppress nothing. If they
+    took rows of a full output, mmdet's last detections had none there, and do not count.
     A picture in which the reference's cut to the best points of a level left out points above the threshold is left out, since
     mmdet's was not cut. `n` is 0 if nothing was compared.
     """
     whole = [picture for picture in pictures if not _cut(reference[picture.id][1:], contract)]
     ours = [reference[picture.id] for picture in whole]
-    theirs = [_above(mmdet[picture.id], contract.score_threshold) for picture in whole]
+    with_area = [_with_area(detections) for detections, _, _ in ours]
+    rows = [
+        len(kept) if len(detections) == contract.max_detections else contract.max_detections
+        for (detections, _, _), kept in zip(ours, with_area, strict=True)
+    ]
+    theirs = [
+        _above(mmdet[picture.id], contract.score_threshold, most) for picture, most in zip(whole, rows, strict=True)
+    ]
     compared = explain(
-        [_with_area(detections) for detections, _, _ in ours],
+        with_area,
         theirs,
         [picture.name for picture in whole],
         contract,
@@ -236,6 +244,7 @@ def _with_area(detections: Detections) -> Detections:
     return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
 
 
-def _above(detections: Detections, threshold: float) -> Detections:
-    kept = detections.scores > np.float32(threshold)
+def _above(detections: Detections, threshold: float, most: int) -> Detections:
+    best = np.argsort(-detections.scores, kind="stable")
+    kept = best[detections.scores[best] > np.float32(threshold)][:most]
     return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])

@@ -44,9 +44,9 @@ def mmdets(reference, boxes=lambda boxes: boxes, scores=lambda scores: scores):
     }
 
 
-def outcomes(reference, mmdet, pictures=FEW):
+def outcomes(reference, mmdet, pictures=FEW, contract=CONTRACT):
     """The outcome by the gate's last name."""
-    measured = against_mmdet(pictures, reference, mmdet, CONTRACT)
+    measured = against_mmdet(pictures, reference, mmdet, contract)
     verdicts = [judge_gate(each, Scope("shapes"), "reference", stand_in=False) for each in measured]
     return {verdict.measurement.gate.partition(".")[2]: verdict.outcome for verdict in verdicts}
 
@@ -138,3 +138,23 @@ def test_a_box_without_area_is_left_out_as_mmdet_leaves_it_out(reference):
     assert outcomes(reference, dropped)["unexplained"] is Outcome.FAIL, (
         "a box with an area that mmdet lacks is a difference"
     )
+
+
+def test_rows_that_boxes_without_area_took_are_missing_to_mmdets_last(reference):
+    """A full output: mmdet, which drops such boxes, has room for as many more, and these had no row in the reference."""
+    full = replace(CONTRACT, max_detections=14)
+    mmdet = mmdets(reference)
+    for number, (found, *_) in reference.items():
+        flat = np.concatenate([[[5, 200, 40, 200]], [[7, 100, 7, 130]], found.boxes]).astype(np.float32)
+        reference[number] = side(flat, np.append(np.float32([0.95, 0.93]), found.scores))
+        more = np.float32([[300, 100, 340, 140], [300, 150, 340, 190]])
+        mmdet[number] = Detections(
+            np.concatenate([found.boxes, more]), np.append(found.scores, np.float32([0.1, 0.09])), np.ones(14, np.int64)
+        )
+    assert outcomes(reference, mmdet, contract=full) == GREEN
+    assert outcomes(reference, mmdet)["unexplained"] is Outcome.FAIL, "where rows are left, both sides have them"
+    first = {
+        number: replace(seen, boxes=seen.boxes[1:], scores=seen.scores[1:], labels=seen.labels[1:])
+        for number, seen in mmdet.items()
+    }
+    assert outcomes(reference, first, contract=full)["unexplained"] is Outcome.FAIL, "a strong box is missing to mmdet"
