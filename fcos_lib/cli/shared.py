@@ -51,11 +51,14 @@ def chosen_dataset(args: Namespace, *, decoded: bool = False) -> Dataset:
 
 
 def shape_contract(name: str | None, height: int, width: int, what: str) -> ModelContract:
-    """The contract with this name, otherwise the only one whose input has this size; `UsageError` if that is none."""
+    """The contract with this name, otherwise one whose input has this size; `UsageError` if none has, or if those that have differ.
+
+    They may differ in what is inside the network: this is for what is outside it, tensors and classes.
+    """
     if name is not None:
         return named_contract(name)
     fitting = [contract for contract in CONTRACTS.values() if (contract.height, contract.width) == (height, width)]
-    if len(fitting) != 1:
+    if len({(contract.input_name, contract.output_names, contract.classes) for contract in fitting}) != 1:
         known = ", ".join(f"{contract.name} {contract.height} x {contract.width}" for contract in CONTRACTS.values())
         raise UsageError(
             f"{what} has an input of {height} x {width}, which {len(fitting)} contracts have ({known})",

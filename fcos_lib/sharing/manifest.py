@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from fcos_lib.contract import CONTRACTS, InputLayout, ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.schema import Count, Sha256
+from fcos_lib.model.contract_record import contract_of as contract_of_record
+from fcos_lib.model.zoo import known_contracts
 from fcos_lib.records import Form, Line, plain_json, says
 from fcos_lib.sharing.statement import Machine, PictureProof
 
@@ -68,14 +71,15 @@ MANIFEST_FORM = Form(
 
 
 def contract_of(manifest: Manifest) -> ModelContract:
-    """The contract that the bundle names, if this release has the same; `UsageError` if not."""
-    import json
-
-    name = manifest.contract.get("name")
-    ours = CONTRACTS.get(name) if isinstance(name, str) else None
-    if ours is None or plain_json(json.dumps(ours.as_dict()).encode()) != manifest.contract:
+    """The contract that the bundle describes, this release's or a user's own; `UsageError` for what is none, or has another's name."""
+    described = {
+        name: value for name, value in manifest.contract.items() if name != "candidate_names"
+    }  # always the same
+    contract = contract_of_record(described, "the manifest of the bundle")
+    known = known_contracts().get(contract.name)
+    if plain_json(json.dumps((known or contract).as_dict()).encode()) != manifest.contract:
         raise UsageError(
-            f"the bundle is about the contract {str(name)[:40]!r}, which this release does not have, or has otherwise",
+            f"the bundle is about a contract {contract.name!r} that differs from the one of this name in this release",
             "replay it with the sources that made it",
         )
-    return ours
+    return known or contract

@@ -28,6 +28,8 @@ COMMANDS = [
     ["--build-only", "--soc-version", "Ascend310P1", "--dynamic-batch", "--npu", "emulated"],
     ["--golden-only", "--precision-mode", "", "--dataset", "/data/coco", "--checkpoint", str(EMBEDDED_CHECKPOINT)],
     ["--om", "/x/oms", "--dataset", "fixtures/shapes", "--artifacts", "/x/elsewhere"],
+    ["--contract", "shapes_gn", "--pictures", "7"],
+    ["--checkpoint", str(EMBEDDED_CHECKPOINT), "--contract", "shapes_gn"],
 ]  # fmt: skip
 """Every option at another value than its default, at least once; those that exclude each other in different lines."""
 

@@ -5,20 +5,25 @@ import shutil
 import socket
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from msgspec import structs
 
 from fcos_lib.artifacts import ASCEND
 from fcos_lib.cli.main import main
+from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis import layers as layers_module
 from fcos_lib.diagnosis.layers import LayerError, LayerSearch
 from fcos_lib.errors import UsageError
+from fcos_lib.model.zoo import known_contracts
 from fcos_lib.sharing import bundle as bundle_module
 from fcos_lib.sharing.bundle import read_bundle
 from fcos_lib.sharing.layers import KEPT_VALUES, depart
+from fcos_lib.sharing.manifest import contract_of
 from fcos_lib.sharing.pack import said_of, worst_of
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.settings import EMBEDDED
@@ -243,20 +248,36 @@ def test_what_the_run_did_not_find_has_no_proof(tmp_path, capsys):
         (lambda manifest: manifest.update(format=2), "has the format 2, this release reads 1"),
         (
             lambda manifest: manifest["contract"].update(height=10**9),
-            "which this release does not have, or has otherwise",
+            "the manifest of the bundle is not a model contract",
         ),
-        (lambda manifest: manifest["contract"].update(name="other"), "'other', which this release does not have"),
+        (
+            lambda manifest: manifest["contract"].update(name="../x"),
+            "the manifest of the bundle is not a model contract",
+        ),
+        (lambda manifest: manifest["contract"].update(candidate_names=["b", "s"]), "a contract 'shapes' that differs"),
+        (lambda manifest: manifest["contract"].update(name="shapes_gn"), "a contract 'shapes_gn' that differs"),
         (lambda manifest: manifest["pictures"].append(manifest["pictures"][0]), "not those of its manifest, each once"),
         (lambda manifest: manifest["pictures"][0].update(shown="left out"), "not those of its manifest"),
         (lambda manifest: manifest["pictures"][0].update(id=-1), "is not the manifest of a bundle"),
         (lambda manifest: manifest["members"].update({"model.om": {"sha256": "0" * 64, "size": 0}}), "model.om"),
     ],
-    ids=["old", "new", "contract", "name", "twice", "shown", "id", "member"],
+    ids=["old", "new", "contract", "name", "field", "other", "twice", "shown", "id", "member"],
 )
 def test_another_release_s_or_a_crooked_bundle_is_refused(tmp_path, capsys, change, words):
     """Before anything is computed."""
     assert main(["replay", str(changed(write(tmp_path / "bundle.zip"), change))]) == 3
     assert words in capsys.readouterr().err
+
+
+def test_a_contract_of_somebodys_own_travels_with_the_bundle(tmp_path, capsys):
+    """Whoever replays it has no file of it: the manifest describes it. So has one of mmdetection's zoo no need of a name here."""
+    path = changed(write(tmp_path / "bundle.zip"), lambda manifest: manifest["contract"].update(name="mine"))
+    status, lines = replayed(capsys, path)
+    assert status == 0, "\n".join(lines)
+    assert read_bundle(path).contract == replace(SHAPES, name="mine", center_sampling=False)
+    published = known_contracts()["fcos_r101-caffe_fpn_gn-head-1x_coco"]
+    manifest = structs.replace(read_bundle(path).manifest, contract=json.loads(json.dumps(published.as_dict())))
+    assert contract_of(manifest) is published
 
 
 def test_a_flipped_bit_is_found(tmp_path, capsys):
