@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.measure import Measurement
+from fcos_lib.measure.detections.bands import box_band
 from fcos_lib.stream.sessions import Detections
 
 PAIR_IOU = 0.5
@@ -67,15 +68,18 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
 def pair(reference: Detections, candidate: Detections) -> Pairing:
     """One-to-one pairs of one class that agree best in all; what is left over is missing or extra.
 
-    A pair needs an IoU of `PAIR_IOU`; among all ways to pair, the one with the largest sum of what exceeds it is taken,
-    scores deciding between equal boxes. The order of the detections has no influence.
+    A pair needs an IoU of `PAIR_IOU`, or corners that fp16 does not tell apart: the IoU of boxes with next to no area, which
+    `norm_on_bbox` can give, is decided by rounding. Among all ways to pair, the one with the largest sum of what exceeds
+    that IoU is taken, scores deciding between equal boxes. The order of the detections has no influence.
     """
-    rows, columns = np.nonzero((reference.labels[:, None] == candidate.labels[None]) & _perhaps(reference, candidate))
+    same_place = _same_place(reference.boxes, candidate.boxes)
+    perhaps = _perhaps(reference, candidate) | same_place
+    rows, columns = np.nonzero((reference.labels[:, None] == candidate.labels[None]) & perhaps)
     iou = iou_of(reference.boxes[rows], candidate.boxes[columns])
-    near = iou >= PAIR_IOU
+    near = (iou >= PAIR_IOU) | same_place[rows, columns]
     rows, columns = rows[near], columns[near]
     gap = np.abs(reference.scores[rows].astype(np.float64) - candidate.scores[columns])
-    gain = iou[near] - PAIR_IOU + _SCORE_WEIGHT * (1 - np.minimum(np.nan_to_num(gap, nan=1.0), 1))
+    gain = np.maximum(iou[near] - PAIR_IOU, 0) + _SCORE_WEIGHT * (1 - np.minimum(np.nan_to_num(gap, nan=1.0), 1))
     alone = (np.bincount(rows, minlength=len(reference))[rows] == 1) & (
         np.bincount(columns, minlength=len(candidate))[columns] == 1
     )
@@ -98,6 +102,24 @@ def _perhaps(reference: Detections, candidate: Detections) -> NDArray[np.bool_]:
     areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
     possible: NDArray[np.bool_] = inter * ((1 + PAIR_IOU) / PAIR_IOU) >= areas * 0.999
     return possible
+
+
+def _same_place(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """bool[A, B]: True for thin boxes whose corners are within the band of fp16; of others the IoU decides alone."""
+    same = np.zeros((len(first), len(second)), bool)
+    rows, columns = np.flatnonzero(_thin(first)), np.flatnonzero(_thin(second))
+    if len(rows) and len(columns):
+        a, b = first[rows][:, None], second[columns][None]
+        with np.errstate(invalid="ignore"):  # infinite corners are in no place
+            same[np.ix_(rows, columns)] = (np.abs(a - b) <= np.maximum(box_band(a), box_band(b))).all(axis=-1)
+    return same
+
+
+def _thin(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """bool[A]: True if moving the corners within the band may bring the IoU with the box itself below `PAIR_IOU`."""
+    with np.errstate(invalid="ignore"):
+        thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) <= 4 * box_band(boxes).max(axis=1)
+    return thin
 
 
 def _best_pairs(

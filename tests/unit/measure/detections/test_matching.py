@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.measure import Measurement
+from fcos_lib.measure.detections.bands import box_band
 from fcos_lib.measure.detections.matching import PAIR_IOU, compare, iou_matrix, iou_of, pair
 from fcos_lib.stream.sessions import Detections
 from tests.unit.measure.builders import NOTHING, detections
@@ -240,3 +241,23 @@ def test_no_other_way_to_pair_agrees_better(one, other):
     if len(one) > len(other):
         rows, columns = columns, rows
     assert gain[rows, columns].sum() == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[5, 200, 40, 200], [100, 50, 100, 80], [7, 7, 7, 7], [300, 20, 300.4, 60], [640, 700, 700, 700.3]],
+    ids=["no height", "no width", "a point", "narrow", "low"],
+)
+def test_a_box_with_next_to_no_area_is_paired_by_its_corners(box):
+    """Rounding decides what the IoU of such boxes is; both sides have them where fp16 does not tell the corners apart."""
+    other = (10, 10, 60, 60, 0.9, 1)
+    reference = detections((*box, 0.8, 1), other)
+    moved = box_band(reference.boxes)[0] * [0.9, -0.9, -0.9, 0.9]
+    candidate = detections(other, (*(box + moved), 0.8, 1))
+    assert iou_of(reference.boxes[0], candidate.boxes[1]) < PAIR_IOU, "this box would be paired by its IoU"
+    for first, second in ((reference, candidate), (candidate, reference)):
+        assert pair(first, second).pairs.tolist() == [[0, 1], [1, 0]]
+    farther = detections(other, (*(box + 3 * moved), 0.8, 1))
+    assert pair(reference, farther).pairs.tolist() == [[1, 0]]
+    of_another_class = detections((*box, 0.8, 2))
+    assert len(pair(reference, of_another_class).pairs) == 0
