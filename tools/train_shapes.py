@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,14 +21,13 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
 from fcos_lib.contract import EMBEDDED, ModelContract
-from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.model.detector import build_detector
 from fcos_lib.options.option import path
 from fcos_lib.stream.letterbox import letterbox
 
 REGRESS_RANGES = ((-1, 12), (12, 24), (24, 48), (48, 96), (96, 1e8))
 """Largest distance (network pixels) that each level learns: COCO's ranges scaled so that all five levels are needed."""
-SCENES, BATCH, WEIGHT_DECAY, WARM_UP = 6000, 8, 0.02, 0.04
+SCENES, BATCH, PEAK_RATE, WEIGHT_DECAY, WARM_UP = 6000, 8, 1.5e-3, 0.02, 0.04
 
 
 def training_example(
@@ -72,10 +70,8 @@ def aim_at_level_sizes(detector: torch.nn.Module, contract: ModelContract) -> No
         torch.nn.init.constant_(scale.scale, 1.0 if contract.norm_on_bbox else float(np.log(1.2 * stride)) / bias)
 
 
-def train(
-    contract: ModelContract, minutes: float, threads: int, peak_rate: float, start: Path | None
-) -> torch.nn.Module:
-    """A trained detector, in evaluation mode; from the weights of a checkpoint on, if there is one."""
+def train(contract: ModelContract, minutes: float, threads: int) -> torch.nn.Module:
+    """A trained detector, in evaluation mode."""
     torch.manual_seed(TRAINING_SEED)
     torch.set_num_threads(threads)
     assert set(contract.classes) == set(CATEGORY_IDS)
@@ -85,17 +81,14 @@ def train(
     detector = build_detector(
         contract, regress_ranges=REGRESS_RANGES, center_sampling=contract.center_sampling, loss_bbox=loss_bbox
     ).train()
-    if start:
-        detector.load_state_dict(read_checkpoint(start))
-    else:
-        aim_at_level_sizes(detector, contract)
+    aim_at_level_sizes(detector, contract)
     detector = detector.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=peak_rate, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     rng = np.random.default_rng(TRAINING_SEED)
-    began, step, recent = time.monotonic(), 0, 0.0
+    start, step, recent = time.monotonic(), 0, 0.0
     order: list[int] = []
-    while (share := (time.monotonic() - began) / (60 * minutes)) < 1:
-        rate = peak_rate * min(1.0, share / WARM_UP + 0.01) * 0.5 * (1 + np.cos(np.pi * share))
+    while (share := (time.monotonic() - start) / (60 * minutes)) < 1:
+        rate = PEAK_RATE * min(1.0, share / WARM_UP + 0.01) * 0.5 * (1 + np.cos(np.pi * share))
         for group in optimizer.param_groups:
             group["lr"] = rate
         if len(order) < BATCH:
@@ -124,7 +117,7 @@ def train(
         if step % 100 == 0:
             parts = " ".join(f"{name[5:]} {value.item():.3f}" for name, value in losses.items())
             print(
-                f"step {step} {share:5.1%} loss {recent:.3f} ({parts}) {(time.monotonic() - began) / step:.3f} s",
+                f"step {step} {share:5.1%} loss {recent:.3f} ({parts}) {(time.monotonic() - start) / step:.3f} s",
                 flush=True,
             )
     print(f"trained {step} steps of {BATCH} pictures in {minutes} minutes", flush=True)
@@ -138,11 +131,9 @@ def main() -> None:
     parser.add_argument("--contract", choices=EMBEDDED, default="shapes", help="what to train (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=60.0, help="time to train for (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
-    parser.add_argument("--start", type=path, help="a checkpoint to go on from (default: random weights)")
-    parser.add_argument("--peak-rate", type=float, default=1.5e-3, help="highest learning rate (default %(default)s)")
     options = parser.parse_args()
     contract = EMBEDDED[options.contract]
-    detector = train(contract, options.minutes, options.threads, options.peak_rate, options.start)
+    detector = train(contract, options.minutes, options.threads)
     weights = {key: value.contiguous() for key, value in detector.state_dict().items()}
     torch.save(
         {"meta": {"contract": contract.name, "classes": list(contract.classes)}, "state_dict": weights},
