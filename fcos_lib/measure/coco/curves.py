@@ -46,11 +46,16 @@ def unweighted(matches: Matches) -> tuple[_Array, _Array, _Array]:
     recall = found / objects[area, kind]
     reached = _reached(recall)
     steps = reached - np.where(found == 1, 0, np.append(0, reached[:-1]))
+    groups, ends = group[begins], begins + lengths
+    bounds = list(zip(begins.tolist(), ends.tolist(), strict=True))
+    for begin, end in bounds:
+        backwards = precision[begin:end][::-1]
+        np.maximum.accumulate(backwards, out=backwards)
+    steps *= precision
     average, final = np.zeros(sizes * thresholds * kinds), np.zeros(sizes * thresholds * kinds)
-    for name, begin, end in zip(group[begins].tolist(), begins.tolist(), (begins + lengths).tolist(), strict=True):
-        highest = np.maximum.accumulate(precision[begin:end][::-1])[::-1]
-        average[name] = (steps[begin:end] * highest).sum() / len(RECALLS)
-        final[name] = recall[end - 1]
+    average[groups] = [np.add.reduce(steps[begin:end]) for begin, end in bounds]
+    average /= len(RECALLS)
+    final[groups] = recall[ends - 1]
     shape = (sizes, thresholds, kinds, 1)
     without = np.broadcast_to((objects <= 0)[:, None, :, None], shape)
     few = np.zeros((len(FEW), thresholds * kinds))
