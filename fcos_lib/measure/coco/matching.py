@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import DatasetError
+from fcos_lib.measure.coco.rows import Rows, best_first, countable, flat, narrow, places_in_groups
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
@@ -27,23 +26,6 @@ MAX_DETECTIONS = 100
 """Per picture and category, best first."""
 _PAIRS_AT_ONCE = 1 << 15
 """Of a detection and an object: their numbers are to stay in a core's cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """D detections of pictures that a truth lists, in the order in which equal scores are to count."""
-
-    boxes: NDArray[np.float64]
-    """float64[D, 4]: x, y, width, height in picture pixels"""
-    scores: NDArray[np.float64]
-    """float64[D]"""
-    pictures: NDArray[np.int64]
-    """int64[D], index into the truth's pictures"""
-    categories: NDArray[np.int64]
-    """int64[D], index of the category"""
-
-    def __len__(self) -> int:
-        return len(self.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +62,14 @@ def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detect
     `detections` holds every picture id of `truth` exactly once, empty pictures included; `DatasetError` if one is missing
     or unknown, because an average over fewer pictures is another number, and if a value is not finite or not a label.
     """
-    return match_rows(truth, _flat(truth, contract, detections))
+    return match_rows(truth, flat(truth, contract, detections))
 
 
 def match_rows(truth: Truth, rows: Rows) -> Matches:
     """Assign detections, all finite, to objects. A picture without any has found nothing."""
     kinds, listed, total = len(truth.names), len(truth.picture_ids), len(rows)
-    rows = _countable(rows, kinds)
-    order = _best_first(rows, kinds, listed)
+    rows = countable(rows, kinds, MAX_DETECTIONS)
+    order = best_first(rows, kinds, listed)
     pictures, categories = rows.pictures[order], rows.categories[order]
     outside = ~_in_ranges((rows.boxes[:, 2] * rows.boxes[:, 3])[order])
 
@@ -100,7 +82,7 @@ def match_rows(truth: Truth, rows: Rows) -> Matches:
     with_object = np.zeros(listed * kinds, bool)
     with_object[object_cells] = True
     able = np.flatnonzero(with_object[cells])
-    able = able[np.argsort(_narrow(pictures[able], listed), kind="stable")]
+    able = able[np.argsort(narrow(pictures[able], listed), kind="stable")]
     cells = cells[able]
     pairs = _overlaps(rows.boxes[order[able]], cells, truth.boxes[objects], object_cells[objects], crowd)
     near, found = _assign(*pairs, cells, ignored, crowd)
@@ -123,72 +105,11 @@ def match_rows(truth: Truth, rows: Rows) -> Matches:
         starts=np.searchsorted(categories, np.arange(kinds + 1)),
         inside=~outside,
         rows=places,
-        rank=_places_in_groups(cells)[near],
+        rank=places_in_groups(cells)[near],
         right=hit & ~skipped,
         moved=outside[:, None, places].astype(np.int8) - skipped,
         objects=counted.reshape(-1, kinds, listed),
     )
-
-
-def _countable(rows: Rows, kinds: int) -> Rows:
-    """The best of each picture and category, as many as count; of equal scores those given first, as pycocotools' mergesort has it."""
-    cells = rows.pictures * kinds + rows.categories
-    if np.bincount(cells, minlength=1).max() <= MAX_DETECTIONS:
-        return rows
-    order = np.lexsort((-rows.scores, cells))
-    kept = np.sort(order[_places_in_groups(cells[order]) < MAX_DETECTIONS])
-    return Rows(rows.boxes[kept], rows.scores[kept], rows.pictures[kept], rows.categories[kept])
-
-
-def _best_first(rows: Rows, kinds: int, listed: int) -> NDArray[np.int64]:
-    """int64[D]: their order by category, then by score, then by picture, then as given.
-
-    Scores are sorted by their bits, which ascend as numbers do, 16 at a time: for those numpy has a radix sort, which takes a
-    fifth of the time.
-    """
-    bits = (0.0 - rows.scores).view(np.int64)  # 0 and -0 become one
-    bits ^= (bits >> 63) & np.iinfo(np.int64).max
-    digits = [(bits >> shift).astype(np.int16 if shift == 48 else np.uint16) for shift in (0, 16, 32, 48)]
-    return np.lexsort((_narrow(rows.pictures, listed), *digits, _narrow(rows.categories, kinds)))
-
-
-def _narrow(indices: NDArray[np.int64], below: int) -> NDArray[Any]:
-    """The same whole numbers in a type that is sorted fast, if they fit."""
-    return indices.astype(np.uint16) if below <= 1 << 16 else indices
-
-
-def _places_in_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64[N]: the place of each among its neighbours of the same group, from 0."""
-    begins = np.flatnonzero(np.diff(groups, prepend=-1))
-    places: NDArray[np.int64] = np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
-    return places
-
-
-def _flat(truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]) -> Rows:
-    """All detections by ascending picture id."""
-    expected = set(truth.picture_ids.tolist())
-    missing, unknown = sorted(expected - detections.keys()), sorted(detections.keys() - expected)
-    if missing or unknown:
-        raise DatasetError(
-            f"{len(missing)} of {len(expected)} pictures have no result (first: {missing[:3]}) and {len(unknown)} results "
-            f"belong to no picture (first: {unknown[:3]})",
-            "mAP is defined over every picture of the annotation file exactly once",
-        )
-    found = [detections[number] for number in truth.picture_ids.tolist()]
-    boxes = np.concatenate([one.boxes for one in found]).astype(np.float64).reshape(-1, 4)
-    scores = np.concatenate([one.scores for one in found]).astype(np.float64)
-    labels = np.concatenate([one.labels for one in found])
-    pictures = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    broken = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & (labels >= 0) & (labels < len(contract.classes)))
-    if broken.any():
-        at = int(broken.argmax())
-        raise DatasetError(
-            f"{int(broken.sum())} detections are no results of contract '{contract.name}', the first in picture "
-            f"{truth.picture_ids[pictures[at]]}: label {labels[at]}, score {scores[at]}, box {boxes[at].tolist()}",
-            f"labels are 0 to {len(contract.classes) - 1}, scores and boxes are finite",
-        )
-    boxes[:, 2:] -= boxes[:, :2]
-    return Rows(boxes, scores, pictures, truth.label_categories(contract)[labels])
 
 
 def _in_ranges(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
