@@ -17,8 +17,9 @@ from fcos_lib.measure.coco.curves import RECALLS, reached_by
 from fcos_lib.measure.coco.matching import Matches
 
 AT_ONCE = 1 << 18
-"""Right detections times weightings that are looked at together, and the fewest weightings: the arrays are to stay in the caches."""
+"""Right detections times weightings that are looked at together: the arrays are to stay in the caches."""
 LEAST = 64
+"""The fewest weightings. One alone would be added up in another order, which moves a last bit."""
 DEEP = 16
 """Right detections in a column of a `_Table`."""
 
@@ -74,7 +75,7 @@ class Category:
         """AP and final recall, float64[T, W] each, NaN without objects, float64[W]."""
         lengths, weightings = self._right[area].sum(axis=1), len(objects)
         average, recall = np.zeros((2, len(lengths), weightings))
-        parts = -(-weightings // max(LEAST, AT_ONCE // max(1, int(lengths.sum()))))
+        parts = max(1, weightings // max(LEAST, AT_ONCE // max(1, int(lengths.sum()))))
         bounds = [weightings * part // parts for part in range(parts + 1)]
         together = max(1, AT_ONCE // max(1, int(lengths.max()) * bounds[1]))
         for first in range(0, len(lengths), together):

@@ -11,6 +11,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
+from fcos_lib.measure.coco import weighted
 from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
@@ -199,6 +200,25 @@ def test_without_weights_every_picture_counts_once(dataset, perfect):
     once, ones = averages(matches), averages(matches, np.ones((1, len(perfect))))
     np.testing.assert_array_equal(once.twelve, ones.twelve)
     np.testing.assert_array_equal(once.per_class, ones.per_class)
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 3))
+def test_the_layout_of_the_tables_changes_no_bit(tmp_path, seed, monkeypatch):
+    """Columns that are full, begun and missing, parts of a few weightings and thresholds; with crowds, ties and other sizes."""
+    annotations, detected = generated(seed)
+    matches = match(read_truth(write_dataset(tmp_path, annotations, detected)), CONTRACT, detected)
+    drawn = np.random.default_rng(seed).integers(0, 3, (11, len(detected)))
+    drawn[0] = 1
+    expected = averages(matches, drawn)
+    once = averages(matches)
+    np.testing.assert_allclose(expected.twelve[:, 0], once.twelve[:, 0], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(expected.per_class[:, 0], once.per_class[:, 0], rtol=0, atol=1e-15)
+    for deep, least, at_once in ((2, 2, 1), (3, 5, 40), (100, 2, 1 << 18)):
+        for name, value in (("DEEP", deep), ("LEAST", least), ("AT_ONCE", at_once)):
+            monkeypatch.setattr(weighted, name, value)
+        others = averages(matches, drawn)
+        np.testing.assert_array_equal(others.twelve, expected.twelve, f"{deep} in a column, {at_once} at once")
+        np.testing.assert_array_equal(others.per_class, expected.per_class, f"{deep} in a column, {at_once} at once")
 
 
 def test_the_truth_scores_one(dataset, perfect):
