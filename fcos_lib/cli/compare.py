@@ -25,11 +25,12 @@ from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Verdict, decide
 from fcos_lib.measure.coco.annotation_file import AnnotationFile, read_annotation_file
 from fcos_lib.measure.coco.contributions import Contributions, contributions
-from fcos_lib.measure.coco.matching import Rows, match_rows
+from fcos_lib.measure.coco.matching import match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages
 from fcos_lib.measure.coco.paired import CONFIDENCE, PairedDifference, difference_of, intervals_of
 from fcos_lib.measure.coco.resampled import Resampled, resample_matches
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.rows import Rows
 from fcos_lib.measure.coco.ruler import numbers_of_files
 from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.dataset import Picture

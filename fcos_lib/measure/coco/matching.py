@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import DatasetError
+from fcos_lib.measure.coco.rows import Rows, best_first, countable, flat, narrow, places_in_groups
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
@@ -24,24 +24,8 @@ AREA_RANGES = np.array([[0, 1e5**2], [0, 32**2], [32**2, 96**2], [96**2, 1e5**2]
 """A = 4: all, small, medium, large, in square picture pixels; both borders belong to the range."""
 MAX_DETECTIONS = 100
 """Per picture and category, best first."""
-_PAIRS_AT_ONCE = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """D detections of pictures that a truth lists, in the order in which equal scores are to count."""
-
-    boxes: NDArray[np.float64]
-    """float64[D, 4]: x, y, width, height in picture pixels"""
-    scores: NDArray[np.float64]
-    """float64[D]"""
-    pictures: NDArray[np.int64]
-    """int64[D], index into the truth's pictures"""
-    categories: NDArray[np.int64]
-    """int64[D], index of the category"""
-
-    def __len__(self) -> int:
-        return len(self.scores)
+_PAIRS_AT_ONCE = 1 << 15
+"""Of a detection and an object: their numbers are to stay in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,80 +62,54 @@ def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detect
     `detections` holds every picture id of `truth` exactly once, empty pictures included; `DatasetError` if one is missing
     or unknown, because an average over fewer pictures is another number, and if a value is not finite or not a label.
     """
-    return match_rows(truth, _flat(truth, contract, detections))
+    return match_rows(truth, flat(truth, contract, detections))
 
 
 def match_rows(truth: Truth, rows: Rows) -> Matches:
     """Assign detections, all finite, to objects. A picture without any has found nothing."""
-    boxes, scores, pictures, categories = rows.boxes, rows.scores, rows.pictures, rows.categories
-    total, kinds = len(scores), len(truth.names)
-    cells = pictures * kinds + categories
-    order = np.lexsort((-scores, cells))  # stable, like pycocotools' mergesort: equal scores stay in the order given
-    begins = np.flatnonzero(np.diff(cells[order], prepend=-1))
-    rank = np.arange(total) - np.repeat(begins, np.diff(np.append(begins, total)))
-    order, rank = order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
-    boxes, scores = boxes[order], scores[order]
-    pictures, categories, cells = pictures[order], categories[order], cells[order]
-    outside = ~_in_ranges(boxes[:, 2] * boxes[:, 3])
+    kinds, listed, total = len(truth.names), len(truth.picture_ids), len(rows)
+    rows = countable(rows, kinds, MAX_DETECTIONS)
+    order = best_first(rows, kinds, listed)
+    pictures, categories = rows.pictures[order], rows.categories[order]
+    outside = ~_in_ranges((rows.boxes[:, 2] * rows.boxes[:, 3])[order])
 
     object_cells = truth.pictures * kinds + truth.categories
     objects = np.argsort(object_cells, kind="stable")
     crowd = truth.crowd[objects]
     ignored = ~_in_ranges(truth.areas[objects]) | crowd
-    overlaps = _overlaps(boxes, cells, truth.boxes[objects], object_cells[objects], crowd)
-    near, found = _assign(*overlaps, cells, ignored, crowd)
+    # Only those that share a picture and a category with an object can find one: these, cell by cell, best first.
+    cells = pictures * kinds + categories
+    with_object = np.zeros(listed * kinds, bool)
+    with_object[object_cells] = True
+    able = np.flatnonzero(with_object[cells])
+    able = able[np.argsort(narrow(pictures[able], listed), kind="stable")]
+    cells = cells[able]
+    pairs = _overlaps(rows.boxes[order[able]], cells, truth.boxes[objects], object_cells[objects], crowd)
+    near, found = _assign(*pairs, cells, ignored, crowd)
+    by_place = np.argsort(able[near])
+    near, found = near[by_place], np.ascontiguousarray(found[by_place].transpose(1, 2, 0))
+    places = able[near]
 
     # As with pycocotools, the id of the object found says whether one was found, so that annotation 0 is taken and missed.
     hit = (found >= 0) & truth.numbered[objects][found]
     skipped = (found >= 0) & ignored[np.arange(len(AREA_RANGES))[:, None, None], found]
-    skipped |= ~hit & outside[:, None, near]
-    by_score = np.lexsort((-scores, categories))
-    place = np.empty_like(by_score)
-    place[by_score] = np.arange(len(by_score))
-    by_place = np.argsort(place[near])
-    counted = np.zeros((len(AREA_RANGES), kinds, len(truth.picture_ids)))
+    skipped |= ~hit & outside[:, None, places]
+    counted = np.zeros((len(AREA_RANGES), kinds * listed))
     for area, unseen in enumerate(ignored):
-        np.add.at(counted[area], (truth.categories[objects], truth.pictures[objects]), ~unseen)
+        np.add.at(counted[area], (truth.categories * listed + truth.pictures)[objects[~unseen]], 1.0)
     return Matches(
         truth=truth,
         total=total,
-        picture=pictures[by_score],
-        scores=scores[by_score],
-        starts=np.searchsorted(categories[by_score], np.arange(kinds + 1)),
-        inside=~outside[:, by_score],
-        rows=place[near][by_place],
-        rank=rank[near][by_place],
-        right=(hit & ~skipped)[..., by_place],
-        moved=(outside[:, None, near].astype(np.int8) - skipped)[..., by_place],
-        objects=counted,
+        picture=pictures,
+        scores=rows.scores[order],
+        starts=np.searchsorted(categories, np.arange(kinds + 1)),
+        inside=~outside,
+        rows=places,
+        rank=places_in_groups(cells)[near],
+        right=hit & ~skipped,
+        moved=outside[:, None, places].astype(np.int8) - skipped,
+        objects=counted.reshape(-1, kinds, listed),
     )
-
-
-def _flat(truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]) -> Rows:
-    """All detections by ascending picture id."""
-    expected = set(truth.picture_ids.tolist())
-    missing, unknown = sorted(expected - detections.keys()), sorted(detections.keys() - expected)
-    if missing or unknown:
-        raise DatasetError(
-            f"{len(missing)} of {len(expected)} pictures have no result (first: {missing[:3]}) and {len(unknown)} results "
-            f"belong to no picture (first: {unknown[:3]})",
-            "mAP is defined over every picture of the annotation file exactly once",
-        )
-    found = [detections[number] for number in truth.picture_ids.tolist()]
-    boxes = np.concatenate([one.boxes for one in found]).astype(np.float64).reshape(-1, 4)
-    scores = np.concatenate([one.scores for one in found]).astype(np.float64)
-    labels = np.concatenate([one.labels for one in found])
-    pictures = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    broken = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & (labels >= 0) & (labels < len(contract.classes)))
-    if broken.any():
-        at = int(broken.argmax())
-        raise DatasetError(
-            f"{int(broken.sum())} detections are no results of contract '{contract.name}', the first in picture "
-            f"{truth.picture_ids[pictures[at]]}: label {labels[at]}, score {scores[at]}, box {boxes[at].tolist()}",
-            f"labels are 0 to {len(contract.classes) - 1}, scores and boxes are finite",
-        )
-    boxes[:, 2:] -= boxes[:, :2]
-    return Rows(boxes, scores, pictures, truth.label_categories(contract)[labels])
 
 
 def _in_ranges(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -174,6 +132,9 @@ def _overlaps(
     first = np.searchsorted(object_cells, cells)
     counts = np.searchsorted(object_cells, cells, side="right") - first
     ends = np.cumsum(counts)
+    sides = [(boxes[:, axis], boxes[:, axis] + boxes[:, axis + 2]) for axis in (0, 1)]
+    others = [(objects[:, axis], objects[:, axis] + objects[:, axis + 2]) for axis in (0, 1)]
+    area, other_area = boxes[:, 2] * boxes[:, 3], objects[:, 2] * objects[:, 3]
     parts = []
     for low, high in _portions(ends):
         many = counts[low:high]
@@ -181,13 +142,14 @@ def _overlaps(
         other = np.repeat(first[low:high] - (ends[low:high] - many), many) + np.arange(
             ends[high - 1] - many.sum(), ends[high - 1]
         )
-        d, g = boxes[one], objects[other]
-        size = np.minimum(d[:, 2:] + d[:, :2], g[:, 2:] + g[:, :2]) - np.maximum(d[:, :2], g[:, :2])
-        shared = size[:, 0] * size[:, 1]
-        area = d[:, 2] * d[:, 3]
-        union = np.where(crowd[other], area, area + g[:, 2] * g[:, 3] - shared)
-        iou = np.divide(shared, union, out=np.zeros_like(shared), where=(size > 0).all(axis=1))
-        near = iou >= IOU_THRESHOLDS[0]
+        shared = np.ones(len(one))
+        for (start, end), (other_start, other_end) in zip(sides, others, strict=True):
+            size = np.minimum(end[one], other_end[other]) - np.maximum(start[one], other_start[other])
+            common = np.flatnonzero(size > 0)
+            one, other, shared = one[common], other[common], shared[common] * size[common]
+        union = np.where(crowd[other], area[one], area[one] + other_area[other] - shared)
+        iou = shared / union
+        near = np.flatnonzero(iou >= IOU_THRESHOLDS[0])
         parts.append((one[near], other[near], iou[near]))
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
@@ -211,19 +173,22 @@ def _assign(
     cells: NDArray[np.int64],
     ignored: NDArray[np.bool_],
     crowd: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The detections S that have a pair, and the object each one found (-1: none) as int64[A, T, S].
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The detections S that have a pair, and the object each one found (-1: none) as int32[S, A, T].
 
     In a cell the detections choose one after another, best first; cells do not touch each other. So the first of every cell
     choose together, then all the second ones, and so on.
     """
     rows, of = np.unique(one, return_inverse=True)
-    found = np.full((len(rows), len(AREA_RANGES), len(IOU_THRESHOLDS)), -1, np.int64)
-    taken = np.zeros((len(crowd), len(AREA_RANGES), len(IOU_THRESHOLDS)), bool)
+    lanes = (len(AREA_RANGES), len(IOU_THRESHOLDS))
+    area, threshold = np.ogrid[: lanes[0], : lanes[1]]
+    found = np.full((len(rows), *lanes), -1, np.int32)
+    taken = np.zeros((len(crowd) + 1, *lanes), bool)  # the last one is for those that found none
     # The best object has the highest IoU, of equal ones the last; one that counts is preferred to one that is ignored.
     order = np.lexsort((other, iou))
-    preference = np.empty(len(order), np.int64)
-    preference[order] = np.arange(len(order))
+    preference = np.empty((len(order), 1), np.int32)
+    preference[order, 0] = np.arange(len(order))
+    chosen_of = np.concatenate([other[order], other[order], [-1]]).astype(np.int32)
     turn = (np.arange(len(rows)) - np.searchsorted(cells[rows], cells[rows]))[of]
     by_turn = np.argsort(turn, kind="stable")
     bounds = np.searchsorted(turn[by_turn], np.arange(turn.max(initial=-1) + 2))
@@ -232,10 +197,12 @@ def _assign(
         choosers, starts = np.unique(of[pairs], return_index=True)
         objects = other[pairs]
         allowed = (iou[pairs, None] >= IOU_THRESHOLDS)[:, None] & ~(taken[objects] & ~crowd[objects, None, None])
-        worth = preference[pairs, None] + len(order) * ~ignored.T[objects]
-        best = np.maximum.reduceat(np.where(allowed, worth[:, :, None], -1), starts, axis=0)
-        at, area, threshold = np.nonzero(best >= 0)
-        chosen = other[order[best[at, area, threshold] % len(order)]]
+        worth = preference[pairs] + np.int32(len(order)) * ~ignored.T[objects]
+        worth = np.where(allowed, worth[:, :, None], np.int32(-1))
+        best, many = worth[starts], np.diff(starts, append=len(pairs))
+        for further in range(1, many.max(initial=0)):
+            some = np.flatnonzero(many > further)
+            best[some] = np.maximum(best[some], worth[starts[some] + further])
+        found[choosers] = chosen = chosen_of[best]
         taken[chosen, area, threshold] = True
-        found[choosers[at], area, threshold] = chosen
-    return rows, found.transpose(1, 2, 0)
+    return rows, found

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.coco.curves import FEW, Category, unweighted
+from fcos_lib.measure.coco.curves import FEW, unweighted
 from fcos_lib.measure.coco.matching import IOU_THRESHOLDS, Matches, match
 from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.measure.coco.weighted import Category
 from fcos_lib.stream.dataset import Dataset, picture_set
 from fcos_lib.stream.sessions import Detections
 
@@ -82,13 +83,13 @@ def details_of(matches: Matches, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def twelve_numbers(matches: Matches, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-    """The twelve by name, -1 where no object counts, as pycocotools has it. `weights` float64[P]: how often each picture counts."""
+def twelve_numbers(matches: Matches, weights: NDArray[np.int64] | None = None) -> dict[str, float]:
+    """The twelve by name, -1 where no object counts, as pycocotools has it. `weights` int64[P]: how often each picture counts."""
     return _coco_convention(averages(matches, None if weights is None else weights[None]).twelve[:, 0])
 
 
-def averages(matches: Matches, weights: NDArray[np.float64] | None = None) -> Averages:
-    """All numbers for each row of `weights`, float64[W, P]: whole numbers that say how often each picture counts (default: once).
+def averages(matches: Matches, weights: NDArray[np.int64] | None = None) -> Averages:
+    """All numbers for each row of `weights`, int64[W, P]: whole numbers that say how often each picture counts (default: once).
 
     A picture that counts twice is the same as two pictures with equal content, so a bootstrap needs no second matching. Arrays
     have a column for each weighting, so that numpy's loops run along these; categories are spread over threads.
@@ -96,35 +97,29 @@ def averages(matches: Matches, weights: NDArray[np.float64] | None = None) -> Av
     if weights is None:
         ap, recall, few = unweighted(matches)
     else:
-        ap, recall, few = _weighted(matches, np.ascontiguousarray(np.asarray(weights, np.float64).T))
+        ap, recall, few = _weighted(matches, np.ascontiguousarray(np.asarray(weights, np.int32).T))
     rows_of = [ap[0], ap[0][:1], ap[0][5:6], *ap[1:], *few, recall[0], *recall[1:]]
     twelve = np.array([_mean(values.reshape(-1, ap.shape[-1])) for values in rows_of])
     return Averages(twelve, ap[0].mean(axis=0))
 
 
 def _weighted(
-    matches: Matches, columns: NDArray[np.float64]
+    matches: Matches, columns: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """What `unweighted` gives, for each column of float64[P, W]."""
+    """What `unweighted` gives, for each column of int32[P, W]."""
+    from scipy.sparse import csr_array  # type: ignore[import-untyped]  # a tenth of a second to import
+
     shape = (len(matches.inside), len(IOU_THRESHOLDS), len(matches.truth.names), columns.shape[1])
     ap, recall, few = np.full(shape, np.nan), np.full(shape, np.nan), np.full((2, *shape[1:]), np.nan)
-
-    objects = (matches.objects.reshape(-1, len(columns)) @ columns).reshape(shape[0], *shape[2:])
+    objects = (csr_array(matches.objects.reshape(-1, len(columns))) @ columns).reshape(shape[0], *shape[2:])
 
     def count(kind: int) -> None:
-        step = Category.weightings(matches, kind)
-        for low in range(0, columns.shape[1], step):
-            part = slice(low, low + step)
-            category = Category(matches, kind, np.ascontiguousarray(columns[:, part]))
-            for area in range(shape[0]):
-                counting = objects[area, kind, part]
-                for threshold in range(shape[1] if counting.any() else 0):
-                    at = (area, threshold, kind, part)
-                    right = category.right(area, threshold)
-                    ap[at], recall[at] = category.curve(area, threshold, right, counting)
-                    if area == 0:
-                        for index, most in enumerate(FEW):
-                            few[index, threshold, kind, part] = _share(category.found(right, most), counting)
+        category = Category(matches, kind, columns)
+        for area in range(shape[0]):
+            if (counting := objects[area, kind]).any():
+                ap[area, :, kind], recall[area, :, kind] = category.curves(area, counting)
+        for index, most in enumerate(FEW):
+            few[index, :, kind] = _share(category.found(most).astype(np.float64), objects[0, kind])
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         list(threads.map(count, range(shape[2])))

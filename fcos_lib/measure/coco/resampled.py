@@ -21,7 +21,7 @@ from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
-_VALUES_AT_ONCE = 1 << 20
+_VALUES_AT_ONCE = 1 << 21
 """Resamples times pictures, or times the curves of all categories, so that memory does not grow with the data set."""
 _SIDES_KEPT = 4
 
@@ -65,14 +65,14 @@ def resample_matches(matches: Matches, resamples: int, seed: int) -> Resampled:
     parts = []
     for start in range(0, resamples, at_once):
         drawn = random.multinomial(count, np.full(count, 1 / count), size=min(at_once, resamples - start))
-        parts.append(_numbers(matches, drawn.astype(np.float64)))
+        parts.append(_numbers(matches, drawn))
     whole, together = _numbers(matches, None)[:, 0], np.concatenate(parts, axis=1)
     for array in (whole, together):
         array.setflags(write=False)  # whoever asks next gets the same
     return Resampled(matches, whole, together)
 
 
-def _numbers(matches: Matches, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def _numbers(matches: Matches, weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
     numbers = averages(matches, weights)
     return np.concatenate([numbers.twelve, numbers.per_class])
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.errors import UsageError
 from fcos_lib.files import open_plain, whole_number
-from fcos_lib.measure.coco.matching import Rows
+from fcos_lib.measure.coco.rows import Rows
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.records import once, record_of
 

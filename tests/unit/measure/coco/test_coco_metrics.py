@@ -11,8 +11,12 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
-from fcos_lib.measure.coco.matching import match
+from fcos_lib.measure.coco import weighted
+from fcos_lib.measure.coco.annotation_file import read_annotation_file
+from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
+from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.ruler import numbers_of_files
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
@@ -198,6 +202,25 @@ def test_without_weights_every_picture_counts_once(dataset, perfect):
     np.testing.assert_array_equal(once.per_class, ones.per_class)
 
 
+@pytest.mark.parametrize("seed", range(0, 60, 3))
+def test_the_layout_of_the_tables_changes_no_bit(tmp_path, seed, monkeypatch):
+    """Columns that are full, begun and missing, parts of a few weightings and thresholds; with crowds, ties and other sizes."""
+    annotations, detected = generated(seed)
+    matches = match(read_truth(write_dataset(tmp_path, annotations, detected)), CONTRACT, detected)
+    drawn = np.random.default_rng(seed).integers(0, 3, (11, len(detected)))
+    drawn[0] = 1
+    expected = averages(matches, drawn)
+    once = averages(matches)
+    np.testing.assert_allclose(expected.twelve[:, 0], once.twelve[:, 0], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(expected.per_class[:, 0], once.per_class[:, 0], rtol=0, atol=1e-15)
+    for deep, least, at_once in ((2, 2, 1), (3, 5, 40), (100, 2, 1 << 18)):
+        for name, value in (("DEEP", deep), ("LEAST", least), ("AT_ONCE", at_once)):
+            monkeypatch.setattr(weighted, name, value)
+        others = averages(matches, drawn)
+        np.testing.assert_array_equal(others.twelve, expected.twelve, f"{deep} in a column, {at_once} at once")
+        np.testing.assert_array_equal(others.per_class, expected.per_class, f"{deep} in a column, {at_once} at once")
+
+
 def test_the_truth_scores_one(dataset, perfect):
     """And every class has its number."""
     measured = evaluate(dataset, SHAPES, perfect)
@@ -311,3 +334,26 @@ def test_a_choice_of_pictures_must_be_one(dataset, pictures):
     """None, the same one twice, or one that is not there."""
     with pytest.raises(DatasetError, match="pictures were chosen"):
         read_truth(dataset).only(pictures)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("scores", [[-2.5, -1.0, -0.0, 0.0, 1e-310, 7.0], [0.1, float(np.nextafter(0.1, 1)), 0.5]])
+def test_rows_in_any_order_have_pycocotools_numbers(tmp_path, seed, scores):
+    """Scores of either sign, of either zero and a last bit apart, not in the order of the pictures, over 100 of a category."""
+    random = np.random.default_rng(seed)
+    pictures = [3, 70_000, 12, 5]
+    objects = [
+        annotation(number, int(random.choice(pictures)), str(random.choice(["cat", "dog"])), [*(random.integers(0, 9, 2) * 8).tolist(), 40, 30])
+        for number in range(1, 30)
+    ]  # fmt: skip
+    path = write_dataset(tmp_path, objects, pictures).annotations
+    entries = [
+        {"image_id": each["image_id"], "category_id": each["category_id"], "bbox": (np.array(each["bbox"]) + random.integers(-4, 5, 4)).tolist(), "score": float(random.choice(scores))}
+        for each in random.choice(objects, 1200)
+    ]  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(entries))
+    truth = read_annotation_file(path).truth
+    ours = twelve_numbers(match_rows(truth, read_detections(tmp_path / "results.json", truth)))
+    theirs = numbers_of_files(path, tmp_path / "results.json")
+    for name in TWELVE:
+        assert abs(ours[name] - theirs[name]) <= 1e-12, f"{name} is {ours[name]!r}, pycocotools has {theirs[name]!r}"
