@@ -68,6 +68,18 @@ def changeable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IWOTH)
 
 
+def private_folder(folder: Path) -> Path:
+    """The folder, made for this user alone if it is missing; `OSError` if it is a link or somebody else's, or others may write in it.
+
+    For a place in a folder for everybody, such as /tmp, where somebody else may have been first.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise OSError(errno.EPERM, "it is somebody else's, or others can change it", str(folder))
+    return folder
+
+
 def close_umask() -> None:
     """From now on this process and those it starts make nothing that every user may change, however open the umask was."""
     os.umask(os.umask(0o077) | stat.S_IWOTH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -12,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from fcos_lib.ascend.atc_command import CONFIG_NAME, AtcOptions, aipp_config, command
+from fcos_lib.ascend.atc_command import CONFIG_NAME, AtcOptions, aipp_config, check_options, command
 from fcos_lib.ascend.atc_errors import diagnose
+from fcos_lib.ascend.plain_path import PlainPaths
 from fcos_lib.ascend.process import TimedOut, read_output, run_tool
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
@@ -97,10 +99,10 @@ def compile_om(
 ) -> Path:
     """Compile `onnx` (the ascend ending) and return the OM: `model.om` or `model_linux_<arch>.om` in `output_dir`.
 
-    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `output_dir/aipp.cfg`, the fusion rules that it
-    applied in `output_dir/fusion_result.json` (older releases write none, and with ASCEND_WORK_PATH set it goes
-    elsewhere); its other side files go to a scratch folder that is removed. An OM that was in `output_dir` is removed first, so that one left there after a failure
-    is never an old or a half-written one. `progress` is called once a second while atc runs.
+    What atc prints is in `output_dir/atc.log`, the AIPP configuration in `aipp.cfg`, the fusion rules that it applied in
+    `fusion_result.json` (older releases write none, and with ASCEND_WORK_PATH set it goes elsewhere); its other side files go to
+    a scratch folder that is removed. Where atc would refuse a path, it works in a plain one. An OM that was in `output_dir` is
+    removed first: one left there after a failure is never an old or a half-written one. `progress` is called once a second.
     `AtcError` if atc is missing, fails, exceeds `timeout_s` seconds or writes nothing; it names the log, which is copied to
     `failed_log` then, for callers that remove `output_dir`.
     """
@@ -109,20 +111,24 @@ def compile_om(
     if not onnx.is_file():
         raise AtcError(f"there is no ONNX model at {onnx}", "export it first")
     output_dir.mkdir(parents=True, exist_ok=True)
-    arguments = command(atc, onnx, output_dir / OM_STEM, contract, options)
+    check_options(options)
     _remove_oms(output_dir)
     (output_dir / FUSION_NAME).unlink(missing_ok=True)
-    if options.aipp:
-        (output_dir / CONFIG_NAME).write_text(aipp_config(contract), encoding="utf-8")
     log = output_dir / LOG_NAME
     hint = f"log: {failed_log.absolute() if failed_log else log}"
     try:
-        with tempfile.TemporaryDirectory(prefix="atc-", dir=output_dir) as scratch:
-            tick = None if progress is None else partial(progress, log)
-            text = _run(arguments, log, timeout_s, Path(scratch), hint, tick)
-            if (fusion := Path(scratch) / FUSION_NAME).is_file():
-                shutil.copyfile(fusion, output_dir / FUSION_NAME)
-        return _finished_om(output_dir, text, hint)
+        with PlainPaths(log) as plain:
+            made = plain.folder(output_dir)
+            arguments = command(atc, plain.file(onnx), made / OM_STEM, contract, options)
+            if options.aipp:
+                (made / CONFIG_NAME).write_text(aipp_config(contract), encoding="utf-8")
+            with tempfile.TemporaryDirectory(prefix="atc-", dir=made) as scratch:
+                tick = None if progress is None else partial(progress, log)
+                text = _run(arguments, log, timeout_s, Path(scratch), hint, tick)
+                if (fusion := Path(scratch) / FUSION_NAME).is_file():
+                    shutil.copyfile(fusion, made / FUSION_NAME)
+            om = _finished_om(made, text, hint)
+        return output_dir / om.name
     except BaseException:
         _remove_oms(output_dir)
         if failed_log and log.is_file():
@@ -139,10 +145,10 @@ def om_info(toolkit: Toolkit, om: Path, timeout_s: float = 300) -> dict[str, str
     atc = _atc_of(toolkit)
     if not om.is_file():
         raise AtcError(f"there is no OM at {om}", "pass the path of an .om file")
-    arguments = [str(atc), "--mode=6", f"--om={om.absolute()}"]
-    with tempfile.TemporaryDirectory(prefix="fcos-om-info-") as folder:
-        scratch = Path(folder)
-        text = _run(arguments, scratch / LOG_NAME, timeout_s, scratch, f"again: {' '.join(arguments)}")
+    again = f"again: {shlex.join([str(atc), '--mode=6', f'--om={om.absolute()}'])}"
+    with PlainPaths() as plain:
+        arguments = [str(atc), "--mode=6", f"--om={plain.file(om.absolute())}"]
+        text = _describe(arguments, timeout_s, again)
     info = parse_om_info(text)
     if not info.get("soc_version"):
         raise AtcError(f"atc says nothing about the chip that {om} was compiled for", "compile the model again")
@@ -166,13 +172,20 @@ def om_json(toolkit: Toolkit, om: Path, target: Path, timeout_s: float = 600) ->
         raise AtcError(f"there is no OM at {om}", "pass the path of an .om file")
     target = target.absolute()
     target.unlink(missing_ok=True)
-    arguments = [str(atc), "--mode=1", f"--om={om.absolute()}", f"--json={target}"]
-    with tempfile.TemporaryDirectory(prefix="fcos-om-json-") as folder:
-        scratch = Path(folder)
-        _run(arguments, scratch / LOG_NAME, timeout_s, scratch, f"again: {' '.join(arguments)}")
-    if not target.is_file() or not target.stat().st_size:
-        raise AtcError(f"atc ended with status 0, but wrote no {target.name}", f"again: {' '.join(arguments)}")
+    again = f"again: {shlex.join([str(atc), '--mode=1', f'--om={om.absolute()}', f'--json={target}'])}"
+    with PlainPaths() as plain:
+        made = plain.folder(target.parent) / target.name
+        arguments = [str(atc), "--mode=1", f"--om={plain.file(om.absolute())}", f"--json={made}"]
+        _describe(arguments, timeout_s, again)
+        if not made.is_file() or not made.stat().st_size:
+            raise AtcError(f"atc ended with status 0, but wrote no {target.name}", again)
     return target
+
+
+def _describe(arguments: list[str], timeout_s: float, hint: str) -> str:
+    """What atc prints about an OM."""
+    with tempfile.TemporaryDirectory(prefix="fcos-om-") as folder:
+        return _run(arguments, Path(folder) / LOG_NAME, timeout_s, Path(folder), hint)
 
 
 def _atc_of(toolkit: Toolkit) -> Path:

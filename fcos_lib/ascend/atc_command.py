@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -129,14 +128,6 @@ def command(atc: Path, model: Path, output: Path, contract: ModelContract, optio
     if "log" not in map(_name, options.extra):
         arguments.append("--log=error")
     return [*arguments, *options.extra]
-
-
-def loads_from(folder: Path) -> bool:
-    """Whether aclruntime loads an OM from below this folder: it refuses paths with other characters (aclruntime's source).
-
-    The path is looked at without its links. atc takes Chinese characters besides, in its `--output`.
-    """
-    return re.fullmatch(r"[A-Za-z0-9_./-]+", str(folder.resolve())) is not None
 
 
 def check_options(options: AtcOptions) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_logical_ids
 from fcos_lib.ascend.process import TimedOut, last_line, read_output, run_tool
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import DeviceError
+from fcos_lib.files import private_folder
 
 _CHIP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
@@ -100,16 +99,12 @@ def _own_folder() -> Path:
     """A folder for locks of this user's processes, which nobody else can hold or replace by links."""
     folder = Path(tempfile.gettempdir()) / f"fcos_lib-{os.getuid()}"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-            raise OSError(errno.EPERM, "it is somebody else's, or others can change it")
+        return private_folder(folder)
     except OSError as error:
         raise DeviceError(
             f"{folder} cannot be used for locks ({error.strerror})",
             "remove it, or set TMPDIR to a folder of your own",
         ) from error
-    return folder
 
 
 def _query(toolkit: Toolkit, timeout: float, *arguments: str) -> str:

@@ -27,6 +27,7 @@ from fcos_lib.ascend.om_tensors import (
     read_tensors,
     tap_places,
 )
+from fcos_lib.ascend.plain_path import PlainPaths
 from fcos_lib.ascend.process import Console
 from fcos_lib.ascend.watchdog import guard
 from fcos_lib.contract import InputLayout, ModelContract
@@ -192,10 +193,10 @@ class OmSession:
     def _load(self, runtime: ModuleType) -> Any:
         failed = f"aclruntime cannot load {self.path} on device {self.device_id}"
         advice = f"compile the OM again with this machine's CANN, and look at {_PLOG}"
-        with self._calling("loading", failed, SessionError, advice):
+        with PlainPaths() as plain, self._calling("loading", failed, SessionError, advice):
             options = runtime.session_options()
             options.log_level = _LOG_WARNINGS
-            session = runtime.InferenceSession(str(self.path), int(self.device_id), options)
+            session = runtime.InferenceSession(str(plain.file(self.path)), int(self.device_id), options)
             if is_dynamic(session.get_inputs()):
                 session.set_dynamic_batchsize(self.batch)
             elif hasattr(session, "set_staticbatch"):

@@ -67,8 +67,9 @@ def discover(environ: Mapping[str, str]) -> Toolkit:
     )
     homes = ([_home_of(atc)] if atc else []) + named + usual
     home = next((folder for folder in homes if os.path.isdir(folder)), None)
-    npu_smi = _first_program([*(folder / "npu-smi" for folder in searched), *map(Path, NPU_SMI_FILES)])
     driver = Path(environ.get("ASCEND_DRIVER_PATH") or DRIVER_FOLDER)
+    meant = [driver / "tools" / "npu-smi"] if environ.get("ASCEND_DRIVER_PATH") else []
+    npu_smi = _first_program([*meant, *(folder / "npu-smi" for folder in searched), *map(Path, NPU_SMI_FILES)])
     return Toolkit(
         atc=atc,
         npu_smi=npu_smi,

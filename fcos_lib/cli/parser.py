@@ -37,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     parsers: dict[str, argparse.ArgumentParser] = {}
     for group in VERBS.values():
         for name, (function, text) in group.items():
-            parsers[name] = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+            help_text = text.replace("%", "%%")  # argparse fills it in as a format, and Python 3.14 at once
+            parsers[name] = verbs.add_parser(name, help=help_text, description=text, allow_abbrev=False)
             parsers[name].set_defaults(function=function)
             parsers[name].add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG)
             _add_shared(parsers[name], name)

@@ -51,12 +51,14 @@ def _wrapper(module: str) -> str:
 
 
 def _files() -> dict[str, str]:
-    """Relative path → text of everything in the tree; what is in a `bin` folder is executable."""
+    """Relative path → text of everything in the tree; what is in a folder `bin` or `tools` is executable."""
     atc, toolkit = _wrapper("fcos_lib.emulator.atc"), "ascend-toolkit/latest"
+    npu_smi = _wrapper("fcos_lib.emulator.npu_smi")
     parts = ("runtime", "compiler", "opp", "toolkit")
     return {
         "bin/atc": atc,
-        "bin/npu-smi": _wrapper("fcos_lib.emulator.npu_smi"),
+        "bin/npu-smi": npu_smi,
+        "driver/tools/npu-smi": npu_smi,  # found by its variable: PATH cannot name a folder with a colon
         f"{toolkit}/bin/atc": atc,
         f"{toolkit}/version.cfg": "# version: 1.0\n"
         + "".join(f"{part}_running_version=[{_INTERNAL}:{version()}]\n" for part in parts),
@@ -84,7 +86,7 @@ def install(folder: Path) -> Path:
             path = draft / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-            path.chmod(0o755 if path.parent.name == "bin" else 0o644)
+            path.chmod(0o755 if path.parent.name in ("bin", "tools") else 0o644)
         draft.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was first: its tree is the same
             draft.rename(root)

@@ -180,8 +180,7 @@ _WHERE_THINGS_ARE_KEPT = (
         default_words="references/ below --artifacts",
     ),
     Option(
-        "--artifacts", "where ONNX, OM and results are kept between runs", "FOLDER", path, default_words=".artifacts",
-        repeated=False,
+        "--artifacts", "where ONNX, OM, champions and results are kept between runs", "FOLDER", path, default_words=".artifacts",
         verbs={
             **_each(
                 "export", "compile", "infer", "bench", "accept", default=Path(".artifacts"), default_words="",

@@ -83,8 +83,6 @@ def with_data(tmp_path):
         (["--checkpoint=@FILE"], "@FILE cannot be read as plain weights"),
         (["--artifacts=@FILE"], "the folder @FILE cannot be written (File exists)"),
         (["--artifacts=@FILE/below"], "the folder @FILE/below cannot be written (Not a directory)"),
-        (["--artifacts=@FOLDER/产物"], "--artifacts @FOLDER/产物 has characters in its path for which aclruntime loads no OM"),
-        (["--artifacts=@FOLDER/a b"], "--artifacts @FOLDER/a b has characters"),
         (["--pictures=241"], f"--pictures 241 is more than the 240 of {EMBEDDED}: pass a smaller number"),
         (["--onnx=@NONE"], "--onnx @NONE cannot be read (No such file or directory): pass an ONNX"),
         (["--onnx=@FOLDER"], "--onnx @FOLDER cannot be read (it is not a plain file)"),

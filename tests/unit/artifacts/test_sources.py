@@ -35,17 +35,17 @@ KINDS = {
     "ONNX with taps": (("fcos_lib.artifacts.with_taps",), [*ONNX, "artifacts.with_taps", "model.taps"]),
     "OM": (("fcos_lib.artifacts.om",), [
         *GRAPH, "artifacts.om", "ascend.__init__", "ascend.atc_command", "ascend.atc",
-        "ascend.atc_errors", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
+        "ascend.atc_errors", "ascend.plain_path", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
     "references": (("fcos_lib.stream.references",), [
         *STREAM, "stream.array_file", "stream.reference_record", "stream.references"]),
     "journal": (("fcos_lib.stream.evaluation", "fcos_lib.ascend.om_session"), [
         *STREAM, "stream.decoder", "stream.decoder_pool", "stream.evaluation", "stream.feed", "stream.journal",
         "stream.array_file", "stream.journal_folder", "stream.journal_shards", "ascend.__init__", "ascend.acl_errors",
-        "ascend.causes", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
+        "ascend.causes", "ascend.plain_path", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
     "canary": (("fcos_lib.device.canary",), [
         *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "device.lock_file", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
         "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.causes", "ascend.npu_smi", "ascend.npu_tables", "ascend.visible", "ascend.om_session",
-        "ascend.om_tensors", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
+        "ascend.om_tensors", "ascend.plain_path", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
 }  # fmt: skip
 """What is kept between runs: the modules that make it, and those that can change what they make besides `ALWAYS`."""
 

@@ -89,7 +89,7 @@ def test_a_closed_stdout_is_no_failure():
         "console = Console()\n"
         "os.close(1)\n"
         "with console.capture(): pass\n"
-        "sys.stderr.write('survived')\n"
+        "print('survived', end='', file=sys.stderr, flush=True)\n"
         "os._exit(0)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -1,5 +1,6 @@
 """What every verb of `python -m fcos_lib` does alike: help, versions, errors, colours, completion."""
 
+import argparse
 import io
 import os
 import re
@@ -11,6 +12,7 @@ import pytest
 
 from fcos_lib.cli import main as cli
 from fcos_lib.cli.main import main
+from fcos_lib.cli.parser import build_parser
 from fcos_lib.cli.terminal import coloured, takes_colour
 from fcos_lib.cli.verbs import VERBS
 from fcos_lib.errors import UsageError
@@ -54,6 +56,23 @@ def test_the_overview_lists_every_verb_once_in_groups_with_the_exit_statuses(cap
         assert re.search(rf"^  {status} ", statuses, re.M), f"exit status {status} is not explained"
     longest = max(out.splitlines(), key=len)
     assert len(longest) <= 120, f"a line has {len(longest)} characters, at most 120 are allowed: {longest}"
+
+
+def test_every_help_is_a_format_that_argparse_can_fill_in():
+    """Python 3.14 fills in each as the parser is built: one percent sign alone ended every verb there."""
+
+    def parsers(parser):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for child in action.choices.values():
+                    yield from parsers(child)
+
+    for parser in parsers(build_parser()):
+        groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in [*parser._actions, *(entry for group in groups for entry in group._get_subactions())]:
+            filled = parser._get_formatter()._expand_help(action) if action.help else ""
+            assert "%%" not in filled, f"{parser.prog} {action.dest}: {filled}"
 
 
 def test_the_version_names_what_a_report_needs_and_needs_nothing(capsys, monkeypatch):

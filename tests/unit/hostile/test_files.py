@@ -31,7 +31,9 @@ SECONDS, MEGABYTES = 20, 3000
 DATASET = {
     "valid": (lambda folder: None, None),
     "deep": (make.annotated(DEEP), "is not JSON"),
-    "deep-inside": (make.annotated('{"images": ' + "[" * 5000 + "]" * 5000 + "}"), "is not JSON"),
+    "deep-inside": (make.annotated(f'{{"images": {DEEP}{"]" * len(DEEP)}}}'), "is not JSON"),
+    # Python 3.14 counts the stack, not the levels, and reads these.
+    "less-deep": (make.annotated('{"images": ' + "[" * 5000 + "]" * 5000 + "}"), r"is not JSON|images\[0\] is no object"),
     "wide": (make.annotated('{"images": ' + WIDE + "}"), "holds more than 32,000,000 values"),
     "huge": (lambda folder: os.truncate(folder / make.ANNOTATIONS, 300 << 20), "has more than 268,435,456 bytes"),
     "no-utf-8": (lambda folder: (folder / make.ANNOTATIONS).write_bytes(b'{"images": "\xff"}'), "is not JSON"),

@@ -38,7 +38,7 @@ def test_the_command_to_run_again_means_the_same(parse, request, text):
         chosen_settings(request.config), dataset=folder, checkpoint=folder, references=folder, onnx=folder,
         baseline=folder, precision_mode=text, op_select_implmode=text, atc_option=(f"--log={text}",), npu="auto", om=None,
         device_id=(), pictures=None, batch_sizes=(2,), build_only=False, golden_only=False, soc_version="", aipp=False, dynamic_batch=False,
-        artifacts=ROOT / ".artifacts", fresh=False, require_baseline=False,
+        artifacts=folder, fresh=False, require_baseline=False,
     )  # fmt: skip
     document = {"run": {"options": before.as_options()}}
     printed = subprocess.run(

@@ -27,6 +27,7 @@ from fcos_lib.sharing.manifest import contract_of
 from fcos_lib.sharing.pack import said_of, worst_of
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.settings import EMBEDDED
+from tests.prepared import take_over
 from tests.unit.sharing.bundles import changed, tensors, write
 
 
@@ -45,12 +46,14 @@ def own_runtime():
 
 
 @pytest.fixture
-def run(prepared, ready):
-    """A stored run of the suite, with an artifact folder of the test's own."""
-    results = ready / "results" / "results.json"
+def run(prepared, tmp_path):
+    """A stored run of the suite, with an artifact folder of the test's own, whose name atc and aclruntime refuse."""
+    folder = tmp_path / "my artifacts: 产物"
+    take_over(prepared, folder)
+    results = folder / "results" / "results.json"
     results.parent.mkdir()
     shutil.copy(prepared / "results" / "results.json", results)
-    return results, ("--npu", "emulated", "--artifacts", str(ready))
+    return results, ("--npu", "emulated", "--artifacts", str(folder))
 
 
 def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runtime, monkeypatch):
@@ -74,7 +77,7 @@ def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runt
             assert [line for line in lines if line.startswith(f"same: picture {number}: ") and words in line], words
     with zipfile.ZipFile(elsewhere) as archive:
         said = archive.read("manifest.json").decode()
-    for word in (str(tmp_path), str(Path.home()), socket.gethostname(), str(Path.cwd())):
+    for word in (str(tmp_path), "/plain-", str(Path.home()), socket.gethostname(), str(Path.cwd())):
         assert word not in said, f"the manifest says {word}"
 
     bad = LayerError("/conv", "Conv", ("/conv",), 0.5, 0.001)
