@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.files import write_whole
-from fcos_lib.judge.change import HistoryVerdict
+from fcos_lib.judge.change import HistoryVerdict, judge_against_history
 from fcos_lib.judge.history import FILE_LIMIT, FORMAT, Fingerprint, Rate, Run, Series, in_utc
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome
@@ -83,7 +83,7 @@ class Baseline(Struct, frozen=True):
 _GATES = {"pure": "history.pure", "end to end": "history.end_to_end", "stream": "history.stream"}
 
 SeriesJudge = Callable[[float, Sequence[float]], HistoryVerdict]
-"""Decides from a new rate and the accepted ones (images/s, in the order of their runs): `change.judge_against_history`."""
+"""Decides from a new rate and the accepted ones (images/s, in the order of their runs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ class Comparison:
         return Measurement(name, change, "%", samples, self.reason, {"images_per_second": self.new}, gate=gate), limit
 
 
-def compare(run: Run, baseline: Baseline, judge: SeriesJudge, *, require_baseline: bool = False) -> list[Comparison]:
+def compare(
+    run: Run, baseline: Baseline, judge: SeriesJudge = judge_against_history, *, require_baseline: bool = False
+) -> list[Comparison]:
     """Every series of the run, and every promised one that it lacks, in reading order.
 
     Judged is only what was accepted on the same fingerprint, by other runs; on the emulator PASS becomes STAND-IN. A series
@@ -156,7 +158,9 @@ def read_accepted(path: Path) -> Baseline:
         raise UsageError(f"{path}: {error}", _ADVICE) from error
 
 
-def expected(baseline: Baseline, series: Series, fingerprint: Fingerprint, judge: SeriesJudge) -> tuple[float, float]:
+def expected(
+    baseline: Baseline, series: Series, fingerprint: Fingerprint, judge: SeriesJudge = judge_against_history
+) -> tuple[float, float]:
     """The range of rates, images/s, in which another run would be nothing new; NaN if too few were accepted."""
     rates = [rate.images_per_second for _, rate in baseline.holding(series, fingerprint)]
     decision = judge(median(rates), rates) if rates else None

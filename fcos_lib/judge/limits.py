@@ -243,6 +243,14 @@ def find_limit(*names: str) -> Limit | None:
     return all_limits().get(".".join(names))
 
 
+def needed_limit(name: str, limits: Mapping[str, Limit] | None = None) -> Limit:
+    """The limit with this dotted name; `UsageError` if nobody set one."""
+    limit = (all_limits() if limits is None else limits).get(name)
+    if limit is None:
+        raise UsageError(f"limits.toml has no [{name}]", "start from a copy of the original")
+    return limit
+
+
 def limit_of(gate: Gate, scope: Scope, limits: Mapping[str, Limit] | None = None) -> Limit | None:
     """The limit of a gate in this scope, or None if nobody set one."""
     known = all_limits() if limits is None else limits
