@@ -136,12 +136,12 @@ def _named(run: StoredRun, ids: Sequence[int]) -> list[Picture]:
 def _om_under_test(run: StoredRun, document: dict[str, Any]) -> tuple[Path, str]:
     """The OM that the run tested, if it is here, else one compiled like it; with its SHA-256."""
     from fcos_lib.artifacts.om import om_artifact, om_path
+    from fcos_lib.evidence.results import batches_of
     from fcos_lib.store.artifacts import sha256_of
 
     for artifact in document["artifacts"]:
         made_from = artifact["provenance"]
-        batches = made_from.get("dynamic_batches") or made_from.get("batches") or [made_from.get("batch")]
-        if artifact["kind"] != "om" or run.batch not in batches:
+        if artifact["kind"] != "om" or run.batch not in batches_of(made_from):
             continue
         for name, sha256 in artifact["files"].items():
             foreign = made_from.get("path")

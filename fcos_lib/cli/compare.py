@@ -14,12 +14,13 @@ import numpy as np
 
 from fcos_lib.cli.compare_page import STATUS, page_document
 from fcos_lib.cli.results import diff
-from fcos_lib.cli.terminal import aligned, say
+from fcos_lib.cli.terminal import say
 from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.error_types import error_types
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.compared import Compared, comparison, evaluation
 from fcos_lib.evidence.page import MOST_BYTES, render
+from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import one_line, open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Verdict, decide

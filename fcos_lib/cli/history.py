@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fcos_lib.cli.terminal import aligned, say
+from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs

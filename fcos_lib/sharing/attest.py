@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.results import has_stand_in, word_of
+from fcos_lib.evidence.results import batches_of, has_stand_in, word_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.records import record_of
 from fcos_lib.sharing.digests import inclusion, picture_list_digest, root_of_pictures
@@ -148,8 +148,7 @@ def artifact_name(artifact: Mapping[str, Any], file: str) -> str:
     """`om batch 8 0123456789ab model.om`: what a statement calls a file of an artifact."""
     if artifact["kind"] != "om":
         return f"{artifact['kind']} {Path(file).name}"
-    made_from = artifact["provenance"]
-    batches = made_from.get("dynamic_batches") or made_from.get("batches") or [made_from.get("batch", "unknown")]
+    batches = batches_of(artifact["provenance"]) or ["unknown"]
     return f"om batch {'-'.join(map(str, batches))} {artifact['key'][:12]} {Path(file).name}"
 
 
