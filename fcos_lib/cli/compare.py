@@ -17,7 +17,7 @@ from fcos_lib.cli.results import diff
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.error_types import error_types
-from fcos_lib.errors import UsageError
+from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.compared import Compared, comparison, evaluation
 from fcos_lib.evidence.page import MOST_BYTES, render
 from fcos_lib.evidence.plain_text import aligned
@@ -127,14 +127,9 @@ def _side(path: Path, annotations: AnnotationFile, args: Namespace) -> _Side:
 
 def _is_stored_run(path: Path) -> bool:
     """True if the file holds an object, as a results.json does, and False for a list; `UsageError` if it cannot be read."""
-    try:
-        with open_plain(path) as file:
-            return file.read(4096).lstrip()[:1] == b"{"
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror or error})",
-            "pass a COCO result file, or the results.json of a run",
-        ) from error
+    advice = "pass a COCO result file, or the results.json of a run"
+    with refusal_as(UsageError, f"{path} cannot be read", advice), open_plain(path) as file:
+        return file.read(4096).lstrip()[:1] == b"{"
 
 
 def _refuse_options(args: Namespace) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from fcos_lib.emulator import STAND_IN, aipp
 from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
-from fcos_lib.errors import SessionError
+from fcos_lib.errors import SessionError, refusal_as
 
 if TYPE_CHECKING:
     import onnx
@@ -137,10 +137,8 @@ def read_header(path: Path) -> OmHeader:
 
 
 def _opened(path: Path) -> BinaryIO:
-    try:
+    with refusal_as(SessionError, f"{path} cannot be read", _AGAIN):
         return path.open("rb")
-    except OSError as error:
-        raise SessionError(f"{path} cannot be read ({error.strerror})", _AGAIN) from error
 
 
 def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int, int], str]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.errors import StoreError, UsageError, refusal_as
 from fcos_lib.files import write_whole
 from fcos_lib.judge.change import HistoryVerdict, judge_against_history
 from fcos_lib.judge.history import FILE_LIMIT, FORMAT, Fingerprint, Rate, Run, Series, in_utc
@@ -175,7 +175,7 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
     """
     if not runs or not reason.strip():
         raise UsageError("a baseline needs runs and a reason", "say what changed, such as --why 'CANN 8.3'")
-    try:
+    with refusal_as(StoreError, f"{path} cannot be written", "check free space and permissions"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock"), f"accepting runs in {path}", 60):
             before = read_accepted(path)
@@ -194,9 +194,6 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
             content = _document((*before.acceptances, acceptance))
             _FORM.of(content, "the acceptance")  # what could not be read back would hide every promise
             write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
-    except OSError as error:
-        why = error.strerror or error
-        raise StoreError(f"{path} cannot be written ({why})", "check free space and permissions") from error
     return acceptance
 
 

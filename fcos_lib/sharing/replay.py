@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
-from fcos_lib.errors import DatasetError, FcosError, UsageError
+from fcos_lib.errors import DatasetError, FcosError, UsageError, refusal_as
 from fcos_lib.sharing.at_hand import Check
 from fcos_lib.sharing.bundle import Bundle, Tensors, picture_name
 from fcos_lib.sharing.checking import with_picture
@@ -102,10 +102,8 @@ def models_of(bundle: Bundle, onnx: Path | None, folder: Path) -> Artifact | Non
             return None
         onnx = folder / ONNX
         onnx.write_bytes(bundle.members[ONNX])
-    try:
+    with refusal_as(UsageError, f"{onnx} cannot be read", "pass another --onnx"):
         digest = sha256_of(onnx)
-    except OSError as error:
-        raise UsageError(f"{onnx} cannot be read ({error.strerror or error})", "pass another --onnx") from error
     if digest != bundle.manifest.onnx:
         raise UsageError(
             f"{onnx.name} is not the ONNX that the bundle's OM was compiled from: its SHA-256 begins with {digest[:12]}, "

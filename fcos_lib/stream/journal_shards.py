@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fcos_lib.errors import JournalError
+from fcos_lib.errors import JournalError, refusal_as
 from fcos_lib.stream.array_file import OVERHEAD, Shape, pack_arrays, unpack_arrays
 from fcos_lib.stream.dataset import Picture, not_exactly_once
 from fcos_lib.stream.sessions import Detections
@@ -126,13 +126,7 @@ def answer_digest(results: Mapping[int, Detections]) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
+def disk_errors(doing: str) -> AbstractContextManager[None]:
     """What the system says about a file becomes a `JournalError`."""
-    try:
-        yield
-    except OSError as error:
-        raise JournalError(
-            f"{doing} failed ({error.strerror or error})",
-            "check free space and permissions and run again: what is in the journal is kept",
-        ) from error
+    advice = "check free space and permissions and run again: what is in the journal is kept"
+    return refusal_as(JournalError, f"{doing} failed", advice)
