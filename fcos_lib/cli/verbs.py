@@ -6,7 +6,7 @@ import argparse
 
 VERBS = {
     "the model's way": {
-        "contract": ("contract:contract", "write the contract of a config of mmdetection, which is not run"),
+        "contract": ("contracts:contract", "write the contract of a config of mmdetection, which is not run"),
         "contracts": ("contracts:contracts", "list the models that have a contract here, and how each differs from the recipe's"),
         "export": ("models:export", "write both ONNX endings of a checkpoint"),
         "compile": ("models:compile_onnx", "compile ascend.onnx to an OM with atc"),

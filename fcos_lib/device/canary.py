@@ -23,6 +23,7 @@ from fcos_lib.contract import InputLayout
 from fcos_lib.device.lease import Lease
 from fcos_lib.errors import DeviceError, SessionError, StoreError, refusal_as
 from fcos_lib.files import write_whole
+from fcos_lib.records import plain_json, record_of
 from fcos_lib.store.artifacts import content_key, sha256_of
 from fcos_lib.store.sources import dependencies
 from fcos_lib.stream.dataset import Picture
@@ -125,8 +126,6 @@ def _still(known: Known, found_now: Known) -> bool:
 def _read(path: Path) -> Known | None:
     """What is known; None if nothing is, or nothing that can be read."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(tuple(map(float, row)) for row in content.pop("rows"))
-        return Known(**content, rows=rows)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return record_of(plain_json(path.read_bytes()), Known)
+    except (OSError, ValueError):
         return None

@@ -17,10 +17,9 @@ from fcos_lib.errors import DatasetError, FcosError, UsageError, refusal_as
 from fcos_lib.sharing.at_hand import Check
 from fcos_lib.sharing.bundle import Bundle, Tensors, picture_name
 from fcos_lib.sharing.checking import with_picture
-from fcos_lib.sharing.digests import found_digest, picture_leaf
+from fcos_lib.sharing.digests import found_digest, root_by_proof
 from fcos_lib.sharing.layers import depart, reference_layers
 from fcos_lib.sharing.manifest import ONNX, BundledPicture
-from fcos_lib.sharing.merkle import root_by_path
 from fcos_lib.sharing.pack import differences_of, input_digest, nms_differences, tensors_of
 from fcos_lib.sharing.statement import PictureProofs, Statement
 from fcos_lib.store.artifacts import Artifact, Store, sha256_of
@@ -143,10 +142,8 @@ def _belongs(picture: BundledPicture, candidate: Tensors) -> Check:
     if picture.proof is None:
         return Check(what, unchecked="it is not what the run found, or the run kept no digests: the bundle says so")
     found = found_digest(candidate.detections)
-    leaf = picture_leaf(picture.id, picture.file_sha256, found)
     try:
-        path = [bytes.fromhex(node) for node in picture.proof.path]
-        root = root_by_path(leaf, picture.proof.index, picture.proof.count, path).hex()
+        root = root_by_proof(picture.id, picture.proof, found, picture.proof.count)
     except ValueError as error:
         return Check(what, differs=str(error))
     if (found, picture.file_sha256, root) != (picture.proof.found, picture.proof.file, picture.proof.root):

@@ -62,11 +62,6 @@ class ReferenceFacts:
     damaged: int
     """Unreadable records among what was looked for; they are computed again."""
 
-    @property
-    def hit_rate(self) -> float:
-        """Share of the pictures found on disk; 0 if none was looked for."""
-        return self.hits / max(1, self.hits + self.computed)
-
 
 class References:
     """The reference's results, each computed once. One per process; not shared between threads.
@@ -83,7 +78,6 @@ class References:
         onnx_sha256: str,
         *,
         audit_share: float = 0.01,
-        limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         """`onnx_sha256` is that of the session's model; `audit_share` of the hits are computed again, at least one.
 
@@ -99,7 +93,7 @@ class References:
         self.root = root.absolute()
         self.folder = self.root / content_key("reference", inputs)
         self._session, self._contract = session, contract
-        self._audit_share, self._limit_bytes = audit_share, limit_bytes
+        self._audit_share = audit_share
         self._counts: Counter[str] = Counter()
         self._used: set[Path] = set()  # records that this run read or wrote
         self._sure: set[Path] = set()  # those that it computed itself
@@ -137,12 +131,12 @@ class References:
             if record.candidates
         }
 
-    def prune(self) -> int:
+    def prune(self, limit_bytes: int = LIMIT_BYTES) -> int:
         """At the end of a run: remove the longest unused records of any model, down to the limit; bytes removed.
 
         Nothing that this run used is removed.
         """
-        return prune_records(self.root, self._limit_bytes, self._used)
+        return prune_records(self.root, limit_bytes, self._used)
 
     def _records(self, pictures: Sequence[Picture], candidates: bool, progress: Progress | None) -> dict[int, Record]:
         """The record of every picture by its id, from disk or computed; audits come first."""

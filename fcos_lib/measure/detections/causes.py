@@ -232,10 +232,8 @@ def _cut(candidates: Candidates, contract: ModelContract) -> bool:
 
 
 def _with_area(detections: Detections) -> Detections:
-    kept = (detections.boxes[:, 2:] > detections.boxes[:, :2]).all(axis=1)
-    return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
+    return detections.only(np.asarray((detections.boxes[:, 2:] > detections.boxes[:, :2]).all(axis=1)))
 
 
 def _above(detections: Detections, threshold: float) -> Detections:
-    kept = detections.scores > np.float32(threshold)
-    return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
+    return detections.only(detections.scores > np.float32(threshold))
