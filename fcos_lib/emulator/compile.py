@@ -2,7 +2,7 @@
 
 `BatchMultiClassNMS` is no ONNX operator, so nothing but the NPU can run the whole graph. It is cut out: what leads to it
 is one graph, what follows from it another, and `nms` stands between them. Without the node everything is in the first, of
-which `operators` cuts off what can be run picture by picture.
+which `split` cuts off what can be run picture by picture.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from onnx import TensorProto, helper
 from fcos_lib.emulator.atc_errors import AtcError
 from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
 from fcos_lib.emulator.om import DYNAMIC, TensorDesc
-from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part, split
+from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part
 from fcos_lib.emulator.precision import round_to_half
+from fcos_lib.emulator.split import split
 
 OPSETS = range(8, 19)
 NMS_OPSETS = range(8, 16)
