@@ -56,9 +56,9 @@ def record_of(document: object, kind: type[T]) -> T:
 
 def _place_of(error: Exception) -> str:
     """Where a document breaks its type, and how, of an error of msgspec's: `annotations[3].bbox: Expected ...`."""
-    fault, _, place = str(error).partition(" - at ")
+    fault, _, where = str(error).partition(" - at ")
     fault = _PATTERN.sub("of other characters", fault)
-    at = place.strip("`").removeprefix("$").removeprefix(".")
+    at = where.strip("`").removeprefix("$").removeprefix(".")
     return f"{at[:80]}: {fault[:100]}" if at else fault[:200]
 
 

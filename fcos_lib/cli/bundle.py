@@ -91,8 +91,8 @@ def bundle(args: Namespace) -> int:
     shown = "left out" if args.no_pictures else "blurred" if args.blur else "whole"
     entries: list[dict[str, Any]] = []
     members: dict[str, bytes] = {}
-    for one in computed:
-        entry, files = pack_picture(one, run.contract, shown, document, run.subject)
+    for both_sides in computed:
+        entry, files = pack_picture(both_sides, run.contract, shown, document, run.subject)
         entries.append(entry)
         members |= files
     models = {"onnx": (ONNX, run.models.path / _ascend()), "om": (OM, om)}
@@ -172,16 +172,16 @@ def _compute(
     if "onnx" in args.models:
         for number_, tensor in inputs.items():
             layers, kept[number_] = reference_layers(portable, run.contract, tensor)
-    found = {}
+    of_candidate = {}
     with _sessions(args, run, om) as (tested, proposing):
         for picture in pictures:
             outputs = tested.run(load_batch([picture], run.contract, run.batch, tested.layout).tensor)
             batch = load_batch([picture], run.contract, 1, proposing.layout)
             _, boxes, scores = proposing.run_and_candidates(batch.tensor)
-            found[picture.id] = tensors_of(outputs, boxes, scores)
+            of_candidate[picture.id] = tensors_of(outputs, boxes, scores)
     return layers, [
         Computed(
-            picture, inputs[picture.id], tensors_of(*reference.run_and_candidates(inputs[picture.id])), found[picture.id],
+            picture, inputs[picture.id], tensors_of(*reference.run_and_candidates(inputs[picture.id])), of_candidate[picture.id],
             kept.get(picture.id),
         )
         for picture in pictures

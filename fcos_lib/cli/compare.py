@@ -97,9 +97,10 @@ def compare(args: Namespace) -> int:
         _refuse_options(args)
         return diff(Namespace(before=args.before, after=args.after, json=args.format == "json"))
     if any(stored):
-        one, other = (args.before, args.after) if stored[0] else (args.after, args.before)
+        run, result_file = (args.before, args.after) if stored[0] else (args.after, args.before)
         raise UsageError(
-            f"{one} is an object and {other} a list", "pass two COCO result files, or the results.json of two runs"
+            f"{run} is an object and {result_file} a list",
+            "pass two COCO result files, or the results.json of two runs",
         )
     if args.annotations is None:
         raise UsageError("two COCO result files need --annotations", "pass the annotation file of their pictures")
@@ -193,20 +194,20 @@ def _document(
     }  # fmt: skip
 
 
-def _pictures(annotations: AnnotationFile, found: Contributions) -> dict[str, Any]:
+def _pictures(annotations: AnnotationFile, contribution: Contributions) -> dict[str, Any]:
     """How many are better and worse, and those that decide."""
     deciding = [
         {
             "id": int(annotations.truth.picture_ids[index]),
             "file_name": annotations.file_names[int(annotations.truth.picture_ids[index])],
-            "share": float(found.shares[index]),
-            "right": found.right[:, index].tolist(),
-            "wrong": found.wrong[:, index].tolist(),
+            "share": float(contribution.shares[index]),
+            "right": contribution.right[:, index].tolist(),
+            "wrong": contribution.wrong[:, index].tolist(),
         }
-        for index in found.deciding(DECIDING)
+        for index in contribution.deciding(DECIDING)
     ]
     return {
-        "count": len(found.shares), "better": found.better, "worse": found.worse, "unmoved": len(found.shares) - found.better - found.worse,
+        "count": len(contribution.shares), "better": contribution.better, "worse": contribution.worse, "unmoved": len(contribution.shares) - contribution.better - contribution.worse,
         "deciding": deciding,
     }  # fmt: skip
 

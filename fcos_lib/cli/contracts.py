@@ -52,9 +52,9 @@ def _ap(name: str, published: Published | None) -> str:
 
 def _differences(contract: ModelContract) -> str:
     """`depth 101, not 50; style pytorch, not caffe`, or that there is no difference."""
-    found: Mapping[str, tuple[Any, Any]] = contract.differences(COCO_R50)
+    fields: Mapping[str, tuple[Any, Any]] = contract.differences(COCO_R50)
     said = [
-        f"{name} {_short(own)}, not {_short(recipe)}" for name, (own, recipe) in found.items() if name not in _UNTOLD
+        f"{name} {_short(own)}, not {_short(recipe)}" for name, (own, recipe) in fields.items() if name not in _UNTOLD
     ]
     return "; ".join(said) or "the recipe's"
 

@@ -207,7 +207,7 @@ def _document(acceptances: Sequence[Acceptance]) -> dict[str, Any]:
 
 
 def _judged(rate: Rate, run: Run, baseline: Baseline, judge: SeriesJudge, require_baseline: bool) -> Comparison:
-    new = rate.images_per_second
+    new, unknown = rate.images_per_second, Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
 
     def undecided(outcome: Outcome, old: float | None, reason: str) -> Comparison:
         return Comparison(rate.series, outcome, new, old, reason)
@@ -223,14 +223,12 @@ def _judged(rate: Rate, run: Run, baseline: Baseline, judge: SeriesJudge, requir
         return undecided(Outcome.NO_VERDICT, None, "this run is itself the baseline, and no other run is")
     near = baseline.closest(rate)
     if near is None:
-        outcome = Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
-        return undecided(outcome, None, "nothing was accepted yet")
+        return undecided(unknown, None, "nothing was accepted yet")
     differing = ", ".join(differences(near, rate))
     if near.series == rate.series:
         reason = f"accepted only on another fingerprint: {differing}"
         return undecided(Outcome.NO_VERDICT, near.images_per_second, reason)
-    outcome = Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
-    return undecided(outcome, None, f"no accepted run has this series; the closest differs in {differing}")
+    return undecided(unknown, None, f"no accepted run has this series; the closest differs in {differing}")
 
 
 def _lost(series: Series, run: Run, baseline: Baseline) -> Comparison:

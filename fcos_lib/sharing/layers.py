@@ -31,9 +31,9 @@ def reference_layers(
 
 def _kept(output: NDArray[np.float32]) -> NDArray[np.float32]:
     flat = output.reshape(-1)
-    places = np.linspace(0, len(flat) - 1, KEPT_VALUES - 1).astype(np.int64)
+    indices = np.linspace(0, len(flat) - 1, KEPT_VALUES - 1).astype(np.int64)
     size = np.sqrt(np.square(flat, dtype=np.float64).mean())
-    return np.concatenate([[size], flat[places]]).astype(np.float32)
+    return np.concatenate([[size], flat[indices]]).astype(np.float32)
 
 
 def depart(kept: NDArray[np.float32], computed: NDArray[np.float32]) -> NDArray[np.float64]:

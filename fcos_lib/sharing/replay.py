@@ -141,12 +141,12 @@ def _belongs(picture: BundledPicture, candidate: Tensors) -> Check:
     what = f"{_called(picture)}: what the candidate found"
     if picture.proof is None:
         return Check(what, unchecked="it is not what the run found, or the run kept no digests: the bundle says so")
-    found = found_digest(candidate.detections)
+    digest = found_digest(candidate.detections)
     try:
-        root = root_by_proof(picture.id, picture.proof, found, picture.proof.count)
+        root = root_by_proof(picture.id, picture.proof, digest, picture.proof.count)
     except ValueError as error:
         return Check(what, differs=str(error))
-    if (found, picture.file_sha256, root) != (picture.proof.found, picture.proof.file, picture.proof.root):
+    if (digest, picture.file_sha256, root) != (picture.proof.found, picture.proof.file, picture.proof.root):
         return Check(what, differs=f"it does not belong to the run's root {picture.proof.root[:12]}")
     return Check(f"{what} belongs to the root {root[:12]} of {picture.proof.subject}")
 
@@ -156,7 +156,7 @@ def _explained(bundle: Bundle, picture: BundledPicture, reference: Tensors, cand
     contract = bundle.contract
     now = differences_of(reference, candidate, picture.name, contract)[:1000]
     what = f"{_called(picture)}: {len(now)} differences between both sides, with their causes"
-    gone, new = ([line for line in one if line not in other] for one, other in ((picture.differences, now), (now, picture.differences)))  # fmt: skip
+    gone, new = ([line for line in own if line not in others] for own, others in ((picture.differences, now), (now, picture.differences)))  # fmt: skip
     differs = (
         f"{len(gone)} of the bundle's do not come out here, {len(new)} others do: {(gone + new)[0]}"
         if gone or new

@@ -10,7 +10,6 @@ every run, chosen anew each time; that also tells what the key does not cover.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -27,9 +26,9 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import AuditError, DatasetError
-from fcos_lib.store.artifacts import content_key, own_folder, sha256_of
+from fcos_lib.store.artifacts import content_key, own_folder
 from fcos_lib.store.sources import dependencies
-from fcos_lib.stream.dataset import Picture, read_picture, refuse_lost, unusable
+from fcos_lib.stream.dataset import Picture, file_digest, read_picture, refuse_lost
 from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
 from fcos_lib.stream.reference_record import (
     FORMAT,
@@ -245,17 +244,3 @@ class References:
                 f"{self.folder} and run again; if it happens again, compare what the two machines compute",
             )
         self._counts["audited"] += 1
-
-
-def digest_of_files(pictures: Sequence[Picture]) -> str:
-    """20 hex digits over the names and contents of the pictures' files, the same on every host that has the same; errors as below."""
-    lines = "".join(f"{picture.name} {file_digest(picture)}\n" for picture in pictures)
-    return hashlib.sha256(lines.encode()).hexdigest()[:20]
-
-
-def file_digest(picture: Picture) -> str:
-    """SHA-256 of a picture's file, 64 hex digits; `DatasetError` if it cannot be read."""
-    try:
-        return sha256_of(picture.path)
-    except OSError as error:
-        raise unusable(picture, error) from error

@@ -10,8 +10,9 @@ from fcos_lib.errors import AuditError, DatasetError, FeedError, StoreError
 from fcos_lib.judge.roll_call import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import references as module
+from fcos_lib.stream.dataset import digest_of_files
 from fcos_lib.stream.letterbox import geometry, to_picture
-from fcos_lib.stream.references import References, digest_of_files
+from fcos_lib.stream.references import References
 from tests.unit.stream.references_worker import HEIGHT, TINY, WIDTH, Fake, assert_equal, child, draw, opened, records
 
 
