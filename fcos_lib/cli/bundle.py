@@ -70,12 +70,14 @@ def _models(text: str) -> tuple[str, ...]:
 
 def bundle(args: Namespace) -> int:
     """Compute the pictures once more on both sides, and write them; whole or not at all."""
+    from fcos_lib.artifacts import ASCEND
     from fcos_lib.cli.shared import note
     from fcos_lib.cli.stored_run import open_stored_run
     from fcos_lib.evidence.results import has_stand_in, read_results
     from fcos_lib.sharing.bundle import write_bundle
     from fcos_lib.sharing.manifest import OM, ONNX
     from fcos_lib.sharing.pack import pack_picture, said_of, worst_of
+    from fcos_lib.sharing.statement import machine_of
     from fcos_lib.stream.reference_record import cpu_name
 
     document = read_results(args.results)
@@ -95,19 +97,15 @@ def bundle(args: Namespace) -> int:
         entry, files = pack_picture(both_sides, run.contract, shown, document, run.subject)
         entries.append(entry)
         members |= files
-    models = {"onnx": (ONNX, run.models.path / _ascend()), "om": (OM, om)}
+    models = {"onnx": (ONNX, run.models.path / ASCEND), "om": (OM, om)}
     members |= {name: path.read_bytes() for name, path in (models[kind] for kind in args.models)}
     environment = document["environment"]
-    device, names = environment.get("device"), ("name", "driver_version")
     manifest = {
         "format": 1, "subject": run.subject, "batch": run.batch, "layout": run.options.layout.value,
         "contract": run.contract.as_dict(), "stand_in": run.device.stand_in or has_stand_in(document),
-        "device": {
-            **{name: device.get(name) for name in names}, "stand_in": device["stand_in"],
-            **{name: device.get(name) or "" for name in ("soc_version", "cann_version")},
-        } if device else None,
+        "device": machine_of(environment.get("device")),
         "cpu": cpu_name(), "sources": environment.get("sources"), "started_at": document["run"].get("started_at", ""),
-        "onnx": run.models.files[_ascend()], "om": om_sha256, "precision_mode": run.options.precision_mode,
+        "onnx": run.models.files[ASCEND], "om": om_sha256, "precision_mode": run.options.precision_mode,
         "explanation": said_of(document, run.subject), "layers": list(layers), "pictures": entries,
     }  # fmt: skip
     output = args.output or args.results.with_name(NAME)
@@ -116,12 +114,6 @@ def bundle(args: Namespace) -> int:
     note(f"{len(entries)} pictures of {run.subject}, {kept} of them as the run found them, pictures {shown}")
     print(output)
     return 0
-
-
-def _ascend() -> str:
-    from fcos_lib.artifacts import ASCEND
-
-    return ASCEND
 
 
 def _named(run: StoredRun, ids: Sequence[int]) -> list[Picture]:
