@@ -18,6 +18,9 @@ FcosError
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from fcos_lib.files import printable
 
 LONGEST = 100_000
@@ -88,3 +91,12 @@ class FeedError(FcosError):
 
 class DeviceError(FcosError):
     """There is no usable NPU, or it failed while running."""
+
+
+@contextlib.contextmanager
+def refusal_as(kind: type[FcosError], what: str, advice: str = "") -> Iterator[None]:
+    """What the system refuses in here becomes an error of this kind: `what`, with the system's reason behind it, and the advice."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what} ({error.strerror or error})", advice) from error

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from fcos_lib.errors import FcosError, UsageError
+from fcos_lib.errors import FcosError, UsageError, refusal_as
 from fcos_lib.files import read_plain, too_many_values
 
 T = TypeVar("T")
@@ -56,9 +56,9 @@ def record_of(document: object, kind: type[T]) -> T:
 
 def _place_of(error: Exception) -> str:
     """Where a document breaks its type, and how, of an error of msgspec's: `annotations[3].bbox: Expected ...`."""
-    fault, _, place = str(error).partition(" - at ")
+    fault, _, where = str(error).partition(" - at ")
     fault = _PATTERN.sub("of other characters", fault)
-    at = place.strip("`").removeprefix("$").removeprefix(".")
+    at = where.strip("`").removeprefix("$").removeprefix(".")
     return f"{at[:80]}: {fault[:100]}" if at else fault[:200]
 
 
@@ -93,12 +93,10 @@ class Form(Generic[T]):
 
     def plain(self, path: Path) -> Any:
         """The JSON in a file, within the bounds, not held to the type yet; `error` as `read` has it."""
-        try:
+        with refusal_as(self.error, f"{path} cannot be read", self.advice):
             if not path.is_file() or path.stat().st_size > self.most_bytes:
                 raise self.error(f"{path} is not a file of at most {self.most_bytes >> 20} MiB", self.advice)
             data = read_plain(path, self.most_bytes)
-        except OSError as error:
-            raise self.error(f"{path} cannot be read ({error.strerror or error})", self.advice) from error
         return self.parse(data, str(path))
 
     def parse(self, data: bytes, where: str) -> Any:

@@ -22,8 +22,7 @@ from fcos_lib.artifacts.champions import accept as accept_champion
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.evidence.results import read_results
-from fcos_lib.judge.verdict import Outcome
+from fcos_lib.evidence.results import batches_of, read_results, stored_verdict
 from fcos_lib.measure.cost.operators import OM_SIZE, cost_of_dict
 from fcos_lib.model.contract_record import Name
 from fcos_lib.records import record_of
@@ -143,10 +142,10 @@ def _file(entry: Mapping[str, Any], args: Namespace) -> tuple[Path, str]:
 
 
 def _batches(provenance: Mapping[str, Any]) -> tuple[int, ...]:
-    batches = provenance.get("batches") or provenance.get("dynamic_batches") or [provenance["batch"]]
-    if not all(type(batch) is int for batch in batches):
+    batches = tuple(batches_of(provenance))
+    if not batches or not all(type(batch) is int for batch in batches):
         raise ValueError(f"batch sizes are {batches!r:.80}")
-    return tuple(batches)
+    return batches
 
 
 def _contract(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
@@ -174,7 +173,9 @@ def _against(
     provenance: Mapping[str, Any],
 ) -> list[str]:
     """What speaks against an OM: gates that are not green, that broke before they judged, or that nobody ran."""
-    reasons = [f"{verdict['gate']} is {verdict['outcome']}" for verdict in verdicts if not _green(verdict)]
+    reasons = [
+        f"{verdict['gate']} is {verdict['outcome']}" for verdict in verdicts if not stored_verdict(verdict).green
+    ]
     reasons += [
         f"{entry['test']} is {entry['outcome']}" for entry in document["unjudged"] if _about(entry["test"], batches)
     ]
@@ -185,14 +186,6 @@ def _against(
     if provenance.get("candidates"):
         reasons.append("it returns its candidates as well, which is for tests only")
     return reasons
-
-
-def _green(verdict: Mapping[str, Any]) -> bool:
-    """As `Verdict.green`: what was only recorded, without a limit, speaks against nothing."""
-    outcome = Outcome(verdict["outcome"])
-    if outcome is Outcome.NO_VERDICT:
-        return verdict["limit"] is None and int(verdict["measurement"]["n"]) > 0
-    return outcome in (Outcome.PASS, Outcome.STAND_IN)
 
 
 def _condensed(verdict: Mapping[str, Any]) -> dict[str, Any]:

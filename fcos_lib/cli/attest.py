@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.cli.terminal import say
-from fcos_lib.errors import UsageError
+from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.results import FORM, read_results
 from fcos_lib.files import one_line, write_whole
 from fcos_lib.options.option import number
@@ -73,10 +73,8 @@ def attest(args: Namespace) -> int:
             data = as_text(sign(data, args.key))
     if output.absolute() == args.results.absolute():
         raise UsageError(f"{output} is the run itself", "pass another --output")
-    try:
+    with refusal_as(UsageError, f"{output} cannot be written", "pass another --output"):
         write_whole(output, data)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written ({error.strerror or error})", "pass another --output") from error
     print(output)
     return 0
 

@@ -70,12 +70,14 @@ def _models(text: str) -> tuple[str, ...]:
 
 def bundle(args: Namespace) -> int:
     """Compute the pictures once more on both sides, and write them; whole or not at all."""
+    from fcos_lib.artifacts import ASCEND
     from fcos_lib.cli.shared import note
     from fcos_lib.cli.stored_run import open_stored_run
     from fcos_lib.evidence.results import has_stand_in, read_results
     from fcos_lib.sharing.bundle import write_bundle
     from fcos_lib.sharing.manifest import OM, ONNX
     from fcos_lib.sharing.pack import pack_picture, said_of, worst_of
+    from fcos_lib.sharing.statement import machine_of
     from fcos_lib.stream.reference_record import cpu_name
 
     document = read_results(args.results)
@@ -91,23 +93,19 @@ def bundle(args: Namespace) -> int:
     shown = "left out" if args.no_pictures else "blurred" if args.blur else "whole"
     entries: list[dict[str, Any]] = []
     members: dict[str, bytes] = {}
-    for one in computed:
-        entry, files = pack_picture(one, run.contract, shown, document, run.subject)
+    for both_sides in computed:
+        entry, files = pack_picture(both_sides, run.contract, shown, document, run.subject)
         entries.append(entry)
         members |= files
-    models = {"onnx": (ONNX, run.models.path / _ascend()), "om": (OM, om)}
+    models = {"onnx": (ONNX, run.models.path / ASCEND), "om": (OM, om)}
     members |= {name: path.read_bytes() for name, path in (models[kind] for kind in args.models)}
     environment = document["environment"]
-    device, names = environment.get("device"), ("name", "driver_version")
     manifest = {
         "format": 1, "subject": run.subject, "batch": run.batch, "layout": run.options.layout.value,
         "contract": run.contract.as_dict(), "stand_in": run.device.stand_in or has_stand_in(document),
-        "device": {
-            **{name: device.get(name) for name in names}, "stand_in": device["stand_in"],
-            **{name: device.get(name) or "" for name in ("soc_version", "cann_version")},
-        } if device else None,
+        "device": machine_of(environment.get("device")),
         "cpu": cpu_name(), "sources": environment.get("sources"), "started_at": document["run"].get("started_at", ""),
-        "onnx": run.models.files[_ascend()], "om": om_sha256, "precision_mode": run.options.precision_mode,
+        "onnx": run.models.files[ASCEND], "om": om_sha256, "precision_mode": run.options.precision_mode,
         "explanation": said_of(document, run.subject), "layers": list(layers), "pictures": entries,
     }  # fmt: skip
     output = args.output or args.results.with_name(NAME)
@@ -116,12 +114,6 @@ def bundle(args: Namespace) -> int:
     note(f"{len(entries)} pictures of {run.subject}, {kept} of them as the run found them, pictures {shown}")
     print(output)
     return 0
-
-
-def _ascend() -> str:
-    from fcos_lib.artifacts import ASCEND
-
-    return ASCEND
 
 
 def _named(run: StoredRun, ids: Sequence[int]) -> list[Picture]:
@@ -136,12 +128,12 @@ def _named(run: StoredRun, ids: Sequence[int]) -> list[Picture]:
 def _om_under_test(run: StoredRun, document: dict[str, Any]) -> tuple[Path, str]:
     """The OM that the run tested, if it is here, else one compiled like it; with its SHA-256."""
     from fcos_lib.artifacts.om import om_artifact, om_path
+    from fcos_lib.evidence.results import batches_of
     from fcos_lib.store.artifacts import sha256_of
 
     for artifact in document["artifacts"]:
         made_from = artifact["provenance"]
-        batches = made_from.get("dynamic_batches") or made_from.get("batches") or [made_from.get("batch")]
-        if artifact["kind"] != "om" or run.batch not in batches:
+        if artifact["kind"] != "om" or run.batch not in batches_of(made_from):
             continue
         for name, sha256 in artifact["files"].items():
             foreign = made_from.get("path")
@@ -172,16 +164,16 @@ def _compute(
     if "onnx" in args.models:
         for number_, tensor in inputs.items():
             layers, kept[number_] = reference_layers(portable, run.contract, tensor)
-    found = {}
+    of_candidate = {}
     with _sessions(args, run, om) as (tested, proposing):
         for picture in pictures:
             outputs = tested.run(load_batch([picture], run.contract, run.batch, tested.layout).tensor)
             batch = load_batch([picture], run.contract, 1, proposing.layout)
             _, boxes, scores = proposing.run_and_candidates(batch.tensor)
-            found[picture.id] = tensors_of(outputs, boxes, scores)
+            of_candidate[picture.id] = tensors_of(outputs, boxes, scores)
     return layers, [
         Computed(
-            picture, inputs[picture.id], tensors_of(*reference.run_and_candidates(inputs[picture.id])), found[picture.id],
+            picture, inputs[picture.id], tensors_of(*reference.run_and_candidates(inputs[picture.id])), of_candidate[picture.id],
             kept.get(picture.id),
         )
         for picture in pictures

@@ -14,12 +14,13 @@ import numpy as np
 
 from fcos_lib.cli.compare_page import STATUS, page_document
 from fcos_lib.cli.results import diff
-from fcos_lib.cli.terminal import aligned, say
+from fcos_lib.cli.terminal import say
 from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.error_types import error_types
-from fcos_lib.errors import UsageError
+from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.compared import Compared, comparison, evaluation
 from fcos_lib.evidence.page import MOST_BYTES, render
+from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import one_line, open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Verdict, decide
@@ -97,9 +98,10 @@ def compare(args: Namespace) -> int:
         _refuse_options(args)
         return diff(Namespace(before=args.before, after=args.after, json=args.format == "json"))
     if any(stored):
-        one, other = (args.before, args.after) if stored[0] else (args.after, args.before)
+        run, result_file = (args.before, args.after) if stored[0] else (args.after, args.before)
         raise UsageError(
-            f"{one} is an object and {other} a list", "pass two COCO result files, or the results.json of two runs"
+            f"{run} is an object and {result_file} a list",
+            "pass two COCO result files, or the results.json of two runs",
         )
     if args.annotations is None:
         raise UsageError("two COCO result files need --annotations", "pass the annotation file of their pictures")
@@ -127,14 +129,9 @@ def _side(path: Path, annotations: AnnotationFile, args: Namespace) -> _Side:
 
 def _is_stored_run(path: Path) -> bool:
     """True if the file holds an object, as a results.json does, and False for a list; `UsageError` if it cannot be read."""
-    try:
-        with open_plain(path) as file:
-            return file.read(4096).lstrip()[:1] == b"{"
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror or error})",
-            "pass a COCO result file, or the results.json of a run",
-        ) from error
+    advice = "pass a COCO result file, or the results.json of a run"
+    with refusal_as(UsageError, f"{path} cannot be read", advice), open_plain(path) as file:
+        return file.read(4096).lstrip()[:1] == b"{"
 
 
 def _refuse_options(args: Namespace) -> None:
@@ -198,20 +195,20 @@ def _document(
     }  # fmt: skip
 
 
-def _pictures(annotations: AnnotationFile, found: Contributions) -> dict[str, Any]:
+def _pictures(annotations: AnnotationFile, contribution: Contributions) -> dict[str, Any]:
     """How many are better and worse, and those that decide."""
     deciding = [
         {
             "id": int(annotations.truth.picture_ids[index]),
             "file_name": annotations.file_names[int(annotations.truth.picture_ids[index])],
-            "share": float(found.shares[index]),
-            "right": found.right[:, index].tolist(),
-            "wrong": found.wrong[:, index].tolist(),
+            "share": float(contribution.shares[index]),
+            "right": contribution.right[:, index].tolist(),
+            "wrong": contribution.wrong[:, index].tolist(),
         }
-        for index in found.deciding(DECIDING)
+        for index in contribution.deciding(DECIDING)
     ]
     return {
-        "count": len(found.shares), "better": found.better, "worse": found.worse, "unmoved": len(found.shares) - found.better - found.worse,
+        "count": len(contribution.shares), "better": contribution.better, "worse": contribution.worse, "unmoved": len(contribution.shares) - contribution.better - contribution.worse,
         "deciding": deciding,
     }  # fmt: skip
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fcos_lib.cli.terminal import aligned, say
+from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
@@ -106,8 +107,6 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from fcos_lib.judge.change import judge_against_history
-
     run = _find(args.storage, args.run)
     if args.against:
         others = tuple(_find(args.storage, name) for name in args.against)
@@ -121,7 +120,7 @@ def _compare(args: argparse.Namespace) -> int:
     if args.max_age is not None and not -5 <= minutes <= args.max_age:  # clocks differ a little
         print(f"NO VERDICT: the run is not of the last {args.max_age} minutes; what should be judged was not stored")
         return NO_VERDICT
-    compared = compare(run, baseline, judge_against_history, require_baseline=args.require_baseline)
+    compared = compare(run, baseline, require_baseline=args.require_baseline)
     recipe = None
     lines: list[tuple[str, ...]] = []
     for pair in compared:

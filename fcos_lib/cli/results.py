@@ -7,13 +7,14 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fcos_lib.cli.terminal import aligned, say
+from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.difference import Difference, difference
 from fcos_lib.evidence.difference_rows import in_words, sections, sentence
 from fcos_lib.evidence.markdown import MOST_BYTES
 from fcos_lib.evidence.markdown import summary as markdown
 from fcos_lib.evidence.page import NAME, write_page_of
+from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.evidence.results import read_results
 from fcos_lib.files import one_line, printable
 

@@ -1,4 +1,4 @@
-"""Output on a terminal: verdicts in colour where a person sees them, aligned columns, one form for errors."""
+"""Output on a terminal: verdicts in colour where a person sees them, one form for errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import platform
 import re
 import sys
 import traceback
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TextIO
@@ -72,16 +71,6 @@ def _line_of_ours(error: Exception) -> str:
     """The innermost line of ours."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     return f" ({Path(frames[-1].filename).relative_to(_PACKAGE.parent)}, line {frames[-1].lineno})" if frames else ""
-
-
-def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    """Rows of cells as lines with aligned columns; a row's last cell may be of any length, so one of one cell is a heading."""
-    most = max(map(len, rows), default=0)
-    widths = [max((len(row[column]) for row in rows if len(row) > column + 1), default=0) for column in range(most)]
-    return [
-        f"{indent}{'  '.join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]])}".rstrip()
-        for row in rows
-    ]
 
 
 def versions() -> str:

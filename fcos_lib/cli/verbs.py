@@ -6,7 +6,7 @@ import argparse
 
 VERBS = {
     "the model's way": {
-        "contract": ("contract:contract", "write the contract of a config of mmdetection, which is not run"),
+        "contract": ("contracts:contract", "write the contract of a config of mmdetection, which is not run"),
         "contracts": ("contracts:contracts", "list the models that have a contract here, and how each differs from the recipe's"),
         "export": ("models:export", "write both ONNX endings of a checkpoint"),
         "compile": ("models:compile_onnx", "compile ascend.onnx to an OM with atc"),
@@ -15,7 +15,7 @@ VERBS = {
         "preprocess": ("pictures:preprocess", "write the network input of every picture as a .bin file"),
         "info": ("pictures:info", "write the list of pictures and sizes that get_info.py writes"),
         "infer": ("pictures:infer", "run a folder of .bin files through an OM, as ais_bench does"),
-        "evaluate": ("pictures:evaluate", "judge the mAP of a result folder, or count that of any detector's COCO result file"),
+        "evaluate": ("evaluate:evaluate", "judge the mAP of a result folder, or count that of any detector's COCO result file"),
         "bench": ("pictures:bench", "measure the throughput of an OM on zeros, as ais_bench does"),
     },
     "verdicts": {

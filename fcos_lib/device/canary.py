@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import InputLayout
 from fcos_lib.device.lease import Lease
-from fcos_lib.errors import DeviceError, SessionError, StoreError
+from fcos_lib.errors import DeviceError, SessionError, StoreError, refusal_as
 from fcos_lib.files import write_whole
+from fcos_lib.records import plain_json, record_of
 from fcos_lib.store.artifacts import content_key, sha256_of
 from fcos_lib.store.sources import dependencies
 from fcos_lib.stream.dataset import Picture
@@ -109,14 +110,13 @@ class Canary:
         return content_key("canary", {**about, **self._code})
 
     def _write(self, path: Path, found_now: Known) -> None:
-        try:
+        with refusal_as(
+            StoreError,
+            f"what the canary found cannot be kept in {path.parent}",
+            "check free space and permissions, or pass another folder with --artifacts FOLDER",
+        ):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, json.dumps(asdict(found_now)).encode())
-        except OSError as error:
-            raise StoreError(
-                f"what the canary found cannot be kept in {path.parent} ({error.strerror or error})",
-                "check free space and permissions, or pass another folder with --artifacts FOLDER",
-            ) from error
 
 
 def _still(known: Known, found_now: Known) -> bool:
@@ -126,8 +126,6 @@ def _still(known: Known, found_now: Known) -> bool:
 def _read(path: Path) -> Known | None:
     """What is known; None if nothing is, or nothing that can be read."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(tuple(map(float, row)) for row in content.pop("rows"))
-        return Known(**content, rows=rows)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return record_of(plain_json(path.read_bytes()), Known)
+    except (OSError, ValueError):
         return None

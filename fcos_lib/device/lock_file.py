@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.errors import DeviceError
+from fcos_lib.errors import DeviceError, refusal_as
 
 MOST_FAULTS = 2
 """Of a device in one run: once may be chance, or somebody else's doing."""
@@ -39,7 +39,9 @@ def take_lock(descriptor: int) -> bool:
 
 def open_lock(path: Path, folder: Path) -> int:
     """The lock file, made for everybody if it is not there yet. In a sticky folder O_CREAT on another's file is refused."""
-    try:
+    with refusal_as(
+        DeviceError, f"the lock {path} cannot be opened", "make the folder writable for everybody who tests"
+    ):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             if folder.parent.stat().st_mode & stat.S_ISVTX:  # as in /run/lock: everybody's; an artifact folder is not
@@ -52,10 +54,6 @@ def open_lock(path: Path, folder: Path) -> int:
         with contextlib.suppress(PermissionError):
             os.fchmod(descriptor, 0o666)
         return descriptor
-    except OSError as error:
-        raise DeviceError(
-            f"the lock {path} cannot be opened ({error.strerror})", "make the folder writable for everybody who tests"
-        ) from error
 
 
 def this_process() -> dict[str, Any]:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fcos_lib.errors import UsageError
-from fcos_lib.judge.limits import Limit, find_limit
+from fcos_lib.judge.limits import Limit, needed_limit
 
 FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
 OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
@@ -109,10 +108,7 @@ def chance(change: Mapping[str, Any]) -> bool:
 
 def threshold(name: str) -> Limit:
     """A threshold of `[diagnosis.*]`; `UsageError` if limits.toml has none of this name."""
-    limit = find_limit("diagnosis", name)
-    if limit is None:
-        raise UsageError(f"limits.toml has no [diagnosis.{name}]", "start from a copy of the original")
-    return limit
+    return needed_limit(f"diagnosis.{name}")
 
 
 def _first_layer(layers: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -177,7 +177,7 @@ def _errors(
 
     names = [tap.tensor for tap in shown]
     exact = tapped_trunk(trunk, names)
-    reference, expected = _runner(exact, names, case.contract), _runner(rounded(exact, taps), names, case.contract)
+    reference, expected = runner(exact, names, case.contract), runner(rounded(exact, taps), names, case.contract)
     given = (NETWORK_INPUT,) if case.options.aipp else ()
     errors = Errors()
     with tapped_session(case, (*names, *given), 1, clock) as session:
@@ -191,7 +191,7 @@ def _errors(
     return [LayerError(tap.name, tap.operator, tap.nodes, *errors.of(tap.tensor)) for tap in shown]
 
 
-def _runner(
+def runner(
     model: onnx.ModelProto, names: Sequence[str], contract: ModelContract
 ) -> Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """Runs a part of the reference in onnxruntime: from network input to tensors by name."""

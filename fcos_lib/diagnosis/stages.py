@@ -123,11 +123,7 @@ def usable(detections: Detections, contract: ModelContract) -> Detections:
     """Without detections that are none: NaN, infinite, or of a label that no class has."""
     kept = np.isfinite(detections.boxes).all(axis=1) & np.isfinite(detections.scores)
     kept &= (detections.labels >= 0) & (detections.labels < len(contract.classes))
-    return (
-        detections
-        if kept.all()
-        else Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
-    )
+    return detections if kept.all() else detections.only(kept)
 
 
 def explain(

@@ -7,7 +7,7 @@ import enum
 import os
 import random
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,18 +90,6 @@ class sumary:
     """`exec_time_list`: (start, end) in ms since the session began (new generation), or durations in ms (old)."""
 
     exec_time_list: list[Any] = field(default_factory=list)
-
-
-class MemorySummary:
-    """The times of copies between host and device in this process, in ms."""
-
-    H2D_time_list: ClassVar[list[float]] = []
-    D2H_time_list: ClassVar[list[float]] = []
-
-    def reset(self) -> None:
-        """Forget them."""
-        self.H2D_time_list.clear()
-        self.D2H_time_list.clear()
 
 
 def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:

@@ -22,7 +22,6 @@ from fcos_lib.emulator import acl_faults, om, scenario
 from fcos_lib.emulator.acl_faults import acceptable, failure, say
 from fcos_lib.emulator.acl_parts import (
     BaseTensor,
-    MemorySummary,
     Pace,
     Tensor,
     describe,
@@ -36,7 +35,7 @@ from fcos_lib.errors import SessionError
 
 STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
-__all__ = ["STAND_IN", "BaseTensor", "MemorySummary", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
+__all__ = ["STAND_IN", "BaseTensor", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
 
 _model_ids = itertools.count(1)
 _FOREVER = 1e9
@@ -130,8 +129,6 @@ class _Session:
         except DeviceRefused as error:
             raise self._failed(f"EZ9999: Inner Error!\n        Aicore kernel execute failed: {error}\n") from None
         self._record(start, time.time() - start if seconds is None else seconds)
-        MemorySummary.H2D_time_list.append(1e3 * model.copied_s[0])
-        MemorySummary.D2H_time_list.append(1e3 * model.copied_s[1])
         return arrays
 
     def _failed(self, said: str) -> RuntimeError:
@@ -197,14 +194,6 @@ class _CheckedSession(_Session):
             raise RuntimeError("please check model path")
         if not 0 <= self._device <= 255:
             raise RuntimeError("device id is out of range")
-
-    def get_max_dym_batchsize(self) -> int:
-        """The largest profile; 0 without profiles."""
-        return max(self._batches, default=0)
-
-    def get_dym_aipp_input_exist(self) -> int:
-        """0: no OM of the emulator has an input for dynamic AIPP."""
-        return 0
 
     def _record(self, start: float, seconds: float) -> None:
         """float32, as the real module stores them: the difference coarsens as the session ages."""

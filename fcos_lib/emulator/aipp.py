@@ -1,8 +1,8 @@
 """AIPP, which turns bytes into the network's input: the file of `--insert_op_conf`, its mistakes, its arithmetic in numpy.
 
 Order and formula are the ATC user guide's: channel swap, then `(pixel - mean_chn - min_chn) * var_reci_chn` in fp16 with
-indices counted after the swap. One static operator on RGB888_U8 of the input's size is imitated, everything else refused with
-E10055. Mistakes are E10052; for what protobuf itself cannot parse, the newest atc has nothing but E19999.
+indices counted after the swap. One static operator on RGB888_U8 of the input's size, which is what the suite writes, is imitated,
+everything else refused with E10055. What cannot be read is E10052.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 from fcos_lib.emulator.atc_errors import AtcError
 
 _OPERATOR = re.compile(r"\s*aipp_op\s*:?\s*\{(?P<fields>[^{}]*)\}\s*")
-_FIELD = re.compile(r"\s*(?P<name>\w+)\s*:\s*(?P<value>[^\s;,]+)[\s;,]*")
+_FIELD = re.compile(r"(\w+)\s*:\s*([^\s;,]+)[\s;,]*")
 _SWITCHES = {"true": True, "false": False}
+_DEFAULTS = {"csc_switch": "false", "related_input_rank": "0"}
 _RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
-    "related_input_rank": (int, 0, 0),
-    "src_image_size_w": (int, 0, 4096),
-    "src_image_size_h": (int, 0, 4096),
     **{f"mean_chn_{channel}": (int, 0, 255) for channel in range(3)},
     **{f"min_chn_{channel}": (float, 0, 255) for channel in range(3)},
     **{f"var_reci_chn_{channel}": (float, -65504, 65504) for channel in range(3)},
@@ -63,7 +61,7 @@ class Aipp:
 def read_config(path: Path, shape: tuple[int, ...]) -> Aipp:
     """The operator of a configuration file for an input [N, 3, H, W].
 
-    E10001 if there is no such file, E10052 for what cannot be right or does not fit the input, E10055 for what is not imitated.
+    E10001 if there is no such file, E10052 for what cannot be read, E10055 for what is not imitated.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -73,38 +71,24 @@ def read_config(path: Path, shape: tuple[int, ...]) -> Aipp:
     operator = _OPERATOR.fullmatch(re.sub(r"#.*", "", text))
     if operator is None:
         raise AtcError("E10052", f"Read AIPP conf file error: {path} is not one 'aipp_op {{ ... }}'")
-    fields: dict[str, str] = {}
-    position, body = 0, operator["fields"].strip()
-    while position < len(body):
-        match = _FIELD.match(body, position)
-        if match is None or match["name"] in fields:
-            raise AtcError("E10052", f"Read AIPP conf file error: {path}, near '{body[position:][:40].strip()}'")
-        fields[match["name"]], position = match["value"], match.end()
-    return _settled(fields, shape)
-
-
-def _settled(fields: dict[str, str], shape: tuple[int, ...]) -> Aipp:
-    """The operator of these fields, in the words of the Graph Engine where it has some."""
-    if fields.pop("aipp_mode", "") not in ("static", "dynamic"):
-        raise AtcError("E10052", "When insert AIPP op, aipp_mode must be configured as static or dynamic")
-    if "input_format" not in fields:
-        raise AtcError("E10052", "Input format of AIPP conf must be set in static aipp")
-    if fields.pop("csc_switch", "false") != "false" or fields.pop("input_format") != "RGB888_U8":
-        raise AtcError("E10055", "the stand-in imitates AIPP without colour conversion, for RGB888_U8 only")
-    swap = fields.pop("rbuv_swap_switch", "false")
-    if swap not in _SWITCHES:
-        raise AtcError("E10052", f'Invalid value for boolean field "rbuv_swap_switch". Value: "{swap}"')
-    numbers = {name: _number(name, value) for name, value in fields.items()}
+    pairs = _FIELD.findall(operator["fields"])
+    rest = _FIELD.sub("", operator["fields"]).strip()
+    if rest or len(dict(pairs)) < len(pairs):
+        raise AtcError(
+            "E10052", f"Read AIPP conf file error: {path}, {f'near {rest[:40]!r}' if rest else 'a field twice'}"
+        )
     if len(shape) != 4 or shape[1] != 3:
         raise AtcError("E10052", f"The input of AIPP must be [N, 3, H, W] for RGB888_U8, it is {list(shape)}")
     rows, columns = shape[2:]
-    width, height = numbers.get("src_image_size_w") or columns, numbers.get("src_image_size_h") or rows
-    if (width, height) != (columns, rows):
-        reason = (
-            "the data output H and W is not equal with aipp output H and W. "
-            f"aipp output_height:{height}, aipp output_width:{width}, data's height:{rows}, data's width:{columns}"
-        )
-        raise AtcError("E10052", reason)
+    sizes = {"src_image_size_w": str(columns), "src_image_size_h": str(rows)}
+    fields = {"rbuv_swap_switch": "false", **_DEFAULTS, **sizes, **dict(pairs)}
+    for name, value in {"aipp_mode": "static", "input_format": "RGB888_U8", **_DEFAULTS, **sizes}.items():
+        if (given := fields.pop(name, "not set")) != value:
+            raise AtcError("E10055", f"the stand-in imitates AIPP with {name}: {value} for this input, it is {given}")
+    swap = fields.pop("rbuv_swap_switch")
+    if swap not in _SWITCHES:
+        raise AtcError("E10052", f'Invalid value for boolean field "rbuv_swap_switch". Value: "{swap}"')
+    numbers = {name: _number(name, value) for name, value in fields.items()}
     mean, minimum, factor = (
         [numbers.get(f"{name}_{channel}", default) for channel in range(3)]
         for name, default in (("mean_chn", 0), ("min_chn", 0.0), ("var_reci_chn", 1.0))

@@ -12,6 +12,7 @@ import platform
 import signal
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,23 +100,18 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
     batches = dynamic_batches(options)
     shapes = input_shapes(options.get("input_shape", ""), lowest=-1 if batches else 1)
     program = compile_onnx(_load(Path(options["model"])), shapes, out_nodes, mode in ROUNDING_MODES)
-    step, inputs = None, program.inputs
+    step, interface = None, program.interface
     if conf := options.get("insert_op_conf"):
-        fed, *others = inputs
+        fed, *others = interface.inputs
         step = aipp.read_config(Path(conf), fed.shape)
         bytes_ = om.TensorDesc(fed.name, "uint8", (fed.shape[0], step.height, step.width, 3), nhwc=True)
-        inputs = (bytes_, *others)
+        interface = replace(interface, inputs=(bytes_, *others))
     header = om.OmHeader(
+        **{field.name: getattr(interface, field.name) for field in fields(interface)},
         command=command,
         soc_version=options["soc_version"],
         atc_version=version(),
         precision_mode=mode,
-        inputs=inputs,
-        outputs=program.outputs,
-        tensors=program.tensors,
-        nms=program.nms,
-        nms_inputs=program.nms_inputs,
-        nms_outputs=program.nms_outputs,
         aipp=step,
         batches=batches,
         time_factor=None if scenario.om_slower is None else 1 + scenario.om_slower / 100,

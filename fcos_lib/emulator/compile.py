@@ -2,7 +2,7 @@
 
 `BatchMultiClassNMS` is no ONNX operator, so nothing but the NPU can run the whole graph. It is cut out: what leads to it
 is one graph, what follows from it another, and `nms` stands between them. Without the node everything is in the first, of
-which `operators` cuts off what can be run picture by picture.
+which `split` cuts off what can be run picture by picture.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from onnx import TensorProto, helper
 
 from fcos_lib.emulator.atc_errors import AtcError
 from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
-from fcos_lib.emulator.om import DYNAMIC, TensorDesc
-from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part, split
+from fcos_lib.emulator.om import DYNAMIC, Interface, TensorDesc
+from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part
 from fcos_lib.emulator.precision import round_to_half
+from fcos_lib.emulator.split import split
 
 OPSETS = range(8, 19)
 NMS_OPSETS = range(8, 16)
@@ -27,17 +28,12 @@ _NMS_TYPES = (TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT16, Ten
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What the compiler made; the fields are those of `OmHeader`."""
+    """What the compiler made."""
 
     each: onnx.ModelProto | None
     before: onnx.ModelProto | None
     after: onnx.ModelProto | None
-    inputs: tuple[TensorDesc, ...]
-    outputs: tuple[TensorDesc, ...]
-    tensors: tuple[str, ...]
-    nms: NmsSettings | None
-    nms_inputs: tuple[str, ...]
-    nms_outputs: tuple[str, ...]
+    interface: Interface
 
     @property
     def graphs(self) -> tuple[onnx.ModelProto | None, ...]:
@@ -81,10 +77,7 @@ def compile_onnx(
     graphs = [model.graph for model in (before, after) if model]
     values = {value.name: value for graph in graphs for value in (*graph.input, *graph.output)}
     parts = split(round_to_half(before) if half else before)
-    return Program(
-        each=parts.each,
-        before=parts.rest,
-        after=round_to_half(after) if half and after else after,
+    interface = Interface(
         inputs=tuple(_desc(value, value.name, dynamic) for value in work.graph.input),
         outputs=tuple(_desc(values[tensor], name, dynamic) for name, tensor in zip(names, tensors, strict=True)),
         tensors=tuple(tensors),
@@ -92,6 +85,7 @@ def compile_onnx(
         nms_inputs=tuple(cut[0].input[:2]) if cut else (),
         nms_outputs=tuple(cut[0].output) if cut else (),
     )
+    return Program(parts.each, parts.rest, round_to_half(after) if half and after else after, interface)
 
 
 def _check_operators(model: onnx.ModelProto) -> None:

@@ -49,8 +49,6 @@ class LoadedModel:
     def __init__(self, path: Path, header: om.OmHeader, device: int) -> None:
         """Load the OM; `DeviceRefused` if that fails, `DeviceLost` if the device ends while loading."""
         self.header = header
-        self.copied_s = (0.0, 0.0)
-        """How long the last run's inputs took to the device, and its outputs back."""
         self._number = next(_numbers)
         self._processor = _reserve(device, self._number)
         self.free = weakref.finalize(self, _unload, self._processor, self._number)
@@ -73,13 +71,9 @@ class LoadedModel:
         with self._processor.lock:
             start = time.monotonic()
             self._processor.write(buffers)
-            to_device = time.monotonic() - start
             self._processor.reserve(size)
             self._processor.ask(run=self._number, size=size, inputs=operands, outputs=results, until=start + seconds)
-            computed = time.monotonic()
-            arrays = [self._processor.read(*extent) for extent in results]
-            self.copied_s = (to_device, time.monotonic() - computed)
-            return arrays
+            return [self._processor.read(*extent) for extent in results]
 
 
 class _Processor:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from fcos_lib.emulator import CANN_VERSION, DRIVER_VERSION, STAND_IN
-from fcos_lib.errors import StoreError
+from fcos_lib.errors import StoreError, refusal_as
 from fcos_lib.store.sources import LIBRARIES, installed
 
 _SOURCES = Path(__file__).resolve().parent
@@ -79,7 +79,7 @@ def install(folder: Path) -> Path:
     root = folder.resolve() / f"cann-stand-in-{name}"
     if root.is_dir():
         return root
-    try:
+    with refusal_as(StoreError, f"the emulator cannot be installed in {folder}", "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".cann-", dir=folder))
         for relative, text in _files().items():
@@ -91,10 +91,6 @@ def install(folder: Path) -> Path:
         with contextlib.suppress(OSError):  # another process was first: its tree is the same
             draft.rename(root)
         shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise StoreError(
-            f"the emulator cannot be installed in {folder} ({error.strerror})", "choose another folder"
-        ) from error
     if not root.is_dir():
         raise StoreError(f"the emulator was not installed in {folder}", "choose a folder on a local disk")
     return root

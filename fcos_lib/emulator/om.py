@@ -25,7 +25,7 @@ import numpy as np
 
 from fcos_lib.emulator import STAND_IN, aipp
 from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
-from fcos_lib.errors import SessionError
+from fcos_lib.errors import SessionError, refusal_as
 
 if TYPE_CHECKING:
     import onnx
@@ -59,14 +59,9 @@ class TensorDesc:
 
 
 @dataclass(frozen=True, slots=True)
-class OmHeader:
-    """Everything about an OM but its graphs."""
+class Interface:
+    """What goes into the graphs of an OM and what comes out of them."""
 
-    command: str
-    """The `atc` command line."""
-    soc_version: str
-    atc_version: str
-    precision_mode: str
     inputs: tuple[TensorDesc, ...]
     outputs: tuple[TensorDesc, ...]
     """In the order of `--out_nodes`; names are `<op>:<index>:<ONNX output>` or `<op>:<index>`."""
@@ -78,6 +73,17 @@ class OmHeader:
     """Graph tensors of boxes and scores."""
     nms_outputs: tuple[str, ...]
     """Graph tensors of boxes, scores, classes and counts; empty names are unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmHeader(Interface):
+    """Everything about an OM but its graphs."""
+
+    command: str
+    """The `atc` command line."""
+    soc_version: str
+    atc_version: str
+    precision_mode: str
     aipp: aipp.Aipp | None = None
     """What is done to the first input before the graph sees it."""
     batches: tuple[int, ...] = ()
@@ -137,10 +143,8 @@ def read_header(path: Path) -> OmHeader:
 
 
 def _opened(path: Path) -> BinaryIO:
-    try:
+    with refusal_as(SessionError, f"{path} cannot be read", _AGAIN):
         return path.open("rb")
-    except OSError as error:
-        raise SessionError(f"{path} cannot be read ({error.strerror})", _AGAIN) from error
 
 
 def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int, int], str]:

@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from fcos_lib.evidence.page.charts import Frame, element, point, stand_in_mark, style_of_a_file, text
 from fcos_lib.judge.accepted import Baseline, Comparison, compare, differences, expected
-from fcos_lib.judge.change import judge_against_history
 from fcos_lib.judge.history import Fingerprint, Rate, Run, Series, read_runs
 from fcos_lib.judge.limits import published_rate
 
@@ -47,14 +46,14 @@ def draw_stored_runs(storage: Path, baseline: Baseline, last: int = 40) -> tuple
     everything = [*runs, *(run for entry in baseline.acceptances for run in entry.runs)]
     ranges = {}
     for series, fingerprint in {(rate.series, rate.fingerprint) for run in everything for rate in run.rates}:
-        low, high = expected(baseline, series, fingerprint, judge_against_history)
+        low, high = expected(baseline, series, fingerprint)
         if math.isfinite(low) and math.isfinite(high):
             ranges[series, fingerprint] = low, high
     newest = {recipe: run for run in runs for recipe in {rate.series.recipe for rate in run.rates}}
     verdicts = [
         comparison
         for recipe, run in newest.items()
-        for comparison in compare(run, baseline, judge_against_history)
+        for comparison in compare(run, baseline)
         if comparison.series.recipe == recipe
     ]
     return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)

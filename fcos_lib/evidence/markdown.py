@@ -164,7 +164,7 @@ def _provenance(document: Mapping[str, Any]) -> Iterator[str]:
     if device:
         yield "device    " + ", ".join(f"{name} {value}" for name, value in device.items())
     yield f"machine   {environment.get('platform', 'unknown')}, Python {environment.get('python', 'unknown')}"
-    yield "packages  " + ", ".join(f"{name} {found}" for name, found in environment.get("packages", {}).items())
+    yield "packages  " + ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
     for name, value in run.get("settings", {}).items():
         if value not in (None, "", [], False):
             yield f"setting   {name} = {value}"

@@ -1,10 +1,11 @@
-"""Plain text: lines that fit a terminal's width, and output that no encoding of the terminal can end."""
+"""Plain text: aligned columns, lines that fit a terminal's width, and output that no encoding of the terminal can end."""
 
 from __future__ import annotations
 
 import codecs
 import io
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -53,3 +54,13 @@ class Screen:
         line, ellipsis = self.plain(text), self.plain("…")
         width = self.width if width is None else width
         return line if len(line) <= width else line[: max(width - len(ellipsis), 0)].rstrip() + ellipsis
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Rows of cells as lines with aligned columns; a row's last cell may be of any length, so one of one cell is a heading."""
+    most = max(map(len, rows), default=0)
+    widths = [max((len(row[column]) for row in rows if len(row) > column + 1), default=0) for column in range(most)]
+    return [
+        f"{indent}{'  '.join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]])}".rstrip()
+        for row in rows
+    ]

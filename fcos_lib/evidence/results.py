@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.evidence.schema import SCHEMA_VERSION, Results
 from fcos_lib.files import printable, write_whole
 from fcos_lib.judge.gate import PROMISES
@@ -85,6 +86,12 @@ def stored_verdict(entry: Mapping[str, Any]) -> Verdict:
     )
 
 
+def batches_of(provenance: Mapping[str, Any]) -> list[Any]:
+    """The batch sizes that an OM was made for, as its provenance says, whether it was built here or elsewhere; empty if it does not."""
+    batches = provenance.get("batches") or provenance.get("dynamic_batches") or [provenance.get("batch")]
+    return [batch for batch in batches if batch is not None]
+
+
 def has_stand_in(document: Mapping[str, Any]) -> bool:
     """Whether the emulator had any part in a run: its verdicts, device and evidence and the CANN of its artifacts say so."""
     return (
@@ -152,6 +159,4 @@ def verdict_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, 
 
 def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Aligned lines, the header first; each ends with its verdict."""
-    rows = [("gate", "on", "limit", "measured", "verdict"), *verdict_rows(verdicts)]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([("gate", "on", "limit", "measured", "verdict"), *verdict_rows(verdicts)])

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.errors import StoreError, UsageError, refusal_as
 from fcos_lib.files import write_whole
-from fcos_lib.judge.change import HistoryVerdict
+from fcos_lib.judge.change import HistoryVerdict, judge_against_history
 from fcos_lib.judge.history import FILE_LIMIT, FORMAT, Fingerprint, Rate, Run, Series, in_utc
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome
@@ -83,7 +83,7 @@ class Baseline(Struct, frozen=True):
 _GATES = {"pure": "history.pure", "end to end": "history.end_to_end", "stream": "history.stream"}
 
 SeriesJudge = Callable[[float, Sequence[float]], HistoryVerdict]
-"""Decides from a new rate and the accepted ones (images/s, in the order of their runs): `change.judge_against_history`."""
+"""Decides from a new rate and the accepted ones (images/s, in the order of their runs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ class Comparison:
         return Measurement(name, change, "%", samples, self.reason, {"images_per_second": self.new}, gate=gate), limit
 
 
-def compare(run: Run, baseline: Baseline, judge: SeriesJudge, *, require_baseline: bool = False) -> list[Comparison]:
+def compare(
+    run: Run, baseline: Baseline, judge: SeriesJudge = judge_against_history, *, require_baseline: bool = False
+) -> list[Comparison]:
     """Every series of the run, and every promised one that it lacks, in reading order.
 
     Judged is only what was accepted on the same fingerprint, by other runs; on the emulator PASS becomes STAND-IN. A series
@@ -156,7 +158,9 @@ def read_accepted(path: Path) -> Baseline:
         raise UsageError(f"{path}: {error}", _ADVICE) from error
 
 
-def expected(baseline: Baseline, series: Series, fingerprint: Fingerprint, judge: SeriesJudge) -> tuple[float, float]:
+def expected(
+    baseline: Baseline, series: Series, fingerprint: Fingerprint, judge: SeriesJudge = judge_against_history
+) -> tuple[float, float]:
     """The range of rates, images/s, in which another run would be nothing new; NaN if too few were accepted."""
     rates = [rate.images_per_second for _, rate in baseline.holding(series, fingerprint)]
     decision = judge(median(rates), rates) if rates else None
@@ -171,7 +175,7 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
     """
     if not runs or not reason.strip():
         raise UsageError("a baseline needs runs and a reason", "say what changed, such as --why 'CANN 8.3'")
-    try:
+    with refusal_as(StoreError, f"{path} cannot be written", "check free space and permissions"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock"), f"accepting runs in {path}", 60):
             before = read_accepted(path)
@@ -190,9 +194,6 @@ def accept(path: Path, runs: Sequence[Run], reason: str, *, add: bool = False, f
             content = _document((*before.acceptances, acceptance))
             _FORM.of(content, "the acceptance")  # what could not be read back would hide every promise
             write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
-    except OSError as error:
-        why = error.strerror or error
-        raise StoreError(f"{path} cannot be written ({why})", "check free space and permissions") from error
     return acceptance
 
 
@@ -206,7 +207,7 @@ def _document(acceptances: Sequence[Acceptance]) -> dict[str, Any]:
 
 
 def _judged(rate: Rate, run: Run, baseline: Baseline, judge: SeriesJudge, require_baseline: bool) -> Comparison:
-    new = rate.images_per_second
+    new, unknown = rate.images_per_second, Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
 
     def undecided(outcome: Outcome, old: float | None, reason: str) -> Comparison:
         return Comparison(rate.series, outcome, new, old, reason)
@@ -222,14 +223,12 @@ def _judged(rate: Rate, run: Run, baseline: Baseline, judge: SeriesJudge, requir
         return undecided(Outcome.NO_VERDICT, None, "this run is itself the baseline, and no other run is")
     near = baseline.closest(rate)
     if near is None:
-        outcome = Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
-        return undecided(outcome, None, "nothing was accepted yet")
+        return undecided(unknown, None, "nothing was accepted yet")
     differing = ", ".join(differences(near, rate))
     if near.series == rate.series:
         reason = f"accepted only on another fingerprint: {differing}"
         return undecided(Outcome.NO_VERDICT, near.images_per_second, reason)
-    outcome = Outcome.FAIL if require_baseline else Outcome.NO_VERDICT
-    return undecided(outcome, None, f"no accepted run has this series; the closest differs in {differing}")
+    return undecided(unknown, None, f"no accepted run has this series; the closest differs in {differing}")
 
 
 def _lost(series: Series, run: Run, baseline: Baseline) -> Comparison:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from fcos_lib.judge.limits import Limit, find_limit
+from fcos_lib.judge.limits import Limit, find_limit, needed_limit
 from fcos_lib.judge.verdict import Outcome, Verdict, within
 
 LEAST_RUNS = 8
@@ -46,16 +46,15 @@ class HistoryVerdict:
     """A sentence."""
 
 
-def judge_against_history(
-    new: float, earlier: Sequence[float], floor: float = 0.03, faster: float = 0.25
-) -> HistoryVerdict:
+def judge_against_history(new: float, earlier: Sequence[float]) -> HistoryVerdict:
     """A rate against those of earlier accepted runs, one number each, all of the same fingerprint and unit.
 
-    Expected is their median, give or take `floor` (a share), or what their own spread makes of it if that is more. Slower is
-    FAIL, within is PASS. Faster by more than `faster` (a share) is NO VERDICT, and so are too few runs and runs that scatter
-    so much that fitting in means nothing.
+    Expected is their median, give or take the floor (`rate_against_history.slower` of limits.toml), or what their own spread makes
+    of it if that is more. Slower is FAIL, within is PASS. Faster by more than `rate_against_history.faster` is NO VERDICT, and
+    so are too few runs and runs that scatter so much that fitting in means nothing.
     """
-    n = len(earlier)
+    n, floor = len(earlier), -needed_limit("rate_against_history.slower").bound / 100
+    faster = needed_limit("rate_against_history.faster").bound / 100
     if not all(math.isfinite(rate) and rate > 0 for rate in (new, *earlier)):
         return HistoryVerdict(Outcome.NO_VERDICT, math.nan, math.nan, n, "A rate is not a positive number.")
     if n < LEAST_RUNS:

@@ -71,8 +71,6 @@ class Gate:
     """The same with --aipp, where the differently rounded input needs another bound; empty: `limit`."""
     unless: str = ""
     """When it does not apply, in words; empty: it always does. A run that says so is not missing this gate."""
-    hardware_only: bool = False
-    """True if nothing that ran on the emulator is judged by it."""
     only_for: tuple[str, ...] = ()
     """Contracts that have its limit, for all others it is only recorded; empty: all."""
     not_for: tuple[str, ...] = ()

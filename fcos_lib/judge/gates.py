@@ -194,12 +194,12 @@ GATES = catalogue(
     ),
     replace(
         _TIMED, key="throughput.busy_least", name="compute time in the calls' time", unit="%", direction=AT_LEAST,
-        limit="throughput.busy_least", hardware_only=True,
+        limit="throughput.busy_least",
         unless="the emulator may compute for longer than the rate it plays",
     ),
     *family(
         replace(
-            _TIMED, limit="throughput.{contract}.{chip}.{batch}.{name}", hardware_only=True,
+            _TIMED, limit="throughput.{contract}.{chip}.{batch}.{name}",
             unless="nothing was published for this chip, batch size and way of compiling",
         ),
         ("published.slower", "throughput", "images/s", AT_LEAST),

@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
-from fcos_lib.errors import StoreError, UsageError
+from fcos_lib.errors import StoreError, UsageError, refusal_as
 from fcos_lib.files import write_whole
 from fcos_lib.records import Form, Line, record_of
 
@@ -219,14 +219,11 @@ def save_run(folder: Path, document: Mapping[str, Any]) -> Path:
     text = json.dumps(document, indent=1, default=lambda value: f"UNSERIALIZABLE[{value!r}]") + "\n"
     if run_of(_FILE.parse(text.encode(), "the document"), "the document") is None:
         raise UsageError(f"no benchmark of the run has an extra_info['{KEY}']", "save runs that measured throughput")
-    try:
+    with refusal_as(StoreError, f"the run cannot be saved in {folder}", "check free space and permissions"):
         folder.mkdir(parents=True, exist_ok=True)
         taken = [int(path.name[:4]) for path in _files(folder, "[0-9][0-9][0-9][0-9]_*.json")]
         path = folder / f"{min(max(taken, default=0) + 1, 9999):04}_{new_run_id()}.json"
         write_whole(path, text.encode())
-    except OSError as error:
-        why = error.strerror or error
-        raise StoreError(f"the run cannot be saved in {folder} ({why})", "check free space and permissions") from error
     return path
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from msgspec import structs
 
-from fcos_lib.errors import UsageError
-from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.limits import Limit, needed_limit
 from fcos_lib.judge.verdict import Outcome, within
 from fcos_lib.measure.throughput.paired_rate import DeviceFacts, PairedRounds, Rounds
 from fcos_lib.measure.throughput.rate_ratio import LogRatio, largest_step
@@ -42,13 +41,8 @@ class ChampionBounds:
 
 def champion_bounds(limits: Mapping[str, Limit]) -> ChampionBounds:
     """The bounds among `all_limits()`; `UsageError` if one is not there."""
-    bounds = {}
-    for name in ("slower", "faster", "slow_rounds", "slow_round", "step", "clock", "temperature"):
-        limit = limits.get(f"rate_against_champion.{name}")
-        if limit is None:
-            raise UsageError(f"limits.toml has no [rate_against_champion.{name}]", "start from a copy of the original")
-        bounds[name] = limit
-    return ChampionBounds(**bounds)
+    names = (field.name for field in fields(ChampionBounds))
+    return ChampionBounds(**{name: needed_limit(f"rate_against_champion.{name}", limits) for name in names})
 
 
 def doubts(run: PairedRounds, change: LogRatio, noise: LogRatio, bounds: ChampionBounds) -> list[str]:

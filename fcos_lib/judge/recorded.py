@@ -56,8 +56,8 @@ def _section(
     value = float(entry["measurement"]["value"])
     bound, source = _accuracy(value, pattern) if pattern.pictures else _scaled(name, pattern, contract)
     if not pattern.pictures and not (value >= bound if pattern.at_least else value <= bound):
-        found = f"{value:.4g} {pattern.unit}, {entry['subject']}"
-        return f"# [{name}] is not recorded: {found}, is beyond {bound:.4g}, {source}. Find out why first.\n"
+        beyond = f"{value:.4g} {pattern.unit}, {entry['subject']}"
+        return f"# [{name}] is not recorded: {beyond}, is beyond {bound:.4g}, {source}. Find out why first.\n"
     spread = f"{value:.4g}, {entry['subject']}, worst of {len(measured)}"
     lines = [
         f"[{name}]",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -158,37 +158,36 @@ def paragraph(verdict: Verdict, *, again: str, saved: Sequence[str] = ()) -> str
 
     No text makes a line with a name of its own: it goes on below, under its own name.
     """
-    measured, limit = verdict.measurement, verdict.limit
-    unit = " ".join(measured.unit.splitlines())
     lines = [f"{' '.join(verdict.gate.splitlines())} is {verdict.outcome.value}"]
-    value, bound = close_pair(measured.value, limit.bound if limit else measured.value)
-    lines.append(f"  measured  {value} {unit} over {measured.n} samples")
-    if measured.interval:
-        low, high = measured.interval
-        wide = "; the limit lies inside, more samples would tell" * (verdict.outcome is Outcome.NO_VERDICT)
-        lines.append(f"  interval  {low:.4g} to {high:.4g} {unit}{wide}")
-    if limit:
-        where = "" if limit.name.startswith("--") else "limits.toml: "  # an option of the command line
-        lines.append(
-            f"  limit     must be at {'least' if limit.at_least else 'most'} {bound} {_below(limit.unit)}  ({where}{_below(limit.name)})"
-        )
-        lines.append(f"  because   {_below(limit.source)}")
-        if verdict.says_nothing:
-            lines.append(f"  but       {_below(verdict.says_nothing)}")
-    elif verdict.lacks:
-        lines.append(f"  limit     limits.toml has no [{_below(verdict.lacks)}]: set it with a source (docs/limits.md)")
-    if measured.where:
-        lines.append(f"  where     {_below(measured.where)}")
-    if verdict.stand_in:
-        lines.append("  STAND-IN  the emulator took part; no hardware was measured")
-    lines += [f"  saved     {_below(path)}" for path in saved]
-    lines.append(f"  again     {_below(again)}")
+    for name, text in (*facts_of(verdict), *(("saved", path) for path in saved), ("again", again)):
+        below = f"\n{' ' * 12}".join(text.splitlines())
+        lines.append(f"  {name:<10}{below}")
     return "\n".join(lines)
 
 
-def _below(text: str) -> str:
-    """Further lines of a text below its first one, where the names of others are not."""
-    return f"\n{' ' * 12}".join(text.splitlines())
+def facts_of(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """(name, text) of all that is known of a verdict, in reading order; a text may have several lines."""
+    measured, limit = verdict.measurement, verdict.limit
+    unit = " ".join(measured.unit.splitlines())
+    value, bound = close_pair(measured.value, limit.bound if limit else measured.value)
+    yield "measured", f"{value} {unit} over {measured.n} samples"
+    if measured.interval:
+        low, high = measured.interval
+        wide = "; the limit lies inside, more samples would tell" if verdict.outcome is Outcome.NO_VERDICT else ""
+        yield "interval", f"{low:.4g} to {high:.4g} {unit}{wide}"
+    if limit:
+        where = "" if limit.name.startswith("--") else "limits.toml: "  # an option of the command line
+        most = "least" if limit.at_least else "most"
+        yield "limit", f"must be at {most} {bound} {limit.unit}  ({where}{limit.name})"
+        yield "because", limit.source
+        if verdict.says_nothing:
+            yield "but", verdict.says_nothing
+    elif verdict.lacks:
+        yield "limit", f"limits.toml has no [{verdict.lacks}]: set it with a source (docs/limits.md)"
+    if measured.where:
+        yield "where", measured.where
+    if verdict.stand_in:
+        yield "STAND-IN", "the emulator took part; no hardware was measured"
 
 
 def close_pair(value: float, bound: float) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import DatasetError, UsageError
+from fcos_lib.errors import DatasetError, UsageError, refusal_as
 from fcos_lib.stream.dataset import Dataset, Picture, read_picture
 from fcos_lib.stream.letterbox import letterbox
 
@@ -81,7 +81,11 @@ def write_bins(
     """
     pictures, size = pictures_by_stem(dataset), bin_bytes(contract)
     paths = {folder / f"{stem}.bin": picture for stem, picture in pictures.items()}
-    try:
+    with refusal_as(
+        UsageError,
+        f"{folder} cannot be written",
+        "check free space and permissions; pictures already written are kept for the next run",
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(folder, {path.name for path in paths})
         todo = [
@@ -96,11 +100,6 @@ def write_bins(
             )
         reasons = _write_all(todo, contract, jobs)
         broken = [reason for reason in tqdm(reasons, "preprocess", len(todo), unit="picture", disable=None) if reason]
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written ({error.strerror or error})",
-            "check free space and permissions; pictures already written are kept for the next run",
-        ) from error
     if broken:
         listed = "".join(f"\n    {reason}" for reason in broken)
         raise DatasetError(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import UsageError
+from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.files import open_plain
 
 FORMATS = ("bin", "npy", "txt")
@@ -97,8 +97,5 @@ def _from_text(path: Path, rows: int) -> NDArray[Any]:
 
 def _bounded(path: Path, limit: int) -> bytes:
     """The file's bytes, one more than `limit` at most, so that a larger one is seen to be too large."""
-    try:
-        with open_plain(path) as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror})", "restore the file") from error
+    with refusal_as(UsageError, f"{path} cannot be read", "restore the file"), open_plain(path) as file:
+        return file.read(limit + 1)

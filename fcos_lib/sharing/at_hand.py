@@ -12,8 +12,7 @@ from fcos_lib.sharing.attest import artifact_name
 from fcos_lib.sharing.digests import picture_list_digest
 from fcos_lib.sharing.statement import Statement
 from fcos_lib.store.artifacts import sha256_of
-from fcos_lib.stream.dataset import ANNOTATIONS, open_dataset
-from fcos_lib.stream.references import file_digest
+from fcos_lib.stream.dataset import ANNOTATIONS, file_digest, open_dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,12 @@ def _short(value: object) -> str:
 
 def files_of(statement: Statement, document: Mapping[str, Any]) -> Iterator[Check]:
     """The digests of the statement's subjects beside those of the run's own files."""
-    places = _places(document)
+    paths = _places(document)
     for subject in statement.subject:
         if subject.name == "pictures":
             yield from _pictures(subject.digest.sha256, document)
             continue
-        path = places.get(subject.name)
+        path = paths.get(subject.name)
         try:
             digest = sha256_of(path) if path else None
         except OSError:
@@ -67,18 +66,18 @@ def files_of(statement: Statement, document: Mapping[str, Any]) -> Iterator[Chec
 
 def _places(document: Mapping[str, Any]) -> dict[str, Path]:
     settings = document["run"].get("settings") or {}
-    places: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     if settings.get("checkpoint"):
-        places["checkpoint"] = Path(settings["checkpoint"])
+        paths["checkpoint"] = Path(settings["checkpoint"])
     if settings.get("dataset"):
-        places["annotations"] = Path(settings["dataset"]) / ANNOTATIONS
+        paths["annotations"] = Path(settings["dataset"]) / ANNOTATIONS
     for artifact in document["artifacts"]:
         folder = Path(settings.get("artifacts", "")) / artifact["kind"] / artifact["key"]
         made_from = artifact["provenance"]
         for name in artifact["files"]:
             foreign = isinstance(made_from.get("path"), str)
-            places[artifact_name(artifact, name)] = Path(made_from["path"]) if foreign else folder / name
-    return places
+            paths[artifact_name(artifact, name)] = Path(made_from["path"]) if foreign else folder / name
+    return paths
 
 
 def _pictures(stated: str, document: Mapping[str, Any]) -> Iterator[Check]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.results import has_stand_in, word_of
+from fcos_lib.evidence.results import batches_of, has_stand_in, word_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.records import record_of
 from fcos_lib.sharing.digests import inclusion, picture_list_digest, root_of_pictures
@@ -22,7 +22,9 @@ from fcos_lib.sharing.statement import (
     STATEMENT_TYPE,
     GateProofRecord,
     PictureProofs,
+    Standing,
     Statement,
+    machine_of,
     plain,
 )
 
@@ -44,8 +46,6 @@ def statement_of(document: Mapping[str, Any], gateproof: GateProofRecord | None)
     gates = [_gate(entry) for entry in document["verdicts"]]
     unjudged = [{"test": entry["test"], "verdict": entry["outcome"]} for entry in document["unjudged"]]
     environment, run = document["environment"], document["run"]
-    device = environment.get("device")
-    names = ("name", "soc_version", "driver_version", "cann_version", "stand_in")
     settings = run.get("settings") or {}
     content = {
         "_type": STATEMENT_TYPE,
@@ -66,10 +66,10 @@ def statement_of(document: Mapping[str, Any], gateproof: GateProofRecord | None)
                 "python": environment.get("python", ""),
                 "machine": environment.get("machine", ""),
                 "packages": environment.get("packages", {}),
-                "device": {name: device.get(name) or _EMPTY.get(name) for name in names} if device else None,
+                "device": machine_of(environment.get("device")),
                 "gates": gates,
                 "roll": [
-                    {name: entry.get(name, False) for name in ("key", "promise", "subject", "state", "recorded")}
+                    {name: entry.get(name, False) for name in Standing.__struct_fields__}
                     for entry in document.get("gates", ())
                 ],
                 "unjudged": unjudged,
@@ -83,9 +83,6 @@ def statement_of(document: Mapping[str, Any], gateproof: GateProofRecord | None)
         return record_of(content, Statement)
     except ValueError as error:
         raise UsageError(f"the run cannot be attested ({error})", "pass the results.json that a run wrote") from error
-
-
-_EMPTY: Mapping[str, Any] = {"soc_version": "", "cann_version": "", "stand_in": False}
 
 
 def summed_up(word: str, gates: Sequence[Mapping[str, Any]], unjudged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -148,8 +145,7 @@ def artifact_name(artifact: Mapping[str, Any], file: str) -> str:
     """`om batch 8 0123456789ab model.om`: what a statement calls a file of an artifact."""
     if artifact["kind"] != "om":
         return f"{artifact['kind']} {Path(file).name}"
-    made_from = artifact["provenance"]
-    batches = made_from.get("dynamic_batches") or made_from.get("batches") or [made_from.get("batch", "unknown")]
+    batches = batches_of(artifact["provenance"]) or ["unknown"]
     return f"om batch {'-'.join(map(str, batches))} {artifact['key'][:12]} {Path(file).name}"
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import UsageError
+from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.files import read_plain, write_whole
 from fcos_lib.records import plain_json
 from fcos_lib.sharing.attest import refuse_private
@@ -123,18 +123,14 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
             "take fewer pictures, or leave the models out: replay takes an ONNX from elsewhere with --onnx",
         )
     read_members(data, str(path))
-    try:
+    with refusal_as(UsageError, f"{path} cannot be written", "pass another --output"):
         write_whole(path, data)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error})", "pass another --output") from error
 
 
 def read_bundle(path: Path) -> Bundle:
     """The bundle in a file, checked as a whole; `UsageError` says what is wrong. Nothing is written."""
-    try:
+    with refusal_as(UsageError, f"{path} cannot be read as a bundle", _ADVICE):
         data = read_plain(path, MOST_BYTES)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read as a bundle ({error.strerror or error})", _ADVICE) from error
     return read_members(data, str(path))
 
 

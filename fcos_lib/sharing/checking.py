@@ -10,8 +10,7 @@ from fcos_lib.judge.limits import all_limits
 from fcos_lib.judge.verdict import decide
 from fcos_lib.sharing.at_hand import Check, compared, files_of
 from fcos_lib.sharing.attest import gives_root, label, statement_of, summed_up
-from fcos_lib.sharing.digests import picture_leaf
-from fcos_lib.sharing.merkle import root_by_path
+from fcos_lib.sharing.digests import root_by_proof
 from fcos_lib.sharing.statement import NONE, GateProofRecord, PictureProofs, Statement, plain
 from fcos_lib.store.source_tree import lock_digest, tree_digest
 
@@ -152,9 +151,7 @@ def with_picture(statement: Statement, proofs: PictureProofs) -> Iterator[Check]
             yield Check(what, differs="the statement has no root for it")
             continue
         try:
-            path = [bytes.fromhex(node) for node in proof.path]
-            leaf = picture_leaf(proofs.picture, proof.file, proof.found)
-            root = root_by_path(leaf, proof.index, tree.count, path).hex()
+            root = root_by_proof(proofs.picture, proof, proof.found, tree.count)
         except ValueError as error:
             yield Check(what, differs=str(error))
             continue

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
+from fcos_lib.diagnosis.layers import runner
 
 KEPT_VALUES = 65
 """Of each layer: its root mean square, and 64 values spread evenly over the tensor."""
@@ -18,25 +19,21 @@ def reference_layers(
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """(names of the layers in the order of the network, float32[L, 65]) for a network input float32[1, 3, H, W]."""
     import onnx
-    import onnxruntime
 
     from fcos_lib.model.taps import tapped_trunk, taps_of
 
     model = onnx.load(portable)
     taps = taps_of(model, contract)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    exact = tapped_trunk(model, [tap.tensor for tap in taps]).SerializeToString()
-    session = onnxruntime.InferenceSession(exact, options, providers=["CPUExecutionProvider"])
-    outputs = session.run([tap.tensor for tap in taps], {contract.input_name: tensor})
-    return tuple(tap.name for tap in taps), np.stack([_kept(np.asarray(output)) for output in outputs])
+    names = [tap.tensor for tap in taps]
+    outputs = runner(tapped_trunk(model, names), names, contract)(tensor)
+    return tuple(tap.name for tap in taps), np.stack([_kept(outputs[name]) for name in names])
 
 
 def _kept(output: NDArray[np.float32]) -> NDArray[np.float32]:
     flat = output.reshape(-1)
-    places = np.linspace(0, len(flat) - 1, KEPT_VALUES - 1).astype(np.int64)
+    indices = np.linspace(0, len(flat) - 1, KEPT_VALUES - 1).astype(np.int64)
     size = np.sqrt(np.square(flat, dtype=np.float64).mean())
-    return np.concatenate([[size], flat[places]]).astype(np.float32)
+    return np.concatenate([[size], flat[indices]]).astype(np.float32)
 
 
 def depart(kept: NDArray[np.float32], computed: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -24,7 +24,6 @@ from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.picture_file import read_file
 from fcos_lib.stream.sessions import Detections, Outputs
 
-SHOWN = ("whole", "blurred", "left out")
 _BLUR = 24
 """A blur of this share of the longer side: what is where stays visible, faces and writing do not."""
 _LONGEST_TEXT = 1000

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
-from fcos_lib.errors import DatasetError, FcosError, UsageError
+from fcos_lib.errors import DatasetError, FcosError, UsageError, refusal_as
 from fcos_lib.sharing.at_hand import Check
 from fcos_lib.sharing.bundle import Bundle, Tensors, picture_name
 from fcos_lib.sharing.checking import with_picture
-from fcos_lib.sharing.digests import found_digest, picture_leaf
+from fcos_lib.sharing.digests import found_digest, root_by_proof
 from fcos_lib.sharing.layers import depart, reference_layers
 from fcos_lib.sharing.manifest import ONNX, BundledPicture
-from fcos_lib.sharing.merkle import root_by_path
 from fcos_lib.sharing.pack import differences_of, input_digest, nms_differences, tensors_of
 from fcos_lib.sharing.statement import PictureProofs, Statement
 from fcos_lib.store.artifacts import Artifact, Store, sha256_of
@@ -102,10 +101,8 @@ def models_of(bundle: Bundle, onnx: Path | None, folder: Path) -> Artifact | Non
             return None
         onnx = folder / ONNX
         onnx.write_bytes(bundle.members[ONNX])
-    try:
+    with refusal_as(UsageError, f"{onnx} cannot be read", "pass another --onnx"):
         digest = sha256_of(onnx)
-    except OSError as error:
-        raise UsageError(f"{onnx} cannot be read ({error.strerror or error})", "pass another --onnx") from error
     if digest != bundle.manifest.onnx:
         raise UsageError(
             f"{onnx.name} is not the ONNX that the bundle's OM was compiled from: its SHA-256 begins with {digest[:12]}, "
@@ -144,14 +141,12 @@ def _belongs(picture: BundledPicture, candidate: Tensors) -> Check:
     what = f"{_called(picture)}: what the candidate found"
     if picture.proof is None:
         return Check(what, unchecked="it is not what the run found, or the run kept no digests: the bundle says so")
-    found = found_digest(candidate.detections)
-    leaf = picture_leaf(picture.id, picture.file_sha256, found)
+    digest = found_digest(candidate.detections)
     try:
-        path = [bytes.fromhex(node) for node in picture.proof.path]
-        root = root_by_path(leaf, picture.proof.index, picture.proof.count, path).hex()
+        root = root_by_proof(picture.id, picture.proof, digest, picture.proof.count)
     except ValueError as error:
         return Check(what, differs=str(error))
-    if (found, picture.file_sha256, root) != (picture.proof.found, picture.proof.file, picture.proof.root):
+    if (digest, picture.file_sha256, root) != (picture.proof.found, picture.proof.file, picture.proof.root):
         return Check(what, differs=f"it does not belong to the run's root {picture.proof.root[:12]}")
     return Check(f"{what} belongs to the root {root[:12]} of {picture.proof.subject}")
 
@@ -161,7 +156,7 @@ def _explained(bundle: Bundle, picture: BundledPicture, reference: Tensors, cand
     contract = bundle.contract
     now = differences_of(reference, candidate, picture.name, contract)[:1000]
     what = f"{_called(picture)}: {len(now)} differences between both sides, with their causes"
-    gone, new = ([line for line in one if line not in other] for one, other in ((picture.differences, now), (now, picture.differences)))  # fmt: skip
+    gone, new = ([line for line in own if line not in others] for own, others in ((picture.differences, now), (now, picture.differences)))  # fmt: skip
     differs = (
         f"{len(gone)} of the bundle's do not come out here, {len(new)} others do: {(gone + new)[0]}"
         if gone or new

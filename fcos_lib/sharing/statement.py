@@ -6,6 +6,7 @@ ours may have no further keys, those of in-toto may, as its specification asks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field, to_builtins
@@ -100,6 +101,13 @@ class Machine(Struct, forbid_unknown_fields=True):
     driver_version: Line | None
     cann_version: Line
     stand_in: bool
+
+
+def machine_of(device: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The device of a run as others may see it, JSON-ready; None for a run that needed none."""
+    unknown = {"soc_version": "", "cann_version": "", "stand_in": False}
+    names = Machine.__struct_fields__
+    return {name: device.get(name) or unknown.get(name) for name in names} if device else None
 
 
 class ProofScore(Struct, forbid_unknown_fields=True):

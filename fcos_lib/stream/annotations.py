@@ -122,10 +122,10 @@ def _whole(value: Any, field: str, which: str) -> int:
     if type(value) is float and value.is_integer() and abs(value) < _EXACT:  # pandas and MATLAB write 640.0
         value = int(value)
     if type(value) is not int:
-        found = (
+        fault = (
             f"no int '{field}'" if value is None else f"the {field} {json.dumps(value)[:40]}, which is no whole number"
         )
-        raise DatasetError(f"{which} has {found}", f"ids and sizes are whole numbers without quotes; {UNCHANGED}")
+        raise DatasetError(f"{which} has {fault}", f"ids and sizes are whole numbers without quotes; {UNCHANGED}")
     if not 0 <= value <= LARGEST_ID:
         raise DatasetError(f"{which} has the {field} {value}", f"ids and sizes are 0 to 2^63-1; {UNCHANGED}")
     return value

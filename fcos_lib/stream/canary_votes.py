@@ -22,7 +22,7 @@ class CanaryVotes:
         self._found[maker] = canary
         if before is None or self._trusted == before:
             return []
-        return [maker for maker, found in self._found.items() if found == before]
+        return [maker for maker, digest in self._found.items() if digest == before]
 
     def is_trusted(self, maker: Maker) -> bool:
         """True if no other answer has more votes than this device's."""
@@ -35,7 +35,7 @@ class CanaryVotes:
             if canary == trusted:
                 continue
             if counted[canary] == counted[trusted]:
-                other = next(maker_of_most for maker_of_most, found in self._found.items() if found == trusted)
+                other = next(maker_of_most for maker_of_most, digest in self._found.items() if digest == trusted)
                 raise DisagreementError(
                     f"the devices disagree: in the canary's pictures, {other} found {trusted} and {maker} {canary} "
                     "(digests of all detections), and no third device says which is right",

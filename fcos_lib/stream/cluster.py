@@ -157,17 +157,15 @@ class Pool:
                 result = Lost(_in_a_line(error))
             yield worker, note, result
 
-    def drop(self, worker: int) -> list[Any]:
-        """End a process, whatever it does; the notes of its calls, which nobody answers any more."""
+    def drop(self, worker: int) -> None:
+        """End a process, whatever it does; nobody answers its calls any more."""
         import ray
 
         handle = self._workers.pop(worker, None)
         if handle is not None:
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.kill(handle)
-        notes = [note for owner, note in self._calls.values() if owner == worker]
         self._calls = {reference: call for reference, call in self._calls.items() if call[0] != worker}
-        return notes
 
     def close(self) -> None:
         """End all processes."""

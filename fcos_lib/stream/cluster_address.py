@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fcos_lib.errors import NotInstalledError, UsageError
+from fcos_lib.errors import NotInstalledError, UsageError, refusal_as
 
 AUTO, LOCAL = "auto", "local"
 NEEDED = (2, 60)
@@ -73,13 +73,12 @@ def split(address: str) -> tuple[str, int]:
 
 def check_answers(host: str, port: int, address: str) -> None:
     """`UsageError` within seconds if nobody listens there; `address` is for people."""
-    try:
+    with refusal_as(
+        UsageError,
+        f"there is no cluster at {address}",
+        "look whether ray start runs there (ray status), and whether a firewall is between",
+    ):
         socket.create_connection((host, port), ANSWER_S).close()
-    except OSError as error:
-        raise UsageError(
-            f"there is no cluster at {address} ({error.strerror or error})",
-            "look whether ray start runs there (ray status), and whether a firewall is between",
-        ) from None
 
 
 def has_token() -> bool:

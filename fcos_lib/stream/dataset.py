@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError, FeedError
 from fcos_lib.files import some
+from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.annotations import read_annotations, remarks
 from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.picture_file import decode, orientation_of, read_file, size_of
@@ -178,6 +179,20 @@ def unusable(picture: Picture, error: OSError | ValueError) -> DatasetError:
         f"picture {picture.path} {error}",
         "convert it to PNG, and name that in the annotation file" if other else "restore the file",
     )
+
+
+def digest_of_files(pictures: Sequence[Picture]) -> str:
+    """20 hex digits over the names and contents of the pictures' files, the same on every host that has the same; errors as below."""
+    lines = "".join(f"{picture.name} {file_digest(picture)}\n" for picture in pictures)
+    return hashlib.sha256(lines.encode()).hexdigest()[:20]
+
+
+def file_digest(picture: Picture) -> str:
+    """SHA-256 of a picture's file, 64 hex digits; `DatasetError` if it cannot be read."""
+    try:
+        return sha256_of(picture.path)
+    except OSError as error:
+        raise unusable(picture, error) from error
 
 
 def turned_by_exif(pictures: Iterable[Picture]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fcos_lib.contract import InputLayout, ModelContract
-from fcos_lib.errors import FeedError
+from fcos_lib.errors import FeedError, refusal_as
 from fcos_lib.files import some
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.decoder import ANSWER, FAILED, TAKEN, TASK, Slots, failure, task_note
@@ -44,15 +44,11 @@ class DecoderPool:
         self._open: dict[int, Picture | None] = {}  # what has yet to be prepared, by slot
         self._failed: set[int] = set()
         with ExitStack() as stack:
-            try:
+            with refusal_as(FeedError, f"memory for {count} pictures cannot be had", "use a smaller batch size"):
                 self._file = _owned(_nameless_file(), stack)
                 self._their_tasks, self._tasks = (_owned(end, stack) for end in os.pipe())
                 self._answers, self._their_answers = (_owned(end, stack) for end in os.pipe())
                 self._slots = Slots.create(self._file, contract, layout, count)
-            except OSError as error:
-                raise FeedError(
-                    f"memory for {count} pictures cannot be had ({error.strerror or error})", "use a smaller batch size"
-                ) from error
             self._descriptors = stack.pop_all()
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
@@ -100,7 +96,7 @@ class DecoderPool:
         paths = [*map(str, sys.path), str(Path(__file__).resolve().parents[2])]
         program = f"import sys; sys.path[:] = {paths!r}; from fcos_lib.stream.decoder import main; main()"
         theirs = (self._file, self._their_tasks, self._their_answers)
-        try:
+        with refusal_as(FeedError, "a process to decode pictures cannot be started"):
             process = subprocess.Popen(
                 [sys.executable, "-c", program, str(len(self._processes)), *map(str, theirs)],
                 stdin=subprocess.DEVNULL,
@@ -109,8 +105,6 @@ class DecoderPool:
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # or numpy prepares a thread per core
                 start_new_session=True,  # Ctrl-C is for this process, which then ends the others
             )
-        except OSError as error:
-            raise FeedError(f"a process to decode pictures cannot be started ({error.strerror or error})") from error
         self._processes.append(process)
 
     def _read_answers(self, patience_ms: int) -> bool:

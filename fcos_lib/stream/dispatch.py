@@ -6,7 +6,7 @@ everything is done. What a device answered before it lost that trust is forgotte
 device died goes back to the rest; one that takes much longer than all others is given to a second device as well, and the
 first answer counts: the second has to be the same.
 
-Nothing here knows Ray: `Pool` is what `cluster.py` has.
+Nothing here knows Ray: whatever can do what `cluster.Pool` does will do, so that every misfortune can be played without a cluster.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -28,6 +27,9 @@ from fcos_lib.stream.feed import BUFFERS
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import SHARD_PICTURES, Maker
 from fcos_lib.stream.sessions import Detections
+
+if TYPE_CHECKING:
+    from fcos_lib.stream.cluster import Pool
 
 LOOK_S = 0.5
 """Between two looks for new nodes, while no answer comes."""
@@ -42,30 +44,6 @@ STOP_S = 20.0
 """In which devices are given back in good order; after that their processes are ended."""
 LATE, LATE_S = 3.0, 2.0
 """A shard that has been out for so many times the longest answer so far, and so many seconds, goes to a second device as well."""
-
-
-class Pool(Protocol):
-    """Processes that have a device each, and objects with `start`, `run`, `ask_again` and `stop` (`device/worker.py`)."""
-
-    def grow(self) -> list[int]:
-        """Have one for each device that there is by now; the numbers of new ones."""
-        ...
-
-    def share(self, value: Any) -> Any:
-        """What stands in a call for a large value that each host gets once."""
-        ...
-
-    def call(self, worker: int, method: str, *arguments: Any, note: Any) -> None:
-        """Begin a call."""
-        ...
-
-    def wait(self, seconds: float) -> Iterator[tuple[int, Any, Any]]:
-        """Worker, note and result of calls that have ended; the result of a dead process is an exception."""
-        ...
-
-    def drop(self, worker: int) -> list[Any]:
-        """End a process; the notes of its calls."""
-        ...
 
 
 @dataclass(slots=True)

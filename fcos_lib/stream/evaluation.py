@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,15 +20,10 @@ from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.sessions import Detections, Outputs, Session
 
-
-class MakeFeed(Protocol):
-    """Turns groups of pictures into batches, in order; groups are asked for a little ahead, by who asks for batches."""
-
-    def __call__(
-        self, groups: Iterable[Sequence[Picture]], contract: ModelContract, size: int, layout: InputLayout, /
-    ) -> AbstractContextManager[Iterable[Batch]]:
-        """A feed of batches of `size` slots, to be used as a context manager."""
-        ...
+MakeFeed = Callable[
+    [Iterable[Sequence[Picture]], ModelContract, int, InputLayout], AbstractContextManager[Iterable[Batch]]
+]
+"""Turns groups of pictures into batches of so many slots, in order; groups are asked for a little ahead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,15 +30,17 @@ from fcos_lib.errors import DisagreementError, JournalError
 from fcos_lib.files import read_plain, some, write_whole
 from fcos_lib.store.artifacts import own_folder
 from fcos_lib.stream.dataset import Picture, not_exactly_once
-from fcos_lib.stream.journal_folder import LOCK, locked, subject_digest
 from fcos_lib.stream.journal_shards import (
+    LOCK,
     Maker,
     answer_digest,
     cut,
     disk_errors,
     largest_shard,
+    locked,
     pack_shard,
     shard_path,
+    subject_digest,
     unpack_shard,
 )
 from fcos_lib.stream.sessions import Detections

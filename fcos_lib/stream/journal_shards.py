@@ -1,21 +1,30 @@
-"""Shards of a journal: how a data set is cut into them, the file of each, and the digest by which two answers are compared."""
+"""Shards of a journal: how a data set is cut into them, the file of each, digests of an answer and of what it is about, and the lock."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fcos_lib.errors import JournalError
+from fcos_lib.errors import JournalError, refusal_as
+from fcos_lib.records import plain_json, record_of
+from fcos_lib.store.artifacts import own_folder
 from fcos_lib.stream.array_file import OVERHEAD, Shape, pack_arrays, unpack_arrays
 from fcos_lib.stream.dataset import Picture, not_exactly_once
 from fcos_lib.stream.sessions import Detections
 
+LOCK = "journal.lock"
+PATIENCE_LOOKS, LOOK_S = 50, 0.2
+"""Ten seconds, in looks, for the process that has the journal to end: one that was just killed, for instance."""
 SHARD_PICTURES = 64
 """At most, unless a batch is larger. What a kill costs: seconds on a device."""
 LEAST_SHARDS = 8
@@ -107,13 +116,9 @@ def unpack_shard(data: bytes, subject: str, ids: Sequence[int]) -> tuple[dict[in
 
 def _maker(data: bytes) -> Maker:
     try:
-        content = json.loads(data)
-        maker = Maker(content["host"], content["logical"], content["physical"])
-    except (TypeError, KeyError, RecursionError) as error:
+        return record_of(plain_json(data), Maker)
+    except ValueError as error:
         raise ValueError("it does not say which device it is from") from error
-    if not (isinstance(maker.host, str) and type(maker.logical) is int and isinstance(maker.physical, str)):
-        raise ValueError("it does not say which device it is from")
-    return maker
 
 
 def answer_digest(results: Mapping[int, Detections]) -> str:
@@ -126,13 +131,40 @@ def answer_digest(results: Mapping[int, Detections]) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
+def disk_errors(doing: str) -> AbstractContextManager[None]:
     """What the system says about a file becomes a `JournalError`."""
-    try:
-        yield
-    except OSError as error:
-        raise JournalError(
-            f"{doing} failed ({error.strerror or error})",
-            "check free space and permissions and run again: what is in the journal is kept",
-        ) from error
+    advice = "check free space and permissions and run again: what is in the journal is kept"
+    return refusal_as(JournalError, f"{doing} failed", advice)
+
+
+def subject_digest(fingerprint: Mapping[str, Any], pictures: Sequence[Picture], batch: int) -> str:
+    """SHA-256 over everything that must be equal for results to be of one evaluation."""
+    subject = {
+        "fingerprint": dict(fingerprint),
+        "batch size": batch,
+        "pictures of each shard": [len(shard) for shard in cut(pictures, batch)],
+        "pictures": [picture.id for picture in pictures],
+    }
+    return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
+
+
+def locked(folder: Path) -> int:
+    """The descriptor of the folder's lock, which is held; `JournalError` if another process keeps it."""
+    for look in range(PATIENCE_LOOKS):
+        if look:
+            time.sleep(LOOK_S)
+        own_folder(folder, "results that are found there count", "--artifacts")
+        path = folder / LOCK
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # the folder was removed by the process that had it
+            continue
+        with suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):  # or it was removed with its journal
+                return file
+        os.close(file)
+    raise JournalError(
+        f"another process is working in the journal {folder}",
+        f"wait until it has ended (fuser -v {folder / LOCK} names it), or pass another folder with --artifacts FOLDER",
+    )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import StoreError
+from fcos_lib.errors import StoreError, refusal_as
 from fcos_lib.files import write_whole
 from fcos_lib.stream.array_file import OVERHEAD, Shape, pack_arrays, unpack_arrays
 from fcos_lib.stream.sessions import Detections
@@ -59,14 +59,13 @@ def write_record(path: Path, record: Record) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """`write_whole`, in a folder that need not be there yet; `StoreError` if that fails."""
-    try:
+    with refusal_as(
+        StoreError,
+        f"{path} cannot be written",
+        "check free space and permissions, or pass another folder with --references FOLDER",
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror or error})",
-            "check free space and permissions, or pass another folder with --references FOLDER",
-        ) from error
 
 
 def read_record(path: Path, contract: ModelContract) -> Record | None:

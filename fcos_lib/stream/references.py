@@ -10,7 +10,6 @@ every run, chosen anew each time; that also tells what the key does not cover.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -27,9 +26,9 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import AuditError, DatasetError
-from fcos_lib.store.artifacts import content_key, own_folder, sha256_of
+from fcos_lib.store.artifacts import content_key, own_folder
 from fcos_lib.store.sources import dependencies
-from fcos_lib.stream.dataset import Picture, read_picture, refuse_lost, unusable
+from fcos_lib.stream.dataset import Picture, file_digest, read_picture, refuse_lost
 from fcos_lib.stream.letterbox import blank, geometry, in_picture, letterbox
 from fcos_lib.stream.reference_record import (
     FORMAT,
@@ -62,11 +61,6 @@ class ReferenceFacts:
     damaged: int
     """Unreadable records among what was looked for; they are computed again."""
 
-    @property
-    def hit_rate(self) -> float:
-        """Share of the pictures found on disk; 0 if none was looked for."""
-        return self.hits / max(1, self.hits + self.computed)
-
 
 class References:
     """The reference's results, each computed once. One per process; not shared between threads.
@@ -83,7 +77,6 @@ class References:
         onnx_sha256: str,
         *,
         audit_share: float = 0.01,
-        limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         """`onnx_sha256` is that of the session's model; `audit_share` of the hits are computed again, at least one.
 
@@ -99,7 +92,7 @@ class References:
         self.root = root.absolute()
         self.folder = self.root / content_key("reference", inputs)
         self._session, self._contract = session, contract
-        self._audit_share, self._limit_bytes = audit_share, limit_bytes
+        self._audit_share = audit_share
         self._counts: Counter[str] = Counter()
         self._used: set[Path] = set()  # records that this run read or wrote
         self._sure: set[Path] = set()  # those that it computed itself
@@ -137,12 +130,12 @@ class References:
             if record.candidates
         }
 
-    def prune(self) -> int:
+    def prune(self, limit_bytes: int = LIMIT_BYTES) -> int:
         """At the end of a run: remove the longest unused records of any model, down to the limit; bytes removed.
 
         Nothing that this run used is removed.
         """
-        return prune_records(self.root, self._limit_bytes, self._used)
+        return prune_records(self.root, limit_bytes, self._used)
 
     def _records(self, pictures: Sequence[Picture], candidates: bool, progress: Progress | None) -> dict[int, Record]:
         """The record of every picture by its id, from disk or computed; audits come first."""
@@ -251,17 +244,3 @@ class References:
                 f"{self.folder} and run again; if it happens again, compare what the two machines compute",
             )
         self._counts["audited"] += 1
-
-
-def digest_of_files(pictures: Sequence[Picture]) -> str:
-    """20 hex digits over the names and contents of the pictures' files, the same on every host that has the same; errors as below."""
-    lines = "".join(f"{picture.name} {file_digest(picture)}\n" for picture in pictures)
-    return hashlib.sha256(lines.encode()).hexdigest()[:20]
-
-
-def file_digest(picture: Picture) -> str:
-    """SHA-256 of a picture's file, 64 hex digits; `DatasetError` if it cannot be read."""
-    try:
-        return sha256_of(picture.path)
-    except OSError as error:
-        raise unusable(picture, error) from error

@@ -31,6 +31,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def only(self, rows: NDArray[np.bool_]) -> Detections:
+        """Some of them, without their boxes in network pixels; `rows` is bool[K]."""
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
@@ -184,18 +188,12 @@ class OnnxSession:
     def run_and_candidates(
         self, batch: NDArray[np.float32]
     ) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
-        """Detections, and what reached NMS as in `candidates`, from one run."""
+        """Detections, and what reached NMS, boxes float32[N, M, 4] and scores float32[N, M, C], from one run."""
         check_input(batch, self.contract, None)
         names = [*self.contract.output_names, "boxes", "scores"]
         labels, dets, boxes, scores = self._session.run(names, {self.contract.input_name: batch})
         outputs = check_outputs(np.asarray(labels), np.asarray(dets), self.contract, len(batch))
         return outputs, np.asarray(boxes), np.asarray(scores)
-
-    def candidates(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What reaches NMS: boxes float32[N, M, 4] and scores float32[N, M, C]."""
-        check_input(batch, self.contract, None)
-        boxes, scores = self._session.run(["boxes", "scores"], {self.contract.input_name: batch})
-        return np.asarray(boxes), np.asarray(scores)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -91,7 +91,7 @@ class _Page:
             levels.setdefault(subject, []).append(data)
         # what several gates say of the levels is brought together, and shown in two tables
         evidence["before_nms"] = evidence["shifts"] = [*levels.items()]
-        evidence["moved"] = [("", (document, found))] if (found := evidence.get("classes")) else []
+        evidence["moved"] = [("", (document, accuracy))] if (accuracy := evidence.get("classes")) else []
         layers = dict(reversed(evidence.get("layers", [])))
         ladders = evidence.get("ladder", [])[:1]
         evidence["look"] = [(subject, (document, subject, data, layers.get(subject))) for subject, data in ladders]

@@ -15,14 +15,14 @@ _GAIN = "A gain without a cause is a difference as well: the OM does not compute
 _Subjects = Sequence[tuple[str, Mapping[str, Any]]]
 
 
-def moved(found: tuple[Mapping[str, Any], _Subjects]) -> dict[str, Any]:
+def moved(run_and_accuracy: tuple[Mapping[str, Any], _Subjects]) -> dict[str, Any]:
     """What moved most and how certain that is, of the subject that moved most. `found` are the run and its accuracy by subject."""
-    return {"lines": [*_moved(*found)]}
+    return {"lines": [*_moved(*run_and_accuracy)]}
 
 
-def look_next(found: tuple[Mapping[str, Any], str, Mapping[str, Any], Mapping[str, Any] | None]) -> dict[str, Any]:
+def look_next(evidence: tuple[Mapping[str, Any], str, Mapping[str, Any], Mapping[str, Any] | None]) -> dict[str, Any]:
     """The next step of a search, by the run, the subject, its ladder and its layers; empty if no stage is to blame."""
-    document, subject, ladder, layers = found
+    document, subject, ladder, layers = evidence
     decided = blame(ladder, layers)
     return _look(document, subject, decided) if decided.stages else {}
 

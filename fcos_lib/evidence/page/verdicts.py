@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fcos_lib.evidence.causes import Cause, causes
+from fcos_lib.evidence.deciding import WORST_FIRST
 from fcos_lib.evidence.page.words import minus, plural, slug
 from fcos_lib.evidence.results import again, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.judge.roll_call import in_words
-from fcos_lib.judge.verdict import Verdict, paragraph
+from fcos_lib.judge.verdict import Outcome, Verdict, facts_of
 
 _OPEN, _MOST = 4, 200
 """Red numbers that are shown unfolded, and that are shown at all."""
@@ -27,7 +28,6 @@ _TELLING = (
 """Of numbers that went red together those that say most come first; all others stay in reading order."""
 _WHAT = {"FAIL": "failed", "INFRA": "met a machine that failed", "NO VERDICT": "could not be decided"}
 _NAMES = {"because": "why this limit"}
-_ORDER = ("FAIL", "INFRA", "NO VERDICT", "STAND-IN", "PASS")
 
 
 def headline(document: Mapping[str, Any], stand_in: bool) -> str:
@@ -56,7 +56,7 @@ def _tests(document: Mapping[str, Any]) -> dict[str, str]:
     red = [(str(entry["test"]), str(entry["outcome"])) for entry in document["unjudged"]]
     red += [(str(entry.get("test", verdict.gate)), verdict.outcome.value) for entry, verdict in _red(document)]
     worst: dict[str, str] = {}
-    for test, word in sorted(red, key=lambda pair: _ORDER.index(pair[1])):
+    for test, word in sorted(red, key=lambda pair: WORST_FIRST.index(Outcome(pair[1]))):
         worst.setdefault(test, word)
     return worst
 
@@ -110,7 +110,7 @@ def _red(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Verdict]]
     def order(pair: tuple[Mapping[str, Any], Verdict]) -> tuple[int, int]:
         name = f"{pair[1].promise} {pair[1].measurement.name}"
         telling = (rank for rank, start in enumerate(_TELLING) if name.startswith(start))
-        return _ORDER.index(pair[1].outcome.value), next(telling, len(_TELLING))
+        return WORST_FIRST.index(pair[1].outcome), next(telling, len(_TELLING))
 
     pairs = [(entry, stored_verdict(entry)) for entry in in_reading_order(document["verdicts"])]
     return sorted((pair for pair in pairs if not pair[1].green), key=order)
@@ -134,9 +134,9 @@ def _card(
         "word": word,
         "sentence": minus(verdict.sentence().removeprefix(f"{word}: ")),
         "facts": [
-            (_NAMES.get(name, name), minus(_named(line, names)))
-            for name, line in _facts(paragraph(verdict, again=""))
-            if name != "again"
+            (_NAMES.get(name, name), minus(_named(line.strip(), names)))
+            for name, text in facts_of(verdict)
+            for line in text.splitlines() or [""]
         ],
         "message": "",
         "again": again(document, test) if test else "",
@@ -162,14 +162,6 @@ def _named(text: str, names: Sequence[str]) -> str:
         return names[label] if label < len(names) else match[0]
 
     return re.sub(r"\blabel (\d{1,4})\b", name, text)
-
-
-def _facts(text: str) -> Iterator[tuple[str, str]]:
-    """The lines of a paragraph below its first: what, and its value. A line without a name belongs to the one before."""
-    name = ""
-    for line in text.splitlines()[1:]:
-        name = line[2:12].strip() if line[:2] == "  " and line[2:3].strip() else name
-        yield name, line[12:].strip() if line[:2] == "  " else line
 
 
 def _green(document: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

@@ -94,9 +94,9 @@ def numbers(values: Any) -> list[float]:
     return [value for value in finite if value is not None]
 
 
-def plural(count: int, one: str, many: str = "") -> str:
+def plural(count: int, singular: str, many: str = "") -> str:
     """`1 gate`, `2 gates`; thousands are set apart."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+    return f"{count:,} {singular if count == 1 else many or f'{singular}s'}"
 
 
 def pieces(text: str) -> list[str]:

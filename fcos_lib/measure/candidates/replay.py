@@ -52,7 +52,7 @@ def replay(boxes: NDArray[np.floating], scores: NDArray[np.floating], contract: 
     float32, as in onnxruntime's NonMaxSuppression. Of equal scores the lower class comes first, then the lower row. NaN
     is above no threshold and suppresses nothing.
     """
-    found = []
+    detections = []
     for picture_boxes, picture_scores in zip(
         np.asarray(boxes, np.float32), np.asarray(scores, np.float32), strict=True
     ):
@@ -68,8 +68,8 @@ def replay(boxes: NDArray[np.floating], scores: NDArray[np.floating], contract: 
         label_of = np.concatenate(labels) if labels else np.zeros(0, np.int64)
         best = np.argsort(-picture_scores[row, label_of], kind="stable")[: contract.max_detections]
         row, label_of = row[best], label_of[best]
-        found.append(Detections(picture_boxes[row], picture_scores[row, label_of], label_of))
-    return found
+        detections.append(Detections(picture_boxes[row], picture_scores[row, label_of], label_of))
+    return detections
 
 
 def _nms(boxes: NDArray[np.float32], limit: np.float32, most: int) -> list[int]:

@@ -62,11 +62,11 @@ def iou_band(first: NDArray[Any], second: NDArray[Any], threshold: float = 0.5) 
     union = np.maximum(_area(a) + _area(b) - inter, np.finfo(np.float64).tiny)
     iou = inter / union
     total = np.zeros(inter.shape[:-1])
-    for one, other in ((a, b), (b, a)):
+    for boxes, rivals in ((a, b), (b, a)):
         across = np.maximum(np.concatenate([size[..., ::-1]] * 2, axis=-1), 0)  # what an edge of the overlap is long
-        own = np.concatenate([(one[..., 2:] - one[..., :2])[..., ::-1]] * 2, axis=-1)
-        inner = np.concatenate([one[..., :2] >= other[..., :2], one[..., 2:] <= other[..., 2:]], axis=-1)
-        error = np.hypot(box_step(one) / 2, BOX_NOISE / 2 * _longer_side(one))
+        own = np.concatenate([(boxes[..., 2:] - boxes[..., :2])[..., ::-1]] * 2, axis=-1)
+        inner = np.concatenate([boxes[..., :2] >= rivals[..., :2], boxes[..., 2:] <= rivals[..., 2:]], axis=-1)
+        error = np.hypot(box_step(boxes) / 2, BOX_NOISE / 2 * _longer_side(boxes))
         with np.errstate(over="ignore"):
             slope = (np.where(inner, across, 0) * (1 + iou) - iou * own) / union
             total = total + ((slope * error) ** 2).sum(axis=-1)

@@ -240,11 +240,9 @@ def _cut(candidates: Candidates, contract: ModelContract) -> bool:
 
 
 def _with_area(detections: Detections) -> Detections:
-    kept = (detections.boxes[:, 2:] > detections.boxes[:, :2]).all(axis=1)
-    return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
+    return detections.only(np.asarray((detections.boxes[:, 2:] > detections.boxes[:, :2]).all(axis=1)))
 
 
 def _above(detections: Detections, threshold: float, most: int) -> Detections:
     best = np.argsort(-detections.scores, kind="stable")
-    kept = best[detections.scores[best] > np.float32(threshold)][:most]
-    return Detections(detections.boxes[kept], detections.scores[kept], detections.labels[kept])
+    return detections.only(best[detections.scores[best] > np.float32(threshold)][:most])

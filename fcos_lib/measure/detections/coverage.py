@@ -36,25 +36,25 @@ def coverage(pictures: Sequence[Picture], detections: Mapping[int, Detections], 
     missing = [names[number] for number in names if number not in detections]
     strange = [f"picture {number}" for number in detections if number not in names]
     same: dict[tuple[bytes, ...], list[int]] = defaultdict(list)
-    for number, found in detections.items():
-        if number in names and len(found):
-            same[_bits(found)].append(number)
+    for number, seen in detections.items():
+        if number in names and len(seen):
+            same[_bits(seen)].append(number)
     groups = [numbers for numbers in same.values() if len(numbers) > 1]
     repeated, alike = _told_apart(pictures, groups, detections, reference)
     problems = {"without results": missing, "not asked for": strange, "with the results of another picture": repeated}
     where = "; ".join(
-        f"{len(found)} {what}: {', '.join(sorted(found)[:3])}{', ...' * (len(found) > 3)}"
-        for what, found in problems.items()
-        if found
+        f"{len(listed)} {what}: {', '.join(sorted(listed)[:3])}{', ...' * (len(listed) > 3)}"
+        for what, listed in problems.items()
+        if listed
     )
-    empty = sum(not len(found) for found in detections.values())
+    empty = sum(not len(seen) for seen in detections.values())
     return Measurement(
         "pictures not counted once",
         float(sum(map(len, problems.values()))),
         "pictures",
         len(names),
         where,
-        {**{what: len(found) for what, found in problems.items()}, "empty": empty, "alike": alike},
+        {**{what: len(listed) for what, listed in problems.items()}, "empty": empty, "alike": alike},
         gate="accuracy.not_counted_once",
     )
 

@@ -175,10 +175,10 @@ def compare(
     clear = pairs = lost = 0
     first_lost = worst_score_at = worst_box_at = ""
     worst_score = worst_box = 0.0
-    for one, other, name in zip(reference, candidate, names, strict=True):
-        pairing = pair(one, other)
-        clear += int((one.scores >= CLEAR_SCORE).sum() + (other.scores >= CLEAR_SCORE).sum())
-        for side, detections, left in (("missing", one, pairing.missing), ("extra", other, pairing.extra)):
+    for expected, seen, name in zip(reference, candidate, names, strict=True):
+        pairing = pair(expected, seen)
+        clear += int((expected.scores >= CLEAR_SCORE).sum() + (seen.scores >= CLEAR_SCORE).sum())
+        for side, detections, left in (("missing", expected, pairing.missing), ("extra", seen, pairing.extra)):
             for index in left[detections.scores[left] >= CLEAR_SCORE]:
                 lost += 1
                 first_lost = first_lost or f"{side} {describe(detections, int(index))} in {name}"
@@ -186,13 +186,13 @@ def compare(
         if not len(pairing.pairs):
             continue
         r, c = pairing.pairs.T
-        score_gaps = np.abs(one.scores[r] - other.scores[c])
-        box_gaps = np.abs(one.boxes[r] - other.boxes[c]).max(axis=1)
+        score_gaps = np.abs(expected.scores[r] - seen.scores[c])
+        box_gaps = np.abs(expected.boxes[r] - seen.boxes[c]).max(axis=1)
         # A box that barely made it into either list is paired with whatever replaced it: only clear ones are compared.
-        both_clear = (one.scores[r] >= CLEAR_SCORE) & (other.scores[c] >= CLEAR_SCORE)
+        both_clear = (expected.scores[r] >= CLEAR_SCORE) & (seen.scores[c] >= CLEAR_SCORE)
         for gaps, kind in ((np.where(both_clear, score_gaps, 0), "score"), (np.where(both_clear, box_gaps, 0), "box")):
             at = int(gaps.argmax())
-            text = f"{describe(one, int(r[at]))} became {describe(other, int(c[at]))} in {name}"
+            text = f"{describe(expected, int(r[at]))} became {describe(seen, int(c[at]))} in {name}"
             if kind == "score" and gaps[at] > worst_score:
                 worst_score, worst_score_at = float(gaps[at]), text
             if kind == "box" and gaps[at] > worst_box:

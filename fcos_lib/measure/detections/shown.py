@@ -136,21 +136,21 @@ def classes(
     paired: PairedDifference, truth: Truth, per_class: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> dict[str, Any]:
     """AP of both sides and the difference with its interval, by class (`per_class` from `precision_recall`), size and IoU."""
-    of_class = {name: (one, other) for name, one, other in zip(truth.names, *per_class, strict=True)}
+    of_class = {name: (before, after) for name, before, after in zip(truth.names, *per_class, strict=True)}
 
     def entry(name: str, sides: tuple[float, float], difference: Interval) -> dict[str, Any]:
-        one, other = (round(float(value), 5) for value in sides)
+        before, after = (round(float(value), 5) for value in sides)
         rounded = {key: round(value, 5) for key, value in asdict(difference).items()}
-        return {"name": name, "reference": one, "candidate": other, "difference": rounded}
+        return {"name": name, "reference": before, "candidate": after, "difference": rounded}
 
     def numbers(table: Mapping[str, Interval], keys: Mapping[str, str]) -> list[dict[str, Any]]:
         return [
-            entry(name, (paired.reference[keys[name]], paired.candidate[keys[name]]), one)
-            for name, one in table.items()
+            entry(name, (paired.reference[keys[name]], paired.candidate[keys[name]]), interval)
+            for name, interval in table.items()
         ]
 
     return {
-        "classes": [entry(name, of_class[name], one) for name, one in paired.per_class.items()],
+        "classes": [entry(name, of_class[name], change) for name, change in paired.per_class.items()],
         "sizes": numbers(paired.per_size, {"small": "APs", "medium": "APm", "large": "APl"}),
         "iou": numbers(paired.per_iou, {"0.50": "AP50", "0.75": "AP75"}),
         "all": numbers({"mAP": paired.numbers["mAP"]} if paired.numbers else {}, {"mAP": "mAP"}),

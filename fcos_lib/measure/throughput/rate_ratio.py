@@ -118,14 +118,14 @@ def slow_share(compute_ms: Rounds, longer: float, error: float) -> SlowShare:
     neighbouring blocks widen them.
     """
     slow = compute_ms > (1 + longer / 100) * usual_ms(compute_ms)[:, None, None]
-    mine, others = slow[:, CHALLENGER], slow[:, [CHAMPION, TWIN]]
-    counts, sizes = (int(mine.sum()), int(others.sum())), (mine.size, others.size)
+    own, others = slow[:, CHALLENGER], slow[:, [CHAMPION, TWIN]]
+    counts, sizes = (int(own.sum()), int(others.sum())), (own.size, others.size)
     shares = [count / size for count, size in zip(counts, sizes, strict=True)]
     (low, high), (other_low, other_high) = (
         share_bounds(count, size, error) for count, size in zip(counts, sizes, strict=True)
     )
     value = shares[0] - shares[1]
-    margin = margin_of_mean(mine.mean(axis=1) - others.mean(axis=(1, 2)), error)
+    margin = margin_of_mean(own.mean(axis=1) - others.mean(axis=(1, 2)), error)
     below = max(math.hypot(shares[0] - low, other_high - shares[1]), margin)
     above = max(math.hypot(high - shares[0], shares[1] - other_low), margin)
     return SlowShare(100 * value, 100 * (value - below), 100 * (value + above), counts, sizes)

@@ -126,9 +126,11 @@ def without_accuracy(results):
     results.verdicts = [entry for entry in results.verdicts if entry["promise"] != "accuracy"]
 
 
+LACKING = decide("accuracy", "batch8", Measurement("value", 1.0, "AP", 5), None, stand_in=False, lacks="accuracy.x").as_dict()  # fmt: skip
 AGAINST = {
     "fail": (verdict("accuracy", "batch8", 0.5), "accuracy[batch8] value is FAIL"),
     "no-verdict": (verdict("accuracy", "batch8", n=0), "accuracy[batch8] value is NO VERDICT"),
+    "no-limit-is-set": (LACKING, "accuracy[batch8] value is NO VERDICT"),
     "nothing-recorded": (verdict("throughput", "batch8", bound=None, n=0), "throughput[batch8] value is NO VERDICT"),
     "reference": (verdict("accuracy", "reference", 0.5), "accuracy[reference] value is FAIL"),
     "broken": (INFRA | {"test": "tests/acceptance/test_x.py::test_y[batch8]"}, "test_y[batch8] is INFRA"),

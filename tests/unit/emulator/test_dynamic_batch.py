@@ -98,7 +98,6 @@ def test_a_static_choice_runs_the_largest_profile(load, capfd):
     """set_staticbatch() is accepted, and no warning about gears comes: that belongs to --dynamic_dims."""
     session = load()
     assert session.set_staticbatch() == 0
-    assert session.get_max_dym_batchsize() == 4
     assert run(session, np.zeros((4, 3, 16, 16), np.float32))[0].shape == (4, 10)
     assert "gear" not in capfd.readouterr().out
 

@@ -11,8 +11,8 @@ from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator import processor as device
 from fcos_lib.emulator.compile import compile_onnx
-from fcos_lib.emulator.operators import split
 from fcos_lib.emulator.processor import Model
+from fcos_lib.emulator.split import split
 from fcos_lib.store.artifacts import Store
 from fixtures.settings import EMBEDDED_CHECKPOINT
 

@@ -5,9 +5,12 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from fcos_lib.errors import UsageError
+from fcos_lib.judge import limits
 from fcos_lib.judge.change import LEAST_RUNS, judge_against_history, moved
-from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.judge.verdict import Outcome, decide
 from fcos_lib.measure import Measurement
 
@@ -114,10 +117,26 @@ def test_neither_the_unit_nor_the_order_matters(new, earlier, unit, order):
 @given(st.lists(st.floats(40, 70), min_size=LEAST_RUNS, max_size=20))
 def test_the_floor_is_the_least_that_counts(earlier):
     """Identical earlier runs never make a hair's breadth a regression."""
-    judged = judge_against_history(58.0, earlier, floor=0.03)
+    judged = judge_against_history(58.0, earlier)
     middle = math.sqrt(judged.low * judged.high)
     for share in (judged.low / middle, middle / judged.high):
         assert share <= 0.97 * (1 + 1e-9), f"{share} of the middle is less than the floor of 3 % away"
+
+
+def test_the_floor_and_the_ceiling_are_those_of_the_limits_file(monkeypatch):
+    """For the verb and the drawing as well as for a run: 2 % slower is FAIL where the file allows 1 %, 9 % more where it doubts 8 %."""
+    assert judge_against_history(58.0 * 0.98, [58.0] * LEAST_RUNS).outcome is Outcome.PASS
+    known = all_limits()
+    stricter = {
+        name: structs.replace(known[name], bound=bound)
+        for name, bound in (("rate_against_history.slower", -1.0), ("rate_against_history.faster", 8.0))
+    }
+    monkeypatch.setattr(limits, "all_limits", lambda: known | stricter)
+    assert judge_against_history(58.0 * 0.98, [58.0] * LEAST_RUNS).outcome is Outcome.FAIL
+    assert judge_against_history(58.0 * 1.09, [58.0] * LEAST_RUNS).outcome is Outcome.NO_VERDICT
+    monkeypatch.setattr(limits, "all_limits", dict)
+    with pytest.raises(UsageError, match=r"limits.toml has no \[rate_against_history.slower\]"):
+        judge_against_history(58.0, [58.0] * LEAST_RUNS)
 
 
 LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")

@@ -108,7 +108,7 @@ def reference_of(trunk, contract, tensor, folder):
     path = folder / "portable.onnx"
     onnx.save(portable(trunk, contract), path)
     with OnnxSession(path, contract) as session:
-        outputs, (boxes, scores) = session.run(tensor), session.candidates(tensor)
+        outputs, (boxes, scores) = session.run(tensor), session.run_and_candidates(tensor)[1:]
     return {slot + 1: (outputs.detections(slot), boxes[slot], scores[slot]) for slot in range(len(tensor))}
 
 

@@ -8,11 +8,14 @@ from fcos_lib.sharing.digests import (
     detection_digests,
     found_digest,
     inclusion,
+    leaf_hash,
+    path_of,
     picture_leaf,
     picture_list_digest,
+    root_by_path,
+    root_of,
     root_of_pictures,
 )
-from fcos_lib.sharing.merkle import leaf_hash, path_of, root_by_path, root_of
 from fcos_lib.stream.sessions import Detections
 from tests.unit.sharing.conftest import FILES, FOUND, detections
 

@@ -11,8 +11,7 @@ import pytest
 from fcos_lib.errors import DisagreementError, JournalError, StoreError
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.journal import Journal
-from fcos_lib.stream.journal_folder import subject_digest
-from fcos_lib.stream.journal_shards import Maker, answer_digest, pack_shard, shard_path
+from fcos_lib.stream.journal_shards import Maker, answer_digest, pack_shard, shard_path, subject_digest
 from fcos_lib.stream.sessions import Detections
 from tests.unit.stream.journal_worker import BATCH, FINGERPRINT, pictures_of_the_set, runs_in, until, workers
 
@@ -141,7 +140,7 @@ def test_results_of_something_else_are_refused(folder, change):
 
 def test_one_process_at_a_time_has_a_journal(folder, tmp_path, monkeypatch, others):
     """The second says who has it, and the first goes on undisturbed; when it dies, the system gives its lock back."""
-    monkeypatch.setattr("fcos_lib.stream.journal_folder.PATIENCE_LOOKS", 2)
+    monkeypatch.setattr("fcos_lib.stream.journal_shards.PATIENCE_LOOKS", 2)
     (start, wait), pictures, log = others, pictures_of_the_set(60), tmp_path / "log"
     pid = start(folder, log=log, seconds=0.01)
     until(lambda: runs_in(log) >= 4)

@@ -103,7 +103,7 @@ def test_only_own_journals_are_removed(stem):
 
 def test_one_that_a_process_has_is_left_alone(stem, monkeypatch):
     """However old it looks."""
-    monkeypatch.setattr("fcos_lib.stream.journal_folder.PATIENCE_LOOKS", 1)
+    monkeypatch.setattr("fcos_lib.stream.journal_shards.PATIENCE_LOOKS", 1)
     ready = os.pipe()
     child = os.fork()
     if not child:

@@ -147,18 +147,18 @@ def test_the_longest_unused_go_first_and_what_is_in_use_stays(root, pictures):
         os.utime(path, (1e9 - age, 1e9 - age))
     opened(root).detections(pictures)
     size = old[0].stat().st_size
-    references = opened(root, limit_bytes=6 * size)
+    references = opened(root)
     references.detections(pictures)
     notes = old[0].parent / "notes.npz"
     notes.write_bytes(bytes(100))
     os.utime(notes, (0, 0))
-    assert references.prune() == 2 * size
+    assert references.prune(6 * size) == 2 * size
     assert [path.exists() for path in old] == [True, False, False]
     assert notes.exists(), "a file that is no record was removed"
-    assert opened(root, limit_bytes=0, onnx="c" * 64).prune() == 6 * size
-    small = opened(root, limit_bytes=0)
+    assert opened(root, onnx="c" * 64).prune(0) == 6 * size
+    small = opened(root)
     small.detections(pictures)
-    assert small.prune() == 0, "records of this very run were removed"
+    assert small.prune(0) == 0, "records of this very run were removed"
 
 
 def test_a_hit_makes_a_record_young(root, pictures):
@@ -170,7 +170,7 @@ def test_a_hit_makes_a_record_young(root, pictures):
     for picture in pictures[:2]:
         if hashlib.sha256(picture.path.read_bytes()).hexdigest() == older.stem:
             opened(root).detections([picture])
-    opened(root, limit_bytes=older.stat().st_size).prune()
+    opened(root).prune(older.stat().st_size)
     assert records(root) == [older]
 
 
