@@ -23,6 +23,15 @@ WHOLE_RUNS = {"prepared", "run_in", "suite"}
 """Fixtures of tests that start the suite as a process."""
 
 
+def pytest_configure():
+    """Under -n, this worker and the runs that its tests start keep to cores of their own.
+
+    Before a test module imports torch, which counts the cores once: more threads than cores wait for each other for
+    twelve times the work.
+    """
+    os.sched_setaffinity(0, own_cores(os.sched_getaffinity(0)))
+
+
 def pytest_collection_modifyitems(config, items):
     """Long tests first: one that begins last keeps a single worker busy after all others have ended. Some only if `-m` says slow."""
     if "slow" not in config.getoption("markexpr"):
@@ -30,12 +39,6 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, WHOLE_RUNS.isdisjoint(item.fixturenames)))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cores():
-    """Under -n, this worker and the runs that its tests start keep to cores of their own."""
-    os.sched_setaffinity(0, own_cores(os.sched_getaffinity(0)))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """A run of gates reads no unit tests, and a run that selects any of them reads them all."""
 
 import ast
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,3 +81,10 @@ def test_hypothesis_may_be_missing(run):
     """As where only what the gates need is installed."""
     done = run("--collect-only", "-q", "--npu", "emulated", "-m", "cost", "-p", "no:hypothesispytest")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_torch_counts_the_cores_of_this_worker_only():
+    """Under -n: what it counted when it was imported stays, and a thread too many on a core is twelve times the work."""
+    torch = pytest.importorskip("torch", reason="needs the extra 'export'")
+    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    assert threads <= cores, f"torch has {threads} threads for the {cores} cores of this worker"
