@@ -31,8 +31,8 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def only(self, rows: NDArray[np.bool_]) -> Detections:
-        """Some of them, without their boxes in network pixels; `rows` is bool[K]."""
+    def only(self, rows: NDArray[np.bool_ | np.int64]) -> Detections:
+        """Some of them, without their boxes in network pixels; `rows` is bool[K], or int64 in the order that they come in."""
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
 
 
