@@ -64,20 +64,16 @@ class Cluster:
         """Those that are alive, by name."""
         import ray
 
-        alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        return tuple(
-            sorted(
-                (
-                    Node(
-                        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
-                        int(node["Resources"].get("NPU", 0)),
-                        int(node["Resources"].get("object_store_memory", 0)),
-                    )
-                    for node in alive
-                ),
-                key=lambda node: node.name,
+        nodes = [
+            Node(
+                f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+                int(node["Resources"].get("NPU", 0)),
+                int(node["Resources"].get("object_store_memory", 0)),
             )
-        )
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        ]
+        return tuple(sorted(nodes, key=lambda node: node.name))
 
     def describe(self) -> str:
         """The cluster in a line."""

@@ -89,7 +89,7 @@ def objects_of(pictures: Sequence[Picture], truth: Truth, contract: ModelContrac
         labels = [label_of.get(int(category)) for category in truth.categories[rows]]
         objects.append(
             [
-                [*_rounded(box, 1), label]
+                [*_rounded(box), label]
                 for box, label in zip(truth.corners[rows], labels, strict=True)
                 if label is not None
             ]
@@ -144,7 +144,7 @@ def _score(difference: Difference, sides: tuple[Detections, Detections]) -> floa
 def _rows(detections: Detections, letterbox: Geometry) -> list[list[float]]:
     boxes = np.nan_to_num(to_picture(detections.boxes, letterbox))
     return [
-        [*_rounded(box, 1), round(float(np.nan_to_num(score)), 4), int(label)]
+        [*_rounded(box), round(float(np.nan_to_num(score)), 4), int(label)]
         for box, score, label in zip(boxes, detections.scores, detections.labels, strict=True)
     ]
 
@@ -174,5 +174,5 @@ def _jpeg(picture: Picture) -> tuple[str, float]:
     return base64.b64encode(data.tobytes()).decode(), scale
 
 
-def _rounded(values: NDArray[Any], digits: int) -> list[float]:
-    return [round(float(value), digits) for value in values]
+def _rounded(box: NDArray[Any]) -> list[float]:
+    return [round(float(value), 1) for value in box]
