@@ -2,7 +2,7 @@
 
 Runs the suite on the emulator: as it is (green), with red and blue swapped on their way to the device (red), on twenty
 pictures, which are too few to tell (NO VERDICT), and on a device whose executions fail (INFRA). Made again, they show what was
-before. `--pictures` takes the first screen of each with Chromium, as a PNG beside it, and docs/evidence.png of the green one.
+before. `--pictures` takes the first screen of each with Chromium, for docs/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "pages"
-PICTURE = ROOT / "docs" / "evidence.png"
+DOCS = ROOT / "docs"
 LOOK = ("-m", "contract or consistency or accuracy", "--batch-sizes", "4,8", "--fresh")
 RUNS = {
     "green": (0, "", ()),
@@ -53,7 +53,7 @@ def make_page(name: str, status: int, scenario: str, options: tuple[str, ...]) -
 
 
 def take_pictures() -> None:
-    """The first screen of each page beside it, and that of the green one as docs/evidence.png."""
+    """The first screen of each page, for docs/."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -61,11 +61,10 @@ def take_pictures() -> None:
         for name in RUNS:
             shown = browser.new_page(viewport=FIRST_SCREEN, color_scheme="light")
             shown.goto((PAGES / f"{name}.html").as_uri())
-            shown.screenshot(path=str(PAGES / f"{name}.png"))
-            print(PAGES / f"{name}.png")
+            picture = DOCS / ("evidence.png" if name == "green" else f"evidence-{name}.png")
+            shown.screenshot(path=str(picture))
+            print(picture)
         browser.close()
-    shutil.copy(PAGES / "green.png", PICTURE)
-    print(PICTURE)
 
 
 def chromium() -> str | None:
