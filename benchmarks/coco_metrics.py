@@ -14,7 +14,6 @@ import importlib
 import importlib.util
 import io
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -107,8 +106,9 @@ def draw(folder: Path, pictures: int, classes: int) -> tuple[Path, list[Path]]:
 
 
 def peak_gb() -> float:
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """The most memory that this process has held. Not `ru_maxrss`, which a process has from the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
 
 
 def race(annotations: Path, results: Path, rounds: int, without: list[str]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
 _VALUES_AT_ONCE = 1 << 21
-"""Resamples times pictures, or times the curves of all categories, so that memory does not grow with the data set."""
+"""Resamples times pictures, the curves of all categories or the detections of one that overlap an object: memory does not grow with these."""
 _SIDES_KEPT = 4
 
 
@@ -61,7 +61,8 @@ def resample_matches(matches: Matches, resamples: int, seed: int) -> Resampled:
     """The same for detections that are matched already; nothing is kept."""
     count = len(matches.truth.picture_ids)
     random = np.random.default_rng(seed)
-    at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(count, 40 * len(matches.truth.names))))
+    near = int(np.diff(np.searchsorted(matches.rows, matches.starts)).max())
+    at_once = max(1, min(resamples, _VALUES_AT_ONCE // max(count, 40 * len(matches.truth.names), near)))
     parts = []
     for start in range(0, resamples, at_once):
         drawn = random.multinomial(count, np.full(count, 1 / count), size=min(at_once, resamples - start))

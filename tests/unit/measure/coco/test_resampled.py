@@ -7,9 +7,10 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.coco import resampled
+from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.paired import paired_difference
-from fcos_lib.measure.coco.resampled import resample
+from fcos_lib.measure.coco.resampled import resample, resample_matches
 from fcos_lib.stream.sessions import Detections
 from tests.unit.measure.builders import found_objects, with_own_scores
 
@@ -88,6 +89,27 @@ def test_how_many_are_drawn_at_once_changes_nothing(monkeypatch, truth, detected
     resampled._KEPT.clear()
     monkeypatch.setattr(resampled, "_VALUES_AT_ONCE", 1)
     np.testing.assert_allclose(resample(truth, SHAPES, detected, RESAMPLES, 0).drawn, together, rtol=0, atol=1e-12)
+
+
+def test_few_are_drawn_at_once_where_many_detections_overlap_an_object(monkeypatch, truth, detected):
+    """200 in each picture: tables of a category have a row for each of them, and a column for each resample."""
+    many = {number: one if not len(one) else _repeated(one, 200) for number, one in detected.items()}
+    matches = match(truth, SHAPES, many)
+    largest = int(np.diff(np.searchsorted(matches.rows, matches.starts)).max())
+    assert largest > 40 * len(truth.names), f"only {largest} overlap an object"
+    drawn = []
+    monkeypatch.setattr(
+        resampled, "averages", lambda matches, weights: drawn.append(weights) or averages(matches, weights)
+    )
+    monkeypatch.setattr(resampled, "_VALUES_AT_ONCE", 4 * largest)
+    resample_matches(matches, RESAMPLES, 0)
+    assert [len(each) for each in drawn if each is not None] == [4] * 5, f"{largest} detections in the largest category"
+
+
+def _repeated(one, times):
+    """The same detections so many times, as a detector without NMS has them."""
+    parts = (np.repeat(values, times, axis=0) for values in (one.boxes, one.scores, one.labels))
+    return Detections(*parts)
 
 
 def in_one_picture(change):
