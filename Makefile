@@ -6,7 +6,7 @@ TOOLS := .tools
 SAY := sh tools/say.sh
 # Container images set it, and then every start compiles the whole project again: half a second each.
 unexport PYTHONDONTWRITEBYTECODE
-INSTALL := install --quiet --disable-pip-version-check --only-binary :all:
+INSTALL := install --quiet --disable-pip-version-check --no-compile --only-binary :all:
 
 .PHONY: accept test quick pages check format mutation lock audit sbom clean
 
@@ -60,10 +60,13 @@ clean:  ## remove artifacts and caches, keep .venv
 
 $(READY): pyproject.toml constraints.txt requirements.lock headless.lock
 	@$(PYTHON) tools/supported.py
-	@$(SAY) "installing 1 of 3: an environment in $(VENV)" $(PYTHON) -m venv $(VENV)
-	@$(SAY) "installing 2 of 3: exact pins" $(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
-	@$(SAY) "installing 3 of 3: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,attest,test,dev]' -c constraints.txt
+	@$(SAY) "installing 1 of 4: an environment in $(VENV)" $(PYTHON) -m venv $(VENV)
+	@$(SAY) "installing 2 of 4: exact pins" $(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
+	@$(SAY) "installing 3 of 4: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,attest,test,dev]' -c constraints.txt
 	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
 	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip $(INSTALL) \
 	    --require-hashes --no-deps --force-reinstall -r headless.lock
+	@# pip would do it on one core; status 1 is of templates and tests of packages that are for another Python.
+	@$(SAY) "installing 4 of 4: compiling on all cores" \
+	    $(VENV)/bin/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@

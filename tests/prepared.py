@@ -47,14 +47,16 @@ def _link(source: str, target: str) -> None:
 
 
 def own_cores(cores: Collection[int]) -> set[int]:
-    """Those of `cores` that belong to this worker of `-n`; all of them for another process, and for workers beyond their number.
+    """Those of `cores` that belong to this worker of `-n`, of which several share a core if there are more; all for another process.
 
     Threads of libraries spin while they wait for each other. Where the runs of two workers share cores, that is a third of the
     work, and of no use to anybody.
     """
     worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
-    own = sorted(cores)[int(worker[2:]) :: int(workers)] if worker else []
-    return set(own or cores)
+    if not worker:
+        return set(cores)
+    shares = min(int(workers), len(cores))
+    return set(sorted(cores)[int(worker[2:]) % shares :: shares])
 
 
 def outer_environment() -> dict[str, str]:

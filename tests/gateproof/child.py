@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.gateproof.case import ALL, PART, REFUSED, Case, Outcome
-from tests.prepared import outer_environment, take_over
+from tests.prepared import KEPT, outer_environment, take_over
 
 ROOT = Path(__file__).parents[2]
 PLUG = Path(__file__).parent / "plug"
@@ -124,9 +124,16 @@ def run_case(case: Case, folder: Path, prepared: Path) -> tuple[Outcome, bool]:
     return outcome, any(path.name.startswith("changed-") for path in outcome.traces)
 
 
-def prepare(folder: Path) -> Path:
-    """The artifacts of an undisturbed run in a new folder, with its OM as the champion."""
-    child = Child(folder)
+SAME_FOR_ALL = {"onnx", "references", "witness"}
+"""What any earlier run leaves under a key of all that it was made from. Its OM or champion could be taken for a case's."""
+
+
+def prepare(folder: Path, earlier: Path | None = None) -> Path:
+    """The artifacts of an undisturbed run in a new folder, with its OM as the champion.
+
+    `earlier`: an artifact folder whose ONNX and references, if they are there, need not be made again.
+    """
+    child = Child(folder, earlier, set(KEPT) - SAME_FOR_ALL)
     outcome = child.run()
     assert outcome.status == 0, f"the undisturbed run is not green:\n{outcome.output}"
     results = str(child.artifacts / "results" / "results.json")

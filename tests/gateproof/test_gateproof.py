@@ -10,6 +10,7 @@ import shutil
 
 import pytest
 
+from fixtures.options import settings
 from tests.gateproof.case import verdict_on
 from tests.gateproof.catalogue import CONTROLS, DEFECTS
 from tests.gateproof.child import prepare, run_case
@@ -19,9 +20,10 @@ pytestmark = pytest.mark.gateproof
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
+def prepared(request, tmp_path_factory):
     """Artifacts of an undisturbed run, whose OM is the champion."""
-    return once(tmp_path_factory, "gateproof", lambda folder: prepare(folder / "run")) / "run" / "artifacts"
+    earlier = settings(request.config).artifacts
+    return once(tmp_path_factory, "gateproof", lambda folder: prepare(folder / "run", earlier)) / "run" / "artifacts"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.store.artifacts import Store
+from fixtures.options import settings
 from fixtures.settings import EMBEDDED_CHECKPOINT
 from tests import prepared as prepared_artifacts
 from tests.gateproof.child import Child
@@ -58,9 +59,17 @@ def outer_environment():
 
 
 @pytest.fixture(scope="session")
-def only_onnx(tmp_path_factory):
-    """An artifact folder with nothing but the embedded checkpoint's ONNX, to be linked from: exporting takes ten seconds."""
-    return once(tmp_path_factory, "only_onnx", lambda folder: onnx_artifact(Store(folder), SHAPES, EMBEDDED_CHECKPOINT))
+def only_onnx(request, tmp_path_factory):
+    """An artifact folder with nothing but the embedded checkpoint's ONNX, to be linked from: exporting takes ten seconds.
+
+    It is the one of this checkout's artifact folder, which the gates and the next run take as well.
+    """
+
+    def fill(folder):
+        kept = onnx_artifact(Store(settings(request.config).artifacts), SHAPES, EMBEDDED_CHECKPOINT)
+        shutil.copytree(kept.path, folder / "onnx" / kept.path.name)  # no link: what a test does to it stays its own
+
+    return once(tmp_path_factory, "only_onnx", fill)
 
 
 @pytest.fixture(scope="session")

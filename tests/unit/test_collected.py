@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fixtures.selection import _OF_GATES, pytest_ignore_collect
+from tests.prepared import own_cores
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "tests" / "unit"
@@ -88,3 +89,14 @@ def test_torch_counts_the_cores_of_this_worker_only():
     torch = pytest.importorskip("torch", reason="needs the extra 'export'")
     threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
     assert threads <= cores, f"torch has {threads} threads for the {cores} cores of this worker"
+
+
+@pytest.mark.parametrize(
+    ("worker", "workers", "own"),
+    [("", "", {2, 3, 5}), ("gw0", "2", {2, 5}), ("gw1", "2", {3}), ("gw3", "4", {2}), ("gw1", "4", {3}), ("gw7", "1", {2, 3, 5})],
+)  # fmt: skip
+def test_a_worker_has_cores_of_its_own(monkeypatch, worker, workers, own):
+    """Every core belongs to one; more workers than cores share them evenly, and one that replaces a dead one has a higher number."""
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", workers)
+    assert own_cores({5, 3, 2}) == own, f"{worker} of {workers} has other cores"

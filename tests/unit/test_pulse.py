@@ -71,7 +71,7 @@ def test_what_is_silent_for_minutes_is_announced_and_counted():
 
 
 def test_make_accept_says_what_it_does_from_the_first_second(tmp_path):
-    """Installing in three steps, then the suite; each line before the work that it announces."""
+    """Installing in four steps, then the suite; each line before the work that it announces."""
     venv, python = tmp_path / "venv", tmp_path / "python"
     python.write_text(
         f"#!/bin/sh\nmkdir -p {venv}/bin\n"
@@ -84,6 +84,6 @@ def test_make_accept_says_what_it_does_from_the_first_second(tmp_path):
     )  # fmt: skip
     said = [line for line in done.stdout.splitlines() if line.startswith(("installing", "running"))]
     assert [line.partition(":")[0] for line in said] == [
-        "installing 1 of 3", "installing 2 of 3", "installing 3 of 3", "running the acceptance suite",
+        "installing 1 of 4", "installing 2 of 4", "installing 3 of 4", "installing 4 of 4", "running the acceptance suite",
     ], done.stdout  # fmt: skip
-    assert done.stdout.startswith("installing 1 of 3"), done.stdout
+    assert done.stdout.startswith("installing 1 of 4"), done.stdout

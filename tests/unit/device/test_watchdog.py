@@ -3,10 +3,11 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.unit.processes import ended
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
@@ -28,14 +29,6 @@ def program(tmp_path):
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
 
     return run
-
-
-def alive(pid):
-    """Whether a process runs; one that nobody has waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_call_that_hangs_with_the_gil_ends_with_8_and_one_sentence(program, tmp_path):
@@ -79,10 +72,7 @@ def test_the_watching_process_ends_with_the_watched(program, end):
         "if child == 0:\n    os.close(1); os.close(2); time.sleep(2); os._exit(0)\n"
         f"print(watchdog._process.pid, flush=True)\n{end}"
     )
-    deadline = time.monotonic() + 1.5
-    while alive(int(result.stdout)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(int(result.stdout))
+    assert ended(int(result.stdout), 1.5)
 
 
 def test_a_forked_child_is_watched_by_its_own(program):

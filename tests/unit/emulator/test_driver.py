@@ -14,6 +14,7 @@ import pytest
 
 from fcos_lib.emulator.processor import Model
 from tests.unit.emulator.runtime import open_session, run
+from tests.unit.processes import ended
 
 MANY = 1024
 """A batch size that keeps the kernel's imitation busy for some 300 ms."""
@@ -42,19 +43,6 @@ def players(parent=None):
         if b"fcos_lib.emulator.processor" in words and fields[0] != "Z" and int(fields[1]) == (parent or os.getpid()):
             output.append(int(folder.name))
     return output
-
-
-def ended(pid, seconds=5):
-    """Whether a process ends in time; one that nobody has waited for yet counts as ended."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError, FeedError
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import Feed, load_batch
+from tests.unit.processes import ended
 
 WIDTH, HEIGHT = 64, 48
 
@@ -41,19 +42,6 @@ sys.path.append({str(Path(__file__).parents[3])!r})
 import fcos_lib.files
 fcos_lib.files.open_plain = lambda path: open(path, "rb")
 """
-
-
-def ended(pid, seconds=5):
-    """True if a process ends in time; one that nobody has waited for yet counts as ended."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def descriptors():
