@@ -219,5 +219,5 @@ def contract_for(classes: tuple[str, ...]) -> ModelContract:
     known = ", ".join(f"{contract.name} ({len(contract.classes)} classes)" for contract in CONTRACTS.values())
     raise UsageError(
         f"no model contract fits the dataset's {len(classes)} categories ({', '.join(sorted(classes)[:5])}, ...)",
-        f"known contracts: {known}; add one to fcos_lib/contract.py or pass the dataset that the checkpoint was trained for",
+        f"known contracts: {known}; describe yours in a FILE.toml (docs/adding_a_contract.md) or pass the dataset that the checkpoint was trained for",
     )

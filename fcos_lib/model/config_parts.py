@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 
 from fcos_lib.model.config_syntax import Node, refuse
 
-UNSUPPORTED = "this FCOS cannot be described by a contract; docs/adding_a_contract.md lists what can"
+UNSUPPORTED = (
+    "this FCOS cannot be described by a contract: its fields are those of ModelContract in fcos_lib/contract.py"
+)
 UNKNOWN = "take the key out of a copy of the config if a trained network computes the same without it"
 _DCN = "CANN's list of ONNX operators has no deformable convolution (DCNv2)"
 _WHY = {"dcn": _DCN, "stage_with_dcn": _DCN, "dcn_on_last_conv": _DCN, "keep_ratio": "the letterbox keeps the ratio"}

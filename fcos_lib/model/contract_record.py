@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_ADVICE = "docs/adding_a_contract.md lists the fields; python -m fcos_lib contracts lists the contracts that are there"
+_ADVICE = "ModelContract in fcos_lib/contract.py has the fields; python -m fcos_lib contracts lists the contracts that are there"
 _MOST_BYTES = 1 << 18
 _MOST_VALUES = 100_000
 _MOST_DOTS = 1000

@@ -34,7 +34,7 @@ def test_every_key_in_the_sources_is_in_the_catalogue():
     """A key that is spelled wrong would be found by the run that uses it; this finds it before."""
     families = {key.partition(".")[0] for key in GATES}
     spelled = re.compile(rf"\"((?:{'|'.join(families)})\.\w+)\"")
-    sources = [*(ROOT / "fcos_lib" / "measure").glob("*.py"), *(ROOT / "tests" / "acceptance").glob("*.py")]
+    sources = [*(ROOT / "fcos_lib" / "measure").rglob("*.py"), *(ROOT / "tests" / "acceptance").glob("*.py")]
     used = {key for path in sources for key in spelled.findall(path.read_text(encoding="utf-8"))}
     unknown = {key for key in used if key not in GATES and not key.endswith((".npz", ".onnx", ".json"))}
     assert not unknown, f"keys that no gate has: {sorted(unknown)}"
