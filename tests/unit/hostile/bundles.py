@@ -168,7 +168,7 @@ BUNDLES = {
     "manifest-wide": (manifest_text("[" + "[]," * 600_000 + "[]]"), "is not JSON"),
     "manifest-huge": (manifest_text('"' + "x" * (9 << 20) + '"'), "more than 8 MiB"),
     "manifest-list": (manifest_text("[]"), "has the format None"),
-    "huge-contract": (manifest(lambda document: document["contract"].update(height=10**9)), "does not have, or has otherwise"),
+    "huge-contract": (manifest(lambda document: document["contract"].update(height=10**9)), "is not a model contract"),
     "name-with-escape": (manifest(lambda document: document["pictures"][0].update(name="\x1b[31m")), "is not the manifest"),
     "pickled": (pickled, "cannot be read"),
     "no-npz": (tensors(b"PK\3\4" + bytes(100)), "cannot be read"),
