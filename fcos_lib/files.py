@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -61,6 +63,18 @@ def whole_number(text: str) -> int:
     if len(text) > 100:
         raise ValueError(f"a number of {len(text)} digits")
     return int(text)
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Without Python's search for cycles: it looks through what was read again and again, and JSON has none."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
 
 
 def changeable_by_others(path: Path) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcos_lib.errors import DatasetError
+from fcos_lib.files import without_collector
 from fcos_lib.measure.coco.truth import Truth, truth_of
 from fcos_lib.stream.annotations import read_annotations
 
@@ -26,6 +27,7 @@ class AnnotationFile:
     """By picture id."""
 
 
+@without_collector()
 def read_annotation_file(path: Path) -> AnnotationFile:
     """The objects of an annotation file; `DatasetError` names the file, and the entry that is wrong."""
     annotations = read_annotations(path)

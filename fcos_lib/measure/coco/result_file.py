@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, BinaryIO, NoReturn
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.errors import UsageError
-from fcos_lib.files import open_plain, whole_number
+from fcos_lib.files import open_plain, whole_number, without_collector
 from fcos_lib.measure.coco.rows import Rows
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.records import once, record_of
@@ -48,6 +49,7 @@ class _Entry(msgspec.Struct, gc=False):
     score: Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 
 
+@without_collector()
 def read_detections(path: Path, truth: Truth) -> Rows:
     """The detections of a result file, in its order; pictures that it does not name have none.
 
@@ -64,12 +66,12 @@ def _located(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Boxes, scores, picture and category indices of entries, the first of which has this number."""
     known = {
-        "picture": (truth.picture_ids, [entry.image_id for entry in entries]),
-        "category": (np.array(list(truth.category_ids.values()), np.int64), [entry.category_id for entry in entries]),
+        "picture": (truth.picture_ids, attrgetter("image_id")),
+        "category": (np.array(list(truth.category_ids.values()), np.int64), attrgetter("category_id")),
     }
     indices = []
     for what, (listed, given) in known.items():
-        ids = np.array(given, np.int64)
+        ids = np.fromiter(map(given, entries), np.int64, len(entries))
         index = np.minimum(np.searchsorted(listed, ids), len(listed) - 1)
         if (unknown := listed[index] != ids).any():
             at = int(unknown.argmax())
@@ -78,9 +80,10 @@ def _located(
                 "pass the annotation file of the pictures and categories that the detector was asked for",
             )
         indices.append(index)
-    lengths = chain.from_iterable([entry.bbox for entry in entries])
+    lengths = chain.from_iterable(map(attrgetter("bbox"), entries))
     boxes = np.fromiter(lengths, np.float64, 4 * len(entries)).reshape(-1, 4)
-    return boxes, np.array([entry.score for entry in entries], np.float64), indices[0], indices[1]
+    scores = np.fromiter(map(attrgetter("score"), entries), np.float64, len(entries))
+    return boxes, scores, indices[0], indices[1]
 
 
 @dataclass(slots=True)
