@@ -1,6 +1,7 @@
 """COCO folders as people have them: taken with pycocotools' own numbers, counted and said, or refused by file and entry."""
 
 import copy
+import gc
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from fcos_lib.measure.coco.metrics import evaluate, twelve_numbers
 from fcos_lib.measure.coco.ruler import Ruler
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.recipe.bins import pictures_by_stem
+from fcos_lib.stream.annotations import read_annotations
 from fcos_lib.stream.dataset import Picture, open_dataset, read_picture
 from fcos_lib.stream.journal_shards import Maker, pack_shard, unpack_shard
 from tests.unit.hostile import makers
@@ -392,3 +394,17 @@ def test_a_whole_document_is_left_as_it_is(tmp_path):
     read_truth(open_dataset(root))
     assert (root / makers.ANNOTATIONS).read_bytes() == before
     assert copy.copy(open_dataset(root).remarks)
+
+
+@pytest.mark.parametrize("searched", [True, False], ids=["with the collector", "without it"])
+def test_reading_leaves_the_collector_as_it_was(tmp_path, searched):
+    """The search for cycles is off while a file is read, whether it is one or not, and what the process chose comes back."""
+    before = gc.isenabled()
+    (gc.enable if searched else gc.disable)()
+    try:
+        (tmp_path / "no.json").write_text("[]")
+        with pytest.raises(DatasetError):
+            read_annotations(tmp_path / "no.json")
+        assert gc.isenabled() is searched, "reading changed what the process chose"
+    finally:
+        (gc.enable if before else gc.disable)()
