@@ -334,7 +334,7 @@ def coco_results(data: bytes) -> None:
     truth = _STORE[beside]
     came: list[Any] = []
     for piece in (4 << 20, 256):
-        with mock.patch.object(result_file, "PIECE", piece):
+        with mock.patch.multiple(result_file, PIECE=piece, PART=piece // 3):
             try:
                 came.append(result_file.read_detections(path, truth).scores.tolist())
             except UsageError:

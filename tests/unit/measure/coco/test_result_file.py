@@ -63,9 +63,34 @@ def test_pieces_of_any_length_give_the_same(tmp_path, monkeypatch, piece):
     truth = read_annotation_file(drawn.instances).truth
     whole = read_detections(drawn.b, truth)
     monkeypatch.setattr(result_file, "PIECE", max(piece, 150))
-    pieces = read_detections(drawn.b, truth)
-    for part in ("boxes", "scores", "pictures", "categories"):
-        np.testing.assert_array_equal(getattr(pieces, part), getattr(whole, part), err_msg=part)
+    for at_once in (0, 70, 1000):
+        monkeypatch.setattr(result_file, "PART", at_once)
+        pieces = read_detections(drawn.b, truth)
+        for part in ("boxes", "scores", "pictures", "categories"):
+            np.testing.assert_array_equal(
+                getattr(pieces, part), getattr(whole, part), err_msg=f"{part}, {at_once} at once"
+            )
+
+
+def test_whole_numbers_with_a_point_are_ids(read):
+    """pandas and MATLAB write 7.0, which is the picture 7 for pycocotools too."""
+    for number in ("7.0", "70e-1"):
+        for more in ("", ',"x":"\\u0031"'):  # the second one is looked at by itself
+            rows = read(f"[{GOOD[:-1]}{more}}},{GOOD}]".replace(":7", f":{number}"))
+            assert rows.pictures.tolist() == [0, 0], f"pictures of {number}{more}: {rows.pictures.tolist()}"
+
+
+@pytest.mark.parametrize("at_once", [0, 1 << 18])
+def test_the_entry_at_fault_is_named_wherever_parts_of_a_piece_end(read, monkeypatch, at_once):
+    """Entries before the part that it stands in count too."""
+    monkeypatch.setattr(result_file, "PART", at_once)
+    for bad, words in (
+        (GOOD.replace("0.5", "null"), "is no detection"),
+        (GOOD.replace(":7", ":8"), "is of the picture 8"),
+    ):
+        for before in (0, 1, 5):
+            with pytest.raises(UsageError, match=rf"detections\[{before}\] {words}"):
+                read(f"[{','.join([*before * [GOOD], bad, *3 * [GOOD]])}]")
 
 
 def test_an_empty_list_and_blanks_are_read(read):
@@ -123,7 +148,8 @@ def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypat
         (GOOD.join("[]").replace("[1,2,", '[1,"2",'), "detections[0] is no detection: bbox[1]: Expected `float`, got `str`"),
         (GOOD.join("[]").replace("[1,2,", "[1,1e12,"), "detections[0] is no detection: bbox[1]: Expected `float` <= 1000000000.0"),
         (GOOD.join("[]").replace(":7", ':"7"'), "detections[0] is no detection: image_id: Expected `int`, got `str`"),
-        (GOOD.join("[]").replace(":7", ":7.5"), "detections[0] is no detection: image_id: Expected `int`, got `float`"),
+        (GOOD.join("[]").replace(":7", ":7.5"), "detections[0] is of the picture 7.5, which the annotation file does not list"),
+        (GOOD.join("[]").replace(":7", f":{2**53}"), "detections[0] is no detection: image_id: Expected `int` <= 9007199254740991"),
         (GOOD.join("[]").replace(":7", ":true"), "detections[0] is no detection: image_id: Expected `int`, got `bool`"),
         (GOOD.join("[]").replace(":7", ":-7"), "detections[0] is no detection: image_id: Expected `int` >= 0"),
         (GOOD.join("[]").replace(":7", f":{2**64 + 7}"), "detections[0] is no detection: image_id: "),
