@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fcos_lib.measure.coco.curves import RECALLS, reached_by
 from fcos_lib.measure.coco.matching import Matches
 
-AT_ONCE = 1 << 18
+AT_ONCE = 1 << 19
 """Right detections times weightings that are looked at together: the arrays are to stay in the caches."""
 LEAST = 64
 """The fewest weightings. One alone would be added up in another order, which moves a last bit."""
@@ -75,6 +75,7 @@ class Category:
         """AP and final recall, float64[T, W] each, NaN without objects, float64[W]."""
         lengths, weightings = self._right[area].sum(axis=1), len(objects)
         average, recall = np.zeros((2, len(lengths), weightings))
+        reached = _reached(objects)
         parts = max(1, weightings // max(LEAST, AT_ONCE // max(1, int(lengths.sum()))))
         bounds = [weightings * part // parts for part in range(parts + 1)]
         together = max(1, AT_ONCE // max(1, int(lengths.max()) * bounds[1]))
@@ -83,12 +84,19 @@ class Category:
             if lengths[some].any():
                 table = _Table(self._right[area, some], self._moved[area, some])
                 for part in (slice(*pair) for pair in pairwise(bounds)):
-                    weights, counted = (
-                        np.ascontiguousarray(each[:, part]) for each in (self._weights, self._counted[area])
-                    )
-                    average[some, part], recall[some, part] = table.averaged(weights, counted, objects[part])
+                    weights, counted = self._weights[:, part], self._counted[area][:, part]
+                    average[some, part], last = table.averaged(weights, counted, reached[part])
+                    recall[some, part] = last / np.maximum(objects[part], 1)
         average[:, objects <= 0] = recall[:, objects <= 0] = np.nan
         return average, recall
+
+
+def _reached(objects: _Array) -> NDArray[np.int8]:
+    """int8[W, N]: how many recalls each number of objects found reaches, 0 to all that there are for any weighting."""
+    counts, kind = np.unique(objects, return_inverse=True)
+    of_each = reached_by(np.arange(int(counts[-1]) + 1) / np.maximum(counts, 1)[:, None])
+    reached: NDArray[np.int8] = of_each.astype(np.int8)[kind]
+    return reached
 
 
 class _Table:
@@ -118,11 +126,11 @@ class _Table:
             - 1
         )
 
-    def averaged(self, weights: _Whole, counted: _Whole, objects: _Array) -> tuple[_Array, _Array]:
-        """AP and final recall, float64[T, W].
+    def averaged(self, weights: _Whole, counted: _Whole, reached_by_found: NDArray[np.int8]) -> tuple[_Array, _Whole]:
+        """AP float64[T, W], and how many objects are found in the end, int32[T, W].
 
         For each row, `weights` int32[S + 1, W] says how often it counts, `counted` int32[S + 1, W] how many right and wrong
-        ones there are down to it; `objects` float64[W] says how many there are to be found.
+        ones there are down to it; `reached_by_found` int8[W, N] says how many recalls that many found objects reach.
         """
         right, down_to = weights[self._rows], counted[self._rows]
         if len(self._times) > len(self._parts):
@@ -132,22 +140,22 @@ class _Table:
         _running(np.add, right, self._parts)
         precision = down_to + np.spacing(1)
         np.divide(right, precision, out=precision)
-        columns = right.shape[1]
+        columns, weightings = right.shape[1:]
         _running(np.maximum, precision[::-1, ::-1], [(columns - end, columns - begin) for begin, end in self._parts])
-        last = np.array([right[-1, end - 1] if end > begin else 0 * objects for begin, end in self._parts])
-        # How many recalls each number of objects found reaches, looked up for each weighting
-        table = reached_by(np.arange(int(last.max()) + 1) / np.maximum(objects, 1)[:, None]).astype(np.int8)
-        reached = table.reshape(-1).take(right + np.arange(len(objects)) * table.shape[1])
+        nothing = np.zeros(weightings, np.int32)
+        last = np.array([right[-1, end - 1] if end > begin else nothing for begin, end in self._parts])
+        starts = np.arange(weightings) * reached_by_found.shape[1]
+        reached = reached_by_found.reshape(-1).take(right + starts)
         steps = reached.copy()
         steps[1:] -= reached[:-1]
         steps[0] -= _from_before(reached[-1], self._parts)
-        sums = np.empty((columns, DEEP, len(objects)))
+        sums = np.empty((columns, DEEP, weightings))
         np.multiply(steps, precision, out=sums.swapaxes(0, 1))
         average = [
-            sums[begin:end].reshape(-1, len(objects))[:length].sum(axis=0)
+            sums[begin:end].reshape(-1, weightings)[:length].sum(axis=0)
             for (begin, end), length in zip(self._parts, self._lengths, strict=True)
         ]
-        return np.array(average) / len(RECALLS), last / np.maximum(objects, 1)
+        return np.array(average) / len(RECALLS), last
 
 
 def _running(ufunc: np.ufunc, table: NDArray[Any], parts: list[tuple[int, int]]) -> None:
