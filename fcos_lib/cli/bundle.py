@@ -151,8 +151,7 @@ def _compute(
 ) -> tuple[tuple[str, ...], list[Computed]]:
     """(names of the reference's layers if the ONNX goes with it, what both sides make of each picture)."""
     from fcos_lib.artifacts import PORTABLE
-    from fcos_lib.sharing.layers import reference_layers
-    from fcos_lib.sharing.pack import Computed, tensors_of
+    from fcos_lib.sharing.pack import Computed, reference_layers, tensors_of
     from fcos_lib.stream.feed import load_batch
     from fcos_lib.stream.sessions import OnnxSession
 

@@ -25,7 +25,7 @@ def export(args: Namespace) -> int:
     """Write both endings of a checkpoint's ONNX."""
     import onnx
 
-    from fcos_lib.model.graph import operator_counts
+    from fcos_lib.model.npu_operators import operator_counts
 
     contract = chosen_dataset(args).contract if args.dataset else named_contract(args.contract)
     artifact = onnx_artifact(Store(args.artifacts), contract, args.checkpoint)
@@ -89,7 +89,7 @@ def _onnx_contract(path: Path, name: str | None) -> ModelContract:
     """The contract of an ascend ending; `UsageError` if the file is another model."""
     import onnx
 
-    from fcos_lib.model.graph import NMS_OPERATOR, operator_counts, tensor_shape
+    from fcos_lib.model.npu_operators import NMS_OPERATOR, operator_counts, tensor_shape
 
     if not path.is_file():
         raise UsageError(f"there is no ONNX model at {path}", "export it first")

@@ -14,8 +14,8 @@ from fcos_lib.options.option import path as to_path
 
 if TYPE_CHECKING:
     from fcos_lib.measure.coco.truth import Truth
-    from fcos_lib.sharing.at_hand import Check
     from fcos_lib.sharing.bundle import Bundle
+    from fcos_lib.sharing.checking import Check
 
 
 def add_options(replay: ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def _layers_here(args: Namespace, bundle: Bundle) -> Iterator[Check]:
     from fcos_lib.contract import InputLayout
     from fcos_lib.diagnosis.layers import search_layers
     from fcos_lib.diagnosis.tapped import Case
-    from fcos_lib.sharing.at_hand import Check
+    from fcos_lib.sharing.checking import Check
     from fcos_lib.sharing.replay import models_of, picture_of
     from fcos_lib.store.artifacts import Store
 

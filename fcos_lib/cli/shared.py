@@ -12,8 +12,8 @@ from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device, hardware_or_why_not, use_emulator
 from fcos_lib.errors import UsageError
 from fcos_lib.model.zoo import named_contract
+from fcos_lib.options.option import naming
 from fcos_lib.stream.dataset import Dataset, open_dataset, turned_by_exif
-from fcos_lib.stream.naming import naming
 
 
 def note(text: str) -> None:

@@ -16,11 +16,10 @@ from fcos_lib.cli.shared import choose_device, note
 from fcos_lib.contract import ModelContract
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import UsageError
-from fcos_lib.options.option import as_json
+from fcos_lib.options.option import as_json, naming
 from fcos_lib.options.table import OPTIONS
 from fcos_lib.store.artifacts import Artifact, Store
 from fcos_lib.stream.dataset import Dataset, open_dataset
-from fcos_lib.stream.naming import naming
 from fcos_lib.stream.references import References
 from fcos_lib.stream.sessions import OnnxSession
 

@@ -22,9 +22,8 @@ from fcos_lib.errors import UsageError
 from fcos_lib.model.zoo import known_contracts
 from fcos_lib.sharing import bundle as bundle_module
 from fcos_lib.sharing.bundle import read_bundle
-from fcos_lib.sharing.layers import KEPT_VALUES, depart
-from fcos_lib.sharing.manifest import contract_of
-from fcos_lib.sharing.pack import said_of, worst_of
+from fcos_lib.sharing.manifest import KEPT_VALUES, contract_of
+from fcos_lib.sharing.pack import depart, said_of, worst_of
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.settings import EMBEDDED
 from tests.prepared import take_over
