@@ -8,8 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.cli.shared import device_held, note
-from fcos_lib.cli.stored_run import open_stored_run
+from fcos_lib.cli.shared import device_held, note, open_stored_run
 from fcos_lib.cli.terminal import say
 from fcos_lib.diagnosis.blame import blame
 from fcos_lib.diagnosis.layers import keep_dtype_list

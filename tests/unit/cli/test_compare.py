@@ -67,7 +67,7 @@ def test_the_ruler_is_asked_when_wished(files, monkeypatch):
     options = ["--detections", files.b, "--annotations", files.instances, "--resamples", "2", "--ruler"]
     right = run("evaluate", *options)
     assert (right.status, "pycocotools computes the same; the largest distance" in right.out) == (0, True)
-    monkeypatch.setattr("fcos_lib.cli.compare.numbers_of_files", lambda *_: dict.fromkeys(TWELVE, 0.5))
+    monkeypatch.setattr("fcos_lib.cli.evaluate.numbers_of_files", lambda *_: dict.fromkeys(TWELVE, 0.5))
     wrong = run("evaluate", *options)
     assert (wrong.status, "pycocotools computes OTHER NUMBERS" in wrong.out) == (1, True)
 
@@ -87,9 +87,7 @@ def test_the_ruler_is_asked_when_wished(files, monkeypatch):
         (["compare", "A", "B"], 3, "two COCO result files need --annotations"),
         (["compare", "A", "none.json", "--annotations", "I"], 3, "none.json cannot be read (No such file or directory)"),
         (["compare", "A", "RUN", "--annotations", "I"], 3, "is an object and"),
-        (["compare", "RUN", "RUN", "--annotations", "I"], 3, "--annotations cannot be used with stored runs"),
-        (["compare", "RUN", "RUN", "--min-delta", "0"], 3, "--min-delta cannot be used with stored runs"),
-        (["compare", "RUN", "RUN", "--format", "markdown"], 3, "--format markdown cannot be used with stored runs"),
+        (["compare", "RUN", "RUN"], 3, "of two stored runs, `diff A B` says what moved"),
         (["compare", "A", "B", "--annotations", "I", "--page", "x.txt"], 3, "x.txt is no .html"),
         (["compare", "A", "B", "--annotations", "I", "--min-delta", "nan"], 2, "'nan' is no difference in AP"),
         (["compare", "A", "B", "--annotations", "I", "--min-delta", "-2"], 2, "'-2' is no difference in AP"),
@@ -232,26 +230,3 @@ def test_names_from_files_act_on_nothing(files, tmp_path):
     document["categories"][0]["name"] = "cat\x1b[31m"
     bad.instances.write_text(json.dumps(document))
     assert "categories[0] has a name that cannot be printed in a line" in compare(bad).err
-
-
-def test_two_stored_runs_are_compared_as_diff_does(tmp_path):
-    """The same words and exit status, nothing of its own."""
-    from fcos_lib.evidence.results import write_results
-    from fcos_lib.judge.limits import Limit
-    from fcos_lib.judge.verdict import decide
-    from fcos_lib.measure import Measurement
-
-    for name, value in (("one", 0.4), ("two", 0.3)):
-        verdict = decide(
-            "accuracy", "batch1", Measurement("mAP", value, "AP", 9), Limit("x", 0.35, True, "AP", "s"), stand_in=False
-        )
-        write_results(
-            tmp_path / f"{name}.json", environment={}, artifacts=[], verdicts=[{**verdict.as_dict(), "test": "t"}], unjudged=[],
-            run={"exit_status": 0},
-        )  # fmt: skip
-    runs = [tmp_path / "one.json", tmp_path / "two.json"]
-    by_compare, by_diff = run("compare", *runs), run("diff", *runs)
-    assert by_compare.out == by_diff.out
-    assert "another verdict" in by_compare.out
-    assert by_compare.status == by_diff.status == 1
-    assert run("compare", *runs, "--format", "json").out == run("diff", *runs, "--json").out
