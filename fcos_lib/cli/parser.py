@@ -44,7 +44,7 @@ VERBS = {
         "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
         "explain": ("explain:explain", "say which stage, kind of mistake and layer lost the mAP of a stored run"),
         "bundle": ("bundle:bundle", "pack pictures of a stored run, with all that both sides computed, for somebody else"),
-        "replay": ("replay:replay", "compute a bundle again on this machine, and say what differs"),
+        "replay": ("explain:replay", "compute a bundle again on this machine, and say what differs"),
         "diff": ("results:diff", "say what moved between two stored runs, and whether beyond noise"),
         "summary": ("results:summary", "print a stored run as Markdown, for the page of a CI job"),
     },

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from fcos_lib.cli import attest, bundle, history, replay
+from fcos_lib.cli import attest, bundle, history
 from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.options.option import contract, number, numbers, path
 
@@ -132,7 +132,7 @@ def _add_reading(parsers: _Parsers) -> None:
     for verb in ("explain", "page", "summary", "bundle"):
         _add_results(parsers[verb])
     bundle.add_options(parsers["bundle"])
-    replay.add_options(parsers["replay"])
+    _add_replay(parsers["replay"])
     explain, diff = parsers["explain"], parsers["diff"]
     explain.add_argument(
         "--batch", type=number(1, 1024), default=None, metavar="N", help="the batch size (default: the first that failed)"
@@ -146,6 +146,25 @@ def _add_reading(parsers: _Parsers) -> None:
     _add_results(diff, "before", "A")
     _add_results(diff, "after", "B", "that of another one")
     diff.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def _add_replay(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument("bundle", type=path, metavar="BUNDLE", help="what bundle wrote")
+    replay.add_argument(
+        "--onnx", type=path, default=None, metavar="FILE", help="the ascend.onnx of the run (default: the bundle's)"
+    )
+    replay.add_argument(
+        "--statement",
+        type=path,
+        default=None,
+        metavar="FILE",
+        help="what attest wrote about the run it should be of",
+    )
+    replay.add_argument(
+        "--layers",
+        action="store_true",
+        help="compare the network layer by layer with this machine's device, as explain does",
+    )
 
 
 def _add_result_files(parser: argparse.ArgumentParser) -> None:
