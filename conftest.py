@@ -18,7 +18,6 @@ pytest_plugins = [
     "fixtures.timing",
     "fixtures.explained",
     "fixtures.verdicts",
-    "fixtures.causes",
     "fixtures.reports",
     "fixtures.last_lines",
     "fixtures.gateproof",

@@ -98,7 +98,7 @@ def compile_reports(data: bytes) -> None:
 def result_file(data: bytes) -> None:
     """One file of a result folder, in each of its formats."""
     from fcos_lib.errors import UsageError
-    from fcos_lib.recipe.result_files import FORMATS, read_result
+    from fcos_lib.recipe.ais_bench import FORMATS, read_result
 
     path = _folder() / f"1_0.{FORMATS[data[0] % 3] if data else 'bin'}"
     path.write_bytes(data[1:])

@@ -23,7 +23,7 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
         import onnx
 
         from fcos_lib.model import endings as nms
-        from fcos_lib.model.graph import NMS_OPERATOR
+        from fcos_lib.model.npu_operators import NMS_OPERATOR
 
         try:
             loaded = onnx.load(model, load_external_data=False)

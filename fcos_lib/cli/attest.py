@@ -100,7 +100,7 @@ def check_statement(args: Namespace) -> Checked | None:
                 f"--{given[0].replace('_', '-')} is for statements, and {path} is none", "pass what `attest` wrote"
             )
         return None
-    from fcos_lib.sharing import at_hand, checking
+    from fcos_lib.sharing import checking
     from fcos_lib.sharing.attest import gateproof_beside
     from fcos_lib.sharing.envelope import read_statement, signed_by
     from fcos_lib.sharing.statement import PICTURE_PROOFS
@@ -112,7 +112,7 @@ def check_statement(args: Namespace) -> Checked | None:
     if args.run:
         checks += checking.with_run(statement, read_results(args.run), gateproof_beside(args.run))
     else:
-        checks.append(at_hand.Check("the run, its files and pictures", unchecked="pass --run"))
+        checks.append(checking.Check("the run, its files and pictures", unchecked="pass --run"))
     if args.proof:
         checks += checking.with_picture(statement, PICTURE_PROOFS.read(args.proof))
     for check in checks:

@@ -1,94 +1,41 @@
-"""Results of any detector as COCO result files: `evaluate --detections` one of them, and `compare` two on the same pictures."""
+"""The verb `compare`: by how much one COCO result file is better than another on the same pictures, as text and as a page."""
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fcos_lib.cli.compare_page import STATUS, page_document
+from fcos_lib.cli.evaluate import FORMAT, Side, interval_of, print_document, side_of, truth_facts
 from fcos_lib.cli.results import diff
-from fcos_lib.cli.terminal import say
 from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.error_types import error_types
 from fcos_lib.errors import UsageError, refusal_as
-from fcos_lib.evidence.compared import Compared, comparison, evaluation
+from fcos_lib.evidence.compared import comparison
 from fcos_lib.evidence.page import MOST_BYTES, render
-from fcos_lib.evidence.plain_text import aligned
-from fcos_lib.files import one_line, open_plain, printable, write_whole
+from fcos_lib.files import open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.verdict import Verdict, decide
+from fcos_lib.judge.verdict import Outcome, Verdict, decide
 from fcos_lib.measure.coco.annotation_file import AnnotationFile, read_annotation_file
 from fcos_lib.measure.coco.contributions import Contributions, contributions
-from fcos_lib.measure.coco.matching import match_rows
+from fcos_lib.measure.coco.matching import Matches
 from fcos_lib.measure.coco.metrics import TWELVE, averages
-from fcos_lib.measure.coco.paired import CONFIDENCE, PairedDifference, difference_of, intervals_of
-from fcos_lib.measure.coco.resampled import Resampled, resample_matches
-from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.paired import PairedDifference, difference_of
 from fcos_lib.measure.coco.rows import Rows
-from fcos_lib.measure.coco.ruler import numbers_of_files
-from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.measure.detections.shown import classes, precision_at_recalls, recalls
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 
-FORMAT = 1
-"""Of what `--format json` prints."""
+STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.NO_VERDICT: 7}
+"""Exit statuses, as of all gates."""
 DECIDING = 10
 """Pictures that are listed."""
-ALLOWED = 1e-12
-"""AP or AR between our numbers and pycocotools'."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One result file, read and resampled."""
-
-    path: Path
-    rows: Rows
-    resampled: Resampled
-
-    def about(self, annotations: AnnotationFile) -> dict[str, Any]:
-        """What the file is, JSON-ready."""
-        empty = len(annotations.truth.picture_ids) - len(np.unique(self.rows.pictures))
-        return {"file": str(self.path), "sha256": sha256_of(self.path), "detections": len(self.rows), "empty_pictures": empty}  # fmt: skip
-
-
-def evaluate_detections(args: Namespace) -> int:
-    """Print the twelve numbers of a result file, each with its interval; 1 if pycocotools, when asked, has others."""
-    if args.annotations is None:
-        raise UsageError(
-            "--detections needs --annotations", "pass the annotation file of the pictures that were detected in"
-        )
-    if args.dataset is not None or args.contract is not None:
-        raise UsageError(
-            "--dataset and --contract belong to --results",
-            "leave them out: --detections is judged by --annotations alone, whatever its categories",
-        )
-    annotations = read_annotation_file(args.annotations)
-    side = _side(args.detections, annotations, args)
-    numbers, per_class = intervals_of(side.resampled)
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "detections": side.about(annotations),
-        "annotations": _about(annotations),
-        "numbers": {name: asdict(interval) for name, interval in numbers.items()},
-        "per_class": {name: asdict(interval) for name, interval in per_class.items()},
-        "interval": _interval(args),
-    }
-    if args.ruler:
-        theirs = numbers_of_files(annotations.path, side.path)
-        ours = {name: numbers[name].value if name in numbers else -1.0 for name in TWELVE}
-        document["pycocotools"] = theirs
-        document["distance_from_pycocotools"] = max(abs(ours[name] - theirs[name]) for name in TWELVE)
-        document["distance_allowed"] = ALLOWED
-    _print(args, document, evaluation(document))
-    return int(document.get("distance_from_pycocotools", 0.0) > ALLOWED)
 
 
 def compare(args: Namespace) -> int:
@@ -108,23 +55,18 @@ def compare(args: Namespace) -> int:
     if args.page is not None and args.page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{args.page} is no .html", "name a file that a browser opens")
     annotations = read_annotation_file(args.annotations)
-    first, second = (_side(path, annotations, args) for path in (args.before, args.after))
+    first, second = (side_of(path, annotations, args) for path in (args.before, args.after))
     paired = difference_of(first.resampled, second.resampled, args.seed, annotations.truth.category_ids)
     verdict = _verdict(args, paired)
     document = _document(args, annotations, (first, second), paired)
     document["verdict"] = verdict.as_dict() if args.min_delta is not None else None
-    _print(args, document, comparison(document))
+    print_document(args, document, comparison(document))
     if args.page is not None:
-        page = render(page_document(document, verdict, paired, [first.resampled.matches, second.resampled.matches]))
+        page = render(_page_document(document, verdict, paired, [first.resampled.matches, second.resampled.matches]))
         if len(page.encode()) > MOST_BYTES:
             raise UsageError(f"the page would have more than {MOST_BYTES >> 20} MiB", "use --format markdown")
         write_whole(args.page, page.encode())
     return STATUS[verdict.outcome] if args.min_delta is not None else 0
-
-
-def _side(path: Path, annotations: AnnotationFile, args: Namespace) -> _Side:
-    rows = read_detections(path, annotations.truth)
-    return _Side(path, rows, resample_matches(match_rows(annotations.truth, rows), args.resamples, args.seed))
 
 
 def _is_stored_run(path: Path) -> bool:
@@ -145,18 +87,6 @@ def _refuse_options(args: Namespace) -> None:
         )
 
 
-def _about(annotations: AnnotationFile) -> dict[str, Any]:
-    truth = annotations.truth
-    return {
-        "file": str(annotations.path), "sha256": truth.annotations_sha256, "pictures": len(truth.picture_ids),
-        "objects": len(truth.boxes), "categories": len(truth.names),
-    }  # fmt: skip
-
-
-def _interval(args: Namespace) -> dict[str, Any]:
-    return {"confidence": CONFIDENCE, "over": "pictures", "resamples": args.resamples, "seed": args.seed}
-
-
 def _verdict(args: Namespace, paired: PairedDifference) -> Verdict:
     """By the rule of all gates: PASS if all of the interval is within the limit, FAIL if nothing of it is."""
     limit = None
@@ -166,7 +96,7 @@ def _verdict(args: Namespace, paired: PairedDifference) -> Verdict:
 
 
 def _document(
-    args: Namespace, annotations: AnnotationFile, sides: tuple[_Side, _Side], paired: PairedDifference
+    args: Namespace, annotations: AnnotationFile, sides: tuple[Side, Side], paired: PairedDifference
 ) -> dict[str, Any]:
     """All that is printed, JSON-ready."""
     matches = [side.resampled.matches for side in sides]
@@ -178,8 +108,8 @@ def _document(
         "format": FORMAT,
         "a": sides[0].about(annotations),
         "b": sides[1].about(annotations),
-        "annotations": _about(annotations),
-        "interval": _interval(args),
+        "annotations": truth_facts(annotations),
+        "interval": interval_of(args),
         "numbers": {
             name: {"a": numbers[name][0], "b": numbers[name][1], **asdict(change)} for name, change in paired.numbers.items()
         },
@@ -213,7 +143,7 @@ def _pictures(annotations: AnnotationFile, contribution: Contributions) -> dict[
     }  # fmt: skip
 
 
-def _error_types(annotations: AnnotationFile, sides: tuple[_Side, _Side]) -> dict[str, Any]:
+def _error_types(annotations: AnnotationFile, sides: tuple[Side, Side]) -> dict[str, Any]:
     """What each kind of mistake costs on either side, as AP50 that mending it would gain."""
     truth = annotations.truth
     contract = replace(SHAPES, name="the annotation file", classes=truth.names)
@@ -235,14 +165,34 @@ def _by_picture(picture_ids: list[int], rows: Rows) -> Mapping[int, Detections]:
     }
 
 
-def _print(args: Namespace, document: dict[str, Any], shown: Compared) -> None:
-    if args.format == "json":
-        print(json.dumps(document, indent=1, allow_nan=False))
-        return
-    if args.format == "markdown":
-        print(printable(shown.markdown(), MOST_BYTES))
-        return
-    lines = [*shown.heads, ""]
-    for title, rows in shown.tables:
-        lines += [title, *aligned([[one_line(cell) for cell in row] for row in rows], "  "), ""]
-    say("\n".join([*lines, *shown.sentences]))
+def _page_document(
+    document: Mapping[str, Any], verdict: Verdict, paired: PairedDifference, matches: Sequence[Matches]
+) -> dict[str, Any]:
+    """A run as the evidence page knows them, of which only accuracy was measured."""
+    first, second = (averages(side).per_class[:, 0] for side in matches)
+    curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in matches]
+    kinds = document["error_types"]
+    evidence = {
+        "classes": classes(paired, matches[0].truth, (first, second)),
+        "deciding": document["pictures"],
+        "precision_recall": {"recall": recalls(), "reference": curves[0], "candidate": curves[1]},
+        "error_types": {
+            side: {name: kind[letter] for name, kind in kinds.items()} for side, letter in (("reference", "a"), ("candidate", "b"))
+        },
+    }  # fmt: skip
+    facts = [(what, printable(str(document[key]["file"]))) for what, key in (("reference (A)", "a"), ("candidate (B)", "b"), ("annotations", "annotations"))]  # fmt: skip
+    return {
+        "schema_version": 2,
+        "run": {
+            "about": "COCO results: B against A",
+            "facts": facts,
+            "started_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "exit_status": STATUS[verdict.outcome],
+        },
+        "environment": {"device": None},
+        "artifacts": [],
+        "verdicts": [verdict.as_dict()],
+        "unjudged": [],
+        "gates": [],
+        "evidence": [{"kind": kind, "subject": verdict.subject, "data": data} for kind, data in evidence.items()],
+    }

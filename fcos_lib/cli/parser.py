@@ -1,20 +1,89 @@
-"""The command line: what each verb takes. What a verb shares with pytest is in the table of options."""
+"""The command line: its verbs in groups, the overview that lists them, and the parser of all of them.
+
+What a verb shares with pytest is in the table of options, what it has of its own in `verb_options.py`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
-from fcos_lib.cli import attest, bundle, history, replay
-from fcos_lib.cli.compare_options import RESULT_FILE, add_compare, add_result_files
-from fcos_lib.cli.verbs import DEBUG, VERBS, Overview
+from fcos_lib.cli.verb_options import add_contract, add_options
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.limits import FILE as LIMITS
-from fcos_lib.options.option import contract, number, numbers, path
+from fcos_lib.options.option import path
 from fcos_lib.options.table import options_of
+
+VERBS = {
+    "the model's way": {
+        "contract": ("models:contract", "write the contract of a config of mmdetection, which is not run"),
+        "contracts": ("models:contracts", "list the models that have a contract here, and how each differs from the recipe's"),
+        "export": ("models:export", "write both ONNX endings of a checkpoint"),
+        "compile": ("models:compile_onnx", "compile ascend.onnx to an OM with atc"),
+    },
+    "a picture's way": {
+        "preprocess": ("pictures:preprocess", "write the network input of every picture as a .bin file"),
+        "info": ("pictures:info", "write the list of pictures and sizes that get_info.py writes"),
+        "infer": ("pictures:infer", "run a folder of .bin files through an OM, as ais_bench does"),
+        "evaluate": ("evaluate:evaluate", "judge the mAP of a result folder, or count that of any detector's COCO result file"),
+        "bench": ("pictures:bench", "measure the throughput of an OM on zeros, as ais_bench does"),
+    },
+    "verdicts": {
+        "limits": ("verdicts:limits", "print every limit with where it comes from"),
+        "judge": ("verdicts:judge", "decide a stored run again under other limits, without inference"),
+        "verify": ("verdicts:verify", "say whether a stored run, or what attest wrote, is complete, green and true; for scripts"),
+        "accept": ("accept:accept", "make the OMs of a run the champions that later ones are compared with"),
+        "attest": ("attest:attest", "write a statement about a stored run that others can check, signed with --key"),
+        "history": ("history:history", "list, compare, accept, draw or export the throughput of stored runs"),
+    },
+    "two detectors": {
+        "compare": ("compare:compare", "say by how much one COCO result file is better than another, with 95 % intervals"),
+    },
+    "reading a failure": {
+        "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
+        "explain": ("explain:explain", "say which stage, kind of mistake and layer lost the mAP of a stored run"),
+        "bundle": ("bundle:bundle", "pack pictures of a stored run, with all that both sides computed, for somebody else"),
+        "replay": ("explain:replay", "compute a bundle again on this machine, and say what differs"),
+        "diff": ("results:diff", "say what moved between two stored runs, and whether beyond noise"),
+        "summary": ("results:summary", "print a stored run as Markdown, for the page of a CI job"),
+    },
+    "this machine": {
+        "doctor": ("main:doctor", "say what is here for a run on an NPU, and what is missing"),
+        "completion": ("parser:completion", "print a script for bash or zsh that completes verbs and options"),
+    },
+}  # fmt: skip
+"""By group and name: the function, in a module of this package that is imported when the verb is called, and what it does."""
+_STATUSES = """
+exit status:
+  0     done
+  1     the verb's own check failed: a gate is FAIL (evaluate, compare, judge, history compare), something moved (diff),
+        a statement is not true (verify), a bundle comes out otherwise (replay), no NPU run is possible (doctor)
+  2     the options make no sense
+  3     an error: its cause and what to do are on stderr
+  7, 8  what was judged is NO VERDICT, INFRA (compare, judge, history compare)
+  130   interrupted
+"""
+DEBUG = "show the traceback of an error"
+
+
+class Overview(argparse.ArgumentParser):
+    """The parser of all verbs; its help lists them in groups, with a line each, and the exit statuses."""
+
+    def format_help(self) -> str:
+        """Verbs, options and exit statuses."""
+        groups = {title: {name: text for name, (_, text) in verbs.items()} for title, verbs in VERBS.items()}
+        groups["options"] = {
+            "-h, --help": "show this, or the options of a verb",
+            "--version": "fcos_lib, CANN and Python",
+            "--debug": DEBUG,
+        }
+        width = 2 + max(len(name) for entries in groups.values() for name in entries)
+        lines = [f"usage: {self.prog} VERB ...\n\n{self.description}\n"]
+        for title, entries in groups.items():
+            lines.append(f"\n{title}:\n" + "".join(f"  {name:<{width}}{text}\n" for name, text in entries.items()))
+        return "".join(lines) + _STATUSES
+
 
 _DATASET_OR_CONTRACT = {
     "export": "the one of the dataset's categories",
@@ -24,8 +93,6 @@ _DATASET_OR_CONTRACT = {
 """Verbs that take a data set to know the contract by it, and what the contract is without either."""
 _PROGRAM = "fcos_lib"
 """What is completed. A shell completes commands, and `python -m fcos_lib` is one of python's."""
-
-_Parsers = Mapping[str, argparse.ArgumentParser]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,11 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
             parsers[name].set_defaults(function=function)
             parsers[name].add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG)
             _add_shared(parsers[name], name)
-    _add_models_way(parsers)
-    _add_pictures_way(parsers)
-    _add_verdicts(parsers)
-    _add_reading(parsers)
-    add_compare(parsers["compare"])
+    add_options(parsers)
     parsers["completion"].add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
     return parser
 
@@ -57,160 +120,9 @@ def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
         if option.name == "--dataset" and verb in _DATASET_OR_CONTRACT:
             which = parser.add_mutually_exclusive_group(required=verb == "export")
             which.add_argument(option.name, **option.arguments())
-            _add_contract(which, _DATASET_OR_CONTRACT[verb])
+            add_contract(which, _DATASET_OR_CONTRACT[verb])
         else:
             parser.add_argument(option.name, **option.arguments())
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    """Add what the verb `contract` takes."""
-    parser.add_argument(
-        "config", type=path, metavar="CONFIG.py", help="the config that the checkpoint was trained with"
-    )
-    parser.add_argument(
-        "-o", "--output", type=path, default=None, metavar="FILE.toml", help="where the contract goes (default: stdout)"
-    )
-    parser.add_argument("--name", default=None, help="what limits and results are kept under (default: the config's)")
-    parser.add_argument(
-        "--input-size", type=number(32, 4096), nargs=2, default=None, metavar=("H", "W"),
-        help="rows and columns of the network's input (default: the test pipeline's Resize)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--classes", type=_names, default=(), metavar="NAME,NAME", help="in label order (default: the config's)"
-    )
-    parser.add_argument(
-        "--config-root", type=path, default=None, metavar="FOLDER",
-        help="what no _base_ file may lie outside of (default: the folder above the config's)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--run-config", action="store_true", help="have mmengine run a config that computes, in a process without network"
-    )  # fmt: skip
-    parser.add_argument("--yes", action="store_true", help="do not ask before --run-config runs it")
-
-
-def _add_models_way(parsers: _Parsers) -> None:
-    _add_config(parsers["contract"])
-    _add_path(parsers["export"], "--output", "FOLDER", "where the .onnx files go")
-    compiling = parsers["compile"]
-    _add_path(compiling, "--onnx", "FILE", "the ascend.onnx that export wrote")
-    batch = compiling.add_mutually_exclusive_group(required=True)
-    batch.add_argument("--batch-size", type=number(1, 1024), metavar="N", help="the OM's batch size")
-    batch.add_argument(
-        "--dynamic-batch", type=numbers(1, 1024), metavar="N,N,...", help="batch sizes of one OM for all of them"
-    )
-    _add_path(compiling, "--output", "FOLDER", "where the OM and atc.log go")
-    _add_contract(compiling, "the one with the ONNX's input size")
-
-
-def _add_pictures_way(parsers: _Parsers) -> None:
-    pictures, infer, bench = parsers["preprocess"], parsers["infer"], parsers["bench"]
-    _add_contract(pictures, "the one of the dataset's categories")
-    _add_path(pictures, "--output", "FOLDER", "where the .bin files go")
-    pictures.add_argument("--jobs", type=number(1, 256), default=None, metavar="N", help="processes (default: cores)")
-    pictures.add_argument("--fresh", action="store_true", help="write files again that are already there")
-    _add_path(parsers["info"], "--output", "FILE", "such as fcos_jpeg.info")
-
-    _add_path(infer, "--om", "FILE", None)
-    _add_path(infer, "--input", "FOLDER", "the .bin files of preprocess")
-    infer.add_argument(
-        "--output", type=path, default=Path(), metavar="FOLDER", help="where the results go (default: .)"
-    )
-    infer.add_argument("--output-dirname", type=_plain_name, default="result", metavar="NAME", help="(default: result)")
-    infer.add_argument("--batch-size", type=number(1, 1024), default=None, metavar="N", help="(default: the OM's)")
-    infer.add_argument("--fresh", action="store_true", help="replace results that are already there")
-
-    evaluate = parsers["evaluate"]
-    which = evaluate.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--results",
-        type=path,
-        metavar="FOLDER",
-        help="of infer, ais_bench or the retired benchmark tool; with --dataset",
-    )
-    which.add_argument("--detections", type=path, metavar="FILE", help=f"{RESULT_FILE}; with --annotations")
-    _add_contract(evaluate, "the one of the dataset's categories")
-    add_result_files(evaluate)
-    evaluate.add_argument(
-        "--ruler", action="store_true",
-        help="let pycocotools compute the numbers of --detections as well: a minute for 5,000 pictures",
-    )  # fmt: skip
-
-    _add_path(bench, "--om", "FILE", None)
-    bench.add_argument("--batch-size", type=number(1, 1024), required=True, metavar="N", help="must be the OM's")
-    bench.add_argument("--loop", type=number(1, 100000), default=20, metavar="N", help="timed runs (default: 20)")
-
-
-def _add_verdicts(parsers: _Parsers) -> None:
-    for verb in ("judge", "accept", "attest"):
-        _add_results(parsers[verb])
-    _add_results(parsers["verify"], text="the results.json of a run, or a statement of attest")
-    attest.add_options(parsers["attest"], parsers["verify"])
-    for verb in ("limits", "judge"):
-        parsers[verb].add_argument(
-            "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
-        )
-    recorder = parsers["limits"]
-    recorder.add_argument(
-        "--record", type=path, metavar="RESULTS", help="write down the limits that this run lacked instead"
-    )
-    recorder.add_argument("-o", "--output", type=path, metavar="FILE.toml", help="where those go (default: stdout)")
-    accept = parsers["accept"]
-    accept.add_argument(
-        "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"
-    )
-    accept.add_argument("--om", type=path, default=None, metavar="FILE", help="the OM, if it was not built by the run")
-    accept.add_argument("--why", default="", metavar="TEXT", help="kept with the champion")
-    accept.add_argument("--who", default="", metavar="NAME", help="(default: user@host)")
-    accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
-    history.add_actions(parsers["history"])
-
-
-def _add_reading(parsers: _Parsers) -> None:
-    for verb in ("explain", "page", "summary", "bundle"):
-        _add_results(parsers[verb])
-    bundle.add_options(parsers["bundle"])
-    replay.add_options(parsers["replay"])
-    explain, diff = parsers["explain"], parsers["diff"]
-    explain.add_argument(
-        "--batch", type=number(1, 1024), default=None, metavar="N", help="the batch size (default: the first that failed)"
-    )  # fmt: skip
-    explain.add_argument(
-        "--layers", action="store_true", help="compare layers even if the network moved the mAP by next to nothing"
-    )
-    parsers["page"].add_argument(
-        "-o", "--output", type=path, default=None, metavar="FILE.html", help="(default: evidence.html beside RESULTS)"
-    )
-    _add_results(diff, "before", "A")
-    _add_results(diff, "after", "B", "that of another one")
-    diff.add_argument("--json", action="store_true", help="print all of it as JSON")
-
-
-def _add_results(
-    parser: argparse.ArgumentParser, name: str = "results", metavar: str = "RESULTS", text: str = "the results.json of a run"
-) -> None:  # fmt: skip
-    parser.add_argument(name, type=path, metavar=metavar, help=text)
-
-
-def _add_path(parser: argparse.ArgumentParser, name: str, metavar: str, text: str | None) -> None:
-    """Add an option for a path that has to be given."""
-    parser.add_argument(name, type=path, required=True, metavar=metavar, help=text)
-
-
-def _add_contract(parser: argparse._ActionsContainer, default: str) -> None:
-    parser.add_argument(
-        "--contract", type=contract, default=None, metavar="NAME",
-        help=f"the model's contract, of the verb contracts or a FILE.toml of your own (default: {default})",
-    )  # fmt: skip
-
-
-def _plain_name(text: str) -> str:
-    if not text or text in (".", "..") or Path(text).name != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a plain folder name")
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
 
 
 def completion(args: argparse.Namespace) -> int:

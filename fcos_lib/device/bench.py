@@ -24,7 +24,7 @@ from fcos_lib.device.lease import lease
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import DeviceError, FeedError, SessionError
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.dispatch_messages import Job, Ready, Sent
+from fcos_lib.stream.dispatch_devices import Job, Ready, Sent
 from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.sessions import Detections, Outputs, Session

@@ -28,7 +28,7 @@ from fcos_lib.device.npus import Device, find_devices, use_emulator
 from fcos_lib.errors import DeviceError, FcosError
 from fcos_lib.store.sources import LIBRARIES, dependencies, installed
 from fcos_lib.stream.cluster import this_host, this_node
-from fcos_lib.stream.dispatch_messages import Failed, Job, Ready, Refused, Sent
+from fcos_lib.stream.dispatch_devices import Failed, Job, Ready, Refused, Sent
 from fcos_lib.stream.journal_shards import Maker
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"

@@ -104,7 +104,17 @@ RENAMED = {
 }
 """Key prefixes of the 2019 checkpoints (mmdet 1.x) and what mmdet 3.x calls them."""
 
-_HASHED_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
+
+def todays_key(key: str) -> str:
+    """What mmdet 3.x calls a weight."""
+    for old, new in RENAMED.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    return key
+
+
+HASHED_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
+"""The end of a file name of OpenMMLab's: the beginning of the file's SHA-256."""
 
 
 def verify_name(path: Path) -> str:
@@ -114,7 +124,7 @@ def verify_name(path: Path) -> str:
             f"checkpoint {path} {'is no file' if path.exists() else 'does not exist'}", "pass --checkpoint FILE.pth"
         )
     digest = sha256_of(path)
-    named = _HASHED_NAME.search(path.name)
+    named = HASHED_NAME.search(path.name)
     if named and not digest.startswith(named[1]):
         raise CheckpointError(
             f"{path.name} should have a sha256 that begins with {named[1]}, and it begins with {digest[:8]}",
@@ -160,10 +170,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
                 f"{path} has {key!r:.80} of shape {tuple(value.shape)!s:.80}, for which it has too few bytes",
                 "it was not saved by training: pass a plain checkpoint",
             )
-        for old, new in RENAMED.items():
-            if key.startswith(old):
-                key = new + key.removeprefix(old)
-        weights[key] = value
+        weights[todays_key(key)] = value
     return weights
 
 

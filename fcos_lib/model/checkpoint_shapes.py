@@ -15,7 +15,7 @@ from typing import IO, Any
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import CheckpointError
 from fcos_lib.files import open_plain
-from fcos_lib.model.checkpoint import RENAMED, check_file
+from fcos_lib.model.checkpoint import check_file, todays_key
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The sizes of each weight, by the key that today's mmdet has for it."""
@@ -92,7 +92,7 @@ def shapes_of(path: Path) -> Shapes:
         raise CheckpointError(f"{path} cannot be read as plain weights ({reason})", "nothing in it was run") from error
     if not shapes:
         raise CheckpointError(f"{path} holds no state dict", "pass a checkpoint saved by mmdet")
-    return {_todays(key): size for key, size in shapes.items()}
+    return {todays_key(key): size for key, size in shapes.items()}
 
 
 def _content(path: Path) -> Any:
@@ -110,13 +110,6 @@ def _content(path: Path) -> Any:
 
 def _is_shape(key: object, size: object) -> bool:
     return isinstance(key, str) and isinstance(size, tuple) and all(type(length) is int for length in size)
-
-
-def _todays(key: str) -> str:
-    for old, new in RENAMED.items():
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    return key
 
 
 def has_deformable_convolutions(shapes: Shapes) -> bool:

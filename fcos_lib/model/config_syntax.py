@@ -55,14 +55,6 @@ class Node:
     """Values in it, itself counted, as often as they are reached."""
     depth: int = 1
 
-    def plain(self) -> Any:
-        """The value without places, as dicts, lists, tuples and scalars."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, list | tuple):
-            return type(self.value)(node.plain() for node in self.value)
-        return self.value
-
 
 def refuse(place: Place, what: str, advice: str) -> NoReturn:
     """Raise the `UsageError` that every refusal is: the place and what is there, then what to do."""

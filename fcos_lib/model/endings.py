@@ -17,7 +17,7 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
 from fcos_lib.model.export import check_trunk, with_inferred_shapes
 from fcos_lib.model.fixed_batch import mark_open
-from fcos_lib.model.graph import NMS_OPERATOR, operator_counts, with_needed_nodes_only
+from fcos_lib.model.npu_operators import NMS_OPERATOR, operator_counts, with_needed_nodes_only
 
 
 class _Graph:

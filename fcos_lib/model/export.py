@@ -19,7 +19,7 @@ import onnx
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.model.graph import operator_counts, tensor_shape
+from fcos_lib.model.npu_operators import operator_counts, tensor_shape
 
 if TYPE_CHECKING:
     import torch

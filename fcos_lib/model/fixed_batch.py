@@ -21,8 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from fcos_lib.errors import ExportError
-from fcos_lib.model.graph import NMS_OPERATOR, with_needed_nodes_only
-from fcos_lib.model.npu_operators import undocumented
+from fcos_lib.model.npu_operators import NMS_OPERATOR, undocumented, with_needed_nodes_only
 
 _MARK, _OPEN = "fcos_lib.batch", "open"
 _SMALL = 64

@@ -2,17 +2,21 @@
 
 This is the one list of them: `with_fixed_batch` writes no graph with another operator or with other types, so a new one is a
 decision. Types and opsets are those of the vendor's list of ONNX operators, which is a list for "Atlas inference products",
-the family of the 310P. Its pages have the same numbers in CANN 8.0 to 9.0.
+the family of the 310P. Its pages have the same numbers in CANN 8.0 to 9.0. Beside it is what is asked of any graph: its nodes
+that are needed, the number of each operator, the shape that a value declares.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
 from onnx import TensorProto
 
+NMS_OPERATOR = "BatchMultiClassNMS"
+"""The operator that Ascend's ONNX plugin registers in the default domain; onnx does not know it."""
 _LIST = "https://www.hiascend.com/document/detail/zh/canncommercial/900/API/aolapi/atlasoxol_09_{}.html"
 _OLDER = "https://www.hiascend.com/document/detail/zh/canncommercial/601/oplist/fwoperator/atlasoxol_09_{}.html"
 _NAMES = (
@@ -38,7 +42,7 @@ class Documented:
 
 OPERATORS: Mapping[str, Documented] = {
     "Add": Documented((_NUMBERS,), (8, 18), _LIST.format("0006"), "int64 is listed too, and not needed"),
-    "BatchMultiClassNMS": Documented(
+    NMS_OPERATOR: Documented(
         (_FLOATS,), (8, 16), _LIST.format("0025"), "CANN 6.0 lists float16 alone, which is what the network gives it"
     ),
     "Cast": Documented((_NUMBERS | _SIZES,), (8, 18), _LIST.format("0031")),
@@ -97,3 +101,29 @@ def undocumented(model: onnx.ModelProto, types: Mapping[str, int]) -> list[str]:
                 given = TensorProto.DataType.Name(types.get(name, TensorProto.UNDEFINED))
                 wrong.append(f"{node.op_type} ({node.name}) gets {name} as {given}")
     return wrong
+
+
+def with_needed_nodes_only(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without nodes and weights that no output needs."""
+    needed = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+    return model
+
+
+def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
+    """How often each operator occurs in the graph."""
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+def tensor_shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    """Declared shape: numbers, or the name of a dynamic axis."""
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

@@ -18,7 +18,7 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
 from fcos_lib.model.endings import with_candidates
 from fcos_lib.model.export import head_names
-from fcos_lib.model.graph import NMS_OPERATOR, with_needed_nodes_only
+from fcos_lib.model.npu_operators import NMS_OPERATOR, with_needed_nodes_only
 
 NETWORK_INPUT = "network_input"
 """The output that shows what the network is given: with AIPP what that made of the picture."""

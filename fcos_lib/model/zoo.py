@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,13 +12,13 @@ from msgspec import Meta, Struct
 
 from fcos_lib.contract import COCO_R50, CONTRACTS, ModelContract, contract_for
 from fcos_lib.errors import UsageError
+from fcos_lib.model.checkpoint import HASHED_NAME
 from fcos_lib.model.checkpoint_shapes import fits, has_deformable_convolutions, shapes_of
 from fcos_lib.model.contract_record import contract_of, plain_document, read_contract
 from fcos_lib.records import Line, record_of
 
 FILE = Path(__file__).with_name("zoo.toml")
 METAFILE = "mmdetection 3.3.0, configs/fcos/metafile.yml"
-_HASH = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
 class Published(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,7 +118,7 @@ def recognised(checkpoint: Path, usual: ModelContract, rivals: Iterable[ModelCon
     fitting = [contract for contract in rivals if fits(contract, shapes)]
     if fits(usual, shapes) or not fitting:
         return usual
-    if len(fitting) > 1 and (digits := _HASH.search(checkpoint.name)):
+    if len(fitting) > 1 and (digits := HASHED_NAME.search(checkpoint.name)):
         named = [contract for contract in fitting if digits[0] == _published_hash(contract)]
         fitting = named or fitting
     if len(fitting) > 1:
@@ -134,5 +133,5 @@ def _published_hash(contract: ModelContract) -> str:
     """`-821213aa.pth`, the end of the published checkpoint's name; empty if none was published."""
     entry = zoo().get(contract.name)
     published = entry.published if entry else None
-    digits = _HASH.search(published.checkpoint) if published else None
+    digits = HASHED_NAME.search(published.checkpoint) if published else None
     return digits[0] if digits else ""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError, UsageError
+from fcos_lib.recipe.ais_bench import FORMATS, read_result
 from fcos_lib.recipe.bins import pictures_by_stem
-from fcos_lib.recipe.result_files import FORMATS, read_result
 from fcos_lib.stream.dataset import Dataset
 from fcos_lib.stream.letterbox import geometry, in_picture
 from fcos_lib.stream.sessions import Detections

@@ -30,8 +30,7 @@ from fcos_lib.files import read_plain, write_whole
 from fcos_lib.records import plain_json
 from fcos_lib.sharing.attest import refuse_private
 from fcos_lib.sharing.envelope import as_text
-from fcos_lib.sharing.layers import KEPT_VALUES
-from fcos_lib.sharing.manifest import MANIFEST, MANIFEST_FORM, OM, ONNX, Manifest, contract_of
+from fcos_lib.sharing.manifest import KEPT_VALUES, MANIFEST, MANIFEST_FORM, OM, ONNX, Manifest, contract_of
 from fcos_lib.stream.array_file import Shape, unpack_arrays
 from fcos_lib.stream.sessions import Detections, Outputs
 

@@ -1,6 +1,6 @@
-"""Digests of what an OM found: one for each picture, and the root of the tree over all of them, as a run keeps them.
+"""Digests that a run keeps: of the very code that measured and judged, and of what an OM found.
 
-The tree is that of RFC 6962 (and RFC 9162, section 2.1): one picture can be shown to belong to a root without the others. Leaves
+What an OM found has one for each picture, and the root of the tree over all of them. The tree is that of RFC 6962 (and RFC 9162, section 2.1): one picture can be shown to belong to a root without the others. Leaves
 and inner nodes are hashed with different first bytes, so that no node passes for a leaf.
 """
 
@@ -8,15 +8,46 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fcos_lib.sharing.statement import PictureProof
+from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.store.sources import PACKAGE, ROOT
 from fcos_lib.stream.sessions import Detections
 
+TREE = (PACKAGE, "fixtures", "tests/acceptance", "conftest.py", "pytest.ini")
+"""What a run of the acceptance suite executes or reads of the checkout; data sets and artifacts have digests of their own."""
+LOCK = "requirements.lock"
+_TEXTS = (".py", ".toml", ".ini", ".json", ".css", ".js", ".j2")
 _HEAD = "fcos_lib picture 1"
 """Begins the entry of a picture: another meaning of what follows gets another number."""
+
+
+def tree_digest(root: Path = ROOT) -> str:
+    """SHA-256 over every source file of `TREE` with its name, 64 hex digits; the same wherever the same checkout lies."""
+    digest = hashlib.sha256()
+    for path in sorted(_files(root), key=lambda path: path.relative_to(root).as_posix()):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def lock_digest(root: Path = ROOT) -> str | None:
+    """SHA-256 of the lock file, which pins what is installed; None where there is none."""
+    try:
+        return sha256_of(root / LOCK)
+    except OSError:
+        return None
+
+
+def _files(root: Path) -> list[Path]:
+    found: list[Path] = []
+    for name in TREE:
+        place = root / name
+        found += [place] if place.is_file() else place.rglob("*")
+    return [path for path in found if path.suffix in _TEXTS and path.is_file()]
 
 
 def found_digest(detections: Detections) -> str:

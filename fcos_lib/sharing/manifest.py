@@ -16,6 +16,8 @@ from fcos_lib.records import Form, Line, plain_json, says
 from fcos_lib.sharing.statement import Machine, PictureProof
 
 MANIFEST, ONNX, OM = "manifest.json", "model.onnx", "model.om"
+KEPT_VALUES = 65
+"""Of each layer of the reference: its root mean square, and 64 values spread evenly over the tensor."""
 _Side = Annotated[int, Meta(ge=1, le=65535)]
 _Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 

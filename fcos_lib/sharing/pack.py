@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
+from fcos_lib.diagnosis.layers import runner
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
 from fcos_lib.measure.candidates.replay import replay
@@ -19,6 +21,7 @@ from fcos_lib.measure.detections.causes import explain
 from fcos_lib.sharing.attest import gives_root
 from fcos_lib.sharing.bundle import Tensors, picture_name, tensors_name
 from fcos_lib.sharing.digests import found_digest, inclusion
+from fcos_lib.sharing.manifest import KEPT_VALUES
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.picture_file import read_file
@@ -71,6 +74,36 @@ def nms_differences(candidate: Tensors, contract: ModelContract) -> int:
         [replayed], [candidate.detections], ["NMS"], contract, lambda _: (candidate.boxes, candidate.scores)
     )
     return len(compared.unexplained)
+
+
+def reference_layers(
+    portable: Path, contract: ModelContract, tensor: NDArray[np.float32]
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """(names of the layers in the order of the network, float32[L, 65]) for a network input float32[1, 3, H, W]."""
+    import onnx
+
+    from fcos_lib.model.taps import tapped_trunk, taps_of
+
+    model = onnx.load(portable)
+    taps = taps_of(model, contract)
+    names = [tap.tensor for tap in taps]
+    outputs = runner(tapped_trunk(model, names), names, contract)(tensor)
+    return tuple(tap.name for tap in taps), np.stack([_kept(outputs[name]) for name in names])
+
+
+def _kept(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = output.reshape(-1)
+    indices = np.linspace(0, len(flat) - 1, KEPT_VALUES - 1).astype(np.int64)
+    size = np.sqrt(np.square(flat, dtype=np.float64).mean())
+    return np.concatenate([[size], flat[indices]]).astype(np.float32)
+
+
+def depart(kept: NDArray[np.float32], computed: NDArray[np.float32]) -> NDArray[np.float64]:
+    """float64[L]: the largest difference of a layer's kept values, as a share of its root mean square; not finite is infinite."""
+    with np.errstate(all="ignore"):
+        apart = np.abs(kept.astype(np.float64) - computed).max(axis=1)
+        share = np.where(apart == 0, 0.0, apart / np.maximum(np.abs(kept[:, 0].astype(np.float64)), 1e-30))
+    return np.where(np.isnan(share), np.inf, share)
 
 
 def pack_picture(

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from fcos_lib.errors import DeviceError
-from fcos_lib.stream.canary_votes import CanaryVotes
-from fcos_lib.stream.dispatch_messages import Failed, Job, Ready, Refused, sent
+from fcos_lib.stream.dispatch_devices import CanaryVotes, Failed, Job, Ready, Refused, sent
 from fcos_lib.stream.evaluation import Facts, facts_of, merged, progress_bar
 from fcos_lib.stream.feed import BUFFERS
 from fcos_lib.stream.journal import Journal

@@ -201,7 +201,5 @@ class OnnxSession:
     def __enter__(self) -> OnnxSession:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -8,9 +8,8 @@ import resource
 import numpy as np
 import pytest
 
-from fcos_lib.artifacts import ASCEND, PORTABLE, export_check
-from fcos_lib.artifacts.export_check import check_export
-from fcos_lib.artifacts.from_checkpoint import onnx_artifact
+from fcos_lib.artifacts import ASCEND, PORTABLE, from_checkpoint
+from fcos_lib.artifacts.from_checkpoint import check_export, onnx_artifact
 from fcos_lib.artifacts.om import om_artifact, om_path
 from fcos_lib.ascend.atc import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
@@ -67,7 +66,7 @@ def check_the_whole_way(contract, tmp_path, monkeypatch, sizes):
     checkpoint = save_as_2019(seeded_detector(contract, torch.from_numpy(batch.tensor)), tmp_path)
 
     checked = []
-    monkeypatch.setattr(export_check, "check_export", lambda *given: checked.append(check_export(*given)))
+    monkeypatch.setattr(from_checkpoint, "check_export", lambda *given: checked.append(check_export(*given)))
     store = Store(tmp_path / "artifacts")
     onnx_models = onnx_artifact(store, contract, checkpoint)
     assert set(onnx_models.files) == {PORTABLE, ASCEND}

@@ -76,7 +76,7 @@ def onnx_operators(path: Path) -> Counter[str]:
     """How many operators of each type an ONNX has; its weights are not read from other files."""
     import onnx
 
-    from fcos_lib.model.graph import operator_counts
+    from fcos_lib.model.npu_operators import operator_counts
 
     try:
         counts = Counter(operator_counts(onnx.load(str(path), load_external_data=False)))

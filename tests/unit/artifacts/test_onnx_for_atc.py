@@ -10,7 +10,7 @@ from fcos_lib.artifacts.om import om_artifact, onnx_for_atc
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import SHAPES
-from fcos_lib.model.graph import tensor_shape
+from fcos_lib.model.npu_operators import tensor_shape
 from fcos_lib.store.artifacts import Store, sha256_of
 from fixtures.settings import EMBEDDED_CHECKPOINT
 

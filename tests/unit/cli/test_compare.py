@@ -67,7 +67,7 @@ def test_the_ruler_is_asked_when_wished(files, monkeypatch):
     options = ["--detections", files.b, "--annotations", files.instances, "--resamples", "2", "--ruler"]
     right = run("evaluate", *options)
     assert (right.status, "pycocotools computes the same; the largest distance" in right.out) == (0, True)
-    monkeypatch.setattr("fcos_lib.cli.compare.numbers_of_files", lambda *_: dict.fromkeys(TWELVE, 0.5))
+    monkeypatch.setattr("fcos_lib.cli.evaluate.numbers_of_files", lambda *_: dict.fromkeys(TWELVE, 0.5))
     wrong = run("evaluate", *options)
     assert (wrong.status, "pycocotools computes OTHER NUMBERS" in wrong.out) == (1, True)
 

@@ -12,7 +12,7 @@ from fcos_lib.device import worker
 from fcos_lib.device.bench import Bench, written
 from fcos_lib.device.worker import CHIP, _differences, maker_of, software_of
 from fcos_lib.errors import DeviceError
-from fcos_lib.stream.dispatch_messages import Job, Sent
+from fcos_lib.stream.dispatch_devices import Job, Sent
 from fcos_lib.stream.journal_shards import Maker
 
 SOFTWARE = {CHIP: "Ascend310P3", "CANN": "8.0.0", "driver": "24.1.0", "numpy": "numpy 2.4.6", "fcos_lib": "0123abcd"}

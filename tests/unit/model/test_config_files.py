@@ -10,6 +10,7 @@ import pytest
 
 from fcos_lib.errors import UsageError
 from fcos_lib.model.config_files import read_config
+from fcos_lib.model.config_parts import plain
 from fcos_lib.model.detector import config_folder
 
 OWN = sorted(Path(__file__).parent.glob("configs/fcos/*.py"))
@@ -72,7 +73,7 @@ def as_json(value):
 @pytest.mark.parametrize("path", [*PUBLISHED, *OWN], ids=lambda path: path.stem)
 def test_a_published_config_is_read_as_mmengine_reads_it(path, by_mmengine):
     """All variables, those of the bases included."""
-    assert as_json(read_config(path).plain()) == by_mmengine[path]
+    assert as_json(plain(read_config(path))) == by_mmengine[path]
 
 
 def test_all_configs_of_mmdet_are_there():
@@ -91,13 +92,13 @@ def test_inheritance_is_mmengines(name, inherited, by_mmengine):
         with pytest.raises(UsageError, match=rf"{name}\.py line \d+: "):
             read_config(path)
     else:
-        assert as_json(read_config(path).plain()) == theirs
+        assert as_json(plain(read_config(path))) == theirs
 
 
 def test_a_base_of_the_installed_mmdet_is_read_from_there(tmp_path):
     """As mmengine has it: the package's name before two colons."""
     (tmp_path / "mine.py").write_text("_base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_4xb4-1x_coco.py'\nmodel = dict(bbox_head=dict(num_classes=3))\n")  # fmt: skip
-    model = read_config(tmp_path / "mine.py").plain()["model"]
+    model = plain(read_config(tmp_path / "mine.py"))["model"]
     assert (model["backbone"]["depth"], model["bbox_head"]["num_classes"]) == (50, 3)
 
 
@@ -240,7 +241,7 @@ def test_the_tree_may_be_named(tmp_path):
     path = _base_of(deep, "../../../base.py")
     with pytest.raises(UsageError, match="outside"):
         read_config(path)
-    assert read_config(path, tmp_path).plain() == {"x": 1}
+    assert plain(read_config(path, tmp_path)) == {"x": 1}
     with pytest.raises(UsageError, match="not in"):
         read_config(path, tmp_path / "a" / "c")
 

@@ -8,6 +8,7 @@ import pytest
 from fcos_lib.cli.main import main
 from fcos_lib.errors import UsageError
 from fcos_lib.model import config_run
+from fcos_lib.model.config_parts import plain
 from fcos_lib.model.config_run import can_run_apart, run_config
 from tests.unit.model.test_config_contract import PLAIN
 
@@ -45,7 +46,7 @@ def apart():
 def run_or_refusal(apart, path, **told):
     """What a config is as it ran; None where it is refused because nothing can be set apart here."""
     if apart:
-        return run_config(path, **told).plain()
+        return plain(run_config(path, **told))
     with pytest.raises(UsageError, match="cannot be run apart"):
         run_config(path, **told)
     return None

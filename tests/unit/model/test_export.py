@@ -8,7 +8,7 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
 from fcos_lib.model.endings import ascend, portable, trunk_of, with_candidates
 from fcos_lib.model.export import OPSET, check_trunk, head_names
-from fcos_lib.model.graph import NMS_OPERATOR, operator_counts, tensor_shape
+from fcos_lib.model.npu_operators import NMS_OPERATOR, operator_counts, tensor_shape
 from fcos_lib.stream.sessions import OnnxSession
 
 pytest.importorskip("torch", reason="needs the extra 'export'")

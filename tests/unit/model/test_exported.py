@@ -5,7 +5,7 @@ from functools import partial
 import onnx
 import pytest
 
-from fcos_lib.artifacts.export_check import check_export
+from fcos_lib.artifacts.from_checkpoint import check_export
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
 from tests.gateproof.defects import network

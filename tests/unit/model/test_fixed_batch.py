@@ -12,8 +12,7 @@ from fcos_lib.emulator.processor import Model
 from fcos_lib.errors import ExportError
 from fcos_lib.model.endings import ascend, portable
 from fcos_lib.model.fixed_batch import is_open, with_fixed_batch
-from fcos_lib.model.graph import operator_counts
-from fcos_lib.model.npu_operators import OPERATORS
+from fcos_lib.model.npu_operators import OPERATORS, operator_counts
 from fcos_lib.model.taps import NETWORK_INPUT, tapped_trunk, with_taps
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch

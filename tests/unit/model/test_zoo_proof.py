@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from fcos_lib.artifacts.export_check import check_export
+from fcos_lib.artifacts.from_checkpoint import check_export
 from fcos_lib.ascend.atc_command import aipp_config
 from fcos_lib.contract import COCO_R50, InputLayout
 from fcos_lib.emulator import atc, scenario
@@ -24,7 +24,7 @@ from fcos_lib.measure.detections.causes import against_mmdet, explain
 from fcos_lib.measure.detections.inputs import network_inputs, recipe_input
 from fcos_lib.model.endings import ascend, portable
 from fcos_lib.model.fixed_batch import with_fixed_batch
-from fcos_lib.model.graph import operator_counts
+from fcos_lib.model.npu_operators import operator_counts
 from fcos_lib.model.zoo import known_contracts
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import load_batch

@@ -10,7 +10,7 @@ import numpy as np
 from fcos_lib.contract import SHAPES
 from fcos_lib.sharing.bundle import Tensors, write_bundle
 from fcos_lib.sharing.digests import detection_digests
-from fcos_lib.sharing.layers import KEPT_VALUES
+from fcos_lib.sharing.manifest import KEPT_VALUES
 from fcos_lib.sharing.pack import Computed, pack_picture
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import open_dataset

@@ -9,8 +9,7 @@ from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
-from fcos_lib.sharing.digests import detection_digests
-from fcos_lib.store.source_tree import lock_digest, tree_digest
+from fcos_lib.sharing.digests import detection_digests, lock_digest, tree_digest
 from fcos_lib.stream.sessions import Detections
 
 PRIVATE = "/home/me/secret-of-quentin-on-build17"

@@ -14,17 +14,16 @@ import pytest
 from msgspec import structs
 
 from fcos_lib.artifacts import ASCEND
+from fcos_lib.cli import explain as command
 from fcos_lib.cli.main import main
 from fcos_lib.contract import SHAPES
-from fcos_lib.diagnosis import layers as layers_module
 from fcos_lib.diagnosis.layers import LayerError, LayerSearch
 from fcos_lib.errors import UsageError
 from fcos_lib.model.zoo import known_contracts
 from fcos_lib.sharing import bundle as bundle_module
 from fcos_lib.sharing.bundle import read_bundle
-from fcos_lib.sharing.layers import KEPT_VALUES, depart
-from fcos_lib.sharing.manifest import contract_of
-from fcos_lib.sharing.pack import said_of, worst_of
+from fcos_lib.sharing.manifest import KEPT_VALUES, contract_of
+from fcos_lib.sharing.pack import depart, said_of, worst_of
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.settings import EMBEDDED
 from tests.prepared import take_over
@@ -81,7 +80,7 @@ def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runt
         assert word not in said, f"the manifest says {word}"
 
     bad = LayerError("/conv", "Conv", ("/conv",), 0.5, 0.001)
-    monkeypatch.setattr(layers_module, "search_layers", lambda case, pictures: LayerSearch((bad,), ()))
+    monkeypatch.setattr(command, "search_layers", lambda case, pictures: LayerSearch((bad,), ()))
     status, lines = replayed(capsys, elsewhere, "--layers", "--npu", "emulated")
     assert status == 1
     assert any(

@@ -11,7 +11,7 @@ import pytest
 from fcos_lib.store.sources import PACKAGE, ROOT, dependencies, installed, modules_behind
 
 ALWAYS = ["__init__", "store.__init__", "contract", "errors", "store.sources", "store.artifacts", "files", "records"]
-GRAPH = ["artifacts.__init__", "model.__init__", "model.graph", "model.fixed_batch", "model.npu_operators"]
+GRAPH = ["artifacts.__init__", "model.__init__", "model.fixed_batch", "model.npu_operators"]
 ONNX = [*GRAPH, "model.export", "model.endings"]
 STREAM = [
     "stream.sessions",
@@ -24,7 +24,7 @@ STREAM = [
 ]
 KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [
-        *ONNX, "artifacts.from_checkpoint", "artifacts.export_check", "measure.__init__",
+        *ONNX, "artifacts.from_checkpoint", "measure.__init__",
         "measure.candidates.__init__", "measure.detections.__init__", "measure.detections.bands",
         "measure.candidates.comparison", "model.decoding", "model.checkpoint", "model.detector"]),
     "mmdet's detections": (("fcos_lib.artifacts.witness",), [

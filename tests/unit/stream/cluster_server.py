@@ -39,7 +39,7 @@ class FakeWorker:
     def start(self, job, om):
         """Ready at once."""
         from fcos_lib.stream.cluster import this_host
-        from fcos_lib.stream.dispatch_messages import Ready
+        from fcos_lib.stream.dispatch_devices import Ready
         from fcos_lib.stream.journal_shards import Maker
 
         self._host, self._job = this_host(), job
@@ -88,7 +88,7 @@ def answer_of(detections):
 def fake_job(om):
     """What fake devices need to know."""
     from fcos_lib.contract import InputLayout
-    from fcos_lib.stream.dispatch_messages import Job
+    from fcos_lib.stream.dispatch_devices import Job
 
     return Job(
         TINY, InputLayout.FLOAT_NCHW, BATCH, hashlib.sha256(om).hexdigest(), (), {}, mixed=False, stand_in=True,
@@ -182,7 +182,7 @@ class Server:
         """With the emulator's devices and an OM."""
         from fcos_lib.contract import SHAPES, InputLayout
         from fcos_lib.device.worker import Worker, software_of
-        from fcos_lib.stream.dispatch_messages import Job, sent
+        from fcos_lib.stream.dispatch_devices import Job, sent
 
         device, path = self._om(artifacts)
         om, pictures = path.read_bytes(), pictures_of_the_set(count)

@@ -11,7 +11,7 @@ from fcos_lib.judge.roll_call import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import dispatch
 from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
-from fcos_lib.stream.dispatch_messages import Failed, Job, Ready, Refused
+from fcos_lib.stream.dispatch_devices import Failed, Job, Ready, Refused
 from fcos_lib.stream.feed import batches
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker

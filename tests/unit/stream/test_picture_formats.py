@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from fcos_lib.errors import DatasetError
 from fcos_lib.stream.dataset import Picture, read_picture, turned_by_exif
-from fcos_lib.stream.dispatch_messages import sent
+from fcos_lib.stream.dispatch_devices import sent
 from fcos_lib.stream.picture_file import orientation_of
 
 WIDTH, HEIGHT = 64, 48

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from fcos_lib.store.source_tree import LOCK, TREE, lock_digest, tree_digest
+from fcos_lib.sharing.digests import LOCK, TREE, lock_digest, tree_digest
 
 
 @pytest.fixture
