@@ -85,14 +85,14 @@ def match_rows(truth: Truth, rows: Rows) -> Matches:
     able = able[np.argsort(narrow(pictures[able], listed), kind="stable")]
     cells = cells[able]
     pairs = _overlaps(rows.boxes[order[able]], cells, truth.boxes[objects], object_cells[objects], crowd)
-    near, found = _assign(*pairs, cells, ignored, crowd)
+    near, object_found = _assign(*pairs, cells, ignored, crowd)
     by_place = np.argsort(able[near])
-    near, found = near[by_place], np.ascontiguousarray(found[by_place].transpose(1, 2, 0))
+    near, object_found = near[by_place], np.ascontiguousarray(object_found[by_place].transpose(1, 2, 0))
     places = able[near]
 
     # As with pycocotools, the id of the object found says whether one was found, so that annotation 0 is taken and missed.
-    hit = (found >= 0) & truth.numbered[objects][found]
-    skipped = (found >= 0) & ignored[np.arange(len(AREA_RANGES))[:, None, None], found]
+    hit = (object_found >= 0) & truth.numbered[objects][object_found]
+    skipped = (object_found >= 0) & ignored[np.arange(len(AREA_RANGES))[:, None, None], object_found]
     skipped |= ~hit & outside[:, None, places]
     counted = np.zeros((len(AREA_RANGES), kinds * listed))
     for area, unseen in enumerate(ignored):
@@ -125,7 +125,7 @@ def _overlaps(
     object_cells: NDArray[np.int64],
     crowd: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Every detection and object of one cell with an IoU of at least 0.5, by ascending detection, then object.
+    """Every detection and object of one cell with an IoU of at least 0.5, by ascending detection (dt), then object (gt).
 
     A cell is one picture and one category; boxes are x, y, width, height. The union with a crowd is the detection alone.
     """
@@ -133,24 +133,24 @@ def _overlaps(
     counts = np.searchsorted(object_cells, cells, side="right") - first
     ends = np.cumsum(counts)
     sides = [(boxes[:, axis], boxes[:, axis] + boxes[:, axis + 2]) for axis in (0, 1)]
-    others = [(objects[:, axis], objects[:, axis] + objects[:, axis + 2]) for axis in (0, 1)]
-    area, other_area = boxes[:, 2] * boxes[:, 3], objects[:, 2] * objects[:, 3]
+    gt_sides = [(objects[:, axis], objects[:, axis] + objects[:, axis + 2]) for axis in (0, 1)]
+    area, gt_area = boxes[:, 2] * boxes[:, 3], objects[:, 2] * objects[:, 3]
     parts = []
     for low, high in _portions(ends):
         many = counts[low:high]
-        one = np.repeat(np.arange(low, high), many)
-        other = np.repeat(first[low:high] - (ends[low:high] - many), many) + np.arange(
+        dt = np.repeat(np.arange(low, high), many)
+        gt = np.repeat(first[low:high] - (ends[low:high] - many), many) + np.arange(
             ends[high - 1] - many.sum(), ends[high - 1]
         )
-        shared = np.ones(len(one))
-        for (start, end), (other_start, other_end) in zip(sides, others, strict=True):
-            size = np.minimum(end[one], other_end[other]) - np.maximum(start[one], other_start[other])
+        shared = np.ones(len(dt))
+        for (start, end), (gt_start, gt_end) in zip(sides, gt_sides, strict=True):
+            size = np.minimum(end[dt], gt_end[gt]) - np.maximum(start[dt], gt_start[gt])
             common = np.flatnonzero(size > 0)
-            one, other, shared = one[common], other[common], shared[common] * size[common]
-        union = np.where(crowd[other], area[one], area[one] + other_area[other] - shared)
+            dt, gt, shared = dt[common], gt[common], shared[common] * size[common]
+        union = np.where(crowd[gt], area[dt], area[dt] + gt_area[gt] - shared)
         iou = shared / union
         near = np.flatnonzero(iou >= IOU_THRESHOLDS[0])
-        parts.append((one[near], other[near], iou[near]))
+        parts.append((dt[near], gt[near], iou[near]))
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
@@ -167,8 +167,8 @@ def _portions(ends: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def _assign(
-    one: NDArray[np.int64],
-    other: NDArray[np.int64],
+    dt: NDArray[np.int64],
+    gt: NDArray[np.int64],
     iou: NDArray[np.float64],
     cells: NDArray[np.int64],
     ignored: NDArray[np.bool_],
@@ -176,26 +176,26 @@ def _assign(
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """The detections S that have a pair, and the object each one found (-1: none) as int32[S, A, T].
 
-    In a cell the detections choose one after another, best first; cells do not touch each other. So the first of every cell
+    `dt` and `gt` are the detection and the object of each pair. In a cell the detections choose one after another, best first; cells do not touch each other. So the first of every cell
     choose together, then all the second ones, and so on.
     """
-    rows, of = np.unique(one, return_inverse=True)
+    rows, of = np.unique(dt, return_inverse=True)
     lanes = (len(AREA_RANGES), len(IOU_THRESHOLDS))
     area, threshold = np.ogrid[: lanes[0], : lanes[1]]
-    found = np.full((len(rows), *lanes), -1, np.int32)
+    object_found = np.full((len(rows), *lanes), -1, np.int32)
     taken = np.zeros((len(crowd) + 1, *lanes), bool)  # the last one is for those that found none
     # The best object has the highest IoU, of equal ones the last; one that counts is preferred to one that is ignored.
-    order = np.lexsort((other, iou))
+    order = np.lexsort((gt, iou))
     preference = np.empty((len(order), 1), np.int32)
     preference[order, 0] = np.arange(len(order))
-    chosen_of = np.concatenate([other[order], other[order], [-1]]).astype(np.int32)
+    chosen_of = np.concatenate([gt[order], gt[order], [-1]]).astype(np.int32)
     turn = (np.arange(len(rows)) - np.searchsorted(cells[rows], cells[rows]))[of]
     by_turn = np.argsort(turn, kind="stable")
     bounds = np.searchsorted(turn[by_turn], np.arange(turn.max(initial=-1) + 2))
     for low, high in pairwise(bounds.tolist()):
         pairs = by_turn[low:high]
         choosers, starts = np.unique(of[pairs], return_index=True)
-        objects = other[pairs]
+        objects = gt[pairs]
         allowed = (iou[pairs, None] >= IOU_THRESHOLDS)[:, None] & ~(taken[objects] & ~crowd[objects, None, None])
         worth = preference[pairs] + np.int32(len(order)) * ~ignored.T[objects]
         worth = np.where(allowed, worth[:, :, None], np.int32(-1))
@@ -203,6 +203,6 @@ def _assign(
         for further in range(1, many.max(initial=0)):
             some = np.flatnonzero(many > further)
             best[some] = np.maximum(best[some], worth[starts[some] + further])
-        found[choosers] = chosen = chosen_of[best]
+        object_found[choosers] = chosen = chosen_of[best]
         taken[chosen, area, threshold] = True
-    return rows, found
+    return rows, object_found

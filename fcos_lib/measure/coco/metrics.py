@@ -49,7 +49,7 @@ def evaluate(
     matches = match(read_truth(dataset), contract, detections)
     details = details_of(matches, dataset)
     details |= {
-        "empty_pictures": sum(not len(found) for found in detections.values()),
+        "empty_pictures": sum(not len(side) for side in detections.values()),
         "category_ids": {name: matches.truth.category_ids[name] for name in contract.classes},
         "remarks": list(dataset.remarks),
     }
@@ -72,10 +72,10 @@ def lowest_class(per_class: Mapping[str, float]) -> str:
 
 def details_of(matches: Matches, dataset: Dataset) -> dict[str, Any]:
     """The twelve numbers, AP per class with an object, and which pictures of which annotation file they are about."""
-    found = averages(matches)
-    values = zip(matches.truth.names, found.per_class[:, 0], strict=True)
+    numbers = averages(matches)
+    values = zip(matches.truth.names, numbers.per_class[:, 0], strict=True)
     return {
-        "numbers": _coco_convention(found.twelve[:, 0]),
+        "numbers": _coco_convention(numbers.twelve[:, 0]),
         "per_class": {name: float(value) for name, value in values if value == value},
         "detections": matches.total,
         "annotations_sha256": dataset.annotations_sha256,

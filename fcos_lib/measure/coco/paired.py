@@ -109,10 +109,10 @@ class PairedDifference:
         worst = min(self.per_class, key=lambda name: self.per_class[name].value, default="")
         where = "no class has an object"
         if worst:
-            one = self.per_class[worst]
+            lowest = self.per_class[worst]
             where = (
-                f"95 % interval {self.low:+.4f} to {self.high:+.4f}; lowest class: {worst} {one.value:+.4f} "
-                f"({one.low:+.4f} to {one.high:+.4f}, {one.n} pictures)"
+                f"95 % interval {self.low:+.4f} to {self.high:+.4f}; lowest class: {worst} {lowest.value:+.4f} "
+                f"({lowest.low:+.4f} to {lowest.high:+.4f}, {lowest.n} pictures)"
             )
         tables = {
             "numbers": self.numbers,
@@ -153,19 +153,21 @@ class PairedDifference:
         A class shows in few pictures, so its interval is wide: what counts is the part of a change that chance cannot
         explain, with the intervals widened so that all of them hold at once.
         """
-        found = []
+        changes = []
         parts = (("by size or IoU", self.per_size | self.per_iou, "size"), ("in a class", self.per_class, "class"))
-        for what, table, part in parts:
+        for among, table, part in parts:
             for name, direction in (("loss", -1), ("gain", 1)):
-                sizes = {one: interval.certain(direction, len(table)) for one, interval in table.items()}
-                most = max(sizes, key=lambda one: sizes[one], default="")
+                sizes = {key: interval.certain(direction, len(table)) for key, interval in table.items()}
+                most = max(sizes, key=lambda key: sizes[key], default="")
                 where = "nothing certain" if most else "no object counts"
                 if most and sizes[most]:
-                    one = table[most]
-                    where = f"{most}: {one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f}, {one.n} pictures)"
+                    change = table[most]
+                    where = (
+                        f"{most}: {change.value:+.4f} ({change.low:+.4f} to {change.high:+.4f}, {change.n} pictures)"
+                    )
                 n, gate = self.n if most else 0, _CERTAIN[name, part]
-                found.append(Measurement(f"certain {name} {what}", sizes.get(most, 0.0), "AP", n, where, gate=gate))
-        return tuple(found)
+                changes.append(Measurement(f"certain {name} {among}", sizes.get(most, 0.0), "AP", n, where, gate=gate))
+        return tuple(changes)
 
 
 def paired_difference(
@@ -185,7 +187,7 @@ def paired_difference(
     if resamples < 2:
         raise ValueError(f"{resamples} resamples make no interval")
     truth = truth if pictures is None else truth.only(pictures)
-    first, second = (resample(truth, contract, found, resamples, seed) for found in (reference, candidate))
+    first, second = (resample(truth, contract, detections, resamples, seed) for detections in (reference, candidate))
     return difference_of(first, second, seed, {name: truth.category_ids[name] for name in contract.classes})
 
 

@@ -42,17 +42,17 @@ _KEPT: OrderedDict[tuple[str, int, int], Resampled] = OrderedDict()
 
 
 def resample(
-    truth: Truth, contract: ModelContract, found: Mapping[int, Detections], resamples: int, seed: int
+    truth: Truth, contract: ModelContract, detections: Mapping[int, Detections], resamples: int, seed: int
 ) -> Resampled:
-    """The numbers of `found`, boxes in picture pixels, over the pictures of `truth` and over `resamples` drawings of as many.
+    """The numbers of `detections`, boxes in picture pixels, over the pictures of `truth` and over `resamples` drawings of as many.
 
-    The same seed draws the same pictures. `DatasetError` unless `found` holds exactly these pictures.
+    The same seed draws the same pictures. `DatasetError` unless `detections` holds exactly these pictures.
     """
-    key = (_digest(truth, contract, found), resamples, seed)
+    key = (_digest(truth, contract, detections), resamples, seed)
     if key not in _KEPT:
         while len(_KEPT) >= _SIDES_KEPT:
             _KEPT.popitem(last=False)
-        _KEPT[key] = resample_matches(match(truth, contract, found), resamples, seed)
+        _KEPT[key] = resample_matches(match(truth, contract, detections), resamples, seed)
     _KEPT.move_to_end(key)
     return _KEPT[key]
 
@@ -78,13 +78,13 @@ def _numbers(matches: Matches, weights: NDArray[np.int64] | None) -> NDArray[np.
     return np.concatenate([numbers.twelve, numbers.per_class])
 
 
-def _digest(truth: Truth, contract: ModelContract, found: Mapping[int, Detections]) -> str:
+def _digest(truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]) -> str:
     """SHA-256 of everything that the numbers of one side are computed from."""
-    digest = hashlib.sha256(repr((truth.category_ids, contract.classes, contract.name, sorted(found))).encode())
+    digest = hashlib.sha256(repr((truth.category_ids, contract.classes, contract.name, sorted(detections))).encode())
     arrays: list[NDArray[Any]] = [truth.picture_ids, truth.boxes, truth.areas, truth.crowd, truth.numbered]
     arrays += [truth.pictures, truth.categories]
-    for number in sorted(found):
-        arrays += [found[number].boxes, found[number].scores, found[number].labels]
+    for number in sorted(detections):
+        arrays += [detections[number].boxes, detections[number].scores, detections[number].labels]
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -42,11 +42,11 @@ def flat(truth: Truth, contract: ModelContract, detections: Mapping[int, Detecti
             f"belong to no picture (first: {unknown[:3]})",
             "mAP is defined over every picture of the annotation file exactly once",
         )
-    found = [detections[number] for number in truth.picture_ids.tolist()]
-    boxes = np.concatenate([one.boxes for one in found]).astype(np.float64).reshape(-1, 4)
-    scores = np.concatenate([one.scores for one in found]).astype(np.float64)
-    labels = np.concatenate([one.labels for one in found])
-    pictures = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    sides = [detections[number] for number in truth.picture_ids.tolist()]
+    boxes = np.concatenate([side.boxes for side in sides]).astype(np.float64).reshape(-1, 4)
+    scores = np.concatenate([side.scores for side in sides]).astype(np.float64)
+    labels = np.concatenate([side.labels for side in sides])
+    pictures = np.repeat(np.arange(len(sides)), [len(side) for side in sides])
     broken = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & (labels >= 0) & (labels < len(contract.classes)))
     if broken.any():
         at = int(broken.argmax())

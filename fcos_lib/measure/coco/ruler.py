@@ -69,9 +69,9 @@ class Ruler:
         if pictures is not None and set(pictures) == set(self._truth.getImgIds()):
             pictures = None
         digest = hashlib.sha256(str(None if pictures is None else sorted(map(int, pictures))).encode())
-        for number, found in sorted(detections.items()):
-            digest.update(f" {number} {len(found)} ".encode())
-            for array in (found.boxes, found.scores, found.labels):
+        for number, side in sorted(detections.items()):
+            digest.update(f" {number} {len(side)} ".encode())
+            for array in (side.boxes, side.scores, side.labels):
                 digest.update(array.tobytes())
         key = digest.hexdigest()
         if key not in self._known:
@@ -81,10 +81,10 @@ class Ruler:
     def _rows(self, detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
         """What pycocotools' `loadRes` takes, one record per detection. Not its array of floats, which does not hold every id."""
         rows = []
-        for number, found in sorted(detections.items()):
-            boxes = found.boxes.astype(np.float64)
+        for number, side in sorted(detections.items()):
+            boxes = side.boxes.astype(np.float64)
             boxes[:, 2:] -= boxes[:, :2]
-            sides = (found.labels.tolist(), boxes.tolist(), found.scores.astype(np.float64).tolist())
+            sides = (side.labels.tolist(), boxes.tolist(), side.scores.astype(np.float64).tolist())
             rows += [
                 {"image_id": int(number), "category_id": self._numbers[label], "bbox": box, "score": score}
                 for label, box, score in zip(*sides, strict=True)
@@ -124,13 +124,13 @@ def _evaluated(truth: Any, results: Any, pictures: Sequence[int] | None, names: 
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    found = dict(zip(SUMMARY, map(float, evaluation.stats), strict=True))
+    numbers = dict(zip(SUMMARY, map(float, evaluation.stats), strict=True))
     areas, most = evaluation.params.areaRngLbl.index("all"), len(evaluation.params.maxDets) - 1
     for index, number in enumerate(evaluation.params.catIds):
         precision = evaluation.eval["precision"][:, :, index, areas, most]
         if (precision > -1).any():
-            found[f"AP of {names[number]}"] = float(precision[precision > -1].mean())
-    return found
+            numbers[f"AP of {names[number]}"] = float(precision[precision > -1].mean())
+    return numbers
 
 
 @dataclass(slots=True)

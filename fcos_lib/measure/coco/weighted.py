@@ -112,9 +112,9 @@ class _Table:
         self._parts = list(pairwise([0, *ends.tolist()]))
         self._lengths = lengths.tolist()
         threshold, row = np.nonzero(right)
-        place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        position = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         self._rows = np.full((DEEP, ends[-1]), size - 1)
-        self._rows[place % DEEP, (ends - columns)[threshold] + place // DEEP] = row
+        self._rows[position % DEEP, (ends - columns)[threshold] + position // DEEP] = row
         # What is moved, for each threshold behind a row that moves nothing
         moved = np.pad(moved, ((0, 0), (1, 0)))
         self._strays = np.nonzero((moved != 0) | (np.arange(size) == 0))
