@@ -68,15 +68,6 @@ def test_which_of_the_two_a_run_is_about(words, contract):
     assert chosen.checkpoint == EMBEDDED_CHECKPOINTS[contract.name], f"{chosen.checkpoint} is another's"
 
 
-def test_the_weights_of_one_are_not_the_others(run, tmp_path):
-    """Named contract, other checkpoint: refused by its keys."""
-    result = run(
-        "-m", "contract", "--npu=emulated", "--contract=shapes", f"--checkpoint={EMBEDDED_CHECKPOINTS['shapes_gn']}"
-    )
-    assert result.returncode != 0, result.stdout
-    assert "is not a checkpoint of contract 'shapes'" in result.stdout, result.stdout
-
-
 def test_they_differ_in_what_the_zoo_differs_in():
     """Each switch that a published FCOS sets and the recipe's does not."""
     assert {
