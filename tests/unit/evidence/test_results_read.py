@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from pathlib import Path
 
 import jsonschema
@@ -175,13 +174,6 @@ def test_a_hostile_file_is_one_clear_error(read, text, words):
     with pytest.raises(UsageError) as refused:
         read(text)
     assert words in str(refused.value)
-
-
-def test_a_pipe_is_no_results_file(tmp_path):
-    """Reading it would wait for ever."""
-    os.mkfifo(tmp_path / "results.json")
-    with pytest.raises(UsageError, match="is not a file"):
-        read_results(tmp_path / "results.json")
 
 
 def test_a_stored_verdict_is_the_one_that_was_decided(document):
