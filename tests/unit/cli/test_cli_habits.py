@@ -115,6 +115,7 @@ def test_an_error_is_two_sentences_and_a_traceback_only_on_request(failing, caps
     said = capsys.readouterr()
     assert said.out == ""
     assert "Traceback" not in said.err
+    assert len(said.err.splitlines()) <= 2, said.err
     for word in words:
         assert word in said.err
     for line in (["limits", "--debug"], ["--debug", "limits"]):
