@@ -16,14 +16,7 @@ from fcos_lib.cli.parser import build_parser
 from fcos_lib.cli.terminal import coloured, takes_colour
 from fcos_lib.cli.verbs import VERBS
 from fcos_lib.errors import UsageError
-
-
-class Terminal(io.StringIO):
-    """Text that says it is a terminal."""
-
-    def isatty(self):
-        """As a terminal does."""
-        return True
+from tests.unit.processes import Terminal
 
 
 @pytest.fixture(autouse=True)
