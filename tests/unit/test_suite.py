@@ -1,22 +1,16 @@
 """The suite itself, run as a user would: its options, its refusals and its words."""
 
-import contextlib
 import json
-import os
-import pty
 import re
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
 from tests.prepared import PICTURES, take_over
-
-ROOT = Path(__file__).parents[2]
+from tests.unit.processes import on_terminal
 
 
 @pytest.mark.parametrize(
@@ -125,19 +119,10 @@ def test_a_slow_atc_shows_a_line_on_a_terminal(tmp_path, outer_environment, only
     take_over(only_onnx, tmp_path / "artifacts")
     (tmp_path / "quick_ticks.py").write_text("import fcos_lib.ascend.process as process\nprocess._TICK_S = 0.05\n")
     outer_environment["PYTHONPATH"] = str(tmp_path)
-    terminal, ours = pty.openpty()
     command = [sys.executable, "-m", "pytest", "-p", "quick_ticks", "-p", "no:cacheprovider", "--npu", "emulated"]
     command += [f"--artifacts={tmp_path / 'artifacts'}"]
     command += ["--batch-sizes", "2", "-m", "contract", "tests/acceptance"]
-    process = subprocess.Popen(command, cwd=ROOT, env=outer_environment, stdout=ours, stderr=ours)
-    os.close(ours)
-    shown = b""
-    with contextlib.suppress(OSError):  # EIO is how a terminal says that nobody writes any more
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    os.close(terminal)
-    assert process.wait(60) == 0, shown.decode(errors="replace")
-    text = re.sub(r"\r\nfcos: \d+ s, test [^\r]*\r\n", "", shown.decode(errors="replace"))  # the run's pulse
+    text = re.sub(r"\r\nfcos: \d+ s, test [^\r]*\r\n", "", on_terminal(command, outer_environment))  # the run's pulse
     assert "test_contract.py \r\n\r\x1b[Katc: batch size 2, 0 s (log: " in text
     drawn = text.count("\x1b[Katc: ")
     assert drawn > 1, f"the line was drawn {drawn} times, not again and again"
@@ -165,7 +150,6 @@ def test_another_root_folder_than_the_checkout_is_refused(run, tmp_path):
     assert f"pytest took {tmp_path} for its root folder, where tests/acceptance is not" in result.stderr
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 @pytest.mark.parametrize(
     ("trouble", "status", "words"),
     [
@@ -174,9 +158,9 @@ def test_another_root_folder_than_the_checkout_is_refused(run, tmp_path):
     ],
     ids=["device", "nan"],
 )
-def test_the_exit_status_tells_the_machine_from_the_model(run, tmp_path, trouble, status, words, workers):
-    """INFRA is 8, FAIL is 1, also under xdist; the results file says the same. An atc that fails: test_one_cause.py."""
-    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", *workers, scenario=trouble)
+def test_the_exit_status_tells_the_machine_from_the_model_with_workers_too(run, tmp_path, trouble, status, words):
+    """INFRA is 8, FAIL is 1; the results file says the same. Without workers: tests/unit/faults; an atc: test_one_cause.py."""
+    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", "-n", "2", scenario=trouble)
     assert result.returncode == status, result.stdout + result.stderr
     assert words in result.stdout
     assert "could not judge; the cause is below" in result.stdout
