@@ -23,7 +23,10 @@ UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowne
 
 @pytest.mark.parametrize("name", ["share", "acceptance", "gateproof", "throughput", "it's a slow unit"])
 def test_a_folder_that_is_called_like_a_marker_changes_no_run(checkout, run_in, tmp_path, name):
-    """Gates are told by their ids, markers asked of the test: in `share` no gate was counted, in `acceptance` every test was one."""
+    """Gates are told by their ids, markers asked of the test: in `share` no gate was counted, in `acceptance` every test was one.
+
+    Artifacts stay in the checkout, whatever its name: no OM loads from such a path, but one loads a copy of it.
+    """
     folder = checkout(tmp_path / name)
     broken = folder / "tests" / "unit" / "test_broken.py"
     broken.write_text("def test_that_is_no_gate():\n    raise AssertionError('no gate')\n")
@@ -34,19 +37,17 @@ def test_a_folder_that_is_called_like_a_marker_changes_no_run(checkout, run_in, 
     document = json.loads((folder / ".artifacts" / "results" / "results.json").read_text())
     assert {verdict["key"] for verdict in document["verdicts"]} == {"inputs.wrong", "inputs.way_back"}
     assert document["run"]["gates"] == 1, f"{document['run']['gates']} tests were taken for gates, not the one"
+    assert "details in .artifacts/results/results.json" in done.stdout
+    assert not (tmp_path / "caches").exists(), "something was kept among the user's caches"
+
+
+@pytest.mark.parametrize("name", ["share", "gateproof"])
+def test_k_asks_tests_and_not_the_folder_of_the_checkout(checkout, run_in, tmp_path, name):
+    """The gate proof, which nobody asked for, is left out in either."""
+    folder = checkout(tmp_path / name)
     listed = run_in(folder, folder / "tests", "--collect-only", "-q", "-k", "gateproof or share").stdout
     assert "tests/gateproof/" not in listed, f"the gate proof is collected in {name} though nobody asked for it"
     assert "tests/acceptance/test_inputs.py" not in listed, "-k matches the name of the checkout's folder"
-
-
-def test_a_checkout_of_any_name_keeps_its_artifacts(checkout, run_in, tmp_path):
-    """They were in a folder of the user's caches, since no OM loads from such a path: one loads a copy of it."""
-    folder = checkout(tmp_path / "it's mine")
-    done = run_in(folder, *INPUTS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "details in .artifacts/results/results.json" in done.stdout
-    assert (folder / ".artifacts" / "results" / "results.json").is_file()
-    assert not (tmp_path / "caches").exists()
 
 
 @pytest.mark.slow

@@ -5,49 +5,11 @@ import sys
 
 import pytest
 
-from fcos_lib.cli import main as cli
 from fcos_lib.cli.main import main
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, decide
 from fcos_lib.measure import Measurement
 from fixtures.run import Run
-
-
-def test_an_error_is_two_lines(capsys, tmp_path):
-    """What was found and what to do; the traceback only with --debug."""
-    arguments = ["info", "--dataset", str(tmp_path / "none"), "--output", str(tmp_path / "x")]
-    assert main(arguments) == 3
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err == (
-        f"error: dataset folder {tmp_path / 'none'} does not exist\n"
-        "  → pass --dataset FOLDER with annotations/ and val2017/\n"
-    )
-    assert main([*arguments, "--debug"]) == 3
-    assert "Traceback" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("raised", "status", "words"),
-    [
-        (KeyboardInterrupt(), 130, "interrupted\n"),
-        (
-            FileNotFoundError(2, "No such file or directory", "x/y"),
-            3,
-            "error: [Errno 2] No such file or directory: 'x/y'\n",
-        ),
-    ],
-    ids=["ctrl-c", "system"],
-)
-def test_an_interruption_and_the_systems_errors_are_one_line(capsys, monkeypatch, raised, status, words):
-    """No traceback either."""
-
-    def fail(name):
-        raise raised
-
-    monkeypatch.setattr(cli, "_verb", fail)
-    assert main(["doctor"]) == status
-    assert capsys.readouterr().err == words
 
 
 @pytest.mark.parametrize(
@@ -60,7 +22,6 @@ def test_an_interruption_and_the_systems_errors_are_one_line(capsys, monkeypatch
         (["infer", "--om", "x", "--input", "y", "--output-dirname", "../up"], "'../up' is not a plain folder name"),
         (["infer", "--om", "x", "--input", "y", "--output-dirname", ".."], "'..' is not a plain folder name"),
         (["export", "--checkpoint", "x", "--output", "y"], "one of the arguments --dataset --contract is required"),
-        (["evaluate", "--results", "x", "--dataset", "y", "--contract", "yolo"], "there is no contract 'yolo'"),
     ],
     ids=lambda value: "_".join(value) or "nothing" if isinstance(value, list) else "",
 )

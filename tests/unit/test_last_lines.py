@@ -1,17 +1,12 @@
 """The very last lines of a run are its verdict, on every terminal: whatever its width, its colours and its encoding."""
 
-import contextlib
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 
 import pytest
 
 from fcos_lib.evidence.last_lines import MOST
+from tests.unit.processes import on_terminal
 
 INPUTS = ("tests/acceptance/test_inputs.py", "--npu", "emulated")
 """A test of two gates that need neither a model nor an NPU."""
@@ -77,17 +72,8 @@ def test_a_terminal_gives_the_width_and_takes_colour_unless_it_is_dumb(suite, ki
     """A hundred columns of it are used."""
     command, environ = suite(*INPUTS)
     environ.pop("COLUMNS", None)  # the terminal says its own
-    terminal, ours = pty.openpty()
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = subprocess.Popen(command, env=environ | {"TERM": kind}, stdin=ours, stdout=ours, stderr=ours)
-    os.close(ours)
-    shown = b""
-    with contextlib.suppress(OSError):  # EIO is how a terminal says that nobody writes any more
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    os.close(terminal)
-    assert process.wait(60) == 0, shown.decode()
-    assert (b"\x1b[32m" in shown) == coloured, "without a word of NO_COLOR or --color"
-    heading = next(line for line in reversed(shown.decode().splitlines()) if " verdicts: " in line)
+    shown = on_terminal(command, environ | {"TERM": kind}, columns=100)
+    assert ("\x1b[32m" in shown) == coloured, "without a word of NO_COLOR or --color"
+    heading = next(line for line in reversed(shown.splitlines()) if " verdicts: " in line)
     width = len(re.sub(r"\x1b\[[\d;]*m", "", heading))
     assert width == 100, f"{width} columns of the terminal's 100 are used"

@@ -4,8 +4,11 @@ import json
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from fixtures import selection
 
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--collect-only", "-q", "--npu", "emulated", "--batch-sizes", "4")
@@ -13,12 +16,13 @@ COLLECT = ("--collect-only", "-q", "--npu", "emulated", "--batch-sizes", "4")
 
 @pytest.fixture
 def left_out(run, tmp_path, monkeypatch):
-    """Collect gates with these arguments and nothing else, and the roll call that was written."""
+    """Collect gates with these arguments and nothing else: how it ended, the roll call, and the properties in the JUnit file."""
 
     def call(*arguments):
-        done = run(*COLLECT, *arguments)
-        path = tmp_path / "artifacts" / "results" / "results.json"
-        return done, json.loads(path.read_text())["gates"] if path.is_file() else []
+        done = run(*COLLECT, *arguments, f"--junit-xml={tmp_path / 'junit.xml'}")
+        gates = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["gates"]
+        properties = ET.parse(tmp_path / "junit.xml").getroot().iter("property")
+        return done, gates, {entry.get("name"): entry.get("value") for entry in properties}
 
     return call
 
@@ -49,12 +53,13 @@ def why(gates, key):
     ],
 )  # fmt: skip
 def test_a_gate_that_was_left_out_is_named_with_the_reason(left_out, arguments, key, state, reason):
-    """Exit 7 with --require, and results.json says by what."""
-    done, gates = left_out(*arguments, "--require", "all")
+    """Exit 7 with --require; results.json says by what, and so does the JUnit file in a property of the suite."""
+    done, gates, properties = left_out(*arguments, "--require", "all")
     assert done.returncode == 7, done.stdout + done.stderr
     said = why(gates, key)
     assert said[0] == state, said
     assert reason in (None, said[1]), said
+    assert properties[f"gate {key}[batch4]"] == f"{said[0]}: {said[1]}"
 
 
 def test_options_from_the_environment_are_named_as_such(suite, tmp_path):
@@ -84,30 +89,37 @@ def test_the_last_failed_alone_are_not_the_whole_suite(suite, tmp_path):
     assert why(document["gates"], "cost.om_size") == ("not selected", "by --lf")
 
 
-@pytest.mark.parametrize(
-    ("expression", "nearest"),
-    [("contract or acuracy", "accuracy"), ("acuracy", "accuracy"), ("not throughputt", "throughput")],
-)
-def test_a_typo_in_a_marker_is_exit_4_with_the_nearest(run, expression, nearest):
+def test_a_typo_in_a_marker_is_exit_4_with_the_nearest(run):
     """It used to drop a promise, or select nothing."""
-    done = run("--collect-only", "-m", expression)
+    done = run("-m", "contract or acuracy", "tests/acceptance")
     assert done.returncode == 4, done.stdout + done.stderr
-    assert f"the nearest is '{nearest}'" in done.stdout + done.stderr
+    assert "the nearest is 'accuracy'" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("plugin", ["fixtures.reports", "fcos-reports", "fixtures.selection", "fixtures.verdicts"])
+@pytest.mark.parametrize(("expression", "nearest"), [("acuracy", "accuracy"), ("not throughputt", "throughput")])
+def test_a_typo_alone_or_negated_is_found_too(pytestconfig, expression, nearest):
+    """Whatever stands around it."""
+    config = SimpleNamespace(getoption=lambda _: expression, getini=pytestconfig.getini)
+    with pytest.raises(pytest.UsageError, match=f"the nearest is '{nearest}'"):
+        selection.pytest_configure(config)
+
+
+@pytest.mark.parametrize("plugin", ["fixtures.selection", "fcos-reports"])
 def test_what_judges_cannot_be_taken_away(run, plugin):
-    """`-p no:...` is exit 4."""
+    """`-p no:...` is exit 4, for a module of ours and for a plugin that registers itself."""
     done = run("--collect-only", "-m", "contract", "-p", f"no:{plugin}")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "takes away what judges" in done.stdout + done.stderr
 
 
-def test_an_unknown_promise_is_exit_4(run):
-    """With those that exist."""
-    done = run("--collect-only", "--require", "acuracy")
-    assert done.returncode == 4
-    assert "there is no promise 'acuracy'" in done.stderr
+def test_nothing_of_what_judges_can_be_taken_away(pytestconfig):
+    """Each plugin that the project loads, by its name."""
+    wiring = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    assert {"fixtures.reports", "fixtures.verdicts", "fcos-reports"} <= set(wiring.NEEDED)
+    for plugin in wiring.NEEDED:
+        manager = SimpleNamespace(is_blocked=lambda name, plugin=plugin: name == plugin)
+        with pytest.raises(pytest.UsageError, match=f"no:{plugin} takes away what judges"):
+            wiring.pytest_configure(SimpleNamespace(pluginmanager=manager))
 
 
 @pytest.mark.parametrize("asked", [(), ("--require", "contract")], ids=["plain", "required"])
@@ -130,16 +142,6 @@ def test_without_the_whole_folder_of_gates_a_run_is_not_green(checkout, run_in, 
     done = run_in(folder, "-p", "no:cacheprovider", *COLLECT)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "tests/acceptance is not" in done.stderr
-
-
-def test_the_junit_file_has_the_roll_call(left_out, tmp_path):
-    """As properties of the suite, one per gate and subject."""
-    done, _ = left_out("-m", "contract", "--require", "accuracy", f"--junit-xml={tmp_path / 'junit.xml'}")
-    assert done.returncode == 7
-    properties = {
-        entry.get("name"): entry.get("value") for entry in ET.parse(tmp_path / "junit.xml").getroot().iter("property")
-    }
-    assert properties["gate accuracy.mAP[batch4]"] == "not selected: by -m 'contract'"
 
 
 def test_workers_hand_over_what_was_left_out(run, tmp_path):

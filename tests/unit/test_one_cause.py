@@ -12,7 +12,6 @@ from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.deciding import deciding
 from fcos_lib.evidence.markdown import summary, workflow_commands
 from fcos_lib.evidence.page import render
-from fcos_lib.evidence.page.verdicts import verdicts
 from fixtures.github import _red
 
 REASON = "atc exited with status 1 (E10001)"
@@ -76,28 +75,6 @@ DOCUMENT = {
 }  # fmt: skip
 
 
-def test_other_causes_stay_apart():
-    """Counted by what each gate points to, or says in the same words; a test that failed twice counts once."""
-    assert [cause.sentence for cause in causes(UNJUDGED)] == SENTENCES
-
-
-def test_a_job_has_one_annotation_for_it(tmp_path):
-    """GitHub shows ten of a step."""
-    assert [annotation.title for annotation in _red(DOCUMENT, {}, tmp_path)] == SENTENCES
-
-
-def test_the_summary_of_a_step_has_one_heading_for_it():
-    """In the words of the terminal."""
-    text = summary(DOCUMENT).replace("\\", "")
-    assert [line for line in text.splitlines() if line.startswith("### ")] == [f"### {line}" for line in SENTENCES]
-
-
-def test_the_page_has_one_card_for_it():
-    """In the words of the terminal."""
-    cards = verdicts(DOCUMENT)["cards"]
-    assert [f"{card['word']}: {card['sentence']}" for card in cards] == SENTENCES
-
-
 MESSAGES = {
     "long": "no room for " + "a_very_long_name/" * 100,
     "terminal": "picture \x1b[31m\x07\rred",
@@ -133,6 +110,14 @@ def on_the_page(document):
     return [unescape(f"{word}: {sentence}") for word, sentence in shown]
 
 
+PLACES = {"terminal": terminal_of, "annotation": annotated, "summary": summarised, "page": on_the_page}
+
+
+def test_other_causes_stay_apart_in_every_place():
+    """Counted by what each gate points to, or says in the same words; a test that failed twice counts once."""
+    assert {name: read(DOCUMENT) for name, read in PLACES.items()} == {name: SENTENCES for name in PLACES}
+
+
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 def test_every_place_says_the_same_sentence(message):
     """Whatever was found: one line that acts on nothing, with the number of tests, the same to the letter everywhere."""
@@ -141,8 +126,7 @@ def test_every_place_says_the_same_sentence(message):
     (sentence,) = terminal_of(document)
     assert sentence.isprintable(), repr(sentence)
     assert sentence.endswith(" (3 tests could not judge, the first x.py::a)"), sentence
-    places = {"annotation": annotated, "summary": summarised, "page": on_the_page}
-    assert {name: read(document) for name, read in places.items()} == {name: [sentence] for name in places}
+    assert {name: read(document) for name, read in PLACES.items()} == {name: [sentence] for name in PLACES}
 
 
 def test_a_test_that_stopped_twice_is_one_test():

@@ -101,6 +101,7 @@ def with_data(tmp_path):
         (["--atc-option=--keep-dtype=keep.cfg"], "--atc-option=--keep-dtype=keep.cfg names no file"),
         (["--junit-xml=@FOLDER"], "--junit-xml @FOLDER is a folder: pass the path of a file"),
         (["--junit-xml=@FILE/junit.xml"], "--junit-xml: @FILE cannot be made a folder"),
+        (["--junit-xml=$NOWHERE/x"], "--junit-xml '$NOWHERE/x': the environment variable NOWHERE is not set, or empty: set it"),
     ],
     ids=lambda value: "_".join(value).replace("/", "_") if isinstance(value, list) else "",
 )  # fmt: skip
@@ -111,6 +112,29 @@ def test_a_path_that_is_missing_or_of_the_wrong_kind(refused, paths, words, sent
         sentence = sentence.replace(f"@{name}", str(path))
     said = refused(*words)
     assert said.startswith(sentence), said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--batch-sizes 1,1", "'1,1' is not a list of different batch sizes"),
+        ("--batch-sizes 0", "'0' is not a list"),
+        ("--pictures 0", "'0' is not a number of pictures"),
+        ("--device-id -1", "'-1' is not a device id"),
+        ("--atc-time-limit 0", "'0' is not a number of minutes"),
+        ("--require acuracy", "there is no promise 'acuracy'"),
+        ("--dataset somewhere", "--dataset somewhere needs --checkpoint"),
+        ("--dynamic-batch --batch-sizes 4", "1 profiles (4) cannot be compiled"),
+        ("--dynamic-batch --om oms", "--dynamic-batch has no effect with --om"),
+        ("--precision-mode origin --om oms", "--precision-mode origin has no effect with --om"),
+        ("--atc-option=--model=x", "'--model=x' cannot be passed on to atc"),
+    ],
+)
+def test_a_value_that_means_nothing_or_does_not_fit_another(capsys, words, sentence):
+    """By argparse or by the settings, either of which is exit status 4 of pytest."""
+    with pytest.raises((SystemExit, pytest.UsageError)) as caught:
+        chosen_settings(parsed(words.split()))
+    assert sentence in f"{caught.value} {capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize(

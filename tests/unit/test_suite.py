@@ -1,73 +1,41 @@
 """The suite itself, run as a user would: its options, its refusals and its words."""
 
-import contextlib
 import json
-import os
-import pty
 import re
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
 from tests.prepared import PICTURES, take_over
-
-ROOT = Path(__file__).parents[2]
+from tests.unit.processes import on_terminal
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--npu", "maybe"], "invalid choice: 'maybe'"),
-        (["--batch-sizes", "1,1"], "'1,1' is not a list of different batch sizes"),
-        (["--batch-sizes", "0"], "'0' is not a list"),
-        (["--pictures", "0"], "'0' is not a number of pictures"),
-        (["--device-id", "-1"], "'-1' is not a device id"),
-        (["--dataset", "somewhere"], "--dataset somewhere needs --checkpoint"),
-        (["--npu", "required"], "--npu required, but no NPU can be used here"),
-        (["--dynamic-batch", "--batch-sizes", "4"], "1 profiles (4) cannot be compiled"),
         (["--dynamic-batch", "--aipp"], "a dynamic batch size with AIPP is not supported"),
-        (["--dynamic-batch", "--om", "oms"], "--dynamic-batch has no effect with --om"),
-        (["--precision-mode", "origin", "--om", "oms"], "--precision-mode origin has no effect with --om"),
-        (["--atc-option=--model=x"], "'--model=x' cannot be passed on to atc"),
-        (["--atc-time-limit", "0"], "'0' is not a number of minutes"),
+        (["--npu", "required", "-n", "2"], "--npu required, but no NPU can be used here"),
     ],
-    ids=lambda value: "_".join(value) if isinstance(value, list) else "",
+    ids=["value", "combination", "device, with workers"],
 )
 def test_an_impossible_option_is_exit_4_and_one_sentence(run, arguments, words):
-    """Nothing is collected, nothing is built."""
+    """Nothing is collected, nothing is built; a hardware runner that lost its NPU is never green. Others: test_option_slips.py."""
     result = run(*arguments)
     assert result.returncode == 4, result.stdout + result.stderr
     assert words in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_required_without_a_device_is_exit_4_under_xdist_too(run):
-    """A hardware runner that lost its NPU is never green."""
-    result = run("--npu", "required", "-n", "2", "-m", "contract")
-    assert result.returncode == 4, result.stdout + result.stderr
-
-
-def test_a_typo_in_a_marker_is_not_green(run):
-    """`-m acuracy` selects nothing, and nothing is not success."""
-    assert run("-m", "acuracy", "tests/acceptance").returncode == 4
-
-
-def test_the_header_says_where_the_numbers_come_from(run):
-    """Without an NPU: STAND-IN, and why."""
-    result = run("--collect-only", "-m", "contract", "--npu", "emulated")
-    assert "results are STAND-IN (asked for with --npu emulated)" in result.stdout
-
-
 def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
-    """One contract gate on the emulator: built, judged STAND-IN, written down; the second run builds nothing."""
+    """One contract gate on the emulator, as the header says: built, judged STAND-IN, written down; the second run builds nothing."""
     arguments = ("-m", "contract", "--npu", "emulated", "--batch-sizes", "2")
     first = run(*arguments, cold=True)
     assert first.returncode == 0, first.stdout + first.stderr
+    assert "results are STAND-IN (asked for with --npu emulated)" in first.stdout
     assert "STAND-IN: measured on the emulator" in first.stdout
     assert "artifacts: 2 built, 0 reused" in first.stdout
     document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
@@ -151,19 +119,10 @@ def test_a_slow_atc_shows_a_line_on_a_terminal(tmp_path, outer_environment, only
     take_over(only_onnx, tmp_path / "artifacts")
     (tmp_path / "quick_ticks.py").write_text("import fcos_lib.ascend.process as process\nprocess._TICK_S = 0.05\n")
     outer_environment["PYTHONPATH"] = str(tmp_path)
-    terminal, ours = pty.openpty()
     command = [sys.executable, "-m", "pytest", "-p", "quick_ticks", "-p", "no:cacheprovider", "--npu", "emulated"]
     command += [f"--artifacts={tmp_path / 'artifacts'}"]
     command += ["--batch-sizes", "2", "-m", "contract", "tests/acceptance"]
-    process = subprocess.Popen(command, cwd=ROOT, env=outer_environment, stdout=ours, stderr=ours)
-    os.close(ours)
-    shown = b""
-    with contextlib.suppress(OSError):  # EIO is how a terminal says that nobody writes any more
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    os.close(terminal)
-    assert process.wait(60) == 0, shown.decode(errors="replace")
-    text = re.sub(r"\r\nfcos: \d+ s, test [^\r]*\r\n", "", shown.decode(errors="replace"))  # the run's pulse
+    text = re.sub(r"\r\nfcos: \d+ s, test [^\r]*\r\n", "", on_terminal(command, outer_environment))  # the run's pulse
     assert "test_contract.py \r\n\r\x1b[Katc: batch size 2, 0 s (log: " in text
     drawn = text.count("\x1b[Katc: ")
     assert drawn > 1, f"the line was drawn {drawn} times, not again and again"
@@ -191,19 +150,17 @@ def test_another_root_folder_than_the_checkout_is_refused(run, tmp_path):
     assert f"pytest took {tmp_path} for its root folder, where tests/acceptance is not" in result.stderr
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 @pytest.mark.parametrize(
     ("trouble", "status", "words"),
     [
         ("run=fail", 8, "INFRA: "),
         ("run=nan", 1, "FAIL: "),
-        ("atc=fail", 8, "INFRA: atc ended with status 255"),
     ],
-    ids=["device", "nan", "atc"],
+    ids=["device", "nan"],
 )
-def test_the_exit_status_tells_the_machine_from_the_model(run, tmp_path, trouble, status, words, workers):
-    """INFRA is 8, FAIL is 1, also under xdist; the results file says the same."""
-    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", *workers, scenario=trouble)
+def test_the_exit_status_tells_the_machine_from_the_model_with_workers_too(run, tmp_path, trouble, status, words):
+    """INFRA is 8, FAIL is 1; the results file says the same. Without workers: tests/unit/faults; an atc: test_one_cause.py."""
+    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", "-n", "2", scenario=trouble)
     assert result.returncode == status, result.stdout + result.stderr
     assert words in result.stdout
     assert "could not judge; the cause is below" in result.stdout
@@ -223,14 +180,6 @@ def test_skipped_gates_are_no_verdict(run, tmp_path):
     assert "3 selected tests did not run" in result.stdout
 
 
-def test_junit_files_say_the_verdict(run, tmp_path):
-    """Each gate has its verdict as a property."""
-    junit = tmp_path / "junit.xml"
-    result = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", f"--junitxml={junit}")
-    assert result.returncode == 0, result.stdout
-    assert "STAND-IN: contract[batch2] broken rows 0 rows, must be at most 0 rows" in junit.read_text()
-
-
 def test_the_references_own_accuracy_on_a_large_dataset_is_asked_for(run, tmp_path):
     """onnxruntime over COCO takes hours: deselected, which is said, unless --reference is given."""
     (tmp_path / "coco" / "val2017").mkdir(parents=True)
@@ -241,16 +190,14 @@ def test_the_references_own_accuracy_on_a_large_dataset_is_asked_for(run, tmp_pa
     assert "test_the_reference_reaches_the_limit" in run(*arguments, "--reference").stdout
 
 
-def test_part_of_the_pictures_is_judged_by_its_difference_to_the_reference_only(run, ready):
+def test_part_of_the_pictures_is_judged_by_its_difference_to_the_reference_only(prepared):
     """mAP over a part is higher than over all of them, so no absolute limit fits; the interval says if the part is enough."""
-    result = run("-m", "accuracy", "--npu", "emulated", "--batch-sizes", "4", "--pictures", str(PICTURES))
-    assert result.returncode == 0, result.stdout
-    assert "test_the_reference_reaches_the_limit" not in result.stdout
-    verdicts = json.loads((ready / "results" / "results.json").read_text())["verdicts"]
-    names = {verdict["measurement"]["name"] for verdict in verdicts}
-    assert "mAP" not in names
-    difference = next(v["measurement"] for v in verdicts if v["measurement"]["name"] == "mAP difference")
-    assert difference["n"] == PICTURES
+    verdicts = json.loads((prepared / "results" / "results.json").read_text())["verdicts"]
+    assert not [verdict["test"] for verdict in verdicts if "test_the_reference_reaches_the_limit" in verdict["test"]]
+    measured = {verdict["measurement"]["name"]: verdict["measurement"] for verdict in verdicts}
+    assert "mAP" not in measured
+    difference = measured["mAP difference"]
+    assert difference["n"] == PICTURES, f"{difference['n']} pictures were compared, {PICTURES} were asked for"
     assert set(difference["details"]["reference"]) == set(difference["details"]["candidate"]) == set(TWELVE)
 
 

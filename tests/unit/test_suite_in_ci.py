@@ -107,6 +107,8 @@ def test_junit_has_stable_names_and_every_number(job):
     assert (f"{red}: stand_in", "true") in properties
     assert (f"{red}: outcome", "FAIL") in properties
     assert ("verdict", "FAIL: throughput[batch2] baseline 0 accepted, must be at least 1 accepted") in properties
+    verdicts = {value for each in cases.values() for name, value in each if name == "verdict"}
+    assert "STAND-IN: contract[batch2] broken rows 0 rows, must be at most 0 rows" in verdicts
 
 
 RED = {

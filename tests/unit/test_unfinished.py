@@ -61,13 +61,3 @@ def test_a_run_that_is_killed(suite, results):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert_unfinished(results)
-
-
-def test_workers_under_way_are_named(run, ready):
-    """With `-n` the controller keeps the results, and a gate that a dead worker had begun is INFRA."""
-    result = run(*ACCURACY, "-n", "1", "--run-time-limit", "2", scenario="run=hang:3")
-    assert result.returncode == 8, result.stdout + result.stderr
-    document = json.loads((ready / "results" / "results.json").read_text())
-    assert document["run"]["exit_status"] == 8
-    assert [entry["outcome"] for entry in document["unjudged"]] == ["INFRA"]
-    assert "has not returned for 2 s" in document["unjudged"][0]["message"]

@@ -268,8 +268,6 @@ OM = ("artifacts", 0)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (swap("artifacts", to=3), "is not a results.json"),
-        (swap("artifacts", to=["om"]), "is not a results.json"),
         (swap("artifacts", to=[]), "lists no OM"),
         (swap(*OM, "key", to="../../../etc"), "is not a results.json"),
         (swap(*OM, "key", to="ab" * 10), "does not follow from the provenance"),
@@ -282,19 +280,14 @@ OM = ("artifacts", 0)
         (swap(*OM, "provenance", "batch", to="8"), "is not a results.json"),
         (swap("verdicts", 1, "outcome", to="GREAT"), "is not a results.json"),
         (swap("verdicts", 1, "subject", to=8), "is not a results.json"),
-        (swap("verdicts", 1, "measurement", "value", to=float("nan")), "is not JSON"),
-        (swap("environment", "device", to=None), "is not a results.json"),
-        (swap("unjudged", to=[{}]), "is not a results.json"),
-        (swap("schema_version", to=99), "schema version 99"),
     ],
     ids=[
-        "no-list", "no-object", "no-om", "path-in-key", "other-key", "path-in-file", "two-oms", "short-hash", "weights",
-        "no-provenance", "path-in-chip", "batch-as-text", "unknown-outcome", "subject-as-number", "nan", "no-device",
-        "empty-unjudged", "other-version",
+        "no-om", "path-in-key", "other-key", "path-in-file", "two-oms", "short-hash", "weights", "no-provenance", "path-in-chip",
+        "batch-as-text", "unknown-outcome", "subject-as-number",
     ],
 )  # fmt: skip
 def test_a_hostile_results_file_is_one_clear_error(results, tmp_path, capsys, change, words):
-    """Exit 3, no traceback, nothing accepted."""
+    """Exit 3, no traceback, nothing accepted. What else no run has: tests/unit/evidence/test_results_read.py."""
     results.om(8)
     results.change = change
     assert results.accept("--despite", "whatever") == 3

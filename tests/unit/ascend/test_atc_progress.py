@@ -10,16 +10,9 @@ from fcos_lib.ascend.atc import compile_om, progress_line, progress_text
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import AtcError
+from tests.unit.processes import Terminal
 
 OPTIONS = AtcOptions("Ascend310P3", 8)
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        """Yes."""
-        return True
 
 
 @pytest.mark.parametrize(

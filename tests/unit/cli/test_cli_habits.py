@@ -15,14 +15,7 @@ from fcos_lib.cli.main import main
 from fcos_lib.cli.parser import VERBS, build_parser
 from fcos_lib.cli.terminal import coloured, takes_colour
 from fcos_lib.errors import UsageError
-
-
-class Terminal(io.StringIO):
-    """Text that says it is a terminal."""
-
-    def isatty(self):
-        """As a terminal does."""
-        return True
+from tests.unit.processes import Terminal
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +107,7 @@ def test_an_error_is_two_sentences_and_a_traceback_only_on_request(failing, caps
     said = capsys.readouterr()
     assert said.out == ""
     assert "Traceback" not in said.err
+    assert len(said.err.splitlines()) <= 2, said.err
     for word in words:
         assert word in said.err
     for line in (["limits", "--debug"], ["--debug", "limits"]):

@@ -1,5 +1,7 @@
 """Calls of aclruntime as a client makes them: opening a session, handing an array over, fetching the outputs."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from fcos_lib.emulator import aclruntime
@@ -10,6 +12,22 @@ NAMES = ["Cast_15:0:labels", "Concat_19:0:dets"]
 def open_session(path, device=0, options=None):
     """A session on the OM."""
     return aclruntime.InferenceSession(str(path), device, options or aclruntime.session_options())
+
+
+@contextmanager
+def sessions(play):
+    """A function that opens a session on an OM in a scenario; all that it opened are freed in the end."""
+    opened = []
+
+    def load(path, scenario):
+        play(scenario)
+        opened.append(open_session(path))
+        return opened[-1]
+
+    yield load
+    for session in opened:
+        if hasattr(session, "free_resource"):
+            session.free_resource()
 
 
 def base_tensors(array):

@@ -6,7 +6,7 @@ import pytest
 
 from fcos_lib.emulator import om
 from fcos_lib.emulator.processor import Model
-from tests.unit.emulator.runtime import open_session, run
+from tests.unit.emulator.runtime import run, sessions
 
 INPUT = "input:-1,3,16,16"
 PROFILES = "4,1,2"
@@ -21,17 +21,8 @@ def path(compile_om):
 @pytest.fixture
 def load(path, play):
     """Open a session on it, of either generation; it is freed in the end."""
-    sessions = []
-
-    def load(generation="new"):
-        play(f"generation={generation}")
-        sessions.append(open_session(path))
-        return sessions[-1]
-
-    yield load
-    for session in sessions:
-        if hasattr(session, "free_resource"):
-            session.free_resource()
+    with sessions(play) as load:
+        yield lambda generation="new": load(path, f"generation={generation}")
 
 
 def test_the_profiles_are_in_the_om(path):

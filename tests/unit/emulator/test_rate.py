@@ -11,7 +11,7 @@ import pytest
 
 from fcos_lib.emulator.acl_parts import Pace
 from fcos_lib.emulator.scenario import parse
-from tests.unit.emulator.runtime import durations, open_session, run
+from tests.unit.emulator.runtime import durations, run, sessions
 
 GENERATIONS = ["new", "old"]
 
@@ -19,17 +19,8 @@ GENERATIONS = ["new", "old"]
 @pytest.fixture
 def load(play):
     """Open a session on an OM in a scenario; it is freed in the end."""
-    sessions = []
-
-    def load(path, scenario):
-        play(scenario)
-        sessions.append(open_session(path))
-        return sessions[-1]
-
-    yield load
-    for session in sessions:
-        if hasattr(session, "free_resource"):
-            session.free_resource()
+    with sessions(play) as load:
+        yield load
 
 
 def test_the_old_generation_reports_the_rate_to_the_last_bit(load, compile_om, pictures):

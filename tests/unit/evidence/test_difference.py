@@ -159,14 +159,6 @@ def test_evidence_of_another_form_breaks_nothing(diff, data):
     assert status == 0
 
 
-def test_a_hostile_file_cannot_steer_the_terminal(diff):
-    """Names come from the file."""
-    _, out = diff(lambda other: other["verdicts"].append(verdict(0.36, "\x1b]0;x\x07\nB  fake")))
-    assert "\x1b" not in out
-    assert "\x07" not in out
-    assert "\nB  fake" not in out
-
-
 def test_machines_get_all_of_it(diff):
     """The same as JSON."""
     status, out = diff(lambda other: put(other, "verdicts", to=[verdict(0.35)]), "--json")

@@ -1,7 +1,6 @@
 """Hostile files, as small as they can be."""
 
 import copy
-import io
 import json
 import os
 import pickle
@@ -129,35 +128,15 @@ def many_scans(count=4000):
     return data[:start] + data[start:-2] * count + b"\xff\xd9"
 
 
-def png(width=40, height=30, depth=8, colour=2, data=None, extra=b""):
+def png(width=40, height=30, data=None, extra=b""):
     """A PNG with any header."""
 
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    rows = data if data is not None else zlib.compress((b"\0" + bytes(width * 3 * depth // 8)) * height)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = data if data is not None else zlib.compress((b"\0" + bytes(width * 3)) * height)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def animated_png():
-    """Two frames, with 8 bits."""
-    first = png()
-    control = struct.pack(">IIIIIHHBB", 0, 40, 30, 0, 0, 1, 10, 0, 0)
-    head = struct.pack(">I", 8) + b"acTL" + struct.pack(">II", 2, 0)
-    head += struct.pack(">I", zlib.crc32(head[4:]))
-    frame = struct.pack(">I", 26) + b"fcTL" + control
-    frame += struct.pack(">I", zlib.crc32(frame[4:]))
-    return first[:33] + head + frame + first[33:]
-
-
-def cmyk_jpeg():
-    """Four channels, as presses have them."""
-    from PIL import Image
-
-    packed = io.BytesIO()
-    Image.new("CMYK", (40, 30), (10, 20, 30, 40)).save(packed, "JPEG")
-    return packed.getvalue()
 
 
 class Evil:

@@ -8,7 +8,7 @@ from fcos_lib.contract import COCO_R50, SHAPES
 from fcos_lib.errors import CheckpointError
 from fcos_lib.model.checkpoint import RENAMED, read_checkpoint, verify_name
 from fcos_lib.model.detector import load_detector
-from fixtures.settings import EMBEDDED_CHECKPOINT
+from fixtures.settings import EMBEDDED_CHECKPOINT, EMBEDDED_CHECKPOINTS
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 
@@ -73,10 +73,15 @@ def test_another_architecture_lists_its_keys(tmp_path, weights):
         assert words in str(failure.value)
 
 
-def test_the_embedded_checkpoint_is_not_the_coco_model():
-    """The same keys with other shapes."""
-    with pytest.raises(CheckpointError, match="of another shape"):
-        load_detector(COCO_R50, EMBEDDED_CHECKPOINT)
+@pytest.mark.parametrize(
+    ("contract", "file", "reason"),
+    [(COCO_R50, "shapes", "of another shape"), (SHAPES, "shapes_gn", "is not a checkpoint of contract 'shapes'")],
+    ids=["same keys", "other keys"],
+)
+def test_an_embedded_checkpoint_is_of_its_own_contract_alone(contract, file, reason):
+    """Neither the COCO model's nor that of the other embedded model."""
+    with pytest.raises(CheckpointError, match=reason):
+        load_detector(contract, EMBEDDED_CHECKPOINTS[file])
 
 
 def test_nan_weights_are_refused(tmp_path, weights):

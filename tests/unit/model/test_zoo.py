@@ -30,13 +30,6 @@ ONE_X, TWO_X, CENTER = (
 CLASSES = COCO_R50.classes
 
 
-def config_of(name):
-    """mmdetection's config of an entry, with what it is based on."""
-    from mmengine.config import Config
-
-    return Config.fromfile(CONFIGS / f"{name}.py")
-
-
 def test_every_config_of_mmdetection_is_an_entry():
     """But one that differs from another in its training batch alone."""
     configs = {path.stem for path in CONFIGS.glob("fcos_*.py")}
@@ -59,37 +52,8 @@ def test_every_published_model_has_the_metafiles_figures():
     assert {name: structs.asdict(entry.published) for name, entry in zoo().items() if entry.published} == found
 
 
-@pytest.mark.parametrize("name", SUPPORTED)
-def test_a_contract_is_what_the_config_says(name):
-    """Field by field; the input's size is the recipe's, which is what mmdetection tests with, the other way round."""
-    config, contract = config_of(name), zoo()[name].contract
-    model = config.model
-    head, backbone, image, test = model.bbox_head, model.backbone, model.data_preprocessor, model.test_cfg
-    order = slice(None, None, -1) if image.bgr_to_rgb else slice(None)
-    norm = head.get("norm_cfg", {"type": "GN", "num_groups": 32})  # mmdet's default for FCOSHead
-    bias = head.get("conv_bias", "auto")
-    expected = replace(
-        COCO_R50, name=name, limits_of="coco_r50", depth=backbone.depth, groups=backbone.get("groups", 1),
-        group_width=backbone.get("base_width", 4), style=backbone.style, mean_bgr=tuple(image.mean[order]),
-        std_bgr=tuple(image.std[order]), channel_order="rgb" if image.bgr_to_rgb else "bgr",
-        head_norm_groups=norm["num_groups"] if norm else 0, head_conv_bias=not norm if bias == "auto" else bias,
-        norm_on_bbox=head.get("norm_on_bbox", False), centerness_on_reg=head.get("centerness_on_reg", False),
-        center_sampling=head.get("center_sampling", False), loss_bbox=head.loss_bbox.type, loss_cls=head.loss_cls.type,
-        loss_centerness=head.loss_centerness.type, stacked_convs=head.stacked_convs, strides=tuple(head.strides),
-        score_threshold=test.score_thr, iou_threshold=test.nms.iou_threshold, candidates_per_level=test.nms_pre,
-        max_detections=test.max_per_img, feature_channels=head.feat_channels, base_channels=64,
-    )  # fmt: skip
-    assert contract == expected
-    assert backbone.type == contract.backbone
-    (resize,) = (step for step in config.test_pipeline if step.type == "Resize")
-    assert tuple(resize.scale) == (contract.width, contract.height)
-    assert not backbone.get("dcn")
-    assert not head.get("dcn_on_last_conv")
-
-
 def test_the_entry_with_deformable_convolutions_is_refused_by_name():
-    """With its published AP beside it, and the reason."""
-    assert config_of(DCN).model.backbone.dcn.type == "DCNv2"
+    """With its published AP beside it, and the reason. What the others are is what their configs say: test_config_contract.py."""
     assert zoo()[DCN].contract is None
     with pytest.raises(UsageError, match=rf"'{DCN}' with dcn: CANN's list of ONNX operators has no deformable"):
         named_contract(DCN)

@@ -249,10 +249,6 @@ def test_what_the_run_did_not_find_has_no_proof(tmp_path, capsys):
         (lambda manifest: manifest.update(format=0), "has the format 0, this release reads 1"),
         (lambda manifest: manifest.update(format=2), "has the format 2, this release reads 1"),
         (
-            lambda manifest: manifest["contract"].update(height=10**9),
-            "the manifest of the bundle is not a model contract",
-        ),
-        (
             lambda manifest: manifest["contract"].update(name="../x"),
             "the manifest of the bundle is not a model contract",
         ),
@@ -263,7 +259,7 @@ def test_what_the_run_did_not_find_has_no_proof(tmp_path, capsys):
         (lambda manifest: manifest["pictures"][0].update(id=-1), "is not the manifest of a bundle"),
         (lambda manifest: manifest["members"].update({"model.om": {"sha256": "0" * 64, "size": 0}}), "model.om"),
     ],
-    ids=["old", "new", "contract", "name", "field", "other", "twice", "shown", "id", "member"],
+    ids=["old", "new", "name", "field", "other", "twice", "shown", "id", "member"],
 )
 def test_another_release_s_or_a_crooked_bundle_is_refused(tmp_path, capsys, change, words):
     """Before anything is computed."""

@@ -97,6 +97,13 @@ def workers():
         server.stdin.close()
 
 
+def as_bytes(detections):
+    """Detections by picture id, in order, for comparison bit by bit."""
+    return [
+        (key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in detections.items()
+    ]
+
+
 def until(condition, seconds=30):
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds

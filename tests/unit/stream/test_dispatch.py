@@ -15,7 +15,7 @@ from fcos_lib.stream.dispatch_devices import Failed, Job, Ready, Refused
 from fcos_lib.stream.feed import batches
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker
-from tests.unit.stream.journal_worker import BATCH, FINGERPRINT, TINY, FakeSession, pictures_of_the_set
+from tests.unit.stream.journal_worker import BATCH, FINGERPRINT, TINY, FakeSession, as_bytes, pictures_of_the_set
 
 OM = b"om"
 JOB = Job(
@@ -118,13 +118,6 @@ class FakePool:
         notes = [call[4] for call in self.calls if call[1] == worker]
         self.calls = [call for call in self.calls if call[1] != worker]
         return notes
-
-
-def as_bytes(detections):
-    """For comparison bit by bit."""
-    return [
-        (key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in detections.items()
-    ]
 
 
 @pytest.fixture

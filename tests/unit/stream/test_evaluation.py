@@ -1,6 +1,5 @@
 """An evaluation that is killed and gone on with gives the numbers of one that nobody disturbed, bit for bit."""
 
-import io
 import os
 import random
 import re
@@ -19,11 +18,13 @@ from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.letterbox import to_picture
 from fcos_lib.stream.sessions import Detections
+from tests.unit.processes import Terminal
 from tests.unit.stream.journal_worker import (
     BATCH,
     FINGERPRINT,
     TINY,
     FakeSession,
+    as_bytes,
     one_decoder,
     pictures_of_the_set,
     plain_feed,
@@ -59,13 +60,6 @@ def undisturbed(pictures):
             detections[picture.id] = Detections(to_picture(seen.boxes, letterbox), seen.scores, seen.labels)
     assert sum(len(seen) == 0 for seen in detections.values()), "some pictures should have no detection"
     return as_bytes(detections)
-
-
-def as_bytes(detections):
-    """Detections by picture id, in order, for comparison bit by bit."""
-    return [
-        (key, seen.boxes.tobytes(), seen.scores.tobytes(), seen.labels.tobytes()) for key, seen in detections.items()
-    ]
 
 
 def journal_in(folder, pictures, **how):
@@ -221,14 +215,6 @@ def test_busy_is_the_share_of_time_inside_the_session(tmp_path, pictures):
             shares.append(detect_journaled(FakeSession(seconds=0.01), journal, feed=feed)[1].busy)
     assert shares[1] < 0.7, f"busy for {shares[1]:.0%} of the time with a slow feed"
     assert shares[0] > shares[1], f"busy for {shares[0]:.0%} with a fast feed, {shares[1]:.0%} with a slow one"
-
-
-class Terminal(io.StringIO):
-    """Takes what a terminal would show."""
-
-    def isatty(self):
-        """A terminal it is."""
-        return True
 
 
 def test_the_bar_says_rate_share_and_time_left(tmp_path, pictures, monkeypatch):

@@ -228,14 +228,6 @@ def test_a_whole_shard_of_something_else_is_refused(folder, token, ids, said):
         opened(folder)
 
 
-def test_a_shard_of_more_bytes_than_any_is_refused(folder):
-    """It is not even read."""
-    finish(folder)
-    os.truncate(shard_path(folder, 0), 1 << 40)
-    with pytest.raises(JournalError, match="more than"):
-        opened(folder)
-
-
 def test_what_vanished_after_it_was_done_is_done_again_by_the_next(folder):
     """Who saw it complete has the results; the next process finds no file."""
     with opened(folder) as journal:

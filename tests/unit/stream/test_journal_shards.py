@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from fcos_lib.errors import JournalError
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import Picture, not_exactly_once
 from fcos_lib.stream.journal_shards import Maker, answer_digest, cut, largest_shard, pack_shard, unpack_shard
@@ -141,22 +140,6 @@ def test_what_is_compressed_is_not_unpacked():
 
 
 @pytest.mark.parametrize(
-    ("token", "ids", "reason"),
-    [
-        ("t", [7, 5], "foreign: 6"),
-        ("t", [7, 5, 6, 8], "missing: 8"),
-        ("t", [5, 6, 7], "not in order"),
-        ("new", [7, 5, 6], "another journal"),
-    ],
-    ids=["more", "left out", "swapped", "another token"],
-)
-def test_a_whole_file_of_something_else_is_an_error(token, ids, reason):
-    """Nobody's interruption explains it."""
-    with pytest.raises(JournalError, match=reason):
-        unpack_shard(pack_shard("t", RESULTS, MAKER), token, ids)
-
-
-@pytest.mark.parametrize(
     ("count", "batch", "size", "shards"),
     [
         (5000, 1, 64, 79), (5000, 3, 63, 80), (5000, 48, 48, 105), (5000, 64, 64, 79), (5000, 100, 100, 50),
@@ -179,13 +162,6 @@ def test_what_is_not_exactly_once_is_named():
     assert not_exactly_once([1, 1, 9], [1, 2, 3]) == "pictures missing: 2, 3; more than once: 1; foreign: 9"
     assert "0, 1, 2, 3, 4, ... (50 in all)" in not_exactly_once([], range(50))
     assert not_exactly_once([3, 1, 2], [1, 2, 3]) == ""
-
-
-def test_the_device_comes_back_with_the_results():
-    """Each shard says who found it."""
-    data = pack_shard("t", RESULTS, MAKER)
-    assert unpack_shard(data, "t", list(RESULTS))[1] == MAKER
-    assert str(MAKER) == "NPU 3 (5/1 in npu-smi) on a host"
 
 
 @pytest.mark.parametrize("name", ["boxes", "scores", "labels"])

@@ -108,6 +108,21 @@ def _unfinished(stage: Stage, said: Said) -> None:
     assert "did not end" in said.document["unjudged"][-1]["message"]
 
 
+def _told(stage: Stage, said: Said) -> None:
+    """The end of the run and its `results.json` have the exit status and its word."""
+    assert "could not judge; the cause is below" in said.output, said.output
+    assert said.document["run"]["exit_status"] == said.status
+    assert said.document["unjudged"][0]["outcome"] == {1: "FAIL", 8: "INFRA"}[said.status], said.document["unjudged"]
+
+
+def _kept_by_the_controller(stage: Stage, said: Said) -> None:
+    """A gate that a dead worker had begun is INFRA in `results.json`, with the reason."""
+    assert said.document["run"]["exit_status"] == 8
+    (entry,) = said.document["unjudged"]
+    assert entry["outcome"] == "INFRA", entry
+    assert "has not returned for 2 s" in entry["message"], entry
+
+
 def _masked(stage: Stage) -> Said:
     return stage.suite(environment={"ASCEND_RT_VISIBLE_DEVICES": "1"})
 
@@ -148,7 +163,8 @@ FAULTS = (
     _fault("load_other_operators", "the OM is refused as built with other operators", "load=opp",
            "the OM was compiled with another release of CANN's operators", status=1),
     _fault("old_generation", "aclruntime is that of 2023", "generation=old", "artifacts: 0 built, 2 reused", status=0),
-    _fault("run_fails", "every execution fails", "run=fail", "failed on device 0 (NPU 0 chip 0) at batch size 2", again="green"),
+    _fault("run_fails", "every execution fails", "run=fail", "failed on device 0 (NPU 0 chip 0) at batch size 2", again="green",
+           check=_told),
     _fault("run_fails_once", "the first execution fails, and no other", "run=fail_once",
            "failed on device 0 (NPU 0 chip 0) at batch size 2", again="green"),
     _fault("run_fails_later", "executions fail after some that went well", "run=fail:1",
@@ -168,7 +184,7 @@ FAULTS = (
     _fault("device_turns_to_inf", "the device begins to return infinite values", "run=inf:1",
            "device 0 (NPU 0 chip 0) no longer computes what it computed", again="green"),
     _fault("nan", "the model returns NaN from the first execution on", "run=nan",
-           "NaN or infinite values", status=1),
+           "NaN or infinite values", status=1, check=_told),
     _fault("inf", "the same with infinite values", "run=inf", "NaN or infinite values", status=1),
     _fault("short_output", "every output lacks its last row", "run=short", "is int64[2, 99], expected int64[2, 100]", status=1),
     _fault("run_hangs", "an execution never ends, and holds the GIL", "run=hang:1",
@@ -176,7 +192,8 @@ FAULTS = (
            after="`results.json` has what was judged by then, and INFRA for the rest",
            check=_unfinished),
     Fault("worker_hangs", "the same in a worker of `-n`", 8,
-          ("a run of model.om on device 0 (NPU 0 chip 0) has not returned for 2 s", "crashed while running"), _worker_hangs, again="green"),
+          ("a run of model.om on device 0 (NPU 0 chip 0) has not returned for 2 s", "crashed while running"), _worker_hangs, again="green",
+          check=_kept_by_the_controller),
     Fault("device_process_killed", "the process that plays the device is killed while it computes", 8,
           ("the device was lost while it computed",), _ended_processor, again="green"),
     Fault("second_device_visible", "only the second of two devices is visible, which then is number 0", 0, (), _masked,

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from fcos_lib.errors import DatasetError, UsageError
+from fcos_lib.errors import UsageError
 from fcos_lib.measure.coco import result_file
 from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match_rows
@@ -199,58 +199,8 @@ def test_bounds_are_held(read, monkeypatch, name, most, words):
         read(f"[{GOOD},{GOOD},{GOOD}]")
 
 
-def test_what_is_no_file_is_refused(tmp_path, truth):
-    """A folder, nothing, a pipe that never ends."""
-    import os
-
-    os.mkfifo(tmp_path / "pipe")
-    for name in (".", "none.json", "pipe"):
-        with pytest.raises(UsageError, match="cannot be read"):
-            read_detections(tmp_path / name, truth)
-
-
-def document(**changes):
-    """A small annotation file."""
-    whole = {
-        "images": [IMAGE, {**IMAGE, "id": 9, "file_name": "9.jpg"}],
-        "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
-        "categories": [{"id": 1, "name": "cat"}],
-    }
-    return whole | changes
-
-
-OBJECT = document()["annotations"][0]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ([], "holds a list, not an object"),
-        ({}, "has no list 'images'"),
-        (document(images=[]), "lists no images or no categories"),
-        (document(images=[IMAGE, IMAGE]), "has duplicate image ids: 7"),
-        (document(images=[{"id": 7, "file_name": "7.jpg"}]), "images[0] has no int 'width'"),
-        (document(categories=[{"id": 1, "name": "cat\x1b[31m"}]), "categories[0] has a name that cannot be printed"),
-        (document(annotations=[{**OBJECT, "image_id": 8}]), "annotation 1 refers to an image or category"),
-        (document(annotations=[{**OBJECT, "bbox": "1234"}]), "annotations[0] has no list 'bbox'"),
-        (document(annotations=[{**OBJECT, "area": float("nan")}]), "annotation 1 has the area nan"),
-        (json.dumps(document())[:-1], "is not JSON"),
-        (json.dumps(document(x=0)).replace('"x": 0', '"x": ' + "[" * 100_000), "is not JSON"),
-    ],
-    ids=short,
-)  # fmt: skip
-def test_what_is_no_annotation_file_is_refused(tmp_path, content, words):
-    """By its name and the entry that is wrong."""
-    path = tmp_path / "instances.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(DatasetError) as refused:
-        read_annotation_file(path)
-    assert str(path) in refused.value.found
-    assert words in refused.value.found
-
-
 def test_annotations_alone_are_those_of_the_folder(dataset, truth_of_dataset):
-    """The embedded set has the same truth without its pictures."""
+    """The embedded set has the same truth without its pictures. What is no annotation file: tests/unit/stream/test_annotations.py."""
     alone = read_annotation_file(dataset.annotations).truth
     for part in ("picture_ids", "boxes", "areas", "crowd", "numbered", "pictures", "categories"):
         np.testing.assert_array_equal(getattr(alone, part), getattr(truth_of_dataset, part), err_msg=part)
