@@ -14,36 +14,45 @@ import pytest
 
 from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
-from tests.prepared import PICTURES, take_over
+from tests.copies import run_copies
+from tests.prepared import PICTURES, outer_environment, take_over
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--npu", "maybe"], "invalid choice: 'maybe'"),
-        (["--batch-sizes", "1,1"], "'1,1' is not a list of different batch sizes"),
-        (["--batch-sizes", "0"], "'0' is not a list"),
-        (["--pictures", "0"], "'0' is not a number of pictures"),
-        (["--device-id", "-1"], "'-1' is not a device id"),
-        (["--dataset", "somewhere"], "--dataset somewhere needs --checkpoint"),
-        (["--npu", "required"], "--npu required, but no NPU can be used here"),
-        (["--dynamic-batch", "--batch-sizes", "4"], "1 profiles (4) cannot be compiled"),
-        (["--dynamic-batch", "--aipp"], "a dynamic batch size with AIPP is not supported"),
-        (["--dynamic-batch", "--om", "oms"], "--dynamic-batch has no effect with --om"),
-        (["--precision-mode", "origin", "--om", "oms"], "--precision-mode origin has no effect with --om"),
-        (["--atc-option=--model=x"], "'--model=x' cannot be passed on to atc"),
-        (["--atc-time-limit", "0"], "'0' is not a number of minutes"),
-    ],
-    ids=lambda value: "_".join(value) if isinstance(value, list) else "",
-)
-def test_an_impossible_option_is_exit_4_and_one_sentence(run, arguments, words):
+REFUSED = [
+    (["--npu", "maybe"], "invalid choice: 'maybe'"),
+    (["--batch-sizes", "1,1"], "'1,1' is not a list of different batch sizes"),
+    (["--batch-sizes", "0"], "'0' is not a list"),
+    (["--pictures", "0"], "'0' is not a number of pictures"),
+    (["--device-id", "-1"], "'-1' is not a device id"),
+    (["--dataset", "somewhere"], "--dataset somewhere needs --checkpoint"),
+    (["--npu", "required"], "--npu required, but no NPU can be used here"),
+    (["--dynamic-batch", "--batch-sizes", "4"], "1 profiles (4) cannot be compiled"),
+    (["--dynamic-batch", "--aipp"], "a dynamic batch size with AIPP is not supported"),
+    (["--dynamic-batch", "--om", "oms"], "--dynamic-batch has no effect with --om"),
+    (["--precision-mode", "origin", "--om", "oms"], "--precision-mode origin has no effect with --om"),
+    (["--atc-option=--model=x"], "'--model=x' cannot be passed on to atc"),
+    (["--atc-time-limit", "0"], "'0' is not a number of minutes"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """Exit status and output of a run with each of these options."""
+    folder = tmp_path_factory.mktemp("refused")
+    kept = ["-p", "no:cacheprovider", f"--artifacts={folder / 'artifacts'}"]
+    lines = [[*kept, *arguments] for arguments, _ in REFUSED]
+    return run_copies(lines, folder, outer_environment() | {"FCOS_EMULATOR": ""})
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=["_".join(arguments) for arguments, _ in REFUSED])
+def test_an_impossible_option_is_exit_4_and_one_sentence(refusals, number):
     """Nothing is collected, nothing is built."""
-    result = run(*arguments)
-    assert result.returncode == 4, result.stdout + result.stderr
-    assert words in result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
+    (status, said), (_, words) = refusals[number], REFUSED[number]
+    assert status == 4, said
+    assert words in said
+    assert "Traceback" not in said
 
 
 def test_required_without_a_device_is_exit_4_under_xdist_too(run):
