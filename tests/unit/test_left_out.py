@@ -8,23 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from fixtures import selection
+from tests.copies import run_copies
+from tests.prepared import outer_environment
 
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--collect-only", "-q", "--npu", "emulated", "--batch-sizes", "4")
-
-
-@pytest.fixture
-def left_out(run, tmp_path, monkeypatch):
-    """Collect gates with these arguments and nothing else: how it ended, the roll call, and the properties in the JUnit file."""
-
-    def call(*arguments):
-        done = run(*COLLECT, *arguments, f"--junit-xml={tmp_path / 'junit.xml'}")
-        gates = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["gates"]
-        properties = ET.parse(tmp_path / "junit.xml").getroot().iter("property")
-        return done, gates, {entry.get("name"): entry.get("value") for entry in properties}
-
-    return call
 
 
 def why(gates, key):
@@ -33,32 +21,55 @@ def why(gates, key):
     return entry["state"], entry["why"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "key", "state", "reason"),
-    [
-        (("-m", "contract"), "bias.size", "not selected", "by -m 'contract'"),
-        (("-k", "not consistency", "tests/acceptance"), "bias.size", "not selected", "by -k 'not consistency'"),
-        (("-k", "slot or batch_size"), "accuracy.mAP", "not selected", "by -k 'slot or batch_size'"),
-        (
-            ("--deselect", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected",
-            "by --deselect tests/acceptance/test_consistency.py",
-        ),
-        (
-            ("--ignore", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected", "by --ignore",
-        ),
-        (("tests/acceptance/test_cost.py",), "bias.size", "not selected", "by the paths given: tests/acceptance/test_cost.py"),
-        (("--golden-only", "tests/acceptance"), "bias.size", "not selected", "by --golden-only"),
-        (("-o", "python_files=check_*.py", "tests/acceptance"), "bias.size", "missing", None),
-        (("-o", "python_functions=check_*", "tests/acceptance"), "bias.size", "missing", None),
-    ],
-)  # fmt: skip
-def test_a_gate_that_was_left_out_is_named_with_the_reason(left_out, arguments, key, state, reason):
+LEFT_OUT = [
+    (("-m", "contract"), "bias.size", "not selected", "by -m 'contract'"),
+    (("-k", "not consistency", "tests/acceptance"), "bias.size", "not selected", "by -k 'not consistency'"),
+    (("-k", "slot or batch_size", "tests/acceptance"), "accuracy.mAP", "not selected", "by -k 'slot or batch_size'"),
+    (
+        ("--deselect", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected",
+        "by --deselect tests/acceptance/test_consistency.py",
+    ),
+    (
+        ("--ignore", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected", "by --ignore",
+    ),
+    (("tests/acceptance/test_cost.py",), "bias.size", "not selected", "by the paths given: tests/acceptance/test_cost.py"),
+    (("--golden-only", "tests/acceptance"), "bias.size", "not selected", "by --golden-only"),
+    (("-o", "python_files=check_*.py", "tests/acceptance"), "bias.size", "missing", None),
+    (("-o", "python_functions=check_*", "tests/acceptance"), "bias.size", "missing", None),
+]  # fmt: skip
+TYPOS = [("contract or acuracy", "accuracy"), ("acuracy", "accuracy"), ("not throughputt", "throughput")]
+PLUGINS = ["fixtures.reports", "fcos-reports", "fixtures.selection", "fixtures.verdicts"]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """Exit status, output and artifact folder of a collection with each of these arguments."""
+    folder = tmp_path_factory.mktemp("left_out")
+    asked = [(*COLLECT, *arguments, "--require", "all") for arguments, *_ in LEFT_OUT]
+    asked += [("--collect-only", "-m", expression) for expression, _ in TYPOS]
+    asked += [("--collect-only", "-m", "contract", "-p", f"no:{plugin}") for plugin in PLUGINS]
+    folders = [folder / f"artifacts-{number}" for number in range(len(asked))]
+    lines = [
+        ["-p", "no:cacheprovider", f"--artifacts={artifacts}", f"--junit-xml={artifacts}.xml", *arguments]
+        for arguments, artifacts in zip(asked, folders, strict=True)
+    ]
+    outcomes = run_copies(lines, folder, outer_environment() | {"FCOS_EMULATOR": ""})
+    return {
+        arguments: (*outcome, artifacts) for arguments, outcome, artifacts in zip(asked, outcomes, folders, strict=True)
+    }
+
+
+@pytest.mark.parametrize(("arguments", "key", "state", "reason"), LEFT_OUT)
+def test_a_gate_that_was_left_out_is_named_with_the_reason(ended, arguments, key, state, reason):
     """Exit 7 with --require; results.json says by what, and so does the JUnit file in a property of the suite."""
-    done, gates, properties = left_out(*arguments, "--require", "all")
-    assert done.returncode == 7, done.stdout + done.stderr
-    said = why(gates, key)
+    status, output, artifacts = ended[(*COLLECT, *arguments, "--require", "all")]
+    assert status == 7, output
+    said = why(json.loads((artifacts / "results" / "results.json").read_text())["gates"], key)
     assert said[0] == state, said
     assert reason in (None, said[1]), said
+    properties = {
+        entry.get("name"): entry.get("value") for entry in ET.parse(f"{artifacts}.xml").getroot().iter("property")
+    }
     assert properties[f"gate {key}[batch4]"] == f"{said[0]}: {said[1]}"
 
 
@@ -89,27 +100,20 @@ def test_the_last_failed_alone_are_not_the_whole_suite(suite, tmp_path):
     assert why(document["gates"], "cost.om_size") == ("not selected", "by --lf")
 
 
-def test_a_typo_in_a_marker_is_exit_4_with_the_nearest(run):
+@pytest.mark.parametrize(("expression", "nearest"), TYPOS)
+def test_a_typo_in_a_marker_is_exit_4_with_the_nearest(ended, expression, nearest):
     """It used to drop a promise, or select nothing."""
-    done = run("-m", "contract or acuracy", "tests/acceptance")
-    assert done.returncode == 4, done.stdout + done.stderr
-    assert "the nearest is 'accuracy'" in done.stdout + done.stderr
+    status, output, _ = ended["--collect-only", "-m", expression]
+    assert status == 4, output
+    assert f"the nearest is '{nearest}'" in output
 
 
-@pytest.mark.parametrize(("expression", "nearest"), [("acuracy", "accuracy"), ("not throughputt", "throughput")])
-def test_a_typo_alone_or_negated_is_found_too(pytestconfig, expression, nearest):
-    """Whatever stands around it."""
-    config = SimpleNamespace(getoption=lambda _: expression, getini=pytestconfig.getini)
-    with pytest.raises(pytest.UsageError, match=f"the nearest is '{nearest}'"):
-        selection.pytest_configure(config)
-
-
-@pytest.mark.parametrize("plugin", ["fixtures.selection", "fcos-reports"])
-def test_what_judges_cannot_be_taken_away(run, plugin):
-    """`-p no:...` is exit 4, for a module of ours and for a plugin that registers itself."""
-    done = run("--collect-only", "-m", "contract", "-p", f"no:{plugin}")
-    assert done.returncode == 4, done.stdout + done.stderr
-    assert "takes away what judges" in done.stdout + done.stderr
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_what_judges_cannot_be_taken_away(ended, plugin):
+    """`-p no:...` is exit 4."""
+    status, output, _ = ended["--collect-only", "-m", "contract", "-p", f"no:{plugin}"]
+    assert status == 4, output
+    assert "takes away what judges" in output
 
 
 def test_nothing_of_what_judges_can_be_taken_away(pytestconfig):

@@ -312,6 +312,17 @@ def sized(number):
     return {"id": number, "file_name": f"{number}.jpg", "width": 9, "height": 9}
 
 
+def listing(pictures, categories):
+    """An annotation file of so many, made when it is needed: every run that collects this module would make it."""
+
+    def change(path):
+        images = [sized(number) for number in range(pictures)]
+        names = [{"id": number, "name": f"{number}"} for number in range(1, 1 + categories)]
+        path.write_text(json.dumps({"images": images, "annotations": [], "categories": names}))
+
+    return change
+
+
 ROW = '{"image_id":7,"category_id":1,"bbox":[1,2,3,4],"score":0.5}'
 """What is wrong with single entries is in tests/unit/measure/coco/test_result_file.py: here is what exhausts or hides."""
 
@@ -335,7 +346,7 @@ ROWS = {
     "many-empty": (rows("[" + "{}," * 6_000_000 + "{}]"), r"detections\[0\] is no detection"),
     "one-long": (rows(f'[{ROW[:-1]},"x":"{"x" * 60_000_000}"}}]'), "is longer than 8 MiB"),
     "one-wide": (rows(f'[{ROW[:-1]},"x":[{"1," * 30_000_000}1]}}]'), "is longer than 8 MiB"),
-    "many-keys": (rows(f'[{ROW[:-1]},{",".join(f"""{chr(34)}{n}{chr(34)}:0""" for n in range(400_000))},"score":1}}]'), "the key 'score' 2 times"),
+    "many-keys": (rows(lambda path: path.write_text(f'[{ROW[:-1]},{",".join(f"""{chr(34)}{n}{chr(34)}:0""" for n in range(400_000))},"score":1}}]')), "the key 'score' 2 times"),
     "blanks": (rows("[" + " " * 50_000_000 + "]"), None),
     "no-end": (rows(f"[{','.join([ROW] * 1000)}"), "the list does not end"),
     "false-ends": (rows(f'[{ROW[:-1]},"x":"{"}},{{" * 400_000}"}}]'), None),
@@ -352,8 +363,8 @@ ANNOTATIONS_ALONE = {
     "deep": (text(DEEP), "is not JSON"),
     "wide": (text('{"images": ' + WIDE + "}"), "holds more than 32,000,000 values"),
     "huge": (lambda path: path.write_text("{") and os.truncate(path, 300 << 20), "has more than 268,435,456 bytes"),
-    "cells": (text(json.dumps({"images": [sized(n) for n in range(40_000)], "annotations": [], "categories": [{"id": n, "name": f"{n}"} for n in range(1000)]})), "lists 40,000 images and 1,000 categories"),
-    "many-images": (text(json.dumps({"images": [sized(n) for n in range(300_000)], "annotations": [], "categories": [{"id": 1, "name": "x"}]})), None),
+    "cells": (listing(40_000, 1000), "lists 40,000 images and 1,000 categories"),
+    "many-images": (listing(300_000, 1), None),
     "pipe": (os.mkfifo, "it is not a plain file"),
 }  # fmt: skip
 KINDS = {
