@@ -21,7 +21,7 @@ from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.stream.sessions import Detections
 
-_VALUES_AT_ONCE = 1 << 21
+_VALUES_AT_ONCE = 1 << 23
 """Resamples times pictures, the curves of all categories or the detections of one that overlap an object: memory does not grow with these."""
 _SIDES_KEPT = 4
 

@@ -48,12 +48,12 @@ class Category:
         from scipy.sparse import csr_array  # type: ignore[import-untyped]  # a tenth of a second to import
 
         end = int(self._rows[-1]) + 1 if len(self._rows) else 0
-        behind, pictures = np.searchsorted(self._rows, np.arange(end)), self._pictures[:end]
+        bounds, shape = np.concatenate([[0], self._rows + 1, [end]]), (len(self._weights), len(columns))
 
         def summed(times: NDArray[np.int32]) -> _Whole:
             some = np.flatnonzero(times)
-            shape = (len(self._weights), len(columns))
-            sums: _Whole = csr_array((times[some], (behind[some], pictures[some])), shape=shape) @ columns
+            parts = (times[some], self._pictures[some], np.searchsorted(some, bounds))
+            sums: _Whole = csr_array(parts, shape=shape) @ columns
             return np.cumsum(sums, axis=0, dtype=np.int32, out=sums)
 
         ranges = inside[:, :end].astype(np.int32)
@@ -79,14 +79,15 @@ class Category:
         parts = max(1, weightings // max(LEAST, AT_ONCE // max(1, int(lengths.sum()))))
         bounds = [weightings * part // parts for part in range(parts + 1)]
         together = max(1, AT_ONCE // max(1, int(lengths.max()) * bounds[1]))
-        for first in range(0, len(lengths), together):
-            some = slice(first, first + together)
-            if lengths[some].any():
-                table = _Table(self._right[area, some], self._moved[area, some])
-                for part in (slice(*pair) for pair in pairwise(bounds)):
-                    weights, counted = self._weights[:, part], self._counted[area][:, part]
-                    average[some, part], last = table.averaged(weights, counted, reached[part])
-                    recall[some, part] = last / np.maximum(objects[part], 1)
+        groups = [slice(first, first + together) for first in range(0, len(lengths), together)]
+        tables = [
+            (some, _Table(self._right[area, some], self._moved[area, some])) for some in groups if lengths[some].any()
+        ]
+        for part in (slice(*pair) for pair in pairwise(bounds)):
+            weights, counted = (np.ascontiguousarray(each[:, part]) for each in (self._weights, self._counted[area]))
+            for some, table in tables:
+                average[some, part], last = table.averaged(weights, counted, reached[part])
+                recall[some, part] = last / np.maximum(objects[part], 1)
         average[:, objects <= 0] = recall[:, objects <= 0] = np.nan
         return average, recall
 
@@ -132,11 +133,11 @@ class _Table:
         For each row, `weights` int32[S + 1, W] says how often it counts, `counted` int32[S + 1, W] how many right and wrong
         ones there are down to it; `reached_by_found` int8[W, N] says how many recalls that many found objects reach.
         """
-        right, down_to = weights[self._rows], counted[self._rows]
+        right, down_to = weights.take(self._rows, axis=0), counted.take(self._rows, axis=0)
         if len(self._times) > len(self._parts):
-            shift = np.cumsum(weights[self._strays[1] - 1] * self._times, axis=0, dtype=np.int32)
-            shift -= shift[self._first]
-            down_to += shift[self._moved]
+            shift = np.cumsum(weights.take(self._strays[1] - 1, axis=0) * self._times, axis=0, dtype=np.int32)
+            shift -= shift.take(self._first, axis=0)
+            down_to += shift.take(self._moved, axis=0)
         _running(np.add, right, self._parts)
         precision = down_to + np.spacing(1)
         np.divide(right, precision, out=precision)
