@@ -94,7 +94,7 @@ def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run)
         whole = time.monotonic() - began
         shutil.rmtree(undisturbed / "results")
         while kills < KILLS:
-            if kill_after(chance.uniform(0.05, 0.65) * whole):  # the rest is judging and the page
+            if kill_after(chance.uniform(0.05, 0.55) * whole):  # the rest is judging and the page
                 continue
             kills += 1
             hits += any((undisturbed / "journal").glob("shapes-batch4-*/shard*"))
