@@ -15,8 +15,7 @@ accept: $(READY)  ## the acceptance suite with its verdict
 	@$(VENV)/bin/pytest tests/acceptance
 
 test: $(READY)  ## unit tests and the acceptance suite
-	@# One more than the cores that CI has: tests wait for processes, clusters and clocks as well.
-	$(VENV)/bin/pytest -n 3 --dist worksteal -m "not throughput"
+	$(VENV)/bin/pytest -n 2 --dist worksteal -m "not throughput"
 	$(VENV)/bin/pytest -m throughput
 
 QUICK := judge measure recipe artifacts ascend emulator options gateproof device test_rooms.py
