@@ -62,7 +62,10 @@ $(READY): pyproject.toml constraints.txt requirements.lock headless.lock
 	@$(PYTHON) tools/supported.py
 	@$(SAY) "installing 1 of 4: an environment in $(VENV)" $(PYTHON) -m venv $(VENV)
 	@$(SAY) "installing 2 of 4: exact pins" $(VENV)/bin/pip $(INSTALL) --require-hashes --no-deps -r requirements.lock
-	@$(SAY) "installing 3 of 4: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,attest,test,dev]' -c constraints.txt
+	@# pip works on one core: another one compiles meanwhile what is there already.
+	@$(VENV)/bin/python -W ignore -m compileall -qq $(VENV)/lib & \
+	$(SAY) "installing 3 of 4: PyTorch and this project" $(VENV)/bin/pip $(INSTALL) -e '.[export,cluster,attest,test,dev]' -c constraints.txt; \
+	    status=$$?; wait; exit $$status
 	@# opencv-python needs libGL, which servers lack; the headless build is the same library without windows.
 	$(VENV)/bin/python -c 'import cv2' 2>/dev/null || $(VENV)/bin/pip $(INSTALL) \
 	    --require-hashes --no-deps --force-reinstall -r headless.lock

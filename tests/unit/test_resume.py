@@ -3,14 +3,18 @@
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.copies import IMPORTED, PLAIN
 from tests.prepared import PICTURES
 
 ROOT = Path(__file__).parents[2]
@@ -45,41 +49,62 @@ def undisturbed(prepared, ready):
     return ready
 
 
-def kill_after(command, environ, seconds):
-    """Start the suite in a process group of its own and kill all of it after so long; True if it had ended before."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        process.wait(seconds)
-        return True
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        process.wait()
+COPIES = """
+nothing = os.open(os.devnull, os.O_RDWR)
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        os.setsid()
+        print(os.getpid(), flush=True)
+        for stream in range(3):
+            os.dup2(nothing, stream)
+        os._exit(pytest.main(sys.argv[1:]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Runs the suite again and again, in copies of one process."""
+
+
+@contextmanager
+def copies(command, environ):
+    """A function that starts the suite in a process group of its own and kills all of it after so long; True if it had ended before."""
+    words = [*command[command.index("pytest") + 1 :], PLAIN]
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPORTED + COPIES, *words], cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    ) as starter:  # fmt: skip
+
+        def kill_after(seconds):
+            starter.stdin.write("\n")
+            child = int(starter.stdout.readline())
+            if not select.select([starter.stdout], [], [], seconds)[0]:
+                with suppress(ProcessLookupError):  # it has ended just now
+                    os.killpg(child, signal.SIGKILL)
+            return int(starter.stdout.readline()) != -signal.SIGKILL
+
+        yield kill_after
 
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, run):
     """kill -9 of the whole run, over and over: it goes on, finds no damaged file, and ends with the same bits."""
     expected = numbers(undisturbed)
-    shutil.rmtree(undisturbed / "results")
     chance, kills, hits, resumed = random.Random(8), 0, 0, 0
-    while kills < KILLS:
-        command, environ = suite(*ACCURACY)
-        # Most moments lie in the evaluation, which a second or two of starting precedes.
-        if kill_after(command, environ, chance.uniform(0.5, 4)):
-            continue
-        kills += 1
-        hits += any((undisturbed / "journal").glob("shapes-batch4-*/shard*"))
-        if kills % 10 == 0:
-            result = run(*ACCURACY)
-            assert result.returncode == 0, result.stdout + result.stderr
-            assert numbers(undisturbed) == expected, f"after {kills} kills"
-            resumed += evaluation(undisturbed)["resumed"]
-            repeated = evaluation(undisturbed)["repeated"]
-            assert repeated == 0, f"{repeated} pictures were run twice"
+    with copies(*suite(*ACCURACY)) as kill_after:
+        began = time.monotonic()
+        assert kill_after(300), "a run that was let through did not end"
+        whole = time.monotonic() - began
+        shutil.rmtree(undisturbed / "results")
+        while kills < KILLS:
+            if kill_after(chance.uniform(0.05, 0.55) * whole):  # the rest is judging and the page
+                continue
+            kills += 1
+            hits += any((undisturbed / "journal").glob("shapes-batch4-*/shard*"))
+            if kills % 10 == 0:
+                result = run(*ACCURACY)
+                assert result.returncode == 0, result.stdout + result.stderr
+                assert numbers(undisturbed) == expected, f"after {kills} kills"
+                resumed += evaluation(undisturbed)["resumed"]
+                repeated = evaluation(undisturbed)["repeated"]
+                assert repeated == 0, f"{repeated} pictures were run twice"
     print(f"{hits} of {kills} kills left a journal, from which {resumed} pictures were taken")
     assert resumed, f"none of {kills} kills hit an evaluation"
     assert not list(Path("/dev/shm").glob("*fcos*"))

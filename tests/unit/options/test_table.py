@@ -13,6 +13,7 @@ from fcos_lib.options.option import as_text
 from fcos_lib.options.table import OPTIONS
 from fixtures.options import settings
 from fixtures.settings import EMBEDDED_CHECKPOINT, Settings
+from tests.copies import IMPORTED
 from tests.unit.parsed import ROOT, parsed
 from tools.make_options_page import PAGE, text
 
@@ -34,8 +35,7 @@ COMMANDS = [
 """Every option at another value than its default, at least once; those that exclude each other in different lines."""
 
 RECORD = """
-import json, os, pathlib, shlex, sys
-import cv2, numpy, onnx, onnxruntime, pytest, scipy.stats  # imported once for all
+import pathlib, shlex
 
 folder = pathlib.Path(sys.argv[1])
 
@@ -55,7 +55,7 @@ def collect(words, path):
     child = os.fork()
     if not child:
         os.dup2(os.open(path.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT), 1), os.dup2(1, 2)
-        sys.argv[1:] = [*words, "tests/acceptance", "-m", "contract", "--collect-only", "-q", "-p", "no:cacheprovider"]
+        sys.argv[1:] = [*words, "tests/acceptance", "-m", "contract", "--collect-only", "-q", "-p", "no:cacheprovider", "--assert=plain"]
         status = pytest.main(sys.argv[1:], plugins=[Recorder(path)])
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)
@@ -123,7 +123,7 @@ def test_every_option_is_among_the_commands():
 def test_pytest_builds_the_same_settings_from_a_recorded_command(tmp_path, outer_environment):
     """For every option set, through pytest itself and a shell's quotes."""
     done = subprocess.run(
-        [sys.executable, "-c", RECORD, str(tmp_path)], input=json.dumps(COMMANDS), cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", IMPORTED + RECORD, str(tmp_path)], input=json.dumps(COMMANDS), cwd=ROOT, capture_output=True, text=True,
         timeout=240, env={**outer_environment, "OPENBLAS_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
