@@ -9,22 +9,49 @@ from types import SimpleNamespace
 import pytest
 
 from fixtures import selection
+from tests.prepared import outer_environment
+from tests.unit.forked import exit_statuses
 
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--collect-only", "-q", "--npu", "emulated", "--batch-sizes", "4")
 
 
-@pytest.fixture
-def left_out(run, tmp_path, monkeypatch):
-    """Collect gates with these arguments and nothing else: how it ended, the roll call, and the properties in the JUnit file."""
+LEFT_OUT = [
+    (("-m", "contract"), "bias.size", "not selected", "by -m 'contract'"),
+    (("-k", "not consistency", "tests/acceptance"), "bias.size", "not selected", "by -k 'not consistency'"),
+    (("-k", "slot or batch_size"), "accuracy.mAP", "not selected", "by -k 'slot or batch_size'"),
+    (
+        ("--deselect", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected",
+        "by --deselect tests/acceptance/test_consistency.py",
+    ),
+    (
+        ("--ignore", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected", "by --ignore",
+    ),
+    (("tests/acceptance/test_cost.py",), "bias.size", "not selected", "by the paths given: tests/acceptance/test_cost.py"),
+    (("--golden-only", "tests/acceptance"), "bias.size", "not selected", "by --golden-only"),
+    (("-o", "python_files=check_*.py", "tests/acceptance"), "bias.size", "missing", None),
+    (("-o", "python_functions=check_*", "tests/acceptance"), "bias.size", "missing", None),
+]  # fmt: skip
+"""Arguments; a gate that they leave out, its state, and the reason."""
 
-    def call(*arguments):
-        done = run(*COLLECT, *arguments, f"--junit-xml={tmp_path / 'junit.xml'}")
-        gates = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())["gates"]
-        properties = ET.parse(tmp_path / "junit.xml").getroot().iter("property")
-        return done, gates, {entry.get("name"): entry.get("value") for entry in properties}
 
-    return call
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    """Collect with each of these arguments: by them the exit status, what was printed, the roll call, the properties in JUnit."""
+    root, folders, jobs = tmp_path_factory.mktemp("left_out"), {}, []
+    for arguments, *_ in LEFT_OUT:
+        folder = folders[arguments] = root / str(len(folders))
+        folder.mkdir()
+        kept = ("artifacts", "benchmark-storage", "junit-xml")
+        own = ["-p", "no:cacheprovider", "--require", "all", *(f"--{name}={folder / name}" for name in kept)]
+        jobs.append(([*COLLECT, *arguments, *own], folder / "printed"))
+    statuses = exit_statuses(jobs, {**outer_environment(), "FCOS_EMULATOR": ""})
+    found = {}
+    for (arguments, folder), status in zip(folders.items(), statuses, strict=True):
+        gates = json.loads((folder / "artifacts" / "results" / "results.json").read_text())["gates"]
+        properties = ET.parse(folder / "junit-xml").getroot().iter("property")
+        found[arguments] = status, (folder / "printed").read_text(), gates, {entry.get("name"): entry.get("value") for entry in properties}  # fmt: skip
+    return found
 
 
 def why(gates, key):
@@ -34,28 +61,12 @@ def why(gates, key):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "key", "state", "reason"),
-    [
-        (("-m", "contract"), "bias.size", "not selected", "by -m 'contract'"),
-        (("-k", "not consistency", "tests/acceptance"), "bias.size", "not selected", "by -k 'not consistency'"),
-        (("-k", "slot or batch_size"), "accuracy.mAP", "not selected", "by -k 'slot or batch_size'"),
-        (
-            ("--deselect", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected",
-            "by --deselect tests/acceptance/test_consistency.py",
-        ),
-        (
-            ("--ignore", "tests/acceptance/test_consistency.py", "tests/acceptance"), "bias.size", "not selected", "by --ignore",
-        ),
-        (("tests/acceptance/test_cost.py",), "bias.size", "not selected", "by the paths given: tests/acceptance/test_cost.py"),
-        (("--golden-only", "tests/acceptance"), "bias.size", "not selected", "by --golden-only"),
-        (("-o", "python_files=check_*.py", "tests/acceptance"), "bias.size", "missing", None),
-        (("-o", "python_functions=check_*", "tests/acceptance"), "bias.size", "missing", None),
-    ],
-)  # fmt: skip
-def test_a_gate_that_was_left_out_is_named_with_the_reason(left_out, arguments, key, state, reason):
+    ("arguments", "key", "state", "reason"), LEFT_OUT, ids=[" ".join(case[0]) for case in LEFT_OUT]
+)
+def test_a_gate_that_was_left_out_is_named_with_the_reason(collected, arguments, key, state, reason):
     """Exit 7 with --require; results.json says by what, and so does the JUnit file in a property of the suite."""
-    done, gates, properties = left_out(*arguments, "--require", "all")
-    assert done.returncode == 7, done.stdout + done.stderr
+    status, printed, gates, properties = collected[arguments]
+    assert status == 7, printed
     said = why(gates, key)
     assert said[0] == state, said
     assert reason in (None, said[1]), said

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -27,6 +26,7 @@ from fcos_lib.stream.sessions import Detections
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 from tests.unit.cli.test_cli import part_of_embedded
 from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, each_page, prose
+from tests.unit.forked import exit_statuses
 from tests.unit.measure.result_files import draw
 from tests.unit.model.test_config_contract import PLAIN
 
@@ -37,27 +37,6 @@ PARSED_ONLY = {"accept", "explain", "bundle", "replay"}
 SHELL = {"cp", "export", "eval", "source"}
 FOREIGN_OPTIONS = {"--framework", "--model", "--output-file", "--net_out_num", "--batchsize", "--help", "--markers"}
 """Of the recipe's tools and of every program."""
-
-COLLECT = """
-import json, os, sys
-import cv2, numpy, onnx, onnxruntime, pytest, scipy.stats  # imported once for all
-jobs, running, statuses = json.load(sys.stdin), {}, {}
-for number, (arguments, output) in enumerate(jobs):
-    child = os.fork()
-    if not child:
-        file = os.open(output, os.O_WRONLY | os.O_CREAT)
-        os.dup2(file, 1), os.dup2(file, 2)
-        sys.argv[1:] = arguments
-        status = pytest.main(arguments)
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
-    running[child] = number
-    while running and (len(running) >= os.cpu_count() or number == len(jobs) - 1):
-        child, status = os.wait()
-        statuses[running.pop(child)] = os.waitstatus_to_exitcode(status)
-print(json.dumps([statuses[number] for number in range(len(jobs))]))
-"""
-"""Runs many command lines of pytest in copies of one process: what takes time is importing."""
 
 
 def kind(command):
@@ -119,12 +98,9 @@ def test_pytest_commands_select_something(tmp_path, outer_environment):
         ([*line, f"--artifacts={tmp_path / 'artifacts'}"], str(tmp_path / f"{number}.txt"))
         for number, line in enumerate(lines)
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", COLLECT], input=json.dumps(jobs), cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env={**outer_environment, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "200"}, check=True,
-    )  # fmt: skip
+    statuses = exit_statuses(jobs, {**outer_environment, "COLUMNS": "200"})
     wrong = []
-    for (arguments, output), command, status in zip(jobs, lines.values(), json.loads(done.stdout), strict=True):
+    for (arguments, output), command, status in zip(jobs, lines.values(), statuses, strict=True):
         text = Path(output).read_text(encoding="utf-8")
         collected = re.search(r"^=* ?(\d+)(?:/\d+)? tests? collected", text, re.M)  # with `-v` it has a rule around it
         informs = {"--help", "--markers"} & set(arguments)
