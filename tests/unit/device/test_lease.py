@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -121,6 +122,7 @@ def test_who_died_holding_a_device_is_named_until_somebody_has_made_sure_of_it(h
     for _ in range(2):
         with lease(npus(0), tmp_path / "locks", say=said.append) as held:
             assert f"process {other.pid} of " in held.left_by
+            assert json.loads((tmp_path / "locks" / "npu-0.lock").read_text())["pid"] == os.getpid()
     assert len(said) == 2
     assert f"device 0 was not given back by process {other.pid} of " in said[0]
     with lease(npus(0), tmp_path / "locks") as held:
