@@ -89,17 +89,15 @@ def test_an_old_om_is_never_taken_for_a_new_one(compile_with, tmp_path):
     assert not list((tmp_path / "out").glob("*.om"))
 
 
-def test_an_empty_om_is_refused(compile_with, tmp_path):
-    """A full disk looks like this."""
-    with pytest.raises(AtcError, match=r"empty model\.om"):
-        compile_with(': > "$out.om"')
-    assert not list((tmp_path / "out").glob("*.om"))
-
-
-def test_half_an_om_is_removed_when_atc_fails(compile_with, tmp_path):
-    """What a failing atc had begun to write is not left for the next reader."""
-    with pytest.raises(AtcError, match="status 255"):
-        compile_with('printf half > "$out.om"; exit 255')
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(': > "$out.om"', r"empty model\.om"), ('printf half > "$out.om"; exit 255', "status 255")],
+    ids=["empty", "half"],
+)
+def test_an_empty_om_or_half_of_one_is_not_left_for_the_next_reader(compile_with, tmp_path, body, words):
+    """As on a full disk, or of an atc that fails while it writes."""
+    with pytest.raises(AtcError, match=words):
+        compile_with(body)
     assert not list((tmp_path / "out").glob("*.om"))
 
 

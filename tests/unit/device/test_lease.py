@@ -78,28 +78,12 @@ def test_whoever_waits_too_long_learns_who_holds_it(holder, tmp_path):
     assert f"held: device 0 by process {other.pid}" in said[0]
 
 
-def test_a_dead_process_holds_nothing(holder, tmp_path):
-    """kill -9 leaves the file, and the file is no lock."""
-    other = holder(0)
-    os.kill(other.pid, signal.SIGKILL)
-    other.wait()
-    with lease(npus(0), tmp_path / "locks", timeout_s=5) as held:
-        text = json.loads((tmp_path / "locks" / "npu-0.lock").read_text())
-    assert (held.device.device_id, text["pid"]) == (0, os.getpid())
-
-
-def test_one_process_may_hold_its_device_twice(tmp_path):
+def test_one_process_may_hold_its_device_twice(holder, tmp_path):
     """The test and a fixture that it asked for share one, and the inner end does not give it away."""
     with lease(npus(1, 2), tmp_path / "locks") as outer:
         with lease(npus(1, 2), tmp_path / "locks", timeout_s=0.1) as inner:
             assert inner is outer
-        script = textwrap.dedent(HOLD)
-        command = [sys.executable, "-c", script, str(tmp_path / "locks"), "1", "2"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
-        assert process.stdout.readline() == "2\n"
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        assert holder(1, 2).held == 2
 
 
 @pytest.mark.parametrize("text", ["", "[" * 5000, "{}", '{"pid": 1}', "\0\0"])
@@ -138,6 +122,7 @@ def test_who_died_holding_a_device_is_named_until_somebody_has_made_sure_of_it(h
     for _ in range(2):
         with lease(npus(0), tmp_path / "locks", say=said.append) as held:
             assert f"process {other.pid} of " in held.left_by
+            assert json.loads((tmp_path / "locks" / "npu-0.lock").read_text())["pid"] == os.getpid()
     assert len(said) == 2
     assert f"device 0 was not given back by process {other.pid} of " in said[0]
     with lease(npus(0), tmp_path / "locks") as held:

@@ -1,4 +1,7 @@
-"""atc compiles, or fails with the code, the words and the exit status of the real one."""
+"""atc compiles, or fails with the code, the words and the exit status of the real one.
+
+How it is killed, hangs and leaves half of its files: tests/unit/faults/catalogue/compiler.py.
+"""
 
 import json
 import os
@@ -186,37 +189,13 @@ def test_a_failure_can_be_ordered_with_its_code(run_atc, command, play):
     assert re.search(r"^EZ9999: \[PID: \d+\] \S+ STAND-IN$", out, re.MULTILINE)
 
 
-def test_files_can_be_missing_halved_or_renamed(run_atc, command, play, tmp_path):
-    """Success is announced in each of the three."""
-    for scenario, name in (("atc=no_file", None), ("atc=half_file", "out.om"), ("atc=arch_suffix", "arch")):
-        play(scenario)
-        status, out, _ = run(run_atc, command)
-        assert status == 0
-        assert SUCCESS in out
-        oms = sorted(tmp_path.glob("*.om"))
-        assert len(oms) == (name is not None), f"{scenario} left {oms}"
-        if name == "out.om":
-            size = oms[0].stat().st_size
-            assert size < 10000, f"half of the OM has {size} bytes, the whole one more than 10000"
-            oms[0].unlink()
-    assert oms[0].name == f"out_linux_{os.uname().machine}.om"
-
-
-@pytest.mark.parametrize(("scenario", "status"), [("atc=crash", -9), ("atc=exit255", 255), ("atc=hang", None)])
-def test_atc_can_die_in_other_ways(tmp_path, scenario, status):
-    """Killed, silent, or never ending; nothing is written after the start line."""
+def test_atc_can_end_without_a_word(tmp_path):
+    """Nothing is written after the start line."""
     command = [sys.executable, "-m", "fcos_lib.emulator.atc", "--framework=5"]
-    with subprocess.Popen(
-        command, env=os.environ | {"FCOS_EMULATOR": scenario}, stdout=subprocess.PIPE, cwd=tmp_path, text=True
-    ) as process:
-        assert process.stdout.readline().startswith("ATC start working now")
-        if status is None:
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.2)
-            process.kill()
-        else:
-            assert process.wait(20) == status
-            assert process.stdout.read() == ""
+    environ = os.environ | {"FCOS_EMULATOR": "atc=exit255"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=20)
+    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (255, 1, "")
+    assert done.stdout.startswith("ATC start working now")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""A device of the emulator fails when its scenario says so, in the words of the runtime, and stays as broken as a real one."""
+"""A device of the emulator fails when its scenario says so, in the words of the runtime, and stays as broken as a real one.
+
+That it fails after some executions that went well, and of what: tests/unit/faults/catalogue/devices.py.
+"""
 
 import itertools
 import re
@@ -22,26 +25,6 @@ def test_executions_can_be_made_to_fail(load, pictures, capfd):
     assert not np.isnan(dets[:, 1:]).any()
     labels, dets = on_host(load("run=short").run(NAMES, base_tensors(pictures)))
     assert (labels.shape, dets.shape) == ((2, 9), (2, 9, 5))
-
-
-@pytest.mark.parametrize(
-    ("played", "good", "words"),
-    [
-        ("run=fail:2", 2, "[ERROR] acl execute failed:1"),
-        ("run=lost:1", 1, "reason=[lost heartbeat]"),
-        ("run=oom:1", 1, "[ACL ERROR] EL0004: Failed to allocate memory."),
-        ("run=oom:1,generation=old", 1, "Malloc ptrData failed.\n[ERROR] Memcpy ptrData failed."),
-    ],
-)
-def test_a_device_may_fail_later(load, pictures, capfd, monkeypatch, played, good, words):
-    """After as many executions of the process as the scenario says, in the words of the runtime."""
-    monkeypatch.setattr(acl_faults, "_executions", itertools.count())
-    session = load(played)
-    for _ in range(good):
-        session.run(NAMES, base_tensors(pictures))
-    with pytest.raises(RuntimeError, match="general failure"):
-        session.run(NAMES, base_tensors(pictures))
-    assert words in capfd.readouterr().out
 
 
 def test_a_lost_device_stays_away(load, pictures, monkeypatch):

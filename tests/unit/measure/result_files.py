@@ -1,9 +1,14 @@
 """A small COCO annotation file and result files of two detectors, with the quirks of real ones."""
 
+import contextlib
+import io
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 CATEGORIES = {90: "toothbrush", 1: "person", 18: "dog", 3: "car"}
 """In the order of the file; ids have gaps, and no picture shows a toothbrush."""
@@ -69,17 +74,19 @@ def _entry(picture, category, box, score):
     return entry
 
 
-def by_pycocotools(instances, results):
-    """An evaluation of a result file by pycocotools itself, accumulated."""
-    import contextlib
-    import io
-
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+def by_pycocotools(instances, results, pictures=None):
+    """pycocotools' own evaluation, accumulated: of a result file, of its entries, or of rows as `loadRes` takes them; over some pictures."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(instances))
-        evaluation = COCOeval(truth, truth.loadRes(str(results)), "bbox")
+        if isinstance(results, Path) or len(results):
+            found = truth.loadRes(str(results) if isinstance(results, Path) else results)
+        else:  # loadRes cannot represent "nothing found"
+            found = COCO()
+            found.dataset = {**truth.dataset, "annotations": []}
+            found.createIndex()
+        evaluation = COCOeval(truth, found, "bbox")
+        if pictures:
+            evaluation.params.imgIds = pictures
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

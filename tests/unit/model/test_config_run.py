@@ -10,7 +10,7 @@ from fcos_lib.errors import UsageError
 from fcos_lib.model import config_run
 from fcos_lib.model.config_parts import plain
 from fcos_lib.model.config_run import can_run_apart, run_config
-from tests.unit.model.test_config_contract import PLAIN
+from tests.unit.model.test_config_contract import PLAIN, written
 
 COMPUTED = PLAIN.replace("num_classes=80", "num_classes=len(NAMES)").replace(
     "'CocoDataset',", "'CocoDataset', metainfo=dict(classes=[name for name in NAMES]),"
@@ -28,13 +28,6 @@ except OSError:
     reached = False
 del os, socket
 """
-
-
-def written(folder, text):
-    """The text as a config."""
-    path = folder / "mine.py"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.fixture

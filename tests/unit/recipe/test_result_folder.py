@@ -248,42 +248,27 @@ def npy(array):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("7_0.npy", b"no npy", "is no .npy file"),
-        ("7_0.npy", npy(np.array([{}] * 100)), r"holds object\[100\]"),
-        ("7_0.npy", npy(np.zeros((1, 100), np.float64)), r"holds float64\[1, 100\]"),
-        ("7_1.npy", npy(np.zeros((1, 100, 5), np.float16)), r"holds float16\[1, 100, 5\]"),
-        ("7_1.npy", npy(DETS)[:-1], r"holds float32\[1, 100, 5\] in 1999 bytes"),
-        ("7_1.npy", npy(DETS).replace(b"100, 5", b"9" * 6), "holds float32"),
-        ("7_1.npy", npy(np.zeros((1000, 1000), np.uint8)), "holds uint8"),
-    ],
-    ids=["garbage", "objects", "float-labels", "half-dets", "short", "header-lies", "large"],
-)
-def test_a_strange_npy_is_refused(write, dataset, name, content, words):
-    """No object is unpickled, and no header is believed."""
-    folder = write(suffix="npy")
-    (folder / name).write_bytes(content)
-    with pytest.raises(UsageError, match=words):
-        read(folder, dataset)
+STRANGE = {
+    "no-npy": ("7_0.npy", b"no npy", "is no .npy file"),
+    "objects": ("7_0.npy", npy(np.array([{}] * 100)), r"holds object\[100\]"),
+    "float-labels": ("7_0.npy", npy(np.zeros((1, 100), np.float64)), r"holds float64\[1, 100\]"),
+    "half-dets": ("7_1.npy", npy(np.zeros((1, 100, 5), np.float16)), r"holds float16\[1, 100, 5\]"),
+    "short": ("7_1.npy", npy(DETS)[:-1], r"holds float32\[1, 100, 5\] in 1999 bytes"),
+    "header-lies": ("7_1.npy", npy(DETS).replace(b"100, 5", b"9" * 6), "holds float32"),
+    "large-npy": ("7_1.npy", npy(np.zeros((1000, 1000), np.uint8)), "holds uint8"),
+    "few": ("7_0.txt", b"1 2 3\n", "has 3 numbers; labels have 100 whole ones and dets 500"),
+    "fractions": ("7_0.txt", b"0.5 " * 100, "has 100 numbers"),
+    "nan-labels": ("7_0.txt", b"nan " * 100, "has 100 numbers"),
+    "words": ("7_1.txt", b"x " * 500, "something else than numbers"),
+    "overflow": ("7_1.txt", b"1e99 " * 500, "500 NaN or infinite values"),
+    "large-text": ("7_1.txt", b" " * 20000, "has more than 16,000 bytes"),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("7_0.txt", b"1 2 3\n", "has 3 numbers; labels have 100 whole ones and dets 500"),
-        ("7_0.txt", b"0.5 " * 100, "has 100 numbers"),
-        ("7_0.txt", b"nan " * 100, "has 100 numbers"),
-        ("7_1.txt", b"x " * 500, "something else than numbers"),
-        ("7_1.txt", b"1e99 " * 500, "500 NaN or infinite values"),
-        ("7_1.txt", b" " * 20000, "has more than 16,000 bytes"),
-    ],
-    ids=["few", "fractions", "nan-labels", "words", "overflow", "large"],
-)
-def test_a_strange_text_is_refused(write, dataset, name, content, words):
-    """Whole numbers for labels, 500 finite ones for dets."""
-    folder = write(suffix="txt")
+@pytest.mark.parametrize(("name", "content", "words"), STRANGE.values(), ids=STRANGE)
+def test_a_strange_npy_or_text_is_refused(write, dataset, name, content, words):
+    """No object is unpickled, no header is believed; labels are whole numbers, and 500 of dets are finite."""
+    folder = write(suffix=name.rpartition(".")[2])
     (folder / name).write_bytes(content)
     with pytest.raises(UsageError, match=words):
         read(folder, dataset)

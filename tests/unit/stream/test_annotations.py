@@ -23,6 +23,7 @@ from fcos_lib.stream.dataset import Picture, open_dataset, read_picture
 from fcos_lib.stream.journal_shards import Maker, pack_shard, unpack_shard
 from tests.unit.hostile import makers
 from tests.unit.measure.builders import NOTHING, detections, shaken
+from tests.unit.measure.result_files import by_pycocotools
 
 LARGEST = 2**63 - 1
 NAMES = SHAPES.classes
@@ -75,29 +76,20 @@ def found_in(dataset, seed=0):
 
 def same_as_pycocotools(path, dataset, found, pictures=None):
     """Assert that all twelve numbers are those of pycocotools, which reads the file at `path` by itself."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth = COCO(str(path))
     rows = []
     for number, one in sorted(found.items()):
         for box, score, label in zip(one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True):
             category = dataset.category_ids[NAMES[label]]
             size = [box[2] - box[0], box[3] - box[1]]
             rows.append({"image_id": number, "category_id": category, "bbox": [*box[:2], *size], "score": score})
-    evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
-    if pictures:
-        evaluation.params.imgIds = pictures
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
+    expected = by_pycocotools(path, rows, pictures).stats.tolist()
     truth = read_truth(dataset).only(pictures) if pictures else read_truth(dataset)
     chosen = {number: found[number] for number in truth.picture_ids.tolist()}
     ours = list(twelve_numbers(match(truth, SHAPES, chosen)).values())
-    assert ours == pytest.approx(evaluation.stats.tolist(), rel=0, abs=1e-12), (
-        f"COCO's twelve are {ours} here and {evaluation.stats.tolist()} by pycocotools"
+    assert ours == pytest.approx(expected, rel=0, abs=1e-12), (
+        f"COCO's twelve are {ours} here, {expected} by pycocotools"
     )
-    return evaluation.stats.tolist()
+    return expected
 
 
 def unused(document):

@@ -1,7 +1,5 @@
 """COCO's numbers are pycocotools', over every picture exactly once."""
 
-import contextlib
-import io
 import json
 import re
 from dataclasses import replace
@@ -21,6 +19,7 @@ from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
 from tests.unit.measure.builders import NOTHING, detections, shaken
+from tests.unit.measure.result_files import by_pycocotools
 
 CONTRACT = replace(SHAPES, classes=("cat", "dog", "bird"))
 CATEGORIES = {"dog": 3, "empty": 5, "cat": 18, "bird": 90}
@@ -28,25 +27,13 @@ CATEGORIES = {"dog": 3, "empty": 5, "cat": 18, "bird": 90}
 
 def pycocotools_twelve(path, category_ids, detected):
     """The truth of the matter."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     rows = [
         [number, box[0], box[1], box[2] - box[0], box[3] - box[1], score, category_ids[label]]
         for number, one in sorted(detected.items())
         for box, score, label in zip(one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
     ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(path))
-        results = truth.loadRes(np.array(rows, np.float64).reshape(-1, 7)) if rows else COCO()
-        if not rows:  # loadRes cannot represent "nothing found"
-            results.dataset = {**truth.dataset, "annotations": []}
-            results.createIndex()
-        evaluation = COCOeval(truth, results, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(TWELVE, evaluation.stats.tolist(), strict=True))
+    stats = by_pycocotools(path, np.array(rows, np.float64).reshape(-1, 7)).stats
+    return dict(zip(TWELVE, stats.tolist(), strict=True))
 
 
 def write_dataset(root, annotations, pictures):
