@@ -110,7 +110,7 @@ class _Processor:
         """Copy buffers of bytes to the beginning of the memory, each at its own alignment."""
         sizes = [memoryview(buffer).nbytes for buffer in buffers]
         self.reserve(sum(aligned(size) for size in sizes))
-        if self._process is None:  # or a forked child would write into what is its parent's
+        if self._process is None:
             raise self._lost()
         offset = 0
         for buffer, size in zip(buffers, sizes, strict=True):
@@ -177,28 +177,16 @@ class _Processor:
         if process is not None:
             process.kill()
             process.wait()
-            self._close(process)
-
-    def forget(self) -> None:
-        """In a forked child: let go of the pipes, so that the process still ends with the parent, to which it belongs."""
-        self.lock = threading.Lock()  # another thread of the parent may have held the old one
-        process, self._process = self._process, None
-        if process is not None:
-            process.returncode = 0  # it is not this process's child, and subprocess would warn that it still runs
-            self._close(process)
-
-    def _close(self, process: subprocess.Popen[bytes]) -> None:
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
-        os.close(self._file)
-        self._file = -1
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
+            os.close(self._file)
+            self._file = -1
 
 
 def _reserve(device: int, model: int) -> _Processor:
     """The process that plays this device, started unless it runs, with a model's number entered in its list."""
     with _lock:
-        _mind_forks()
         if device not in _processors:
             _processors[device] = _Processor()
         _processors[device].models.add(model)
@@ -214,19 +202,6 @@ def _unload(processor: _Processor, model: int) -> None:
             return
     with contextlib.suppress(DeviceLost):
         processor.tell(unload=model)
-
-
-@cache
-def _mind_forks() -> None:
-    os.register_at_fork(after_in_child=_forget_all)
-
-
-def _forget_all() -> None:
-    global _lock
-    _lock = threading.RLock()
-    for processor in _processors.values():
-        processor.forget()
-    _processors.clear()
 
 
 @cache
