@@ -18,7 +18,7 @@ from fcos_lib.cli.terminal import say
 from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.error_types import error_types
 from fcos_lib.errors import UsageError, refusal_as
-from fcos_lib.evidence.compared import Compared, comparison, evaluation
+from fcos_lib.evidence.difference_words import Compared, comparison, evaluation
 from fcos_lib.evidence.page import MOST_BYTES, render
 from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import one_line, open_plain, printable, write_whole

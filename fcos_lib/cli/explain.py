@@ -11,12 +11,11 @@ from typing import Any
 from fcos_lib.cli.shared import device_held, note
 from fcos_lib.cli.stored_run import open_stored_run
 from fcos_lib.cli.terminal import say
-from fcos_lib.diagnosis.blame import blame
+from fcos_lib.diagnosis.blame import blame, explained
 from fcos_lib.diagnosis.layers import keep_dtype_list
 from fcos_lib.diagnosis.stages import KINDS, MOST_PICTURES
 from fcos_lib.diagnosis.stages import explain as find_out
 from fcos_lib.diagnosis.tapped import Case
-from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.results import read_results
 from fcos_lib.files import printable, write_whole
 from fcos_lib.measure.coco.truth import read_truth
