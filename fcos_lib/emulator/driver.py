@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.emulator import om
 from fcos_lib.emulator.om import TensorDesc
-from fcos_lib.emulator.processor import aligned, extents
+from fcos_lib.emulator.processor import extents
 
 _numbers = itertools.count(1)
 _processors: dict[int, _Processor] = {}
@@ -70,8 +70,9 @@ class LoadedModel:
         results, size = extents(outputs, size)
         with self._processor.lock:
             start = time.monotonic()
-            self._processor.write(buffers)
             self._processor.reserve(size)
+            for (offset, _, _), buffer in zip(operands, buffers, strict=True):
+                self._processor.write(offset, buffer)
             self._processor.ask(run=self._number, size=size, inputs=operands, outputs=results, until=start + seconds)
             return [self._processor.read(*extent) for extent in results]
 
@@ -106,16 +107,11 @@ class _Processor:
             os.ftruncate(self._file, size)
             self._memory, self._size = mmap.mmap(self._file, size), size
 
-    def write(self, buffers: Sequence[Any]) -> None:
-        """Copy buffers of bytes to the beginning of the memory, each at its own alignment."""
-        sizes = [memoryview(buffer).nbytes for buffer in buffers]
-        self.reserve(sum(aligned(size) for size in sizes))
+    def write(self, offset: int, buffer: Any) -> None:
+        """Copy a buffer of bytes into the memory."""
         if self._process is None:
             raise self._lost()
-        offset = 0
-        for buffer, size in zip(buffers, sizes, strict=True):
-            self._memory[offset : offset + size] = buffer  # mmap copies without releasing the GIL, numpy would
-            offset += aligned(size)
+        self._memory[offset : offset + memoryview(buffer).nbytes] = buffer  # mmap keeps the GIL, numpy would not
 
     def read(self, offset: int, shape: Sequence[int], dtype: str) -> NDArray[Any]:
         """A copy of an array in the memory."""

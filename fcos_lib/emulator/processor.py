@@ -127,17 +127,12 @@ def _run(session: Any, values: dict[str, Array]) -> dict[str, Array]:
     return dict(zip(names, session.run(names, feeds), strict=True)) if names else {}
 
 
-def aligned(size: int) -> int:
-    """The size of an area of the shared memory for so many bytes."""
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
 def extents(descs: Sequence[om.TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
     """(offset, shape, dtype) of each tensor in the shared memory from `start` on, and where the next one would lie."""
     areas = []
     for desc in descs:
         areas.append((start, list(desc.shape), desc.dtype))
-        start += aligned(desc.nbytes)
+        start += -(-desc.nbytes // _ALIGNMENT) * _ALIGNMENT
     return areas, start
 
 
