@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rounds import GOOD, LOSSES, NOISE, Loss, draw, lost
-from fcos_lib.judge.champion import ChampionBounds, champion_bounds, enough, judge_champion
+from fcos_lib.judge.champion import enough, judge_champion
 from fcos_lib.judge.change import judge_against_history
 from fcos_lib.judge.limits import FILE, all_limits
+from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.measure.throughput.paired_rate import HARDWARE, SIDES, Runner, take_turns
 from fcos_lib.options.option import path

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
-from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
+from fcos_lib.emulator.kernels import NmsSettings, batch_multi_class_nms
 from fcos_lib.measure.coco.metrics import evaluate
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset

@@ -137,7 +137,7 @@ def compile_om(
         raise
 
 
-def om_info(toolkit: Toolkit, om: Path, timeout_s: float = 300) -> dict[str, str]:
+def om_info(toolkit: Toolkit, om: Path) -> dict[str, str]:
     """What an OM says about its making: `soc_version`, `atc_version`, `framework_type`, `command_line` and sizes.
 
     Meant for OMs that were built elsewhere. `AtcError` if atc cannot read the file or names no soc_version.
@@ -148,7 +148,7 @@ def om_info(toolkit: Toolkit, om: Path, timeout_s: float = 300) -> dict[str, str
     again = f"again: {shlex.join([str(atc), '--mode=6', f'--om={om.absolute()}'])}"
     with PlainPaths() as plain:
         arguments = [str(atc), "--mode=6", f"--om={plain.file(om.absolute())}"]
-        text = _describe(arguments, timeout_s, again)
+        text = _describe(arguments, 300, again)
     info = parse_om_info(text)
     if not info.get("soc_version"):
         raise AtcError(f"atc says nothing about the chip that {om} was compiled for", "compile the model again")
@@ -162,7 +162,7 @@ def parse_om_info(text: str) -> dict[str, str]:
     return {**info, "command_line": original[1].strip() if original else ""}
 
 
-def om_json(toolkit: Toolkit, om: Path, target: Path, timeout_s: float = 600) -> Path:
+def om_json(toolkit: Toolkit, om: Path, target: Path) -> Path:
     """Write the OM's attributes and operators as JSON to `target` (`atc --mode=1`), without its weights; returns `target`.
 
     `AtcError` if atc cannot read the OM or writes nothing.
@@ -176,7 +176,7 @@ def om_json(toolkit: Toolkit, om: Path, target: Path, timeout_s: float = 600) ->
     with PlainPaths() as plain:
         made = plain.folder(target.parent) / target.name
         arguments = [str(atc), "--mode=1", f"--om={plain.file(om.absolute())}", f"--json={made}"]
-        _describe(arguments, timeout_s, again)
+        _describe(arguments, 600, again)
         if not made.is_file() or not made.stat().st_size:
             raise AtcError(f"atc ended with status 0, but wrote no {target.name}", again)
     return target

@@ -1,11 +1,16 @@
-"""`npu-smi` as a process: the NPUs of this machine, their logical ids, and what `atc` calls them."""
+"""`npu-smi` as a process: the NPUs of this machine, what `atc` calls them, and the numbers that each of them has.
+
+There are four: NPU id and chip id, which npu-smi shows; a logical id, which counts the chips of the host from 0; and ACL's index,
+which counts those that ASCEND_RT_VISIBLE_DEVICES leaves visible. CANN reads that list up to the first thing that is no logical id,
+without a word, so that a device may be another one than was meant, or missing. Here such a list is an error before anything runs.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +21,10 @@ from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import DeviceError
 from fcos_lib.files import private_folder
 
+TIME_LIMIT_S = 30.0
+"""Of one call, and of the wait for others'."""
+VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"
+_LIST = re.compile(r"\d{1,9}(?:,\d{1,9})*", re.ASCII)
 _CHIP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 _EXIT_CAUSES = {
@@ -58,17 +67,17 @@ def soc_version(npu: Npu, board_text: str | None = None) -> str:
     return name if name.startswith("Ascend") else f"Ascend{name}"
 
 
-def read_npus(toolkit: Toolkit, timeout: float = 30) -> list[Npu]:
-    """The chips that `npu-smi info` lists; `timeout` in seconds. `DeviceError` says why there is no table."""
-    return parse_info(read_info(toolkit, timeout))
+def read_npus(toolkit: Toolkit) -> list[Npu]:
+    """The chips that `npu-smi info` lists. `DeviceError` says why there is no table."""
+    return parse_info(read_info(toolkit))
 
 
-def read_info(toolkit: Toolkit, timeout: float = 30) -> str:
+def read_info(toolkit: Toolkit) -> str:
     """The output of `npu-smi info`: chips, versions and processes. `DeviceError` as for `read_npus`."""
-    return _query(toolkit, timeout)
+    return _query(toolkit)
 
 
-def read_logical_ids(toolkit: Toolkit, npus: Sequence[Npu], timeout: float = 30) -> list[int]:
+def read_logical_ids(toolkit: Toolkit, npus: Sequence[Npu]) -> list[int]:
     """The logical id of each chip, which counts those of the host from 0: what ACL calls a device.
 
     It is the `Device` column where the table has one. Otherwise `npu-smi info -m` tells, and where an old driver does not know
@@ -78,7 +87,7 @@ def read_logical_ids(toolkit: Toolkit, npus: Sequence[Npu], timeout: float = 30)
     if len(named) == len(npus):
         return named
     try:
-        text = _query(toolkit, timeout, "-m")
+        text = _query(toolkit, "-m")
     except DeviceError as error:
         if "not found" not in error.found:
             raise
@@ -90,9 +99,59 @@ def read_logical_ids(toolkit: Toolkit, npus: Sequence[Npu], timeout: float = 30)
     return [ids[npu.npu_id, npu.chip_id] for npu in npus]
 
 
-def read_board(toolkit: Toolkit, npu: Npu, timeout: float = 30) -> str:
+def read_board(toolkit: Toolkit, npu: Npu) -> str:
     """The output of `npu-smi info -t board` for one chip, for `soc_version`. `DeviceError` as for `read_npus`."""
-    return _query(toolkit, timeout, "-t", "board", "-i", str(npu.npu_id), "-c", str(npu.chip_id))
+    return _query(toolkit, "-t", "board", "-i", str(npu.npu_id), "-c", str(npu.chip_id))
+
+
+class DeviceIndex(int):
+    """ACL's index of a device, which as text says as well which chip that is: `0 (NPU 5 chip 0)`."""
+
+    chip: str
+
+    def __new__(cls, index: int, chip: str = "") -> DeviceIndex:
+        """`chip` is what stands in the brackets; without it there are none."""
+        made = super().__new__(cls, index)
+        made.chip = chip
+        return made
+
+    def __str__(self) -> str:
+        return f"{int(self)} ({self.chip})" if self.chip else f"{int(self)}"
+
+
+def visible_ids(environ: Mapping[str, str], logical_ids: Sequence[int]) -> list[int]:
+    """The logical ids of the devices that a process sees, by ACL's index; `logical_ids` are those of the host.
+
+    `DeviceError` for a list that CANN would read otherwise than it looks.
+    """
+    text = environ.get(VARIABLE)
+    if text is None:
+        return sorted(logical_ids)
+    known = f"the host's logical ids are {', '.join(map(str, sorted(logical_ids)))}"
+    read = f"{VARIABLE} is '{text}'"
+    advice = (
+        f"set it to logical ids (not npu-smi's NPU ids), rising, with commas and without blanks, or unset it; {known}"
+    )
+    if not _LIST.fullmatch(text):
+        what = (
+            "a blank" if re.search(r"\s", text) else "a gap" if not text.strip(",0123456789") else "another character"
+        )
+        raise DeviceError(f"{read}: it has {what} in it, and CANN reads it only up to there", advice)
+    ids = [int(part) for part in text.split(",")]
+    missing = [number for number in ids if number not in logical_ids]
+    if missing:
+        raise DeviceError(f"{read}: there is no device {missing[0]}, and CANN reads the list only up to there", advice)
+    if ids != sorted(set(ids)):
+        raise DeviceError(
+            f"{read}: it is not in ascending order, and since CANN 8 no device can be opened then", advice
+        )
+    return ids
+
+
+def device_index(index: int, logical_id: int, npu: Npu) -> DeviceIndex:
+    """The index with all other numbers of its device; the logical id is left out where it is the same."""
+    logical = "" if index == logical_id else f"logical {logical_id}, "
+    return DeviceIndex(index, f"{logical}NPU {npu.npu_id} chip {npu.chip_id}")
 
 
 def _own_folder() -> Path:
@@ -107,21 +166,21 @@ def _own_folder() -> Path:
         ) from error
 
 
-def _query(toolkit: Toolkit, timeout: float, *arguments: str) -> str:
+def _query(toolkit: Toolkit, *arguments: str) -> str:
     if toolkit.npu_smi is None:
         raise DeviceError("npu-smi was not found on PATH or in the driver's folders", _EXIT_CAUSES[127][1])
     command = [str(toolkit.npu_smi), "info", *arguments]
     shown = " ".join(["npu-smi", *command[1:]])
     # The vendor warns against concurrent runs, and parallel test workers would make them.
-    lock = FileLock(_own_folder() / "npu-smi.lock", timeout=timeout)
+    lock = FileLock(_own_folder() / "npu-smi.lock", timeout=TIME_LIMIT_S)
     with tempfile.TemporaryDirectory(prefix="fcos-npu-smi-") as folder:
         log = Path(folder) / "output"
         try:
             with lock:
-                status = run_tool(command, log=log, timeout_s=timeout)
+                status = run_tool(command, log=log, timeout_s=TIME_LIMIT_S)
         except (TimedOut, Timeout):
             raise DeviceError(
-                f"{shown} did not answer within {timeout:g} s",
+                f"{shown} did not answer within {TIME_LIMIT_S:g} s",
                 "the driver hangs: look at dmesg, and reset the card or restart the machine",
             ) from None
         except OSError as error:

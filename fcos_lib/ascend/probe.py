@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fcos_lib.ascend.acl_errors import import_failure, runtime_error
 from fcos_lib.errors import DeviceError
 
+_TIME_LIMIT_S = 60
 _PROGRAM = """
 import ctypes, json, os, sys
 answer = os.fdopen(os.dup(1), "w")
@@ -47,21 +48,21 @@ class Runtime:
     """`until 2023`, `since 2024` or `0.0.3`, by its methods (docs/runtime.md)."""
 
 
-def probe_runtime(timeout_s: float = 60) -> Runtime:
+def probe_runtime() -> Runtime:
     """Try the aclruntime of this environment; `DeviceError` says why it cannot be used, and what to source or install."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM],
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=_TIME_LIMIT_S,
             check=False,
             errors="replace",
         )
         said = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         raise DeviceError(
-            f"importing aclruntime and counting devices did not end within {timeout_s:g} s",
+            f"importing aclruntime and counting devices did not end within {_TIME_LIMIT_S} s",
             "the driver hangs: look at dmesg, and reset the card or restart the machine",
         ) from None
     except ValueError:

@@ -17,7 +17,7 @@ from fcos_lib.cli.results import diff
 from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.error_types import error_types
 from fcos_lib.errors import UsageError, refusal_as
-from fcos_lib.evidence.compared import comparison
+from fcos_lib.evidence.difference_words import comparison
 from fcos_lib.evidence.page import MOST_BYTES, render
 from fcos_lib.files import open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit

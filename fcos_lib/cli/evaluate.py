@@ -14,7 +14,7 @@ import numpy as np
 from fcos_lib.cli.shared import chosen_dataset
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.compared import Compared, evaluation
+from fcos_lib.evidence.difference_words import Compared, evaluation
 from fcos_lib.evidence.page import MOST_BYTES
 from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import one_line, printable, read_plain

@@ -17,13 +17,12 @@ from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.cli.shared import choose_device, device_held, note, open_stored_run
 from fcos_lib.cli.terminal import say
 from fcos_lib.contract import InputLayout
-from fcos_lib.diagnosis.blame import blame
+from fcos_lib.diagnosis.blame import blame, explained
 from fcos_lib.diagnosis.layers import keep_dtype_list, search_layers
 from fcos_lib.diagnosis.stages import KINDS, MOST_PICTURES
 from fcos_lib.diagnosis.stages import explain as find_out
 from fcos_lib.diagnosis.tapped import Case
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.results import read_results
 from fcos_lib.files import one_line, printable, write_whole
 from fcos_lib.measure.coco.truth import Truth, read_truth

@@ -10,7 +10,7 @@ from pathlib import Path
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.difference import Difference, difference
-from fcos_lib.evidence.difference_rows import in_words, sections, sentence
+from fcos_lib.evidence.difference_words import in_words, sections, sentence
 from fcos_lib.evidence.markdown import MOST_BYTES
 from fcos_lib.evidence.markdown import summary as markdown
 from fcos_lib.evidence.page import NAME, write_page_of

@@ -10,12 +10,17 @@ from typing import Any
 from fcos_lib.cli.attest import check_statement
 from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.causes import causes
-from fcos_lib.evidence.results import has_stand_in, in_reading_order, read_results, stored_verdict, verdict_table
+from fcos_lib.evidence.results import (
+    causes,
+    has_stand_in,
+    in_reading_order,
+    read_results,
+    stored_verdict,
+    verdict_table,
+)
 from fcos_lib.files import one_line, write_whole
-from fcos_lib.judge.checked_limits import check_limits
 from fcos_lib.judge.limits import Limit, all_limits
-from fcos_lib.judge.recorded import recorded_limits
+from fcos_lib.judge.limits_file import check_limits, recorded_limits
 from fcos_lib.judge.roll_call import INFRA, State, counted, exit_status, parse_promises, stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
 from fcos_lib.model.zoo import named_contract

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version
+from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version, visible_ids
 from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_versions
 from fcos_lib.ascend.probe import Runtime, probe_runtime
 from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, discover, has_aclruntime, set_env_script
-from fcos_lib.ascend.visible import visible_ids
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.contract import EMBEDDED as EMBEDDED_CONTRACTS
 from fcos_lib.device.npus import find_device

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcos_lib.ascend.npu_smi import read_board, read_logical_ids, read_npus, soc_version
+from fcos_lib.ascend.npu_smi import (
+    VARIABLE,
+    device_index,
+    read_board,
+    read_logical_ids,
+    read_npus,
+    soc_version,
+    visible_ids,
+)
 from fcos_lib.ascend.npu_tables import Npu
 from fcos_lib.ascend.toolkit import Toolkit, discover, has_aclruntime
-from fcos_lib.ascend.visible import VARIABLE, device_index, visible_ids
 from fcos_lib.emulator.install import environment, install
 from fcos_lib.errors import DeviceError
 

@@ -1,36 +1,71 @@
-"""The parts of `aclruntime`: tensors, descriptions, options, and the times of a run."""
+"""The parts of `aclruntime`: tensors and descriptions, the times of a run, and what is printed and raised when something fails.
+
+Exceptions of aclruntime say little, so what is printed before them is the cause; the words are CANN's.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import enum
+import itertools
 import os
 import random
+import re
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator.om import TensorDesc
-from fcos_lib.emulator.scenario import Scenario
+from fcos_lib.emulator.om import OmHeader, TensorDesc
+from fcos_lib.emulator.scenario import VARIABLE, Run, Scenario
 
-
-class dtype(enum.IntEnum):
-    """ACL's element types, with ACL's numbers."""
-
-    float32 = 0
-    float16 = 1
-    int8 = 2
-    int32 = 3
-    uint8 = 4
-    int16 = 6
-    uint16 = 7
-    uint32 = 8
-    int64 = 9
-    uint64 = 10
-    float64 = 11
-    bool = 12
+_TYPES = {
+    "float32": 0, "float16": 1, "int8": 2, "int32": 3, "uint8": 4, "int16": 6, "uint16": 7, "uint32": 8, "int64": 9,
+    "uint64": 10, "float64": 11, "bool": 12,
+}  # fmt: skip
+"""ACL's numbers of the element types, by numpy's names."""
+LOST = "EE9999: Inner Error!\n        rtStreamSynchronize execute failed, reason=[lost heartbeat]\n"
+"""What CANN says when the device is gone."""
+FAILED_RUN: dict[Run, str] = {
+    "fail": "",
+    "fail_once": "",
+    "lost": LOST,
+    "aicpu": LOST.replace("lost heartbeat", "aicpu exception"),
+    "oom": "EL0004: Failed to allocate memory.\n        Possible Cause: Available memory is insufficient.\n",
+}
+"""What CANN says of an execution that such a fault ends; the module itself names no code of ACL."""
+OLD_MEMORY = (
+    "[ERROR] Malloc ptrData failed.\n[ERROR] Memcpy ptrData failed.\n"
+    "[ERROR] Check i:0 name:{name} in size:2 needsize:{needed} not match\n[ERROR] check input vector failed ret:-1\n"
+)
+"""What the generation of 2023 says without memory for an input."""
+WRONG_BATCH = (
+    "[ERROR] the dymBatch parameter is not correct\n"
+    "[ERROR] model has dynamic batch size:{{{batches}}}, please set correct dynamic batch size\n"
+)
+"""For a batch size that is none of the OM's profiles."""
+_OTHER_CHIP = (
+    "EE1001: [PID: 1] The argument is invalid.Reason: ModelCheckCompatibility failed, supported socVersion={chip}, "
+    "but the model socVersion={model}\n"
+    "        rtModelCheckCompatibility execute failed, reason=[soc version error]\n"
+    "        Check model compatibility failed. ret: 0x7BC80"
+)
+_OTHER_CHIP_OLD = (
+    "E19999: Inner Error!\n"
+    "        index:0 > stream_list.size(): 0, check invalid[FUNC:SetStream]\n"
+    "        Task index:0 init failed, ret:-1\n"
+    "        [Model][FromData]load model from data failed, ge result[4294967295]"
+)
+_OTHER_OPERATORS = (
+    "E19999 The opp version of the model does not match the current opp run package, Model is [6.4.T11.0.B300], "
+    "opp run package is [7.0.T3.0.B107], try to convert the om again!"
+)
+VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
+_executions = itertools.count()
+"""Of this process, on whatever session: what a scenario's `run=...:N` counts."""
 
 
 class BaseTensor:
@@ -71,7 +106,8 @@ class tensor_desc:
     """One input or output; `format` 0 is NCHW, 1 is NHWC, 2 is ND; sizes are bytes."""
 
     name: str
-    datatype: dtype
+    datatype: int
+    """ACL's number, as in `_TYPES`."""
     format: int
     shape: list[int]
     size: int
@@ -95,8 +131,7 @@ class sumary:
 def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:
     """A tensor of the OM as the runtime describes it, with the bytes of the largest profile."""
     layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2
-    kind = dtype[desc.dtype] if desc.dtype in dtype.__members__ else dtype.uint8
-    return tensor_desc(desc.name, kind, layout, list(desc.shape), nbytes, nbytes)
+    return tensor_desc(desc.name, _TYPES[desc.dtype], layout, list(desc.shape), nbytes, nbytes)
 
 
 class Pace:
@@ -114,3 +149,101 @@ class Pace:
         if self._rate is None:
             return None
         return batch / self._rate * self._factor * self._noise.gauss(1.0, self._deviation)
+
+
+def open_device(index: int, count: int) -> int:
+    """The logical id behind ACL's index, of `count` devices of the host; the exception of the module if there is none.
+
+    Of ASCEND_RT_VISIBLE_DEVICES, CANN takes what stands before the first thing that is no logical id, and refuses a list that does
+    not rise.
+    """
+    visible = list(range(count))
+    if (text := os.environ.get(VISIBLE)) is not None:
+        words = itertools.takewhile(lambda word: word.isdecimal() and int(word) < count, text.split(","))
+        visible = [int(word) for word in words]
+    if visible != sorted(set(visible)):
+        raised = "[207004][Error code unknown] "
+        reason = f"set {VISIBLE}:{text} error, it must be configured in ascending order"
+    elif not 0 <= index < len(visible):
+        raised, reason = "[107001][ACL: invalid device id] ", f"invalid device id, input visible devices:{len(visible)}"
+    else:
+        say(f"[INFO] open device {index} success\n")
+        return visible[index]
+    say(f"EE1001: The argument is invalid.Reason: {reason}\n[ERROR] acl open device {index} failed\n")
+    raise RuntimeError(raised)
+
+
+def load_refusal(header: OmHeader, scenario: Scenario) -> str | None:
+    """What CANN prints if the scenario's machine refuses this OM; None if it loads."""
+    chip = scenario.server.soc_version
+    if scenario.npu_smi == "none":
+        return LOST.rstrip("\n")
+    if scenario.load == "soc_old":
+        return _OTHER_CHIP_OLD
+    if scenario.load == "opp":
+        return _OTHER_OPERATORS
+    model = "Ascend910B" if scenario.load == "soc" else header.soc_version
+    return None if model == chip else _OTHER_CHIP.format(chip=chip, model=model)
+
+
+def next_fault(scenario: Scenario) -> Run:
+    """The fault of the execution of this process that begins now; `ok` before and after what the scenario asks for."""
+    execution = next(_executions)
+    due = execution == 0 if scenario.run == "fail_once" else execution >= scenario.run_after
+    return scenario.run if due else "ok"
+
+
+def lose_device() -> None:
+    """Take all cards away for this process and its children, npu-smi among them."""
+    os.environ[VARIABLE] = f"{os.environ[VARIABLE]},npu_smi=none"
+
+
+def apply_fault(outputs: list[NDArray[Any]], fault: Run) -> list[NDArray[Any]]:
+    """The outputs as the faults `nan`, `inf`, `wrong` and `short` would have them."""
+    for array in outputs:
+        if fault in ("nan", "inf") and array.dtype.kind == "f" and array.ndim > 1:
+            array[:, 0] = float(fault)
+        if fault == "wrong" and array.dtype.kind == "f" and array.ndim == 3 and array.shape[2] == 5:
+            array[..., :4:2] += 8 * (array[..., 4:] > 0)  # pixels
+    if fault == "short":
+        return [np.ascontiguousarray(array[:, :-1]) if array.ndim > 1 else array[:-1] for array in outputs]
+    return outputs
+
+
+def acceptable(path: Path) -> bool:
+    """The new generation's rules for a model file: no link, no unusual character, writable by its owner only."""
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+\.om", str(path)) or path.is_symlink() or not path.is_file():
+        return False
+    return not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def say(text: str) -> None:
+    """Print on file descriptor 1, past `sys.stdout`."""
+    os.write(1, text.encode())
+
+
+def failure(text: str) -> RuntimeError:
+    """The exception of everything that fails after loading; `text` is printed before it."""
+    say(text)
+    return RuntimeError("[-1][ACL: general failure] ")
+
+
+def load_failure(said: str, path: str) -> RuntimeError:
+    """The exception of every OM that cannot be loaded; `said` is CANN's own text."""
+    say(
+        f"{said}\n[ERROR] load model from file failed, model file is {path}\n"
+        "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"
+        "[WARN] no model had been loaded, unload failed\n"
+    )
+    return RuntimeError("[1][ACL: invalid parameter] ")
+
+
+def check_sizes(feeds: Sequence[BaseTensor], inputs: Sequence[tensor_desc], word: str) -> None:
+    """The failure of a run whose inputs are not as many, or have not as many bytes; `word` is how the generation spells it."""
+    failed = "[ERROR] check input vector failed ret:-1\n"
+    if len(feeds) != len(inputs):
+        raise failure(failed)
+    for position, (feed, desc) in enumerate(zip(feeds, inputs, strict=True)):
+        if feed.size != desc.realsize:
+            sizes = f"in size:{feed.size} needsize:{desc.realsize} not match"
+            raise failure(f"[ERROR] {word} i:{position} name:{desc.name} {sizes}\n{failed}")

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator import acl_faults, om, scenario
-from fcos_lib.emulator.acl_faults import acceptable, failure, say
+from fcos_lib.emulator import acl_parts, om, scenario
 from fcos_lib.emulator.acl_parts import (
     BaseTensor,
     Pace,
     Tensor,
     describe,
-    dtype,
+    failure,
+    say,
     session_options,
     sumary,
     tensor_desc,
@@ -35,7 +35,7 @@ from fcos_lib.errors import SessionError
 
 STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
-__all__ = ["STAND_IN", "BaseTensor", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
+__all__ = ["STAND_IN", "BaseTensor", "Tensor", "session_options", "sumary", "tensor_desc"]
 
 _model_ids = itertools.count(1)
 _FOREVER = 1e9
@@ -66,7 +66,7 @@ class _Session:
         self._thread, self._born, self._summary = threading.get_ident(), time.time(), sumary()
         self._model: LoadedModel | None = None
         _initialise()
-        self._logical_id = acl_faults.open_device(device_id, len(self._scenario.server.ids))
+        self._logical_id = acl_parts.open_device(device_id, len(self._scenario.server.ids))
         self._model = self._load()
         self._id = next(_model_ids)
         say(f"[INFO] load model {self._path} success\n[INFO] create model description success\n")
@@ -85,15 +85,15 @@ class _Session:
         path = Path(self._path)
         try:
             header = om.read_header(path)
-            refusal = acl_faults.load_refusal(header, self._scenario)
+            refusal = acl_parts.load_refusal(header, self._scenario)
             if refusal is None:
                 return LoadedModel(path, header, self._logical_id)
         except (SessionError, DeviceRefused) as error:
             cause = error.found if isinstance(error, SessionError) else error
             refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
         except DeviceLost:
-            refusal = acl_faults.LOST.rstrip("\n")
-        raise acl_faults.load_failure(f"{self._prefix}{refusal}", self._path)
+            refusal = acl_parts.LOST.rstrip("\n")
+        raise acl_parts.load_failure(f"{self._prefix}{refusal}", self._path)
 
     def run(self, output_names: Sequence[str], feeds: Sequence[BaseTensor]) -> list[Tensor]:
         """Device tensors of the named outputs.
@@ -102,7 +102,7 @@ class _Session:
         """
         model = self._ready()
         names = [desc.name for desc in self._outputs]
-        acl_faults.check_sizes(feeds, self._inputs, "Check" if self._generation == "old" else "check")
+        acl_parts.check_sizes(feeds, self._inputs, "Check" if self._generation == "old" else "check")
         for name in output_names:
             if name not in names:
                 raise failure(f"[ERROR] outnames {name} not valid\n")
@@ -111,21 +111,21 @@ class _Session:
 
     def _execute(self, model: LoadedModel, buffers: Sequence[memoryview]) -> list[NDArray[Any]]:
         start = time.time()
-        fault = acl_faults.next_fault(self._scenario)
+        fault = acl_parts.next_fault(self._scenario)
         if fault == "lost":
-            acl_faults.lose_device()
+            acl_parts.lose_device()
         header = model.header
         if fault == "oom" and self._generation == "old":
             needed = header.inputs[0].at(self._batch).nbytes
-            raise failure(acl_faults.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
-        if fault in acl_faults.FAILED_RUN:
-            raise self._failed(acl_faults.FAILED_RUN[fault])
+            raise failure(acl_parts.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
+        if fault in acl_parts.FAILED_RUN:
+            raise self._failed(acl_parts.FAILED_RUN[fault])
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
         seconds = _FOREVER if fault == "hang" else self._pace.next_run(inputs[0].shape[0])
         try:
-            arrays = acl_faults.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
+            arrays = acl_parts.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
         except DeviceLost:
-            raise self._failed(acl_faults.LOST) from None
+            raise self._failed(acl_parts.LOST) from None
         except DeviceRefused as error:
             raise self._failed(f"EZ9999: Inner Error!\n        Aicore kernel execute failed: {error}\n") from None
         self._record(start, time.time() - start if seconds is None else seconds)
@@ -174,7 +174,7 @@ class _Session:
         if not self._batches:
             raise failure("[ERROR] the dynamic_batch_size parameter is not specified for model conversion\n")
         if size not in self._batches:
-            raise failure(acl_faults.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
+            raise failure(acl_parts.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
         self._batch = size
         for desc in (*self._inputs, *self._outputs):
             desc.realsize = desc.size * size // max(self._batches)
@@ -190,7 +190,7 @@ class _CheckedSession(_Session):
         """RuntimeError for arguments that the constructor refuses before it touches the device."""
         if not 1 <= self._options.log_level <= 4:
             raise RuntimeError("log level out of range. Please check.")
-        if not acceptable(Path(self._path)):
+        if not acl_parts.acceptable(Path(self._path)):
             raise RuntimeError("please check model path")
         if not 0 <= self._device <= 255:
             raise RuntimeError("device id is out of range")

@@ -91,7 +91,7 @@ def _load(path: Path) -> onnx.ModelProto:
 
 def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | None:
     """Compile and write the OM and its side files; the path of the OM, None if the scenario forbids it."""
-    from fcos_lib.emulator import aipp, om
+    from fcos_lib.emulator import kernels, om
     from fcos_lib.emulator.compile import compile_onnx
     from fcos_lib.emulator.install import version
 
@@ -99,11 +99,11 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
     out_nodes = [name for name in options.get("out_nodes", "").split(";") if name]
     batches = dynamic_batches(options)
     shapes = input_shapes(options.get("input_shape", ""), lowest=-1 if batches else 1)
-    program = compile_onnx(_load(Path(options["model"])), shapes, out_nodes, mode in ROUNDING_MODES)
-    step, interface = None, program.interface
+    graphs, interface = compile_onnx(_load(Path(options["model"])), shapes, out_nodes, mode in ROUNDING_MODES)
+    step = None
     if conf := options.get("insert_op_conf"):
         fed, *others = interface.inputs
-        step = aipp.read_config(Path(conf), fed.shape)
+        step = kernels.read_config(Path(conf), fed.shape)
         bytes_ = om.TensorDesc(fed.name, "uint8", (fed.shape[0], step.height, step.width, 3), nhwc=True)
         interface = replace(interface, inputs=(bytes_, *others))
     header = om.OmHeader(
@@ -117,13 +117,14 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
         time_factor=None if scenario.om_slower is None else 1 + scenario.om_slower / 100,
     )
     Path("kernel_meta").mkdir(exist_ok=True)
-    Path("fusion_result.json").write_text(json.dumps(om.fusion_result(*program.graphs), indent=4))
+    Path("fusion_result.json").write_text(json.dumps(om.fusion_result(*graphs), indent=4))
     if scenario.atc == "no_file":
         return None
     suffix = f"_linux_{platform.machine()}" if scenario.atc == "arch_suffix" else ""
     path = Path(f"{options['output']}{suffix}.om")
     path.parent.mkdir(parents=True, exist_ok=True)
-    om.write(path, om.Om(header, *(graph.SerializeToString() if graph else b"" for graph in program.graphs)))
+    each, before, after = (graph.SerializeToString() if graph else b"" for graph in graphs)
+    om.write(path, om.Om(header, (each, before, after)))
     if scenario.atc == "half_file":
         os.truncate(path, path.stat().st_size // 2)
     return path

@@ -1,24 +1,22 @@
 """The compiler, from an ONNX to the OM's graphs: static shapes, the outputs that were asked for, a cut at the NMS.
 
 `BatchMultiClassNMS` is no ONNX operator, so nothing but the NPU can run the whole graph. It is cut out: what leads to it
-is one graph, what follows from it another, and `nms` stands between them. Without the node everything is in the first, of
+is one graph, what follows from it another, and the kernel stands between them. Without the node everything is in the first, of
 which `split` cuts off what can be run picture by picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import onnx
 from onnx import TensorProto, helper
 
 from fcos_lib.emulator.atc_errors import AtcError
-from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
+from fcos_lib.emulator.kernels import NMS_OPERATOR, NmsSettings
 from fcos_lib.emulator.om import DYNAMIC, Interface, TensorDesc
-from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part
+from fcos_lib.emulator.operators import dims, is_static, measure_shapes, operator, part, split
 from fcos_lib.emulator.precision import round_to_half
-from fcos_lib.emulator.split import split
 
 OPSETS = range(8, 19)
 NMS_OPSETS = range(8, 16)
@@ -26,24 +24,13 @@ NMS_OPSETS = range(8, 16)
 _NMS_TYPES = (TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.INT32)
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What the compiler made."""
-
-    each: onnx.ModelProto | None
-    before: onnx.ModelProto | None
-    after: onnx.ModelProto | None
-    interface: Interface
-
-    @property
-    def graphs(self) -> tuple[onnx.ModelProto | None, ...]:
-        """In the order in which they run."""
-        return self.each, self.before, self.after
+Graphs = tuple[onnx.ModelProto | None, onnx.ModelProto | None, onnx.ModelProto | None]
+"""As an OM has them: for one picture, up to the NMS, and what follows it."""
 
 
 def compile_onnx(
     model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], out_nodes: Sequence[str], half: bool
-) -> Program:
+) -> tuple[Graphs, Interface]:
     """Compile `model` for the input `shapes` and the outputs `out_nodes` (all of the model's if empty).
 
     -1 on axis 0 leaves the batch size open; it then has to be open on axis 0 of every output and nowhere else. `half` rounds to
@@ -76,7 +63,7 @@ def compile_onnx(
     dynamic = any(DYNAMIC in shape for shape in shapes.values())
     graphs = [model.graph for model in (before, after) if model]
     values = {value.name: value for graph in graphs for value in (*graph.input, *graph.output)}
-    parts = split(round_to_half(before) if half else before)
+    each, rest = split(round_to_half(before) if half else before)
     interface = Interface(
         inputs=tuple(_desc(value, value.name, dynamic) for value in work.graph.input),
         outputs=tuple(_desc(values[tensor], name, dynamic) for name, tensor in zip(names, tensors, strict=True)),
@@ -85,7 +72,7 @@ def compile_onnx(
         nms_inputs=tuple(cut[0].input[:2]) if cut else (),
         nms_outputs=tuple(cut[0].output) if cut else (),
     )
-    return Program(parts.each, parts.rest, round_to_half(after) if half and after else after, interface)
+    return (each, rest, round_to_half(after) if half and after else after), interface
 
 
 def _check_operators(model: onnx.ModelProto) -> None:

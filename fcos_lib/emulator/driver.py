@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.emulator import om
 from fcos_lib.emulator.om import TensorDesc
-from fcos_lib.emulator.processor import aligned, extents
+from fcos_lib.emulator.processor import extents
 
 _numbers = itertools.count(1)
 _processors: dict[int, _Processor] = {}
@@ -70,8 +70,9 @@ class LoadedModel:
         results, size = extents(outputs, size)
         with self._processor.lock:
             start = time.monotonic()
-            self._processor.write(buffers)
             self._processor.reserve(size)
+            for (offset, _, _), buffer in zip(operands, buffers, strict=True):
+                self._processor.write(offset, buffer)
             self._processor.ask(run=self._number, size=size, inputs=operands, outputs=results, until=start + seconds)
             return [self._processor.read(*extent) for extent in results]
 
@@ -106,16 +107,11 @@ class _Processor:
             os.ftruncate(self._file, size)
             self._memory, self._size = mmap.mmap(self._file, size), size
 
-    def write(self, buffers: Sequence[Any]) -> None:
-        """Copy buffers of bytes to the beginning of the memory, each at its own alignment."""
-        sizes = [memoryview(buffer).nbytes for buffer in buffers]
-        self.reserve(sum(aligned(size) for size in sizes))
-        if self._process is None:  # or a forked child would write into what is its parent's
+    def write(self, offset: int, buffer: Any) -> None:
+        """Copy a buffer of bytes into the memory."""
+        if self._process is None:
             raise self._lost()
-        offset = 0
-        for buffer, size in zip(buffers, sizes, strict=True):
-            self._memory[offset : offset + size] = buffer  # mmap copies without releasing the GIL, numpy would
-            offset += aligned(size)
+        self._memory[offset : offset + memoryview(buffer).nbytes] = buffer  # mmap keeps the GIL, numpy would not
 
     def read(self, offset: int, shape: Sequence[int], dtype: str) -> NDArray[Any]:
         """A copy of an array in the memory."""
@@ -177,28 +173,16 @@ class _Processor:
         if process is not None:
             process.kill()
             process.wait()
-            self._close(process)
-
-    def forget(self) -> None:
-        """In a forked child: let go of the pipes, so that the process still ends with the parent, to which it belongs."""
-        self.lock = threading.Lock()  # another thread of the parent may have held the old one
-        process, self._process = self._process, None
-        if process is not None:
-            process.returncode = 0  # it is not this process's child, and subprocess would warn that it still runs
-            self._close(process)
-
-    def _close(self, process: subprocess.Popen[bytes]) -> None:
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
-        os.close(self._file)
-        self._file = -1
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
+            os.close(self._file)
+            self._file = -1
 
 
 def _reserve(device: int, model: int) -> _Processor:
     """The process that plays this device, started unless it runs, with a model's number entered in its list."""
     with _lock:
-        _mind_forks()
         if device not in _processors:
             _processors[device] = _Processor()
         _processors[device].models.add(model)
@@ -214,19 +198,6 @@ def _unload(processor: _Processor, model: int) -> None:
             return
     with contextlib.suppress(DeviceLost):
         processor.tell(unload=model)
-
-
-@cache
-def _mind_forks() -> None:
-    os.register_at_fork(after_in_child=_forget_all)
-
-
-def _forget_all() -> None:
-    global _lock
-    _lock = threading.RLock()
-    for processor in _processors.values():
-        processor.forget()
-    _processors.clear()
 
 
 @cache

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from fcos_lib.emulator.chips import Chip
-from fcos_lib.emulator.scenario import current
+from fcos_lib.emulator.scenario import Chip, current
 from fcos_lib.errors import UsageError
 
 _CONSOLE_LOG = "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\n"

@@ -1,7 +1,7 @@
 """The emulator's OM: a first line that says STAND-IN, a JSON header, and ONNX graphs; and what `atc` reports of them.
 
     FCOS-EMULATOR STAND-IN OM 2\\n
-    {"soc_version": "Ascend310P3", ...}\\n
+    {"header": {"soc_version": "Ascend310P3", ...}, "graph_bytes": ..., "sha256": ...}\\n
     <graph for each picture><graph before NMS><graph after NMS>
 
 A real runtime refuses such a file at its first byte, and so does the emulator a real OM. The reports have the fields of the ATC
@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
 import numpy as np
 
-from fcos_lib.emulator import STAND_IN, aipp
-from fcos_lib.emulator.nms import NMS_OPERATOR, NmsSettings
+from fcos_lib.emulator import STAND_IN
+from fcos_lib.emulator.kernels import NMS_OPERATOR, Aipp, NmsSettings
 from fcos_lib.errors import SessionError, refusal_as
 
 if TYPE_CHECKING:
@@ -84,62 +84,59 @@ class OmHeader(Interface):
     soc_version: str
     atc_version: str
     precision_mode: str
-    aipp: aipp.Aipp | None = None
+    aipp: Aipp | None
     """What is done to the first input before the graph sees it."""
-    batches: tuple[int, ...] = ()
+    batches: tuple[int, ...]
     """The profiles of `--dynamic_batch_size`, rising; empty if all shapes are fixed."""
-    time_factor: float | None = None
-    """By how much its runs take longer on a device with a rate; None, which is not written, is 1."""
+    time_factor: float | None
+    """By how much its runs take longer on a device with a rate; None is 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Om:
-    """An OM in memory; the graphs are serialised ONNX, run in this order, empty if there is nothing in them."""
+    """An OM in memory."""
 
     header: OmHeader
-    each: bytes
-    """For one picture; its outputs of all pictures are inputs of the next."""
-    before: bytes
-    after: bytes
-    """What follows the NMS."""
+    graphs: tuple[bytes, bytes, bytes]
+    """Serialised ONNX, empty if there is nothing in it, in the order in which they run: for one picture, whose outputs of all
+    pictures are inputs of the next; up to the NMS; what follows it."""
 
-    @property
-    def graphs(self) -> tuple[bytes, bytes, bytes]:
-        """All of them."""
-        return self.each, self.before, self.after
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The line before the graphs."""
+
+    header: OmHeader
+    graph_bytes: tuple[int, int, int]
+    sha256: str
+    """Of all graphs."""
 
 
 def write(path: Path, om: Om) -> None:
     """Write `om` to `path`, not atomically, as `atc` does; OSError if the folder does not allow it."""
     payload = b"".join(om.graphs)
-    header = asdict(om.header)
-    if om.header.time_factor is None:  # the file is the same as if the scenario had no such key
-        del header["time_factor"]
-    text = header | {
-        "graph_bytes": [len(graph) for graph in om.graphs],
-        "sha256": hashlib.sha256(payload).hexdigest(),
-    }
-    path.write_bytes(MAGIC + json.dumps(text).encode() + b"\n" + payload)
+    each, before, after = map(len, om.graphs)
+    line = _Line(om.header, (each, before, after), hashlib.sha256(payload).hexdigest())
+    path.write_bytes(MAGIC + msgspec.json.encode(line) + b"\n" + payload)
 
 
 def read(path: Path) -> Om:
     """The OM in `path`; `SessionError` if it is missing, cut short, damaged or not the emulator's."""
     with _opened(path) as file:
-        header, sizes, digest = _read_header(file, path)
-        payload = file.read()
-    if len(payload) != sum(sizes):
-        raise SessionError(f"{path} is cut short: {len(payload)} of {sum(sizes)} payload bytes", _AGAIN)
-    if hashlib.sha256(payload).hexdigest() != digest:
+        line, payload = _read_line(file, path), file.read()
+    if len(payload) != sum(line.graph_bytes):
+        raise SessionError(f"{path} is cut short: {len(payload)} of {sum(line.graph_bytes)} payload bytes", _AGAIN)
+    if hashlib.sha256(payload).hexdigest() != line.sha256:
         raise SessionError(f"the payload of {path} is damaged: its sha256 is not the header's", _AGAIN)
-    ends = list(itertools.accumulate(sizes, initial=0))
+    ends = list(itertools.accumulate(line.graph_bytes, initial=0))
     each, before, after = (payload[start:end] for start, end in itertools.pairwise(ends))
-    return Om(header, each, before, after)
+    return Om(line.header, (each, before, after))
 
 
 def read_header(path: Path) -> OmHeader:
     """What `path` says of itself, its graphs unread; `SessionError` if it is missing or not the emulator's."""
     with _opened(path) as file:
-        return _read_header(file, path)[0]
+        return _read_line(file, path).header
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -147,28 +144,13 @@ def _opened(path: Path) -> BinaryIO:
         return path.open("rb")
 
 
-def _read_header(file: BinaryIO, path: Path) -> tuple[OmHeader, tuple[int, int, int], str]:
-    """The header, the bytes of each graph and the SHA-256 of all."""
+def _read_line(file: BinaryIO, path: Path) -> _Line:
     if file.read(len(MAGIC)) != MAGIC:
         raise SessionError(f"{path} is no OM of the emulator", "run a real OM on the NPU it was compiled for")
-    line = file.readline(_LONGEST_HEADER)
     try:
-        text = json.loads(line)
-        each, before, after = map(int, text.pop("graph_bytes"))
-        digest = text.pop("sha256")
-        return _header(text), (each, before, after), digest
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return msgspec.json.decode(file.readline(_LONGEST_HEADER), type=_Line)
+    except (ValueError, RecursionError) as error:
         raise SessionError(f"the header of {path} is damaged", _AGAIN) from error
-
-
-def _header(text: dict[str, Any]) -> OmHeader:
-    for key in ("inputs", "outputs"):
-        text[key] = tuple(TensorDesc(**item | {"shape": tuple(item["shape"])}) for item in text[key])
-    for key in ("tensors", "nms_inputs", "nms_outputs", "batches"):
-        text[key] = tuple(text[key])
-    text["aipp"] = None if text["aipp"] is None else aipp.Aipp(**text["aipp"])
-    text["nms"] = None if text["nms"] is None else NmsSettings(**text["nms"])
-    return OmHeader(**text)
 
 
 RULE = f"ConvRelu-{STAND_IN}"
@@ -193,12 +175,9 @@ def om_as_json(om: Om) -> dict[str, Any]:
         operators.append(
             _operator(f"{'aipp' if read else 'trans_TransData'}_{position}", "Aipp" if read else "TransData")
         )
-    for graph in filter(None, (om.each, om.before)):
-        operators += _operators(onnx.load_from_string(graph))
-    if header.nms:
-        operators.append(_operator(NMS_OPERATOR, "BatchMultiClassNonMaxSuppression"))
-    if om.after:
-        operators += _operators(onnx.load_from_string(om.after))
+    each, before, after = ([*_operators(onnx.load_from_string(graph))] if graph else [] for graph in om.graphs)
+    nms = [_operator(NMS_OPERATOR, "BatchMultiClassNonMaxSuppression")] if header.nms else []
+    operators += [*each, *before, *nms, *after]
     operators.append(_operator("Node_Output", "NetOutput"))
     attributes = {
         "atc_version": header.atc_version,

@@ -14,6 +14,7 @@ A command that fails answers `{"id": N, "error": "..."}`. The process ends as so
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import mmap
@@ -31,27 +32,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.emulator import om
-from fcos_lib.emulator.nms import batch_multi_class_nms
+from fcos_lib.emulator.kernels import batch_multi_class_nms
 from fcos_lib.errors import SessionError
 
 Array = NDArray[Any]
 _ALIGNMENT = 64
-_STEP = 997
-"""Values between those by which pictures are told apart at first."""
 
 
 class Model:
     """A loaded OM."""
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """Load the OM in `path`; `SessionError` if it cannot be read. `threads` 0 means one per core."""
+    def __init__(self, path: Path) -> None:
+        """Load the OM in `path`; `SessionError` if it cannot be read."""
         loaded = om.read(path)
-        self.header = loaded.header
-        self._threads = threads or _usable_cpus()
-        self._each, self._by_threads = loaded.each, dict[int, Any]()
+        self.header, self._threads = loaded.header, len(os.sched_getaffinity(0))
+        self._each, before, after = loaded.graphs
+        self._by_threads = dict[int, Any]()
         rest = 1 if self._each else self._threads  # what is left is done before other threads have woken up
-        self._before = _session(loaded.before, rest) if loaded.before else None
-        self._after = _session(loaded.after, 1) if loaded.after else None
+        self._before = _session(before, rest) if before else None
+        self._after = _session(after, 1) if after else None
         if self._each:
             largest = max(self.header.batches, default=self.header.inputs[0].shape[0])
             self._session_of(largest)
@@ -104,20 +103,11 @@ class Model:
 
 def _alike(inputs: list[Array]) -> list[list[int]]:
     """The slots of a batch, those together whose inputs are the same bytes: each picture is computed by itself, so once."""
-    groups: dict[bytes, list[list[int]]] = {}
+    groups: dict[bytes, list[int]] = {}
     for slot in range(len(inputs[0])):
-        candidates = groups.setdefault(b"".join(array[slot].ravel()[::_STEP].tobytes() for array in inputs), [])
-        for group in candidates:
-            if all(array[slot].tobytes() == array[group[0]].tobytes() for array in inputs):
-                group.append(slot)
-                break
-        else:
-            candidates.append([slot])
-    return sorted(group for candidates in groups.values() for group in candidates)
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        digest = hashlib.sha256(b"".join(array[slot].tobytes() for array in inputs)).digest()
+        groups.setdefault(digest, []).append(slot)
+    return list(groups.values())
 
 
 def _session(graph: bytes, threads: int) -> Any:
@@ -137,17 +127,12 @@ def _run(session: Any, values: dict[str, Array]) -> dict[str, Array]:
     return dict(zip(names, session.run(names, feeds), strict=True)) if names else {}
 
 
-def aligned(size: int) -> int:
-    """The size of an area of the shared memory for so many bytes."""
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
 def extents(descs: Sequence[om.TensorDesc], start: int) -> tuple[list[tuple[int, list[int], str]], int]:
     """(offset, shape, dtype) of each tensor in the shared memory from `start` on, and where the next one would lie."""
     areas = []
     for desc in descs:
         areas.append((start, list(desc.shape), desc.dtype))
-        start += aligned(desc.nbytes)
+        start += -(-desc.nbytes // _ALIGNMENT) * _ALIGNMENT
     return areas, start
 
 

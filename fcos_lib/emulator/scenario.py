@@ -41,7 +41,6 @@ rate=65.5             images per second: the reported compute time of a run is b
                       off by up to 0.004 ms after a minute and 0.06 ms after 17
 jitter=0.5            with a rate: that time varies from run to run, by this standard deviation in %, 0 to 10; no two sessions
                       or processes draw the same
-
 """
 
 from __future__ import annotations
@@ -49,14 +48,108 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from fcos_lib.emulator.chips import CHIPS, Chip
 from fcos_lib.errors import UsageError
 
 VARIABLE = "FCOS_EMULATOR"
+_CHIP = re.compile(r"^\| (\d+) +(\S+) +\| [A-Z]+ .*\n\| (\d+) ", re.MULTILINE)
+_HEAD, _LINES_OF_CHIP, _LINES_OF_PROCESSES = 6, 3, 5
+"""Lines of a table before its first chip, of each chip with its rule, and of the second table up to its first card."""
 
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One kind of server."""
+
+    soc_version: str
+    """What `atc --soc_version` must be for it, and what the runtime accepts."""
+    table: str
+    """What `npu-smi info` prints."""
+    npu_name: str = ""
+    """The `NPU Name` of `npu-smi info -t board`; only A3 has one."""
+
+    @property
+    def name(self) -> str:
+        """The `Chip Name` of `npu-smi info -t board`."""
+        return str(_CHIP.findall(self.table)[0][1])
+
+    @property
+    def ids(self) -> list[tuple[int, int]]:
+        """(NPU id, chip id) of every chip; the position is the logical id."""
+        return [(int(npu), int(chip)) for npu, _, chip in _CHIP.findall(self.table)]
+
+    @property
+    def logical_ids(self) -> str:
+        """What `npu-smi info -m` prints."""
+        rows = [("NPU ID", "Chip ID", "Chip Logic ID", "Chip Name")]
+        rows += [(str(npu), str(chip), str(logical), self.name) for logical, (npu, chip) in enumerate(self.ids)]
+        return "".join("\t" + "".join(f"{cell:<31}" for cell in row).rstrip() + "\n" for row in rows)
+
+    def board(self, npu: int, chip: int) -> str:
+        """What `npu-smi info -t board` prints of one chip."""
+        rows = [("NPU ID", npu), ("Chip ID", chip), ("Chip Type", "Ascend"), ("Chip Name", self.name)]
+        rows += [("NPU Name", self.npu_name)] if self.npu_name else []
+        return "".join(f"\t{name:<31}: {value}\n" for name, value in rows)
+
+    def one_card(self) -> Chip:
+        """The same server with its first card only."""
+        chips = len([npu for npu, _ in self.ids if npu == self.ids[0][0]])
+        lines = self.table.splitlines(keepends=True)
+        processes = lines[_HEAD + _LINES_OF_CHIP * len(self.ids) :][:_LINES_OF_PROCESSES]
+        return replace(self, table="".join([*lines[: _HEAD + _LINES_OF_CHIP * chips], *processes]))
+
+
+CHIPS = {
+    "310P3": Chip("Ascend310P3", """\
++--------------------------------------------------------------------------------------------+
+| npu-smi 22.0.2                       Version: 22.0.3                                       |
++-------------------+-----------------+------------------------------------------------------+
+| NPU     Name      | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
+| Chip    Device    | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
++===================+=================+======================================================+
+| 0       310P3     | OK              | 15.8         42                0    / 0              |
+| 0       0         | 0000:82:00.0    | 0            1074 / 21534                            |
++===================+=================+======================================================+
+| 1       310P3     | OK              | 15.4         43                0    / 0              |
+| 0       1         | 0000:89:00.0    | 0            1070 / 21534                            |
++===================+=================+======================================================+
++-------------------+-----------------+------------------------------------------------------+
+| NPU     Chip      | Process id      | Process name             | Process memory(MB)        |
++===================+=================+======================================================+
+| No running processes found in NPU 0                                                        |
++===================+=================+======================================================+
+| No running processes found in NPU 1                                                        |
++===================+=================+======================================================+
+"""),
+    "910B4": Chip("Ascend910B4", """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.5.2                   Version: 25.5.2                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 5     910B4               | OK            | 89.9        39                0    / 0             |
+| 0                         | 0000:41:00.0  | 0           0    / 0          2922 / 32768         |
++===========================+===============+====================================================+
+"""),
+    "A3": Chip("Ascend910_9392", """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.2.0                   Version: 25.2.0                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 0     Ascend910           | OK            | 162.8       37                0    / 0             |
+| 0     0                   | 0000:9C:00.0  | 0           0    / 0          3133 / 65536         |
++------------------------------------------------------------------------------------------------+
+| 0     Ascend910           | OK            | -           37                0    / 0             |
+| 1     1                   | 0000:9E:00.0  | 0           0    / 0          2876 / 65536         |
++===========================+===============+====================================================+
+""", npu_name="9392"),
+}  # fmt: skip
+"""The servers by the name that `chip=` has for them; tables as real drivers printed them, 910B4 completed around its rows."""
 
 Smi = Literal["ok", "absent", "187", "172", "none", "garbage"]
 Atc = Literal["ok", "fail", "exit255", "hang", "crash", "no_file", "half_file", "arch_suffix"]

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fcos_lib.evidence.causes import Cause, causes
-from fcos_lib.evidence.results import in_reading_order, stored_verdict
+from fcos_lib.evidence.results import Cause, causes, in_reading_order, stored_verdict
 from fcos_lib.judge.gate import PROMISES
 from fcos_lib.judge.gates import GATES
 from fcos_lib.judge.roll_call import State, counted

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, to_builtins
 
 from fcos_lib.evidence.difference import difference
-from fcos_lib.evidence.difference_rows import TURNED, Section, in_words, sections, sentence
+from fcos_lib.evidence.difference_words import TURNED, Section, in_words, sections, sentence
 from fcos_lib.evidence.results import stored_verdict, word_of
 from fcos_lib.judge.verdict import Verdict
 from fcos_lib.records import Line, record_of

@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.deciding import STATES, WORST_FIRST, Number, Promise, deciding
 from fcos_lib.evidence.plain_text import Screen
-from fcos_lib.evidence.results import again, has_stand_in, stored_verdict, word_of
+from fcos_lib.evidence.results import again, causes, has_stand_in, stored_verdict, word_of
 from fcos_lib.files import one_line
 from fcos_lib.judge.roll_call import State, stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.causes import causes
-from fcos_lib.evidence.results import again, has_stand_in, in_reading_order, stored_verdict, verdict_rows, word_of
+from fcos_lib.evidence.results import (
+    again,
+    causes,
+    has_stand_in,
+    in_reading_order,
+    stored_verdict,
+    verdict_rows,
+    word_of,
+)
 from fcos_lib.files import printable
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Verdict, close_pair, paragraph

@@ -1,4 +1,4 @@
-"""results.json: written whole, read from wherever it came, and its verdicts as a table."""
+"""results.json: written whole, read from wherever it came, its verdicts as a table, and the causes that kept tests from judging."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.evidence.schema import SCHEMA_VERSION, Results
-from fcos_lib.files import printable, write_whole
+from fcos_lib.files import one_line, printable, write_whole
 from fcos_lib.judge.gate import PROMISES
 from fcos_lib.judge.verdict import Verdict, close_pair
 from fcos_lib.records import Form, record_of
 
 _LONGEST_WORD = 4096
+_LONGEST_REASON = 240
+"""Characters, so that the number of tests behind it is never cut off; the message has the rest."""
+SEE = "see the first: "
+"""Begins the message of a test that met the cause of an earlier one; that test's id follows."""
 _OF_STATUS = {0: "PASS", 1: "FAIL", 7: "NO VERDICT", 8: "INFRA"}
 FORM = Form(
     Results,
@@ -28,39 +35,16 @@ FORM = Form(
 )
 
 
-def write_results(
-    path: Path,
-    *,
-    environment: Mapping[str, Any],
-    artifacts: Sequence[Mapping[str, Any]],
-    verdicts: Sequence[Mapping[str, Any]],
-    unjudged: Sequence[Mapping[str, Any]],
-    gates: Sequence[Mapping[str, Any]] = (),
-    run: Mapping[str, Any],
-    evidence: Sequence[Mapping[str, Any]] = (),
-    detections: Sequence[Mapping[str, Any]] = (),
-    pictures: Mapping[str, str] | None = None,
-) -> None:
-    """Write a run as JSON, atomically: schema version, run, environment, artifacts, verdicts and what failed without one.
+def write_results(path: Path, **parts: Any) -> None:
+    """Write a run as JSON, atomically. `parts` are the fields of `Results`; what is named below may be left out.
 
     `gates` says for every gate of the catalogue whether it judged, and why not. Empty in a run that did not end.
     `evidence` is what a reader needs to see why: records of kind, subject and data, drawn by `evidence.page`. `detections`
     are the digests of what each OM found, `pictures` those of the files.
     """
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "run": dict(run),
-        "environment": dict(environment),
-        "artifacts": list(artifacts),
-        "verdicts": list(verdicts),
-        "unjudged": list(unjudged),
-        "gates": list(gates),
-        "evidence": list(evidence),
-        "detections": list(detections),
-        "pictures": dict(pictures or {}),
-    }
+    results = Results(**{"schema_version": SCHEMA_VERSION, "gates": [], "evidence": [], **parts})
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(structs.asdict(results), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -160,3 +144,38 @@ def verdict_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, 
 def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Aligned lines, the header first; each ends with its verdict."""
     return aligned([("gate", "on", "limit", "measured", "verdict"), *verdict_rows(verdicts)])
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What stopped one test or several."""
+
+    outcome: str
+    message: str
+    """As the first of the tests has it, whole."""
+    tests: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """The first line of the message, which acts on no terminal, page or log, whatever it was made of."""
+        return one_line(self.message.strip().partition("\n")[0], _LONGEST_REASON) or "no reason was given"
+
+    @property
+    def sentence(self) -> str:
+        """`INFRA: atc ended with status 255 (7 tests could not judge, the first tests/...::test_x[batch1])`"""
+        first, number = one_line(self.tests[0], _LONGEST_REASON), len(self.tests)
+        who = f"{number} tests could not judge, the first {first}" if number > 1 else f"{first} could not judge"
+        return f"{self.outcome}: {self.reason} ({who})"
+
+
+def causes(unjudged: Sequence[Mapping[str, Any]]) -> list[Cause]:
+    """Entries of `unjudged` of `results.json` by cause: tests that point to the first one, and tests that say the same."""
+    causes_by_test: dict[str, tuple[str, str]] = {}
+    tests: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in unjudged:
+        message = str(entry.get("message", ""))
+        cause = causes_by_test.get(message.removeprefix(SEE)) if message.startswith(SEE) else None
+        cause = cause or (str(entry["outcome"]), message)
+        causes_by_test.setdefault(entry["test"], cause)
+        tests.setdefault(cause, {})[entry["test"]] = None
+    return [Cause(outcome, message, tuple(stopped)) for (outcome, message), stopped in tests.items()]

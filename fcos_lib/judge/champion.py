@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lib.judge.rate_trust import ChampionBounds, champion_bounds, doubts, even, shown, unbelievable, unsteady
+from fcos_lib.judge.rate_trust import ChampionBounds, doubts, even, shown, unbelievable, unsteady
 from fcos_lib.judge.verdict import Outcome, within
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.throughput.paired_rate import SIDES, PairedRounds, Plan, Rounds
@@ -26,8 +26,6 @@ from fcos_lib.measure.throughput.rate_ratio import (
     slow_share,
     twin_against_champion,
 )
-
-__all__ = ["ERROR", "ChampionBounds", "ChampionVerdict", "champion_bounds", "enough", "judge_champion"]
 
 ERROR = 0.01
 """How often a limit may be taken for lost that is kept, over all looks of a comparison; and as often the other way."""

@@ -27,7 +27,6 @@ class Data(str, Enum):
 
     SAMPLE = "up to 64 pictures, spread over those under test"
     PAIRED = "the pictures that both sides see"
-    TESTED = "all pictures under test"
     WHOLE = "the whole data set"
     FEW = "up to 8 pictures of the sample"
     ONE = "one picture"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -28,3 +29,11 @@ class Measurement:
     def for_gate(self, key: str) -> Measurement:
         """The same number for the gate with this key."""
         return replace(self, gate=key)
+
+
+def json_ready(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass; numbers that are not finite become text, since JSON has none."""
+    values = asdict(record).items()
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in values
+    }

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
+from fcos_lib.diagnosis.blame import explained
 from fcos_lib.diagnosis.layers import runner
 from fcos_lib.errors import UsageError
-from fcos_lib.evidence.explained import explained
 from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.detections.causes import explain
 from fcos_lib.sharing.attest import gives_root

@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 import pytest
 
 from fcos_lib.ascend.om_session import OmSession
-from fcos_lib.judge.champion import champion_bounds, enough, judge_champion
+from fcos_lib.judge.champion import enough, judge_champion
 from fcos_lib.judge.limits import all_limits
+from fcos_lib.judge.rate_trust import champion_bounds
 from fcos_lib.judge.roll_call import blocked, does_not_apply
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.causes import explain

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fcos_lib.evidence.causes import causes
 from fcos_lib.evidence.deciding import deciding
 from fcos_lib.evidence.markdown import summary, workflow_commands
 from fcos_lib.evidence.page import render
+from fcos_lib.evidence.results import causes
 from fixtures.github import _red
 
 REASON = "atc exited with status 1 (E10001)"

@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from fcos_lib.evidence.earlier import EARLIER, SINCE
 from fcos_lib.evidence.page import figures
-from fcos_lib.evidence.page.blame import look_next, moved
 from fcos_lib.evidence.page.cards import cards, groups_of
+from fcos_lib.evidence.page.drop import look_next, moved
 from fcos_lib.evidence.page.pictures import Jpegs, pictures
 from fcos_lib.evidence.page.verdicts import headline, verdicts
 from fcos_lib.evidence.page.words import asset, slug, templates

@@ -10,10 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fcos_lib.diagnosis.blame import blame
-from fcos_lib.evidence.page.blame import change_in_words, in_words, stages_in_words
+from fcos_lib.diagnosis.blame import blame, value_of
 from fcos_lib.evidence.page.charts import Chart, Frame, Strip, text
-from fcos_lib.evidence.page.words import fixed, number, numbers, plural, value_of
+from fcos_lib.evidence.page.drop import change_in_words, in_words, stages_in_words
+from fcos_lib.evidence.page.words import fixed, number, numbers, plural
 
 _LARGEST_HISTORY = 2 << 20
 """Characters."""

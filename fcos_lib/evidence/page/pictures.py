@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fcos_lib.diagnosis.blame import value_of
 from fcos_lib.evidence.page.charts import element, text
-from fcos_lib.evidence.page.words import fixed, numbers, plural, value_of
+from fcos_lib.evidence.page.words import fixed, numbers, plural
 
 MOST = 20
 CLEAR = 0.3

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fcos_lib.evidence.causes import Cause, causes
 from fcos_lib.evidence.deciding import WORST_FIRST
 from fcos_lib.evidence.page.words import minus, plural, slug
-from fcos_lib.evidence.results import again, in_reading_order, stored_verdict, verdict_rows
+from fcos_lib.evidence.results import Cause, again, causes, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Outcome, Verdict, facts_of
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from fcos_lib.diagnosis.blame import value_of
 from fcos_lib.files import printable
 
 _FOLDER = Path(__file__).parent
@@ -77,13 +77,6 @@ def fixed(value: Any, places: int = 4, *, signed: bool = False) -> str:
 def minus(text: str) -> str:
     """The same words with real minus signs before numbers; hyphens in names, dates and options stay."""
     return _MINUS.sub("−", text)
-
-
-def value_of(value: Any) -> float | None:
-    """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def numbers(values: Any) -> list[float]:

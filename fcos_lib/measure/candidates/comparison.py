@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.measure import Measurement
+from fcos_lib.measure import Measurement, json_ready
 from fcos_lib.measure.detections.bands import score_band
 from fcos_lib.model.decoding import Candidates
 
@@ -172,7 +172,7 @@ def measurements(levels: Sequence[LevelDifference]) -> tuple[Measurement, ...]:
         if not own:
             continue
         n = sum(level.values for level in own)
-        details = {level.level: {key: _json_ready(value) for key, value in asdict(level).items()} for level in own}
+        details = {level.level: json_ready(level) for level in own}
         cosine = min(own, key=lambda level: level.cosine)
         relative = max(own, key=lambda level: level.relative_distance)
         largest = max(own, key=lambda level: level.largest)
@@ -194,7 +194,3 @@ _GATES = {
     ("scores", "relative distance"): "candidates.relative_distance_scores",
     ("scores", "largest difference"): "candidates.largest_difference_scores",
 }
-
-
-def _json_ready(value: float | str) -> float | str:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,15 +7,14 @@ is small for the one and not for the other.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.measure import Measurement
+from fcos_lib.measure import Measurement, json_ready
 from fcos_lib.measure.detections.matching import Pairs
 
 CONFIDENCE = 0.95
@@ -115,9 +114,5 @@ def _worst(
     where = (
         f"{worst}: median {chosen.value:+.5g}, 95 % between {chosen.low:+.5g} and {chosen.high:+.5g}, {chosen.n} pairs"
     )
-    details: dict[str, Any] = {group: _json_ready(median) for group, median in medians.items()}
+    details = {group: json_ready(median) for group, median in medians.items()}
     return Measurement(name, value, unit, len(values), where if len(values) else "", details)
-
-
-def _json_ready(median: Median) -> dict[str, float | str]:
-    return {key: value if math.isfinite(value) else str(value) for key, value in asdict(median).items()}

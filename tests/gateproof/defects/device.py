@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.gateproof.case import ALL, MORE, PART, REFUSED, Case, Injection, marks_for
 
-OUTPUTS = "fcos_lib.emulator.acl_faults:apply_fault"
+OUTPUTS = "fcos_lib.emulator.acl_parts:apply_fault"
 UNEXPLAINED, ROWS = "consistency: unexplained differences", "contract: broken rows"
 BY_NMS = f"{UNEXPLAINED} by NMS"
 

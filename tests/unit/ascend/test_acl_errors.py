@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from fcos_lib.ascend.acl_errors import StuckDeviceError, explain
-from fcos_lib.ascend.causes import CAUSES
+from fcos_lib.ascend.acl_errors import CAUSES, StuckDeviceError, explain
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.errors import DeviceError, SessionError
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fcos_lib.ascend import npu_smi
 from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, read_npus, soc_version
 from fcos_lib.ascend.npu_tables import (
     Npu,
@@ -344,12 +345,13 @@ def test_a_silent_failure_is_told_by_its_status(script):
     assert caught.value.found == "npu-smi info ended with status 9"
 
 
-def test_a_hanging_driver_ends_in_an_error(script, tmp_path, wait_until_dead):
+def test_a_hanging_driver_ends_in_an_error(script, tmp_path, wait_until_dead, monkeypatch):
     """The tool and what it started are killed."""
+    monkeypatch.setattr(npu_smi, "TIME_LIMIT_S", 0.5)
     smi = script("npu-smi", f"sleep 60 & echo $! > {tmp_path}/pid; wait")
     start = time.monotonic()
     with pytest.raises(DeviceError, match=r"did not answer within 0\.5 s"):
-        read_info(Toolkit(npu_smi=smi), timeout=0.5)
+        read_info(Toolkit(npu_smi=smi))
     seconds = time.monotonic() - start
     assert seconds < 10, f"a limit of 0.5 s took {seconds:.1f} s"
     assert wait_until_dead(int((tmp_path / "pid").read_text()))

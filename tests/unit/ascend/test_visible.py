@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from fcos_lib.ascend.npu_smi import VARIABLE, DeviceIndex, device_index, visible_ids
 from fcos_lib.ascend.npu_tables import Npu
-from fcos_lib.ascend.visible import VARIABLE, DeviceIndex, device_index, visible_ids
 from fcos_lib.errors import DeviceError
 
 HOST = [2, 0, 1, 3]

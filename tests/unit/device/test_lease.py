@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from fcos_lib.ascend.acl_errors import StuckDeviceError
+from fcos_lib.ascend.npu_smi import DeviceIndex
 from fcos_lib.ascend.toolkit import Toolkit
-from fcos_lib.ascend.visible import DeviceIndex
 from fcos_lib.device.lease import lease, lock_folder
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import DeviceError

@@ -201,38 +201,6 @@ def test_nothing_outlives_a_killed_program(script, slow_path, work):
     assert ended(output[0]), "the process that plays the NPU goes on after its program was killed"
 
 
-def test_a_forked_child_has_no_device_and_keeps_none_alive(script, path):
-    """The device is its parent's: the child cannot run, and when the parent is killed the device ends all the same."""
-    program = script(
-        path,
-        2,
-        """
-child = os.fork()
-if child == 0:
-    try:
-        run()
-    except RuntimeError as error:
-        os.write(1, f"{error}\\n".encode())
-    time.sleep(60)
-    os._exit(0)
-time.sleep(0.5)
-os.write(1, f"{child} {len(run())}\\n".encode())
-time.sleep(60)
-""",
-    )
-    lines = []
-    while not (lines and lines[-1].endswith(" 2")):
-        lines.append(program.stdout.readline().rstrip("\n"))
-        assert lines[-1] or program.poll() is None, lines
-    assert "[-1][ACL: general failure] " in lines
-    (player,) = players(program.pid)
-    try:
-        program.send_signal(signal.SIGKILL)
-        assert ended(player), "a forked child keeps the device of its dead parent"
-    finally:
-        os.kill(int(lines[-1].split()[0]), signal.SIGKILL)
-
-
 def test_an_interrupted_run_does_not_answer_the_next_one(slow_path, pictures):
     """Ctrl-C ends the waiting; what the device still says about that run is not taken for the next one's answer."""
     session, batch = open_session(slow_path), np.zeros((MANY, 3, 16, 16), np.float32)

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from fcos_lib.emulator import acl_faults, aclruntime
+from fcos_lib.emulator import acl_parts, aclruntime
 from fcos_lib.emulator.scenario import current
 from tests.unit.emulator.runtime import NAMES, base_tensors, on_host
 
@@ -29,7 +29,7 @@ def test_executions_can_be_made_to_fail(load, pictures, capfd):
 
 def test_a_lost_device_stays_away(load, pictures, monkeypatch):
     """Nothing loads any more, and npu-smi, a child of the process, has no card to show."""
-    monkeypatch.setattr(acl_faults, "_executions", itertools.count())
+    monkeypatch.setattr(acl_parts, "_executions", itertools.count())
     session = load("run=lost")
     with pytest.raises(RuntimeError):
         session.run(NAMES, base_tensors(pictures))
@@ -40,7 +40,7 @@ def test_a_lost_device_stays_away(load, pictures, monkeypatch):
 
 def test_a_device_may_compute_wrongly_for_once_or_later(load, pictures, monkeypatch):
     """One failure and no other; all boxes shifted; infinite rows."""
-    monkeypatch.setattr(acl_faults, "_executions", itertools.count())
+    monkeypatch.setattr(acl_parts, "_executions", itertools.count())
     session = load("run=fail_once")
     with pytest.raises(RuntimeError):
         session.run(NAMES, base_tensors(pictures))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
+from fcos_lib.emulator.kernels import NmsSettings, batch_multi_class_nms
 
 SETTINGS = NmsSettings(score_threshold=0.05, iou_threshold=0.5, max_size_per_class=100, max_total_size=100)
 

@@ -4,7 +4,7 @@ import pytest
 
 from fcos_lib.ascend.npu_tables import parse_info, parse_logical_ids
 from fcos_lib.emulator import npu_smi
-from fcos_lib.emulator.chips import CHIPS
+from fcos_lib.emulator.scenario import CHIPS
 
 
 @pytest.fixture

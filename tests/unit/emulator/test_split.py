@@ -11,8 +11,9 @@ from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator import processor as device
 from fcos_lib.emulator.compile import compile_onnx
+from fcos_lib.emulator.operators import split
 from fcos_lib.emulator.processor import Model
-from fcos_lib.emulator.split import split
+from fcos_lib.model.fixed_batch import with_fixed_batch
 from fcos_lib.store.artifacts import Store
 from fixtures.settings import EMBEDDED_CHECKPOINT
 
@@ -51,12 +52,12 @@ def run(model, values):
     return dict(zip([item.name for item in session.get_outputs()], outputs, strict=True))
 
 
-def run_split(parts, pictures):
+def run_split(each, rest, pictures):
     """As the device does: the first part on each picture, the rest on all of them."""
     values = {"x": pictures}
-    by_picture = [run(parts.each, {"x": pictures[slot : slot + 1]}) for slot in range(BATCH)]
+    by_picture = [run(each, {"x": pictures[slot : slot + 1]}) for slot in range(BATCH)]
     values |= {name: np.concatenate([made[name] for made in by_picture]) for name in by_picture[0]}
-    return (values | run(parts.rest, values) if parts.rest else values)["y"]
+    return (values | run(rest, values) if rest else values)["y"]
 
 
 @pytest.fixture
@@ -97,6 +98,10 @@ MIXING = {
         node("Slice", ["longer", "from", "to"], ["b"]),
         constants=[constant("sizes", [2 * BATCH, 2, 6, 6]), constant("from", [1]), constant("to", [1 + BATCH])],
     ),
+    "resized to a size that is computed": network(
+        node("Shape", ["a"], ["shape"]),
+        node("Resize", ["a", "", "", "shape"], ["b"], "mix", mode="nearest"),
+    ),
     "as rows of a matrix": network(
         node("Reshape", ["a", "flat"], ["rows"]),
         node("Softmax", ["rows"], ["shares"], "mix", axis=0),
@@ -109,9 +114,9 @@ MIXING = {
 @pytest.mark.parametrize("model", MIXING.values(), ids=MIXING)
 def test_what_may_mix_pictures_runs_on_the_whole_batch(model, several):
     """Or a network in which one picture changes another's result would look sound on the emulator."""
-    parts = split(model)
-    assert "mix" not in names(parts.each), "an operator that mixes pictures is run picture by picture"
-    outputs = run_split(parts, several) if parts.each else run(parts.rest, {"x": several})["y"]
+    each, rest = split(model)
+    assert "mix" not in names(each), "an operator that mixes pictures is run picture by picture"
+    outputs = run_split(each, rest, several) if each else run(rest, {"x": several})["y"]
     # onnxruntime folds a factor into a convolution where it can, which moves last bits.
     np.testing.assert_allclose(outputs, run(model, {"x": several})["y"], rtol=1e-4, atol=1e-5)
 
@@ -122,22 +127,6 @@ ALIKE = {
         node("Mul", ["a", "scale"], ["b"], "middle"), constants=[constant("scale", np.float32([[[[2]], [[3]]]]))]
     ),
     "sum of two layers": network(node("Sigmoid", ["a"], ["s"]), node("Add", ["a", "s"], ["b"], "middle")),
-    "resized to the shape of another": network(
-        node("MaxPool", ["a"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
-        node("Shape", ["a"], ["shape"]),
-        node("Resize", ["half", "", "", "shape"], ["b"], "middle", mode="nearest"),
-    ),
-    "resized to a size that is put together, as a feature pyramid does": network(
-        node("MaxPool", ["a"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
-        node("Shape", ["half"], ["shape of half"]),
-        node("Slice", ["shape of half", "zero", "two"], ["batch and channels"]),
-        node("Shape", ["a"], ["shape"]),
-        node("Gather", ["shape", "rows"], ["height"], axis=0),
-        node("Gather", ["shape", "columns"], ["width"], axis=0),
-        node("Concat", ["batch and channels", "height", "width"], ["sizes"], axis=0),
-        node("Resize", ["half", "", "", "sizes"], ["b"], "middle", mode="nearest"),
-        constants=[constant("zero", [0]), constant("two", [2]), constant("rows", [2]), constant("columns", [3])],
-    ),
     "resized to the size of a fixed batch": network(
         node("MaxPool", ["a"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
         node("Resize", ["half", "", "", "sizes"], ["b"], "middle", mode="nearest"),
@@ -149,18 +138,19 @@ ALIKE = {
 @pytest.mark.parametrize("model", ALIKE.values(), ids=ALIKE)
 def test_what_treats_each_picture_by_itself_is_cut_off(model, several):
     """The whole network here, and its bits stay."""
-    parts = split(model)
-    assert names(parts.each) >= {"first", "middle", "last"}, f"cut off are only {names(parts.each)}"
-    assert parts.rest is None, f"left for the whole batch: {names(parts.rest)}"
-    np.testing.assert_array_equal(run_split(parts, several), run(model, {"x": several})["y"])
+    each, rest = split(model)
+    assert names(each) >= {"first", "middle", "last"}, f"cut off are only {names(each)}"
+    assert rest is None, f"left for the whole batch: {names(rest)}"
+    np.testing.assert_array_equal(run_split(each, rest, several), run(model, {"x": several})["y"])
 
 
 def test_the_embedded_network_is_cut_behind_its_last_convolution(exported):
     """All that takes long goes picture by picture; that half of the time is lost otherwise shows nowhere else."""
     models = onnx_artifact(Store(exported), SHAPES, EMBEDDED_CHECKPOINT)
-    program = compile_onnx(onnx.load(models.path / ASCEND), {SHAPES.input_name: SHAPES.input_shape(2)}, [], half=True)
-    assert program.each, "no part of the network runs picture by picture"
-    late = [node.name for node in program.before.graph.node if node.op_type in ("Conv", "Resize")]
+    model = with_fixed_batch(onnx.load(models.path / ASCEND), 2)
+    (each, before, _), _ = compile_onnx(model, {SHAPES.input_name: SHAPES.input_shape(2)}, [], half=True)
+    assert each, "no part of the network runs picture by picture"
+    late = [node.name for node in before.graph.node if node.op_type in ("Conv", "Resize")]
     assert not late, f"these run on the whole batch: {late[:5]}"
 
 
@@ -168,9 +158,9 @@ def test_a_tensor_that_both_parts_need_is_handed_over():
     """The head reads what the backbone made, and it is an output of the OM as well."""
     model = MIXING["rolled by one slot"]
     model.graph.output.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, [BATCH, 2, 6, 6]))
-    parts = split(model)
-    assert [value.name for value in parts.each.graph.output] == ["a"]
-    assert [value.name for value in parts.rest.graph.output] == ["y"]
+    each, rest = split(model)
+    assert [value.name for value in each.graph.output] == ["a"]
+    assert [value.name for value in rest.graph.output] == ["y"]
 
 
 def test_a_graph_without_a_convolution_stays_whole():
@@ -178,7 +168,7 @@ def test_a_graph_without_a_convolution_stays_whole():
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 1, 2, 2]) for name in "xy"]
     graph = helper.make_graph([node("Relu", ["x"], ["y"])], "g", values[:1], values[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    assert split(model).rest is model
+    assert split(model)[1] is model
 
 
 @pytest.fixture

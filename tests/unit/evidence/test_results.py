@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from fcos_lib.evidence.results import SCHEMA_VERSION, in_reading_order, verdict_table, write_results
@@ -26,6 +27,20 @@ def test_nan_stays_valid_json(tmp_path):
     write_results(path, environment={}, artifacts=[], verdicts=[verdict(float("nan"))], unjudged=[], run={})
     assert json.loads(path.read_text())["verdicts"][0]["measurement"]["value"] == "nan"
     assert "nan" in verdict_table([verdict(float("nan"))])[1]
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    """Evidence may hold them, and a run must not be lost for that."""
+    path, entry = tmp_path / "results.json", {"kind": "x", "subject": "all", "data": {"rate": np.float64(1.5)}}
+    write_results(path, environment={}, artifacts=[], verdicts=[], unjudged=[], run={}, evidence=[entry])
+    assert json.loads(path.read_text())["evidence"][0]["data"] == {"rate": 1.5}
+
+
+def test_a_part_that_no_run_has_is_refused(tmp_path):
+    """A misspelt name would be read as nothing at all."""
+    with pytest.raises(TypeError):
+        write_results(tmp_path / "results.json", environment={}, artifacts=[], verdict=[], unjudged=[], run={})
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):

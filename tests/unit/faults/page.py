@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fcos_lib.ascend.causes import CAUSES, Cause
+from fcos_lib.ascend.acl_errors import CAUSES, Cause
+from fcos_lib.errors import DeviceError
 from tests.unit.faults.catalogue import compiler, devices, disk, machine, pictures, processes
 from tests.unit.faults.fault import VERDICTS, Fault
 
@@ -32,7 +33,7 @@ CAUSES_HEAD = """
 ## What the runtime says
 
 aclruntime raises the same two exceptions for everything; what it prints before them is looked through for these, in this order
-(`fcos_lib/ascend/causes.py`).
+(`fcos_lib/ascend/acl_errors.py`).
 
 | it says | verdict | it means | what to do |
 |---|---|---|---|
@@ -79,7 +80,7 @@ def text() -> str:
 
 def _cause(cause: Cause) -> str:
     said = ", ".join(f"`{text}`" for text in cause.says)
-    return f"| {said} | {'INFRA' if cause.device else 'FAIL'} | {cause.sentence} | {cause.advice.replace('|', chr(92) + '|')} |\n"
+    return f"| {said} | {'INFRA' if issubclass(cause.kind, DeviceError) else 'FAIL'} | {cause.sentence} | {cause.advice.replace('|', chr(92) + '|')} |\n"
 
 
 def _line(fault: Fault) -> str:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from fcos_lib.evidence.results import stored_verdict
-from fcos_lib.judge.checked_limits import expected_limits
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.gates import GATES
 from fcos_lib.judge.limits import PictureSet, all_limits, find_limit
+from fcos_lib.judge.limits_file import expected_limits
 from fcos_lib.judge.verdict import Outcome, decide, judge_gate, paragraph
 from fcos_lib.measure import Measurement
 from fcos_lib.stream.dataset import Picture, open_dataset, picture_set

@@ -10,10 +10,10 @@ from msgspec import structs
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import FcosError, UsageError
-from fcos_lib.judge.checked_limits import check_limits, expected_limits
 from fcos_lib.judge.gate import PUBLISHED_FOR, Scope
 from fcos_lib.judge.gates import GATES
 from fcos_lib.judge.limits import FILE, Limit, all_limits, limit_of
+from fcos_lib.judge.limits_file import check_limits, expected_limits
 from fcos_lib.judge.verdict import Outcome, judge_gate, paragraph
 from fcos_lib.measure import Measurement
 

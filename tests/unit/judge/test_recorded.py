@@ -8,9 +8,8 @@ from fcos_lib.cli.main import main
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.results import write_results
-from fcos_lib.judge.checked_limits import check_limits
 from fcos_lib.judge.limits import FILE, all_limits
-from fcos_lib.judge.recorded import recorded_limits
+from fcos_lib.judge.limits_file import check_limits, recorded_limits
 
 MINE = replace(SHAPES, name="mine", classes=("cat", "dog"), width=2 * SHAPES.width, limits_of="")
 DATA_SET = {"count": 24, "first": 1, "last": 24, "ids_sha256": "ab"}

@@ -153,7 +153,7 @@ def emulated(trunk, contract, tensor, monkeypatch, folder: Path, aipp: str = "")
         *(["--insert_op_conf=aipp.cfg"] if aipp else []),
     ])  # fmt: skip
     assert status == 0, "the emulated atc refuses the network"
-    outputs = Outputs(*Model(folder / "model.om", threads=1).execute([tensor]))
+    outputs = Outputs(*Model(folder / "model.om").execute([tensor]))
     return [outputs.detections(slot) for slot in range(PICTURES)]
 
 

@@ -41,10 +41,10 @@ KINDS = {
     "journal": (("fcos_lib.stream.evaluation", "fcos_lib.ascend.om_session"), [
         *STREAM, "stream.decoder", "stream.decoder_pool", "stream.evaluation", "stream.feed", "stream.journal",
         "stream.array_file", "stream.journal_shards", "ascend.__init__", "ascend.acl_errors",
-        "ascend.causes", "ascend.plain_path", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
+        "ascend.plain_path", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
     "canary": (("fcos_lib.device.canary",), [
         *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "device.lock_file", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
-        "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.causes", "ascend.npu_smi", "ascend.npu_tables", "ascend.visible", "ascend.om_session",
+        "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.npu_smi", "ascend.npu_tables", "ascend.om_session",
         "ascend.om_tensors", "ascend.plain_path", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
 }  # fmt: skip
 """What is kept between runs: the modules that make it, and those that can change what they make besides `ALWAYS`."""

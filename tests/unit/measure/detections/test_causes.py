@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.contract import COCO_R50
-from fcos_lib.emulator.nms import NmsSettings, batch_multi_class_nms
+from fcos_lib.emulator.kernels import NmsSettings, batch_multi_class_nms
 from fcos_lib.measure.detections.bands import BOX_NOISE, box_band, box_step, iou_band, score_band
 from fcos_lib.measure.detections.causes import explain
 from fcos_lib.measure.detections.differences import Cause, Kind

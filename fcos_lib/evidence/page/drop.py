@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from fcos_lib.diagnosis.blame import Blame, blame, chance
-from fcos_lib.evidence.page.words import fixed, minus, value_of
+from fcos_lib.diagnosis.blame import Blame, blame, chance, value_of
+from fcos_lib.evidence.page.words import fixed, minus
 from fcos_lib.evidence.results import stored_verdict
 
 _GAIN = "A gain without a cause is a difference as well: the OM does not compute what the reference computes."
@@ -16,7 +16,7 @@ _Subjects = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def moved(run_and_accuracy: tuple[Mapping[str, Any], _Subjects]) -> dict[str, Any]:
-    """What moved most and how certain that is, of the subject that moved most. `found` are the run and its accuracy by subject."""
+    """What moved most and how certain that is, of the subject that moved most."""
     return {"lines": [*_moved(*run_and_accuracy)]}
 
 
