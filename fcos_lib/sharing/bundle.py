@@ -153,7 +153,7 @@ def read_members(data: bytes, where: str) -> Bundle:
             raise UsageError(f"{name} of {where} is not what its manifest says: it was changed or damaged", _ADVICE)
     ids = [picture.id for picture in manifest.pictures]
     expected = {tensors_name(number) for number in ids}
-    shown = {number for picture in manifest.pictures if picture.shown != "left out" for number in [picture.id]}
+    shown = {picture.id for picture in manifest.pictures if picture.shown != "left out"}
     pictures = [name for name in members if name.startswith("pictures/") and name not in expected]
     if (
         len(set(ids)) != len(ids)

@@ -79,7 +79,10 @@ def nms_differences(candidate: Tensors, contract: ModelContract) -> int:
 def reference_layers(
     portable: Path, contract: ModelContract, tensor: NDArray[np.float32]
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """(names of the layers in the order of the network, float32[L, 65]) for a network input float32[1, 3, H, W]."""
+    """(names of the layers in the order of the network, float32[L, 65]) for a network input float32[1, 3, H, W].
+
+    Few enough values to be carried, enough to see at which layer another machine departs.
+    """
     import onnx
 
     from fcos_lib.model.taps import tapped_trunk, taps_of
