@@ -73,9 +73,8 @@ def bundle(args: Namespace) -> int:
     from fcos_lib.artifacts import ASCEND
     from fcos_lib.cli.shared import note, open_stored_run
     from fcos_lib.evidence.results import has_stand_in, read_results
-    from fcos_lib.sharing.bundle import write_bundle
-    from fcos_lib.sharing.manifest import OM, ONNX
-    from fcos_lib.sharing.pack import pack_picture, said_of, worst_of
+    from fcos_lib.sharing.bundle import OM, ONNX
+    from fcos_lib.sharing.pack import pack_picture, said_of, worst_of, write_bundle
     from fcos_lib.sharing.statement import machine_of
     from fcos_lib.stream.reference_record import cpu_name
 

@@ -1,4 +1,4 @@
-"""An option of the suite: how it is typed, what it means, who takes it, and the converters from its text to its value."""
+"""An option of the suite: how it is typed, what it means, who takes it, and what is made of its text."""
 
 from __future__ import annotations
 
@@ -144,6 +144,7 @@ def naming(contract: str | None, pairs: Sequence[str] = (), checkpoint: Path | N
 
     Where no contract is named, the checkpoint tells those of the same classes apart. `UsageError` if it makes no sense.
     """
+    # Not beside `Naming`: what depends on a data set alone would depend on the zoo.
     from fcos_lib.model.zoo import chosen_contract, named_contract
     from fcos_lib.stream.categories import Naming
 

@@ -3,7 +3,7 @@
 A new option of pytest also needs a field of its name in the two records of a run's settings: `Settings` of `fixtures/settings.py`,
 which says its type, and of `evidence/schema.py`, which results.json is checked by.
 
-From it come pytest's options (`fixtures/options.py`), the options that verbs share with it (`cli/parser.py`), the command that
+From it come pytest's options (`fixtures/options.py`), the options that verbs share with it (`cli/main.py`), the command that
 runs a failure again and the settings in results.json (`fixtures/settings.py`), the options whose value pytest may take for a
 test path (`cli/rootdir.py`), and docs/options.md (`tools/make_options_page.py`). Light: every start of pytest reads it.
 """

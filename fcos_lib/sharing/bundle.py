@@ -1,6 +1,6 @@
 """Bundles: a zip with pictures of a run and all that both sides computed in them, read as a stranger's file.
 
-    manifest.json               what is in it (`manifest.py`)
+    manifest.json               what is in it, whose results they are, and what was made of them where it was packed
     model.onnx, model.om        by choice
     pictures/ID/picture.EXT     by choice, whole or blurred
     pictures/ID/tensors.npz     raw outputs and proposals of both sides, as .npy without pickles
@@ -13,34 +13,90 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError, refusal_as
-from fcos_lib.files import read_plain, write_whole
-from fcos_lib.records import plain_json
-from fcos_lib.sharing.attest import refuse_private
-from fcos_lib.sharing.envelope import as_text
-from fcos_lib.sharing.manifest import KEPT_VALUES, MANIFEST, MANIFEST_FORM, OM, ONNX, Manifest, contract_of
+from fcos_lib.evidence.schema import Count, Sha256
+from fcos_lib.files import read_plain
+from fcos_lib.model.contract_record import contract_of as contract_of_record
+from fcos_lib.model.zoo import known_contracts
+from fcos_lib.records import Form, Line, plain_json, says
+from fcos_lib.sharing.statement import Machine, PictureProof
 from fcos_lib.stream.array_file import Shape, unpack_arrays
 from fcos_lib.stream.sessions import Detections, Outputs
 
+MANIFEST, ONNX, OM = "manifest.json", "model.onnx", "model.om"
+KEPT_VALUES = 65
+"""Of each layer of the reference: its root mean square, and 64 values spread evenly over the tensor."""
+_Side = Annotated[int, Meta(ge=1, le=65535)]
+_Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 MOST_BYTES = 50 << 20
 """Of a bundle: what a mail or an issue still takes."""
 _MOST_MEMBERS = 2_100
 _NAME = re.compile(rf"{re.escape(MANIFEST)}|{re.escape(ONNX)}|{re.escape(OM)}|pictures/(0|[1-9]\d{{0,18}})/(tensors\.npz|picture\.(jpg|png))", re.ASCII)  # fmt: skip
-_WHOLE_DATE = (1980, 1, 1, 0, 0, 0)
-_REGULAR = (stat.S_IFREG | 0o644) << 16
 _ADVICE = "ask for a bundle that `bundle` wrote"
+
+
+class Member(Struct, forbid_unknown_fields=True):
+    """A file of the bundle."""
+
+    sha256: Sha256
+    size: Count
+
+
+class BundledPicture(Struct, forbid_unknown_fields=True):
+    """One picture, and what its results came to where the bundle was made."""
+
+    id: _Id
+    name: Line
+    width: _Side
+    height: _Side
+    file_sha256: Annotated[Sha256, says("Of the data set's file, whether or not it is in the bundle.")]
+    shown: Literal["whole", "blurred", "left out"]
+    input_sha256: Annotated[Sha256, says("Of the reference's network input, float32[1, 3, H, W].")]
+    proof: Annotated[PictureProof | None, says("That what the candidate found belongs to the run; null: it does not.")]
+    differences: Annotated[list[Line], Meta(max_length=1000), says("Between both sides, with their causes.")]
+    nms: Annotated[Count, says("Differences of the candidate's NMS to the reference's on the same proposals.")]
+
+
+class Manifest(Struct, forbid_unknown_fields=True):
+    """What manifest.json of a bundle holds."""
+
+    format: Literal[1]
+    subject: Line
+    batch: Annotated[int, Meta(ge=1, le=1024)]
+    layout: InputLayout
+    contract: dict[str, Any]
+    stand_in: Annotated[bool, says("True if the candidate is the emulator's: nothing is said about hardware.")]
+    device: Machine | None
+    cpu: Annotated[Line, says("Where the reference was computed.")]
+    sources: Annotated[Sha256 | None, says("Of the checkout that ran; null: the run does not say.")]
+    started_at: Line
+    onnx: Annotated[Sha256, says("Of the ONNX that atc was given, whether or not it is in the bundle.")]
+    om: Annotated[Sha256, says("Of the OM under test.")]
+    precision_mode: Annotated[Line, says("atc's; empty: none was passed.")]
+    explanation: Annotated[list[Line], Meta(max_length=1000), says("What `explain` or a red gate found of this OM in the run, if any.")]  # fmt: skip
+    layers: Annotated[list[Line], Meta(max_length=2000), says("Of the reference, as far as their values are kept.")]
+    pictures: Annotated[list[BundledPicture], Meta(min_length=1, max_length=1000)]
+    members: Annotated[dict[Line, Member], says("Every file but this one, by name.")]
+
+
+MANIFEST_FORM = Form(
+    Manifest, "the manifest of a bundle", _ADVICE,
+    most_bytes=8 << 20, most_values=500_000, version=("format", 1, 1),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,29 +159,6 @@ def picture_name(picture_id: int, suffix: str) -> str:
     return f"pictures/{picture_id}/picture.{suffix}"
 
 
-def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
-    """Write a bundle, whole or not at all; `members` are added to the manifest. `UsageError` if it would be too large."""
-    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in members.items()}
-    whole = {**manifest, "members": listed}
-    refuse_private({**whole, "contract": {}, "layers": [], "explanation": []})  # names of nodes look like paths
-    MANIFEST_FORM.of(plain_json(as_text(whole)), "the bundle's manifest")
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in {MANIFEST: as_text(whole), **members}.items():
-            entry = zipfile.ZipInfo(name, _WHOLE_DATE)
-            entry.external_attr = _REGULAR
-            archive.writestr(entry, data)
-    data = packed.getvalue()
-    if len(data) > MOST_BYTES:
-        raise UsageError(
-            f"the bundle would have {len(data) / (1 << 20):.0f} MiB, {MOST_BYTES >> 20} MiB are allowed",
-            "take fewer pictures, or leave the models out: replay takes an ONNX from elsewhere with --onnx",
-        )
-    read_members(data, str(path))
-    with refusal_as(UsageError, f"{path} cannot be written", "pass another --output"):
-        write_whole(path, data)
-
-
 def read_bundle(path: Path) -> Bundle:
     """The bundle in a file, checked as a whole; `UsageError` says what is wrong. Nothing is written."""
     with refusal_as(UsageError, f"{path} cannot be read as a bundle", _ADVICE):
@@ -153,7 +186,7 @@ def read_members(data: bytes, where: str) -> Bundle:
             raise UsageError(f"{name} of {where} is not what its manifest says: it was changed or damaged", _ADVICE)
     ids = [picture.id for picture in manifest.pictures]
     expected = {tensors_name(number) for number in ids}
-    shown = {number for picture in manifest.pictures if picture.shown != "left out" for number in [picture.id]}
+    shown = {picture.id for picture in manifest.pictures if picture.shown != "left out"}
     pictures = [name for name in members if name.startswith("pictures/") and name not in expected]
     if (
         len(set(ids)) != len(ids)
@@ -191,3 +224,18 @@ def _members(data: bytes) -> dict[str, bytes]:
                 raise ValueError("its members have more bytes than the file")
             members[entry.filename] = archive.read(entry)
     return members
+
+
+def contract_of(manifest: Manifest) -> ModelContract:
+    """The contract that the bundle describes, this release's or a user's own; `UsageError` for what is none, or has another's name."""
+    described = {
+        name: value for name, value in manifest.contract.items() if name != "candidate_names"
+    }  # always the same
+    contract = contract_of_record(described, "the manifest of the bundle")
+    known = known_contracts().get(contract.name)
+    if plain_json(json.dumps((known or contract).as_dict()).encode()) != manifest.contract:
+        raise UsageError(
+            f"the bundle is about a contract {contract.name!r} that differs from the one of this name in this release",
+            "replay it with the sources that made it",
+        )
+    return known or contract

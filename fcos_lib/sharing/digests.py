@@ -1,7 +1,8 @@
 """Digests that a run keeps: of the very code that measured and judged, and of what an OM found.
 
-What an OM found has one for each picture, and the root of the tree over all of them. The tree is that of RFC 6962 (and RFC 9162, section 2.1): one picture can be shown to belong to a root without the others. Leaves
-and inner nodes are hashed with different first bytes, so that no node passes for a leaf.
+What an OM found has one for each picture, and the root of the tree over all of them. The tree is that of RFC 6962 (and RFC 9162,
+section 2.1): one picture can be shown to belong to a root without the others. Leaves and inner nodes are hashed with different
+first bytes, so that no node passes for a leaf.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _HEAD = "fcos_lib picture 1"
 def tree_digest(root: Path = ROOT) -> str:
     """SHA-256 over every source file of `TREE` with its name, 64 hex digits; the same wherever the same checkout lies."""
     digest = hashlib.sha256()
-    for path in sorted(_files(root), key=lambda path: path.relative_to(root).as_posix()):
+    for path in sorted(_sources(root), key=lambda path: path.relative_to(root).as_posix()):
         digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
@@ -42,7 +43,7 @@ def lock_digest(root: Path = ROOT) -> str | None:
         return None
 
 
-def _files(root: Path) -> list[Path]:
+def _sources(root: Path) -> list[Path]:
     found: list[Path] = []
     for name in TREE:
         place = root / name

@@ -1,8 +1,11 @@
-"""Packing a picture into a bundle: both sides compute it once more, and it is said whether that is what the run found."""
+"""Packing a bundle: both sides compute its pictures once more, and it is said whether that is what the run found."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import stat
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +18,24 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.diagnosis.blame import explained
 from fcos_lib.diagnosis.layers import runner
-from fcos_lib.errors import UsageError
+from fcos_lib.errors import UsageError, refusal_as
+from fcos_lib.files import write_whole
 from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.detections.causes import explain
-from fcos_lib.sharing.attest import gives_root
-from fcos_lib.sharing.bundle import Tensors, picture_name, tensors_name
+from fcos_lib.records import plain_json
+from fcos_lib.sharing.attest import gives_root, refuse_private
+from fcos_lib.sharing.bundle import (
+    KEPT_VALUES,
+    MANIFEST,
+    MANIFEST_FORM,
+    MOST_BYTES,
+    Tensors,
+    picture_name,
+    read_members,
+    tensors_name,
+)
 from fcos_lib.sharing.digests import found_digest, inclusion
-from fcos_lib.sharing.manifest import KEPT_VALUES
+from fcos_lib.sharing.envelope import as_text
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.picture_file import read_file
@@ -30,6 +44,8 @@ from fcos_lib.stream.sessions import Detections, Outputs
 _BLUR = 24
 """A blur of this share of the longer side: what is where stays visible, faces and writing do not."""
 _LONGEST_TEXT = 1000
+_WHOLE_DATE = (1980, 1, 1, 0, 0, 0)
+_REGULAR = (stat.S_IFREG | 0o644) << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +95,10 @@ def nms_differences(candidate: Tensors, contract: ModelContract) -> int:
 def reference_layers(
     portable: Path, contract: ModelContract, tensor: NDArray[np.float32]
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """(names of the layers in the order of the network, float32[L, 65]) for a network input float32[1, 3, H, W]."""
+    """(names of the layers in the order of the network, float32[L, 65]) for a network input float32[1, 3, H, W].
+
+    Few enough values to be carried, enough to see at which layer another machine departs.
+    """
     import onnx
 
     from fcos_lib.model.taps import tapped_trunk, taps_of
@@ -179,3 +198,26 @@ def worst_of(document: Mapping[str, Any], subject: str, pictures: Sequence[Pictu
             f"the run's evidence shows no picture of {subject}", "name pictures by their ids with --pictures"
         )
     return [by_name[name] for name in chosen]
+
+
+def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
+    """Write a bundle, whole or not at all; `members` are added to the manifest. `UsageError` if it would be too large."""
+    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in members.items()}
+    whole = {**manifest, "members": listed}
+    refuse_private({**whole, "contract": {}, "layers": [], "explanation": []})  # names of nodes look like paths
+    MANIFEST_FORM.of(plain_json(as_text(whole)), "the bundle's manifest")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {MANIFEST: as_text(whole), **members}.items():
+            entry = zipfile.ZipInfo(name, _WHOLE_DATE)
+            entry.external_attr = _REGULAR
+            archive.writestr(entry, data)
+    data = packed.getvalue()
+    if len(data) > MOST_BYTES:
+        raise UsageError(
+            f"the bundle would have {len(data) / (1 << 20):.0f} MiB, {MOST_BYTES >> 20} MiB are allowed",
+            "take fewer pictures, or leave the models out: replay takes an ONNX from elsewhere with --onnx",
+        )
+    read_members(data, str(path))
+    with refusal_as(UsageError, f"{path} cannot be written", "pass another --output"):
+        write_whole(path, data)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fcos_lib.cli.parser import build_parser
+from fcos_lib.cli.main import build_parser
 from tests.prepared import outer_environment
 
 ROOT = Path(__file__).parents[2]

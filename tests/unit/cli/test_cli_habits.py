@@ -11,8 +11,7 @@ import sys
 import pytest
 
 from fcos_lib.cli import main as cli
-from fcos_lib.cli.main import main
-from fcos_lib.cli.parser import VERBS, build_parser
+from fcos_lib.cli.main import VERBS, build_parser, main
 from fcos_lib.cli.terminal import coloured, takes_colour
 from fcos_lib.errors import UsageError
 from tests.unit.processes import Terminal

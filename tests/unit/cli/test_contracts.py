@@ -2,8 +2,7 @@
 
 import pytest
 
-from fcos_lib.cli.main import main
-from fcos_lib.cli.parser import build_parser
+from fcos_lib.cli.main import build_parser, main
 from fcos_lib.model.zoo import zoo
 
 

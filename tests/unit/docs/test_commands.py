@@ -11,8 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from fcos_lib.cli.main import main
-from fcos_lib.cli.parser import VERBS, build_parser
+from fcos_lib.cli.main import VERBS, build_parser, main
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import FILE as LIMITS
 from fcos_lib.judge.limits import find_limit

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lib.cli.main import main
-from fcos_lib.cli.parser import build_parser
+from fcos_lib.cli.main import build_parser, main
 from fcos_lib.options.option import path, typed_path
 from fcos_lib.options.table import OPTIONS
 from fixtures.options import settings

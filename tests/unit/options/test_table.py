@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from fcos_lib.cli.parser import build_parser
+from fcos_lib.cli.main import build_parser
 from fcos_lib.options.option import as_text
 from fcos_lib.options.table import OPTIONS
 from fixtures.options import settings

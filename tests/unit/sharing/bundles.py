@@ -8,10 +8,9 @@ import zipfile
 import numpy as np
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.sharing.bundle import Tensors, write_bundle
+from fcos_lib.sharing.bundle import KEPT_VALUES, Tensors
 from fcos_lib.sharing.digests import detection_digests
-from fcos_lib.sharing.manifest import KEPT_VALUES
-from fcos_lib.sharing.pack import Computed, pack_picture
+from fcos_lib.sharing.pack import Computed, pack_picture, write_bundle
 from fcos_lib.stream.array_file import pack_arrays
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import load_batch

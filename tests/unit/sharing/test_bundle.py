@@ -20,9 +20,8 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.diagnosis.layers import LayerError, LayerSearch
 from fcos_lib.errors import UsageError
 from fcos_lib.model.zoo import known_contracts
-from fcos_lib.sharing import bundle as bundle_module
-from fcos_lib.sharing.bundle import read_bundle
-from fcos_lib.sharing.manifest import KEPT_VALUES, contract_of
+from fcos_lib.sharing import pack
+from fcos_lib.sharing.bundle import KEPT_VALUES, contract_of, read_bundle
 from fcos_lib.sharing.pack import depart, said_of, worst_of
 from fcos_lib.stream.dataset import open_dataset
 from fixtures.settings import EMBEDDED
@@ -310,7 +309,7 @@ def test_a_bundle_is_held_against_a_statement(tmp_path, stored, capsys):
 
 def test_what_is_too_large_is_not_written(tmp_path, monkeypatch):
     """Nor is anything where it cannot be, or a picture's name that tells of a machine."""
-    monkeypatch.setattr(bundle_module, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(pack, "MOST_BYTES", 100_000)
     with pytest.raises(UsageError, match="the bundle would have"):
         write(tmp_path / "bundle.zip")
     monkeypatch.undo()
