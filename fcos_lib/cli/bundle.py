@@ -15,7 +15,7 @@ from fcos_lib.options.option import path as to_path
 
 if TYPE_CHECKING:
     from fcos_lib.ascend.om_session import OmSession
-    from fcos_lib.cli.shared import StoredRun
+    from fcos_lib.cli.stored_run import StoredRun
     from fcos_lib.sharing.pack import Computed
     from fcos_lib.stream.dataset import Picture
 
@@ -71,7 +71,8 @@ def _models(text: str) -> tuple[str, ...]:
 def bundle(args: Namespace) -> int:
     """Compute the pictures once more on both sides, and write them; whole or not at all."""
     from fcos_lib.artifacts import ASCEND
-    from fcos_lib.cli.shared import note, open_stored_run
+    from fcos_lib.cli.shared import note
+    from fcos_lib.cli.stored_run import open_stored_run
     from fcos_lib.evidence.results import has_stand_in, read_results
     from fcos_lib.sharing.bundle import OM, ONNX
     from fcos_lib.sharing.pack import pack_picture, said_of, worst_of, write_bundle

@@ -52,7 +52,7 @@ VERBS = {
         "page": ("results:page", "draw a stored run as one HTML page, to be read or mailed"),
         "explain": ("explain:explain", "say which stage, kind of mistake and layer lost the mAP of a stored run"),
         "bundle": ("bundle:bundle", "pack pictures of a stored run, with all that both sides computed, for somebody else"),
-        "replay": ("explain:replay", "compute a bundle again on this machine, and say what differs"),
+        "replay": ("replay:replay", "compute a bundle again on this machine, and say what differs"),
         "diff": ("results:diff", "say what moved between two stored runs, and whether beyond noise"),
         "summary": ("results:summary", "print a stored run as Markdown, for the page of a CI job"),
     },
@@ -195,7 +195,7 @@ def completion(args: argparse.Namespace) -> int:
     parser.prog = _PROGRAM
     for action in _actions(parser):
         if action.type is path:  # shtab reads an attribute that argparse does not declare
-            action.complete = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE  # type: ignore[attr-defined]  # shtab's own, on argparse's action
     script = shtab.complete(parser, shell=args.shell)
     function = f'{_PROGRAM}() {{ {shlex.quote(sys.executable)} -m {_PROGRAM} "$@"; }}\n'
     # zsh wants its #compdef line first.

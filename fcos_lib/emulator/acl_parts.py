@@ -6,6 +6,7 @@ Exceptions of aclruntime say little, so what is printed before them is the cause
 from __future__ import annotations
 
 import ctypes
+import enum
 import itertools
 import os
 import random
@@ -22,11 +23,6 @@ from numpy.typing import NDArray
 from fcos_lib.emulator.om import OmHeader, TensorDesc
 from fcos_lib.emulator.scenario import VARIABLE, Run, Scenario
 
-_TYPES = {
-    "float32": 0, "float16": 1, "int8": 2, "int32": 3, "uint8": 4, "int16": 6, "uint16": 7, "uint32": 8, "int64": 9,
-    "uint64": 10, "float64": 11, "bool": 12,
-}  # fmt: skip
-"""ACL's numbers of the element types, by numpy's names."""
 LOST = "EE9999: Inner Error!\n        rtStreamSynchronize execute failed, reason=[lost heartbeat]\n"
 """What CANN says when the device is gone."""
 FAILED_RUN: dict[Run, str] = {
@@ -68,6 +64,23 @@ _executions = itertools.count()
 """Of this process, on whatever session: what a scenario's `run=...:N` counts."""
 
 
+class dtype(enum.IntEnum):
+    """ACL's element types, with ACL's numbers."""
+
+    float32 = 0
+    float16 = 1
+    int8 = 2
+    int32 = 3
+    uint8 = 4
+    int16 = 6
+    uint16 = 7
+    uint32 = 8
+    int64 = 9
+    uint64 = 10
+    float64 = 11
+    bool = 12
+
+
 class BaseTensor:
     """A host address and a number of bytes. Keeps nothing alive: the array must outlive the call."""
 
@@ -106,8 +119,7 @@ class tensor_desc:
     """One input or output; `format` 0 is NCHW, 1 is NHWC, 2 is ND; sizes are bytes."""
 
     name: str
-    datatype: int
-    """ACL's number, as in `_TYPES`."""
+    datatype: dtype
     format: int
     shape: list[int]
     size: int
@@ -131,7 +143,8 @@ class sumary:
 def describe(desc: TensorDesc, nbytes: int) -> tensor_desc:
     """A tensor of the OM as the runtime describes it, with the bytes of the largest profile."""
     layout = 1 if desc.nhwc else 0 if len(desc.shape) == 4 else 2
-    return tensor_desc(desc.name, _TYPES[desc.dtype], layout, list(desc.shape), nbytes, nbytes)
+    kind = dtype[desc.dtype] if desc.dtype in dtype.__members__ else dtype.uint8
+    return tensor_desc(desc.name, kind, layout, list(desc.shape), nbytes, nbytes)
 
 
 class Pace:

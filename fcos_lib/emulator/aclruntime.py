@@ -24,6 +24,7 @@ from fcos_lib.emulator.acl_parts import (
     Pace,
     Tensor,
     describe,
+    dtype,
     failure,
     say,
     session_options,
@@ -35,7 +36,7 @@ from fcos_lib.errors import SessionError
 
 STAND_IN = True
 """The real module has no such attribute: this is how a report can tell."""
-__all__ = ["STAND_IN", "BaseTensor", "Tensor", "session_options", "sumary", "tensor_desc"]
+__all__ = ["STAND_IN", "BaseTensor", "Tensor", "dtype", "session_options", "sumary", "tensor_desc"]
 
 _model_ids = itertools.count(1)
 _FOREVER = 1e9

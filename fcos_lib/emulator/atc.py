@@ -103,7 +103,7 @@ def build(options: dict[str, str], command: str, scenario: Scenario) -> Path | N
     step = None
     if conf := options.get("insert_op_conf"):
         fed, *others = interface.inputs
-        step = kernels.read_config(Path(conf), fed.shape)
+        step = kernels.read_aipp_config(Path(conf), fed.shape)
         bytes_ = om.TensorDesc(fed.name, "uint8", (fed.shape[0], step.height, step.width, 3), nhwc=True)
         interface = replace(interface, inputs=(bytes_, *others))
     header = om.OmHeader(

@@ -73,7 +73,7 @@ class Aipp:
         return result
 
 
-def read_config(path: Path, shape: tuple[int, ...]) -> Aipp:
+def read_aipp_config(path: Path, shape: tuple[int, ...]) -> Aipp:
     """The operator of a configuration file for an input [N, 3, H, W].
 
     E10001 if there is no such file, E10052 for what cannot be read, E10055 for what is not imitated.

@@ -1,4 +1,4 @@
-"""An option of the suite: how it is typed, what it means, who takes it, and what is made of its text."""
+"""An option of the suite: how it is typed, what it means, who takes it, and the converters from its text to its value."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import argparse
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fcos_lib.errors import UsageError
-
-if TYPE_CHECKING:
-    from fcos_lib.stream.categories import Naming
 
 FILES_OF_ATC = (
     "compress_weight_conf", "compression_optimize_conf", "customize_dtypes", "fusion_switch_file", "keep_dtype",
@@ -137,19 +133,6 @@ def category(text: str) -> str:
     if not name.strip() or not own.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not CLASS=NAME, such as person=pedestrian")
     return text
-
-
-def naming(contract: str | None, pairs: Sequence[str] = (), checkpoint: Path | None = None) -> Naming:
-    """What `--contract`, `--category` and `--checkpoint` say of a data set: its contract, and which category is which class.
-
-    Where no contract is named, the checkpoint tells those of the same classes apart. `UsageError` if it makes no sense.
-    """
-    # Not beside `Naming`: what depends on a data set alone would depend on the zoo.
-    from fcos_lib.model.zoo import chosen_contract, named_contract
-    from fcos_lib.stream.categories import Naming
-
-    named = named_contract(contract) if contract is not None else None
-    return replace(Naming.said(named, pairs), choose=partial(chosen_contract, checkpoint=checkpoint))
 
 
 @dataclass(frozen=True, slots=True)

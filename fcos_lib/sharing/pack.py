@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.diagnosis.blame import explained
 from fcos_lib.diagnosis.layers import runner
 from fcos_lib.errors import UsageError, refusal_as
+from fcos_lib.evidence.explained import explained
 from fcos_lib.files import write_whole
 from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.detections.causes import explain

@@ -11,8 +11,8 @@ from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.cli import explain as command
 from fcos_lib.cli.main import main
 from fcos_lib.contract import SHAPES
-from fcos_lib.diagnosis.blame import explained
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.judge.verdict import decide

@@ -3,8 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, explained, layers_are_worth_a_search, threshold
+from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, layers_are_worth_a_search, threshold
 from fcos_lib.errors import UsageError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.judge.limits import all_limits
 from fcos_lib.judge.limits_file import check_limits
 

@@ -16,11 +16,11 @@ from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.contract import SHAPES
 from fcos_lib.device.npus import use_emulator
 from fcos_lib.diagnosis import stages as explaining
-from fcos_lib.diagnosis.blame import explained
 from fcos_lib.diagnosis.layers import search_layers
 from fcos_lib.diagnosis.stages import explain, explain_failure
 from fcos_lib.diagnosis.tapped import Case
 from fcos_lib.errors import AtcError, ExportError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset

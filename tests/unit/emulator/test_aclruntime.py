@@ -36,6 +36,13 @@ def test_generations_can_be_told_apart_by_their_features(play, generation):
         assert f"`{name}`" in page, f"{name} is not in docs/runtime.md"
 
 
+def test_enumerations_have_acls_numbers():
+    """Which is all that a description says of a type."""
+    assert (int(aclruntime.dtype.int64), int(aclruntime.dtype.uint8)) == (9, 4)
+    with pytest.raises(AttributeError):
+        aclruntime.float128  # noqa: B018
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_a_session_describes_its_tensors(load, generation):
     """Names, ACL types, shapes and bytes, in the order of out_nodes."""
@@ -43,7 +50,7 @@ def test_a_session_describes_its_tensors(load, generation):
     (given,) = session.get_inputs()
     assert (given.name, given.datatype, given.shape, given.size) == (
         "input",
-        0,  # ACL's float32
+        aclruntime.dtype.float32,
         [2, 3, 16, 16],
         6144,
     )

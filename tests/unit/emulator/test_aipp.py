@@ -10,7 +10,7 @@ from fcos_lib.ascend.atc_command import aipp_config
 from fcos_lib.contract import SHAPES
 from fcos_lib.emulator import om
 from fcos_lib.emulator.atc_errors import AtcError
-from fcos_lib.emulator.kernels import read_config
+from fcos_lib.emulator.kernels import read_aipp_config
 from fcos_lib.stream.letterbox import letterbox, letterbox_uint8
 from tests.unit.emulator.runtime import open_session, run
 
@@ -33,7 +33,7 @@ def config(tmp_path):
 @pytest.fixture
 def operator(config):
     """The operator of an aipp_op for an input of [1, 3, rows, columns]."""
-    return lambda fields, rows=16, columns=16: read_config(config(fields), (1, 3, rows, columns))
+    return lambda fields, rows=16, columns=16: read_aipp_config(config(fields), (1, 3, rows, columns))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_wrong_config_is_refused(operator, fields, code, words):
 def test_a_missing_file_is_refused(tmp_path):
     """E10001 with the system's reason."""
     with pytest.raises(AtcError, match=r"E10001.*No such file or directory"):
-        read_config(tmp_path / "none.cfg", (1, 3, 16, 16))
+        read_aipp_config(tmp_path / "none.cfg", (1, 3, 16, 16))
 
 
 def test_the_formula_is_the_guides(operator, pixels):
@@ -113,7 +113,7 @@ def both_inputs(contract, folder):
     """A portrait for a contract: the network input from floats, and what AIPP makes of the bytes."""
     path = folder / "aipp.cfg"
     path.write_text(aipp_config(contract))
-    device = read_config(path, contract.input_shape(1))
+    device = read_aipp_config(path, contract.input_shape(1))
     picture = np.random.default_rng(5).integers(0, 256, (480, 320, 3), np.uint8)
     floats = np.empty(contract.input_shape(1)[1:], np.float32)
     pixels = np.empty((contract.height, contract.width, 3), np.uint8)

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from fcos_lib.ascend.npu_tables import UnreadableTableError, parse_info
 from fcos_lib.cli.main import main
 from fcos_lib.cli.terminal import report, say
-from fcos_lib.diagnosis.blame import explained
 from fcos_lib.errors import FcosError
+from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.markdown import Annotation, summary, workflow_commands
 from fcos_lib.evidence.page import render
 from fcos_lib.evidence.results import again, in_reading_order, read_results, stored_verdict, verdict_table

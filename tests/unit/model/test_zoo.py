@@ -15,7 +15,7 @@ from fcos_lib.judge.limits import all_limits
 from fcos_lib.model import zoo as zoo_module
 from fcos_lib.model.checkpoint_shapes import fits
 from fcos_lib.model.zoo import chosen_contract, known_contracts, named_contract, zoo
-from fcos_lib.options.option import naming
+from fcos_lib.stream.naming import naming
 from fixtures.settings import EMBEDDED_CHECKPOINT
 
 torch = pytest.importorskip("torch", reason="needs the extra 'export'")

@@ -14,9 +14,9 @@ import pytest
 from msgspec import structs
 
 from fcos_lib.artifacts import ASCEND
-from fcos_lib.cli import explain as command
 from fcos_lib.cli.main import main
 from fcos_lib.contract import SHAPES
+from fcos_lib.diagnosis import layers as layers_module
 from fcos_lib.diagnosis.layers import LayerError, LayerSearch
 from fcos_lib.errors import UsageError
 from fcos_lib.model.zoo import known_contracts
@@ -79,7 +79,7 @@ def test_a_bundle_of_a_run_is_replayed_elsewhere(run, tmp_path, capsys, own_runt
         assert word not in said, f"the manifest says {word}"
 
     bad = LayerError("/conv", "Conv", ("/conv",), 0.5, 0.001)
-    monkeypatch.setattr(command, "search_layers", lambda case, pictures: LayerSearch((bad,), ()))
+    monkeypatch.setattr(layers_module, "search_layers", lambda case, pictures: LayerSearch((bad,), ()))
     status, lines = replayed(capsys, elsewhere, "--layers", "--npu", "emulated")
     assert status == 1
     assert any(

@@ -14,8 +14,8 @@ from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.ruler import Ruler
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.measure.detections.worst import objects_of
-from fcos_lib.options.option import naming
 from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.naming import naming
 from fixtures.settings import EMBEDDED
 from tests.unit.hostile import makers
 from tests.unit.measure.builders import detections, found_objects, shaken
