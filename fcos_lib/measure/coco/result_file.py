@@ -248,4 +248,4 @@ def _number(text: str) -> float | int:
     if text[-1].isalpha():
         raise ValueError(f"it has the number {text}")
     number = float(text)
-    return int(number) if number.is_integer() and text[0] != "-" and number <= _LARGEST_ID else number  # -0.0 is no int
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_ID else number
