@@ -44,12 +44,13 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _environment_restored():
-    """Undo what a test does to the environment and the module path; the emulator's tree goes into both."""
-    environ, path = dict(os.environ), list(sys.path)
+    """Undo what a test does to the environment, the module path and the current folder; the emulator's tree goes into the former two."""
+    environ, path, folder = dict(os.environ), list(sys.path), Path.cwd()
     yield
     os.environ.clear()
     os.environ.update(environ)
     sys.path[:] = path
+    os.chdir(folder)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from fcos_lib.evidence.last_lines import MOST
-from tests.unit.processes import on_terminal
+from tests.unit.processes import ROOT, on_terminal
 
 INPUTS = ("tests/acceptance/test_inputs.py", "--npu", "emulated")
 """A test of two gates that need neither a model nor an NPU."""
@@ -18,7 +18,7 @@ def ended(suite):
 
     def call(*arguments, status=0, **variables):
         command, environ = suite(*INPUTS, *arguments)
-        done = subprocess.run(command, env=environ | variables, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environ | variables, capture_output=True, timeout=300, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 

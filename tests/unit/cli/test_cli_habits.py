@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -203,7 +204,7 @@ def test_bash_completes_verbs_options_and_files(script, tmp_path):
 
 def test_the_completed_command_runs_this_python(script):
     """The function stands for `python -m fcos_lib` with the interpreter that wrote it; zsh wants its first line first."""
-    function = f'fcos_lib() {{ {sys.executable} -m fcos_lib "$@"; }}\n'
+    function = f'fcos_lib() {{ {shlex.quote(sys.executable)} -m fcos_lib "$@"; }}\n'
     assert script("bash").startswith(function)
     zsh = script("zsh")
     assert zsh.startswith(f"#compdef fcos_lib\n{function}")

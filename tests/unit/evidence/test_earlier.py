@@ -17,6 +17,7 @@ from tests.unit.evidence.entries import Elements
 from tests.unit.evidence.test_last_lines import ended, judged
 from tests.unit.judge.history_runs import HERE, rate
 from tests.unit.judge.history_runs import run as history_run
+from tests.unit.processes import ROOT
 
 
 def run(value, evidence=(), **change):
@@ -189,7 +190,7 @@ def run_twice(suite, tmp_path):
     command, environ = suite("tests/acceptance/test_inputs.py", "--npu", "emulated")
     results = []
     for _ in range(2):
-        done = subprocess.run(command, env=environ, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         results.append(read_results(tmp_path / "artifacts" / "results" / "results.json"))
     return results

@@ -23,10 +23,10 @@ HEADS = {
 
 
 @pytest.mark.parametrize("content", HEADS.values(), ids=HEADS)
-def test_what_is_no_om_of_the_emulator_is_refused(tmp_path, content):
+def test_what_is_no_om_of_the_emulator_is_refused(tmp_path, monkeypatch, content):
     """One error, and nothing in it is run."""
     (tmp_path / "x.om").write_bytes(content)
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     for read in (om.read, om.read_header):
         with pytest.raises(SessionError, match=r"no OM of the emulator|header .* is damaged"):
             read(tmp_path / "x.om")

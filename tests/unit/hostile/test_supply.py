@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -198,7 +199,7 @@ def test_make_refuses_before_pip_starts(tmp_path):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     python = tmp_path / "python3.9"
     python.write_text(
-        f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\nexec {sys.executable} -c \''
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\nexec {shlex.quote(sys.executable)} -c \''
         'import runpy, sys; sys.version_info = (3, 9, 1); runpy.run_path(sys.argv[1], run_name="__main__")\' "$@"\n'
     )
     python.chmod(0o755)
