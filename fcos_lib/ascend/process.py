@@ -1,4 +1,4 @@
-"""CANN's tools as processes: time limits, output, and what they print past Python."""
+"""CANN's tools as processes: time limits, their output, and what libraries print without Python."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from fcos_lib.errors import UsageError
 from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
+from fcos_lib.judge.exit_status import NO_VERDICT, exit_status
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
-from fcos_lib.judge.roll_call import NO_VERDICT, exit_status
 from fcos_lib.options.option import path
 from fcos_lib.options.table import options_of
 

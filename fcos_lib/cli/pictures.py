@@ -1,4 +1,4 @@
-"""The verbs of a picture's way up to the results: network inputs as files, what an OM finds in them, and how fast."""
+"""The verbs from pictures to results: network inputs as files, what an OM finds in them, and how fast it is."""
 
 from __future__ import annotations
 

@@ -19,9 +19,10 @@ from fcos_lib.evidence.results import (
     verdict_table,
 )
 from fcos_lib.files import one_line, write_whole
+from fcos_lib.judge.exit_status import INFRA, counted, exit_status
 from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.judge.limits_file import check_limits, recorded_limits
-from fcos_lib.judge.roll_call import INFRA, State, counted, exit_status, parse_promises, stored_entry, unanswered
+from fcos_lib.judge.roll_call import State, parse_promises, stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
 from fcos_lib.model.zoo import named_contract
 

@@ -1,4 +1,4 @@
-"""The compiler, from an ONNX to the OM's graphs: static shapes, the outputs that were asked for, a cut at the NMS.
+"""The compiler, from an ONNX to the OM's graphs: static shapes, the outputs that were asked for, and two parts, before and after NMS.
 
 `BatchMultiClassNMS` is no ONNX operator, so nothing but the NPU can run the whole graph. It is cut out: what leads to it
 is one graph, what follows from it another, and the kernel stands between them. Without the node everything is in the first, of

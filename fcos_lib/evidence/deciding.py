@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fcos_lib.evidence.results import Cause, causes, in_reading_order, stored_verdict
+from fcos_lib.judge.exit_status import counted
 from fcos_lib.judge.gate import PROMISES
 from fcos_lib.judge.gates import GATES
-from fcos_lib.judge.roll_call import State, counted
+from fcos_lib.judge.roll_call import State
 from fcos_lib.judge.verdict import Outcome, Verdict, close_pair
 
 WORST_FIRST = (Outcome.FAIL, Outcome.INFRA, Outcome.NO_VERDICT, Outcome.STAND_IN, Outcome.PASS)

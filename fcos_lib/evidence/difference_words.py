@@ -1,4 +1,4 @@
-"""Differences in words: sections of rows about two runs, and the numbers of one result file of any detector, or of two."""
+"""Tables in words: the differences of two runs, and the numbers of one or two result files."""
 
 from __future__ import annotations
 

@@ -1,18 +1,11 @@
-"""What a run as a whole comes to: the roll call of its gates, and its exit status, so that no script takes silence for success.
+"""The roll call of a run: what became of every gate of the catalogue, so that no gate is silent unnoticed.
 
-A run says nothing about a gate that did not judge. That is what a reader overlooks, so the roll call says for every gate of the
-catalogue and every subject whether it was judged, and if not, why not; `--require` makes the run NO VERDICT for it.
-
-0  every selected gate ran, and each is PASS or, on a machine without an NPU, STAND-IN
-1  a gate is FAIL, or another test failed
-2, 3, 4, 5, 6  pytest's own: interrupted, internal error, usage, nothing collected, too many warnings
-7  NO VERDICT: a gate was not measured well enough, had no limit to be judged by, did not run, or was required and left out
-8  INFRA: the machine failed, and no gate is FAIL; or every gate is green and the results cannot be written
+A run says nothing about a gate that did not judge, and that is what a reader overlooks. So the roll call says for every gate and
+every subject whether it was judged, and if not, why not. `--require` makes the run NO VERDICT for it (`judge.exit_status`).
 """
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +14,10 @@ from typing import Annotated, Any
 
 from msgspec import Struct, to_builtins
 
-from fcos_lib.errors import AtcError, DeviceError, FeedError, StoreError, UsageError
+from fcos_lib.errors import UsageError
 from fcos_lib.judge.gate import PROMISES, Gate, On
 from fcos_lib.judge.gates import GATES
-from fcos_lib.judge.verdict import Outcome, Verdict
 from fcos_lib.records import record_of, says
-
-NO_VERDICT, INFRA = 7, 8
-_NOTHING_COLLECTED = 5
-_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
-_MACHINE = (DeviceError, AtcError, FeedError, StoreError)
 
 
 class State(str, Enum):
@@ -178,47 +165,3 @@ def _listed(entries: Iterable[Mapping[str, Any]]) -> list[str]:
     for key, names in subjects.items():
         together.setdefault(", ".join(names).replace(", batch", ", "), []).append(key)
     return [f"{', '.join(keys)} on {names}" for names, keys in together.items()]
-
-
-def outcome_of(error: BaseException) -> Outcome:
-    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else.
-
-    INFRA as well for what the machine has run out of: memory, space, descriptors.
-    """
-    exhausted = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
-    return Outcome.INFRA if exhausted or isinstance(error, _MACHINE) else Outcome.FAIL
-
-
-def counted(judged: Iterable[tuple[object, Verdict]]) -> list[Outcome]:
-    """The outcomes that a run comes to, from (test, verdict) pairs: what a test only records beside its limits is left out."""
-    pairs = list(judged)
-    with_limits = {test for test, verdict in pairs if verdict.limit}
-    return [verdict.outcome for test, verdict in pairs if verdict.limit or verdict.lacks or test not in with_limits]
-
-
-def exit_status(
-    pytest_status: int,
-    outcomes: Collection[Outcome],
-    *,
-    not_run: int,
-    unanswered: int,
-    other_failures: int,
-    npu_required: bool,
-) -> int:
-    """The exit status of a run that selected at least one gate, or should have.
-
-    `outcomes` are those of all verdicts and of all gates that failed before they could judge, `not_run` counts selected
-    tests without either, `unanswered` gates that are missing or were required (`roll_call.unanswered`), `other_failures`
-    failed tests that are no gates.
-    """
-    if pytest_status not in (0, 1, _NOTHING_COLLECTED) or (pytest_status == _NOTHING_COLLECTED and not unanswered):
-        return pytest_status
-    if other_failures or Outcome.FAIL in outcomes:
-        return 1
-    if Outcome.INFRA in outcomes:
-        return INFRA
-    if Outcome.NO_VERDICT in outcomes or not_run or unanswered or not outcomes:
-        return NO_VERDICT
-    if npu_required and Outcome.STAND_IN in outcomes:
-        return NO_VERDICT
-    return pytest_status

@@ -35,7 +35,7 @@ PRELUDE = """
 import json, os, resource, signal, sys, time
 from pathlib import Path
 from fcos_lib.errors import FcosError
-from fcos_lib.judge.roll_call import outcome_of
+from fcos_lib.judge.exit_status import outcome_of
 folder, artifacts, root = map(Path, sys.argv[1:])
 def judged(call):
     try:

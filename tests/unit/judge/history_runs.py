@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 from msgspec.structs import replace
 
+from fcos_lib.judge.exit_status import exit_status
 from fcos_lib.judge.history import Fingerprint, Rate, Run, Series, run_of
-from fcos_lib.judge.roll_call import exit_status
 from fcos_lib.judge.verdict import Outcome
 
 STATS = {

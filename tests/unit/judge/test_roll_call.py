@@ -1,28 +1,22 @@
-"""A run says for every gate whether it was judged, and its exit status is 0 only if everything was and is green."""
+"""A run says for every gate of the catalogue whether it was judged, and if not, why not."""
 
 import pytest
 
-from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError, UsageError
+from fcos_lib.errors import UsageError
 from fcos_lib.judge.gate import PROMISES
 from fcos_lib.judge.gates import GATES
-from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.roll_call import (
     Absence,
     State,
     blocked,
-    counted,
     does_not_apply,
-    exit_status,
     in_words,
-    outcome_of,
     owed_by,
     parse_promises,
     roll_call,
     stored_entry,
     unanswered,
 )
-from fcos_lib.judge.verdict import Outcome, decide
-from fcos_lib.measure import Measurement
 
 SUBJECTS = {"batch1": 1, "batch8": 8}
 ALL = {(gate.key, subject) for gate in GATES.values() for subject, _ in owed_by(gate, SUBJECTS)}
@@ -127,70 +121,3 @@ def test_an_unknown_promise_is_refused(text):
     with pytest.raises(UsageError) as error:
         parse_promises(text)
     assert "promises are contract, cost, consistency, accuracy, throughput, or all" in error.value.advice
-
-
-PASS, FAIL, NONE, STAND_IN, INFRA = (
-    Outcome.PASS, Outcome.FAIL, Outcome.NO_VERDICT, Outcome.STAND_IN, Outcome.INFRA,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "pytest_status", "more", "expected"),
-    [
-        ([PASS, PASS], 0, {}, 0),
-        ([PASS, STAND_IN], 0, {}, 0),
-        ([PASS, STAND_IN], 0, {"npu_required": True}, 7),
-        ([PASS, FAIL], 1, {}, 1),
-        ([PASS, NONE], 0, {}, 7),
-        ([PASS, NONE], 1, {}, 7),
-        ([PASS, INFRA], 1, {}, 8),
-        ([NONE, INFRA], 1, {}, 8),
-        ([FAIL, INFRA, NONE], 1, {}, 1),
-        ([], 0, {}, 7),
-        ([PASS], 0, {"not_run": 1}, 7),
-        ([PASS], 0, {"unanswered": 1}, 7),
-        ([PASS, FAIL], 1, {"unanswered": 1}, 1),
-        ([PASS, INFRA], 1, {"unanswered": 1}, 8),
-        ([], 5, {"unanswered": 1}, 7),
-        ([], 4, {"unanswered": 1}, 4),
-        ([PASS], 1, {"other_failures": 1}, 1),
-        ([INFRA], 1, {"other_failures": 1}, 1),
-        ([PASS], 2, {}, 2),
-        ([], 5, {}, 5),
-    ],
-)
-def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
-    """FAIL before INFRA before NO VERDICT, and nothing measured is never 0."""
-    given = {"not_run": 0, "unanswered": 0, "other_failures": 0, "npu_required": False} | more
-    assert exit_status(pytest_status, outcomes, **given) == expected
-
-
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (DeviceError("x"), INFRA),
-        (AtcError("x"), INFRA),
-        (StoreError("x"), INFRA),
-        (FeedError("x"), INFRA),
-        (SessionError("x"), FAIL),
-        (CheckpointError("x"), FAIL),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_an_error_is_the_machines_or_the_models(error, outcome):
-    """The device, the compiler, the disk and the feed are the machine; a wrong tensor is the model."""
-    assert outcome_of(error) is outcome
-
-
-def test_what_a_test_only_records_beside_its_limits_does_not_count():
-    """A number without a limit is NO VERDICT and would turn the run to 7; where it is all that a test has, it does."""
-    number = Measurement("rate", 58.0, "images/s", 20)
-    bound = Limit("throughput.x", 55.0, True, "images/s", "a paper")
-    judged = decide("throughput", "batch8", number, bound, stand_in=False)
-    recorded = decide("throughput", "batch8", number, None, stand_in=False)
-    assert counted(iter([("a", judged), ("a", recorded)])) == [PASS], "recorded beside a limit of the same test"
-    assert counted(iter([("a", judged), ("b", recorded)])) == [PASS, NONE], "another test's limit is none of its own"
-    assert counted(iter([("a", recorded), ("a", recorded)])) == [NONE, NONE]
-    lacking = decide("throughput", "batch8", number, None, stand_in=False, lacks="throughput.y")
-    assert counted(iter([("a", judged), ("a", lacking)])) == [PASS, NONE], "a limit that is missing is nothing recorded"
-    assert counted(iter([])) == []

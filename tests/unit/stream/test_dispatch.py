@@ -7,7 +7,7 @@ import pytest
 
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import DeviceError, DisagreementError, SessionError
-from fcos_lib.judge.roll_call import outcome_of
+from fcos_lib.judge.exit_status import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import dispatch
 from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster

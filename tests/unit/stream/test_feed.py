@@ -8,7 +8,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.errors import DatasetError, FeedError
-from fcos_lib.judge.roll_call import outcome_of
+from fcos_lib.judge.exit_status import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import Feed, batches, detect, in_batches, load_batch

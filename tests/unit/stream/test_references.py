@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fcos_lib.errors import AuditError, DatasetError, FeedError, StoreError
-from fcos_lib.judge.roll_call import outcome_of
+from fcos_lib.judge.exit_status import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import references as module
 from fcos_lib.stream.dataset import digest_of_files

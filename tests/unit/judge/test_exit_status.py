@@ -1,0 +1,75 @@
+"""The exit status of a run is 0 only if everything was judged and is green, and an error is the machine's or the model's."""
+
+import pytest
+
+from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError
+from fcos_lib.judge.exit_status import counted, exit_status, outcome_of
+from fcos_lib.judge.limits import Limit
+from fcos_lib.judge.verdict import Outcome, decide
+from fcos_lib.measure import Measurement
+
+PASS, FAIL, NONE, STAND_IN, INFRA = (
+    Outcome.PASS, Outcome.FAIL, Outcome.NO_VERDICT, Outcome.STAND_IN, Outcome.INFRA,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "pytest_status", "more", "expected"),
+    [
+        ([PASS, PASS], 0, {}, 0),
+        ([PASS, STAND_IN], 0, {}, 0),
+        ([PASS, STAND_IN], 0, {"npu_required": True}, 7),
+        ([PASS, FAIL], 1, {}, 1),
+        ([PASS, NONE], 0, {}, 7),
+        ([PASS, NONE], 1, {}, 7),
+        ([PASS, INFRA], 1, {}, 8),
+        ([NONE, INFRA], 1, {}, 8),
+        ([FAIL, INFRA, NONE], 1, {}, 1),
+        ([], 0, {}, 7),
+        ([PASS], 0, {"not_run": 1}, 7),
+        ([PASS], 0, {"unanswered": 1}, 7),
+        ([PASS, FAIL], 1, {"unanswered": 1}, 1),
+        ([PASS, INFRA], 1, {"unanswered": 1}, 8),
+        ([], 5, {"unanswered": 1}, 7),
+        ([], 4, {"unanswered": 1}, 4),
+        ([PASS], 1, {"other_failures": 1}, 1),
+        ([INFRA], 1, {"other_failures": 1}, 1),
+        ([PASS], 2, {}, 2),
+        ([], 5, {}, 5),
+    ],
+)
+def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
+    """FAIL before INFRA before NO VERDICT, and nothing measured is never 0."""
+    given = {"not_run": 0, "unanswered": 0, "other_failures": 0, "npu_required": False} | more
+    assert exit_status(pytest_status, outcomes, **given) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (DeviceError("x"), INFRA),
+        (AtcError("x"), INFRA),
+        (StoreError("x"), INFRA),
+        (FeedError("x"), INFRA),
+        (SessionError("x"), FAIL),
+        (CheckpointError("x"), FAIL),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_is_the_machines_or_the_models(error, outcome):
+    """The device, the compiler, the disk and the feed are the machine; a wrong tensor is the model."""
+    assert outcome_of(error) is outcome
+
+
+def test_what_a_test_only_records_beside_its_limits_does_not_count():
+    """A number without a limit is NO VERDICT and would turn the run to 7; where it is all that a test has, it does."""
+    number = Measurement("rate", 58.0, "images/s", 20)
+    bound = Limit("throughput.x", 55.0, True, "images/s", "a paper")
+    judged = decide("throughput", "batch8", number, bound, stand_in=False)
+    recorded = decide("throughput", "batch8", number, None, stand_in=False)
+    assert counted(iter([("a", judged), ("a", recorded)])) == [PASS], "recorded beside a limit of the same test"
+    assert counted(iter([("a", judged), ("b", recorded)])) == [PASS, NONE], "another test's limit is none of its own"
+    assert counted(iter([("a", recorded), ("a", recorded)])) == [NONE, NONE]
+    lacking = decide("throughput", "batch8", number, None, stand_in=False, lacks="throughput.y")
+    assert counted(iter([("a", judged), ("a", lacking)])) == [PASS, NONE], "a limit that is missing is nothing recorded"
+    assert counted(iter([])) == []
