@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from fcos_lib.judge.limits import Limit, find_limit, needed_limit
+from fcos_lib.judge.limits import Limit, needed_limit
 from fcos_lib.judge.verdict import Outcome, Verdict, within
 
 LEAST_RUNS = 8
@@ -27,7 +27,7 @@ _WIDEST = 2.0
 OF_THE_DISTANCE = 0.1
 """A change by less than this share of a number's distance to its limit leaves the reader where he was."""
 _RATE = "images/s"
-_BY_UNIT = {_RATE: ("rate_against_history", "slower"), "B": ("cost", "om_size")}
+_BY_UNIT = {_RATE: "rate_against_history.slower", "B": "cost.om_size"}
 """Whose limit, in %, says what is usual for a unit without anything better."""
 
 
@@ -165,8 +165,7 @@ def _distance(limit: Limit, value: float) -> float:
 def _against_the_usual(before: Verdict, after: Verdict) -> tuple[bool, str]:
     """Numbers above 0 by their ratio: beyond what is usual between runs, and for rates beyond the rounds of both as well."""
     old, new = before.measurement, after.measurement
-    usual = find_limit(*_BY_UNIT[old.unit])
-    percent = abs(usual.bound) if usual else 0.0
+    percent = abs(needed_limit(_BY_UNIT[old.unit]).bound)
     beyond = abs(new.value / old.value - 1) > percent / 100
     text = f"{percent:g} % between runs" if old.unit == _RATE else f"{percent:g} %"
     rounds = [_rounds(old.value, old.details), _rounds(new.value, new.details)]

@@ -140,6 +140,7 @@ def test_the_floor_and_the_ceiling_are_those_of_the_limits_file(monkeypatch):
 
 
 LIMIT = Limit("accuracy.x", 0.359, True, "AP", "a paper")
+ZERO = Limit("accuracy.x", 0.0, True, "AP", "a paper")
 
 
 def verdict(value, unit="AP", *, limit=None, stand_in=False, n=100, interval=None, details=None):
@@ -153,23 +154,29 @@ def verdict(value, unit="AP", *, limit=None, stand_in=False, n=100, interval=Non
     [
         (verdict(0.4), verdict(0.4), False, "the same number"),
         (verdict(float("nan")), verdict(float("nan")), False, "the same number"),
-        (verdict(0.4), verdict(float("nan")), True, "no number"),
-        (verdict(0.4), verdict(0.5, n=0), True, "of nothing"),
+        (verdict(0.4), verdict(float("nan")), True, "one of them is no number, or of nothing"),
+        (verdict(0.4), verdict(0.5, n=0), True, "one of them is no number, or of nothing"),
         (verdict(0.4), verdict(0.4, "%"), True, "AP became %"),
-        (verdict(0.4), verdict(0.3, stand_in=True), True, "not to be compared"),
-        (verdict(3.0, "rows"), verdict(4.0, "rows"), True, "any change counts"),
-        (verdict(0.369, limit=LIMIT), verdict(0.3685, limit=LIMIT), False, "a tenth of the distance to the limit: 0.001"),
-        (verdict(0.369, limit=LIMIT), verdict(0.367, limit=LIMIT), True, "a tenth of the distance to the limit: 0.001"),
-        (verdict(0.3591, limit=LIMIT), verdict(0.3589, limit=LIMIT), True, "a tenth of the distance"),
-        (verdict(0.1, interval=(0.0, 0.3)), verdict(0.3, interval=(0.1, 0.5)), False, "intervals: 0.283"),
-        (verdict(0.1, interval=(0.0, 0.2)), verdict(0.3, interval=(0.2, 0.4)), True, "intervals: 0.141"),
-        (verdict(0.1, interval=(0.0, 0.2)), verdict(0.15), False, "intervals: 0.1"),
+        (verdict(0.4), verdict(0.3, stand_in=True), True, "one is STAND-IN: not to be compared"),
+        (verdict(3.0, "rows"), verdict(4.0, "rows"), True, "nothing says how it scatters: any change counts"),
+        (verdict(0.369, limit=LIMIT), verdict(0.3685, limit=LIMIT), False, "a tenth of the distance to the limit: 0.001 AP"),
+        (verdict(0.369, limit=LIMIT), verdict(0.367, limit=LIMIT), True, "a tenth of the distance to the limit: 0.001 AP"),
+        (verdict(0.3591, limit=LIMIT), verdict(0.3589, limit=LIMIT), True, "a tenth of the distance to the limit: 1e-05 AP"),
+        (verdict(10.0, limit=ZERO), verdict(9.0, limit=ZERO), False, "a tenth of the distance to the limit: 1 AP"),
+        (verdict(0.1, interval=(0.0, 0.3)), verdict(0.3, interval=(0.1, 0.5)), False, "intervals: 0.283 AP"),
+        (verdict(0.1, interval=(0.0, 0.2)), verdict(0.3, interval=(0.2, 0.4)), True, "intervals: 0.141 AP"),
+        (verdict(0.1, interval=(0.0, 0.2)), verdict(0.15), False, "intervals: 0.1 AP"),
+        (verdict(1.0, interval=(0.75, 9.0)), verdict(0.5), True, "intervals: 0.25 AP"),
+        (verdict(1.0, interval=(0.5, 9.0)), verdict(0.5), False, "intervals: 0.5 AP"),
+        (verdict(0.5, interval=(0.0, 0.625)), verdict(1.0), True, "intervals: 0.125 AP"),
         (verdict(3.75e6, "B"), verdict(3.76e6, "B"), False, "2 %"),
         (verdict(3.75e6, "B"), verdict(4e6, "B"), True, "2 %"),
+        (verdict(0.0, "B"), verdict(4e6, "B"), True, "nothing says how it scatters: any change counts"),
+        (verdict(0.5, "B"), verdict(4e6, "B"), True, "2 %"),
     ],
     ids=[
-        "same", "both-nan", "nan", "nothing", "unit", "emulator", "recorded", "far-from-limit", "nearer", "across",
-        "wide", "narrow", "one-interval", "size", "larger",
+        "same", "both-nan", "nan", "nothing", "unit", "emulator", "recorded", "far-from-limit", "nearer", "across", "just-a-tenth",
+        "wide", "narrow", "one-interval", "its-lower-end", "just-its-end", "its-upper-end", "size", "larger", "no-size", "half-a-byte",
     ],
 )  # fmt: skip
 def test_a_change_is_held_against_the_best_that_is_known(before, after, beyond, words):
@@ -177,7 +184,7 @@ def test_a_change_is_held_against_the_best_that_is_known(before, after, beyond, 
     for first, second in ((before, after), (after, before)):
         move = moved(first, second)
         assert move.beyond is beyond, move.held_against
-    assert words in moved(before, after).held_against
+    assert moved(before, after).held_against == words
 
 
 def rate(value, *ms, stand_in=False):
@@ -185,21 +192,37 @@ def rate(value, *ms, stand_in=False):
     return verdict(value, "images/s", stand_in=stand_in, details={"ms": list(ms)} if ms else {})
 
 
+RUNS = "3 % between runs"
+ROUNDS = f"{RUNS} and the rounds of both"
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "beyond"),
+    ("before", "after", "beyond", "words"),
     [
-        (rate(100.0), rate(98.0), False),
-        (rate(100.0), rate(95.0), True),
-        (rate(100.0, 10.0, 10.1, 9.9), rate(95.0, 10.5, 10.6, 10.4), True),
-        (rate(100.0, 8.0, 10.0, 12.0), rate(95.0, 8.5, 10.5, 12.5), False),
-        (rate(100.0, 10.0, "x", -1), rate(95.0, 10.5), True),
-        (rate(100.0, stand_in=True), rate(30.0, stand_in=True), False),
+        (rate(100.0), rate(98.0), False, RUNS),
+        (rate(100.0), rate(97.1), False, RUNS),
+        (rate(100.0), rate(96.98), True, RUNS),
+        (rate(100.0, 10.0, 10.1, 9.9), rate(95.0, 10.5, 10.6, 10.4), True, ROUNDS),
+        (rate(100.0, 8.0, 10.0, 12.0), rate(95.0, 8.5, 10.5, 12.5), False, ROUNDS),
+        (rate(100.0, 8.0, 8.0), rate(128.0, 6.25, 6.25), True, ROUNDS),
+        (rate(8.0, 1.0, 2.0, 3.0), rate(16.0, 1.0), False, ROUNDS),
+        (rate(2000.0, 0.5), rate(1000.0, 1.0), True, ROUNDS),
+        (rate(100.0, *[10.0] * 20, 5.0, 30.0), rate(90.0, *[11.0] * 20, 5.0, 30.0), True, ROUNDS),
+        (rate(100.0, *[10.0] * 8, 5.0), rate(90.0, *[11.0] * 8, 5.0), False, ROUNDS),
+        (rate(100.0, 10.0, "x", -1), rate(95.0, 10.5), True, RUNS),
+        (rate(100.0, 10.0, 0.0), rate(95.0, 10.5), True, RUNS),
+        (rate(100.0, stand_in=True), rate(30.0, stand_in=True), False, "STAND-IN: the speed of the host"),
     ],
-    ids=["usual", "fallen", "quiet-rounds", "noisy-rounds", "broken-rounds", "emulator"],
-)
-def test_a_rate_is_held_against_runs_and_rounds(before, after, beyond):
-    """3 % lie between runs (limits.toml); the emulator's speed is the host's."""
-    assert moved(before, after).beyond is beyond
+    ids=[
+        "usual", "nearly-3-percent", "over-3-percent", "quiet-rounds", "noisy-rounds", "equal-rounds", "touching", "fast-rounds",
+        "a-tenth-of-them-odd", "more-than-a-tenth-odd", "broken-rounds", "no-time", "emulator",
+    ],
+)  # fmt: skip
+def test_a_rate_is_held_against_runs_and_rounds(before, after, beyond, words):
+    """3 % lie between runs (limits.toml), a tenth of the rounds at either end does not count; the emulator's speed is the host's."""
+    move = moved(before, after)
+    assert (move.beyond, move.held_against) == (beyond, words)
+    assert moved(after, before).beyond is beyond, "the other way round"
 
 
 def test_another_verdict_is_told_from_another_number():

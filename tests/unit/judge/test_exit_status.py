@@ -1,5 +1,7 @@
 """The exit status of a run is 0 only if everything was judged and is green, and an error is the machine's or the model's."""
 
+import errno
+
 import pytest
 
 from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError
@@ -51,6 +53,9 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
         (AtcError("x"), INFRA),
         (StoreError("x"), INFRA),
         (FeedError("x"), INFRA),
+        (MemoryError(), INFRA),
+        (OSError(errno.ENOSPC, "x"), INFRA),
+        (OSError(errno.ENOENT, "x"), FAIL),
         (SessionError("x"), FAIL),
         (CheckpointError("x"), FAIL),
     ],

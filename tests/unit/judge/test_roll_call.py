@@ -98,11 +98,15 @@ def test_the_roll_in_words():
         test: Absence(State.NOT_SELECTED, "by -k x")
         for gate in GATES.values() if gate.promise == "consistency" for _, test in owed_by(gate, SUBJECTS)
     }  # fmt: skip
-    lines = in_words([entry.as_dict() for entry in roll_call(SUBJECTS, judged, absent, {})])
-    assert lines[0].startswith("gates: ")
+    entries = roll_call(SUBJECTS, judged, absent, {})
+    owed = [entry for entry in entries if not entry.recorded]
+    spoken = sum(entry.state is State.JUDGED for entry in owed)
+    lines = in_words([entry.as_dict() for entry in entries])
+    assert lines[0] == f"gates: {spoken} of {len(owed)} judged"
+    assert in_words([]) == []
     assert "blocked: all of cost (its test ended without judging it)" in lines
     (line,) = [line for line in lines if line.startswith("not selected")]
-    assert "bias.score on batch1, 8; " in line
+    assert "bias.size, bias.centre_x, bias.centre_y, bias.score on batch1, 8; " in line
     assert line.endswith("(by -k x)")
 
 
