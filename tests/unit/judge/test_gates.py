@@ -10,7 +10,7 @@ from msgspec import structs
 
 from fcos_lib.contract import CONTRACTS
 from fcos_lib.errors import FcosError, UsageError
-from fcos_lib.judge.gate import PUBLISHED_FOR, Scope
+from fcos_lib.judge.gate import AT_LEAST, PUBLISHED_FOR, Scope, catalogue, family
 from fcos_lib.judge.gates import GATES
 from fcos_lib.judge.limits import FILE, Limit, all_limits, limit_of
 from fcos_lib.judge.limits_file import check_limits, expected_limits
@@ -28,6 +28,17 @@ def test_every_gate_names_a_test_that_is_there():
         tree = ast.parse((ROOT / "tests" / "acceptance" / file).read_text(encoding="utf-8"))
         names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         assert name in names, f"gate {gate.key} is judged by {gate.test}, which is not there"
+
+
+def test_a_family_shares_what_its_gates_have_in_common():
+    """Their key, name, unit and direction are their own, and the limit ends as the key does."""
+    base = replace(GATES["bias.size"], limit="bias.{contract}.{name}")
+    (gate,) = family(base, ("bias.of.height", "height bias", "px", AT_LEAST))
+    own = {"key": "bias.of.height", "name": "height bias", "unit": "px", "direction": AT_LEAST}
+    assert gate == replace(base, **own, limit="bias.{contract}.height")
+    assert catalogue(base, gate) == {"bias.size": base, "bias.of.height": gate}
+    with pytest.raises(ValueError, match=r"^two gates of the catalogue have the same key$"):
+        catalogue(base, gate, base)
 
 
 def test_every_key_in_the_sources_is_in_the_catalogue():

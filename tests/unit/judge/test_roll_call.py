@@ -3,7 +3,7 @@
 import pytest
 
 from fcos_lib.errors import UsageError
-from fcos_lib.judge.gate import PROMISES
+from fcos_lib.judge.gate import PROMISES, On
 from fcos_lib.judge.gates import GATES
 from fcos_lib.judge.roll_call import (
     Absence,
@@ -35,6 +35,12 @@ def test_a_run_that_judged_everything_leaves_nothing_open():
     assert unanswered(entries, PROMISES) == []
     assert [entry.subject for entry in entries if entry.key == "bias.size"] == ["batch1", "batch8"]
     assert [entry.subject for entry in entries if entry.key == "network.explained"] == ["batch1"]
+
+
+def test_the_smallest_batch_size_is_the_smallest_by_number():
+    """Not by name, where 16 comes before 8."""
+    once = next(gate for gate in GATES.values() if gate.on is On.SMALLEST_BATCH)
+    assert list(owed_by(once, {"batch16": 16, "batch8": 8})) == [("batch8", once.test)]
 
 
 def test_a_verdict_for_another_batch_size_does_not_count():

@@ -78,11 +78,35 @@ def test_the_paragraph_of_an_interval_says_that_more_samples_would_tell():
 
 
 def test_a_number_without_a_limit_has_a_paragraph_too():
-    """Of what was measured, without a bound."""
-    value = Measurement("rate", 58.0, "images/s", 20)
-    verdict = decide("throughput", "batch8", value, None, stand_in=False)
-    assert paragraph(verdict, again="pytest") == (
-        "throughput[batch8] rate is NO VERDICT\n  measured  58 images/s over 20 samples\n  again     pytest"
+    """Of what was measured, without a bound, or with the one that is missing; a text of many lines stays under its name."""
+    value = Measurement("rate\nof rows", 58.0, "images\n/s", 20, "here\nand there", interval=(57.0, 59.0))
+    for lacks, more in (
+        ("", ""),
+        ("rate.x", "  limit     limits.toml has no [rate.x]: set it with a source (docs/limits.md)\n"),
+    ):
+        verdict = decide("throughput", "batch8", value, None, stand_in=False, lacks=lacks)
+        assert paragraph(verdict, again="pytest") == (
+            "throughput[batch8] rate of rows is NO VERDICT\n"
+            "  measured  58 images /s over 20 samples\n"
+            "  interval  57 to 59 images /s; the limit lies inside, more samples would tell\n"
+            f"{more}"
+            "  where     here\n"
+            "            and there\n"
+            "  again     pytest"
+        )
+
+
+def test_the_paragraph_of_an_option_s_limit_names_the_option():
+    """And none of limits.toml; an interval that lies on one side asks for no more samples."""
+    value = Measurement("mAP difference", 0.2, "AP", 10, interval=(0.1, 0.3))
+    verdict = decide("accuracy", "batch8", value, Limit("--min-delta", 0.0, True, "AP", "as asked"), stand_in=False)
+    assert paragraph(verdict, again="fcos") == (
+        "accuracy[batch8] mAP difference is PASS\n"
+        "  measured  0.2 AP over 10 samples\n"
+        "  interval  0.1 to 0.3 AP\n"
+        "  limit     must be at least 0 AP  (--min-delta)\n"
+        "  because   as asked\n"
+        "  again     fcos"
     )
 
 
