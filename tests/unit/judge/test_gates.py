@@ -68,6 +68,7 @@ def renamed(name, other):
     [
         (renamed("bias.shapes.size", "bias.shapes.siez"), "shapes", "[bias.shapes.siez], which no gate knows; the nearest is [bias.shapes.size]"),
         (renamed("accuracy.shapes.mAP", "accuracy.shaeps.mAP"), None, "the nearest is [accuracy.shapes.mAP]"),
+        (renamed("proposals.shapes.cosine_boxes", "candidates.shapes.cosine_boxes"), "shapes", "the nearest is [proposals.shapes.cosine_boxes]"),
         (renamed("inputs.wrong", "inputs.wrogn"), None, "the nearest is [inputs.wrong]"),
         (without("bias.shapes.size"), "shapes", "lacks [bias.shapes.size], so"),
         (without("inputs.wrong"), None, "lacks [inputs.wrong]"),
