@@ -79,7 +79,7 @@ def renamed(name, other):
         (changed("rate_against_history.slower", at_least=False), None, "its gate is 'at least'"),
         (changed("accuracy.shapes.mAP", pictures=None), None, "does not say for which pictures [accuracy.shapes.mAP] is a limit"),
     ],
-    ids=["typo", "contract", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],
+    ids=["typo", "contract", "older_name", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],
 )  # fmt: skip
 def test_a_limits_file_that_does_not_fit_is_refused(limits, contract, words):
     """Each of these let a gate pass whatever was measured."""
