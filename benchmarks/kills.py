@@ -84,7 +84,7 @@ def numbers(artifacts: Path) -> list[Any]:
 
 def wrong_in(artifacts: Path) -> Iterator[str]:
     """What is half-written or held in an artifact folder that nobody works in."""
-    for manifest in artifacts.glob(f"o*/*/{MANIFEST}"):  # onnx, onnx-candidates, om, om-json
+    for manifest in artifacts.glob(f"o*/*/{MANIFEST}"):  # onnx, onnx-proposals, om, om-json
         if manifest.parent.name.startswith("."):  # never looked at, and removed by whoever builds it next
             continue
         for name, entry in json.loads(manifest.read_text(encoding="utf-8"))["files"].items():

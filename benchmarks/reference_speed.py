@@ -199,7 +199,7 @@ def time_hits(model: Path, rounds: int) -> None:
     pictures = open_dataset(EMBEDDED).pictures[1 : 1 + PICTURES]
     with tempfile.TemporaryDirectory() as folder, OnnxSession(model, COCO_R50) as one:
         references = References(Path(folder), one, COCO_R50, sha256_of(model), audit_share=0)
-        for name, ask in (("detections", references.detections), ("with candidates", references.with_candidates)):
+        for name, ask in (("detections", references.detections), ("with proposals", references.with_proposals)):
             ask(pictures)
             spent = []
             for _ in range(10 * rounds):

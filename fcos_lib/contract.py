@@ -43,6 +43,8 @@ class InputLayout(str, Enum):
         return self.value.split()[0]
 
 
+IN_FILES = MappingProxyType({"proposal_names": "candidate_names", "proposals_per_level": "candidates_per_level"})
+"""Fields that files and keys call by an older name: what is on disk stays valid."""
 _IN_KEY = "in key"
 _ALWAYS, _IF_SET, _NEVER = "always", "if it is not the default", "never"
 
@@ -83,7 +85,7 @@ class ModelContract:
     """Subtracted from blue, green and red before the zero padding, whatever the order of the network's channels."""
     output_names: tuple[str, str] = ("labels", "dets")
     """`labels` int64[N, 100], `dets` float32[N, 100, 5] (x1, y1, x2, y2, score), in this order (`--out_nodes`)."""
-    candidate_names: tuple[str, str] = ("boxes", "scores")
+    proposal_names: tuple[str, str] = ("boxes", "scores")
     """What reaches NMS: `boxes` float32[N, M, 4] (x1, y1, x2, y2) and `scores` float32[N, M, classes], level after level."""
 
     depth: int = 50
@@ -93,8 +95,8 @@ class ModelContract:
     """Kept when sigmoid(class) x sigmoid(centerness) is above this, strictly."""
     iou_threshold: float = 0.5
     """Suppressed when IoU with a better box of the same class is above this, strictly."""
-    candidates_per_level: int = 1000
-    """Points of one level that go on to NMS, by their best class score."""
+    proposals_per_level: int = 1000
+    """Points of one level that go on to NMS, by their best class score; `candidates_per_level` in a file."""
     max_detections: int = 100
     """Rows of the outputs; unused rows have score 0 and a label that means nothing."""
 
@@ -147,14 +149,14 @@ class ModelContract:
         return tuple(shapes)
 
     @property
-    def candidates_by_level(self) -> tuple[int, ...]:
-        """Boxes that each level hands to NMS: all of its points, `candidates_per_level` at most."""
-        return tuple(min(self.candidates_per_level, rows * columns) for rows, columns in self.level_shapes)
+    def proposals_by_level(self) -> tuple[int, ...]:
+        """Boxes that each level hands to NMS: all of its points, `proposals_per_level` at most."""
+        return tuple(min(self.proposals_per_level, rows * columns) for rows, columns in self.level_shapes)
 
     @property
-    def candidates(self) -> int:
+    def proposals(self) -> int:
         """Boxes per picture that reach NMS (3,350 for `COCO_R50`)."""
-        return sum(self.candidates_by_level)
+        return sum(self.proposals_by_level)
 
     @property
     def padding_bgr(self) -> tuple[int, int, int]:
@@ -178,12 +180,12 @@ class ModelContract:
             in_key = each.metadata.get(_IN_KEY, _ALWAYS)
             if in_key == _NEVER or (in_key == _IF_SET and contents[each.name] == each.default):
                 del contents[each.name]
-        return contents
+        return {IN_FILES.get(name, name): value for name, value in contents.items()}
 
     def differences(self, other: ModelContract) -> Mapping[str, tuple[Any, Any]]:
-        """What differs from another contract, by field: this one's value and the other's. Names are left out."""
+        """What differs from another contract, by field as files call it: this one's value and the other's. Names are left out."""
         pairs = {each.name: (getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
-        return {name: pair for name, pair in pairs.items() if name != "name" and pair[0] != pair[1]}
+        return {IN_FILES.get(name, name): pair for name, pair in pairs.items() if name != "name" and pair[0] != pair[1]}
 
 
 COCO_R50 = ModelContract(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-KEPT = ("onnx", "onnx-candidates", "om", "om-json", "references", "witness", "champions", "emulator")
+KEPT = ("onnx", "onnx-proposals", "om", "om-json", "references", "witness", "champions", "emulator")
 """What a run takes over of an artifact folder; all of it is written once and renamed, so links do."""
 _WHOLE = "whole"
 PICTURES = 96

@@ -244,8 +244,8 @@ def _zeros() -> bytes:
     for side in ("reference", "candidate"):
         arrays[f"{side}_labels"] = np.zeros(contract.max_detections, "<i8")
         arrays[f"{side}_dets"] = np.zeros((contract.max_detections, 5), "<f4")
-        arrays[f"{side}_boxes"] = np.zeros((contract.candidates, 4), "<f4")
-        arrays[f"{side}_scores"] = np.zeros((contract.candidates, len(contract.classes)), "<f4")
+        arrays[f"{side}_boxes"] = np.zeros((contract.proposals, 4), "<f4")
+        arrays[f"{side}_scores"] = np.zeros((contract.proposals, len(contract.classes)), "<f4")
     return pack_arrays(arrays)
 
 

@@ -35,14 +35,15 @@ def measure(
     session: OnnxSession,
     ready: list[Batch],
     tensor: Callable[[Floats], Floats] = lambda batch: batch,
-    candidates: Callable[[Floats, Floats], tuple[Floats, Floats]] = lambda boxes, scores: (boxes, scores),
+    proposals: Callable[[Floats, Floats], tuple[Floats, Floats]] = lambda boxes, scores: (boxes, scores),
     labels: Callable[[NDArray[np.int64]], NDArray[np.int64]] = lambda labels: labels,
 ) -> float:
-    """mAP with a change to the network input, to the candidates before NMS, or to the labels."""
+    """mAP with a change to the network input, to the proposals before NMS, or to the labels."""
     settings = NmsSettings(SHAPES.score_threshold, SHAPES.iou_threshold, SHAPES.max_detections, SHAPES.max_detections)
     figures = {}
     for batch in ready:
-        boxes, scores = candidates(*session.candidates(np.ascontiguousarray(tensor(batch.tensor))))
+        _, *before_nms = session.run_and_proposals(np.ascontiguousarray(tensor(batch.tensor)))
+        boxes, scores = proposals(*before_nms)
         kept, values, classes, _ = batch_multi_class_nms(boxes, scores, settings)
         dets = np.concatenate([kept, values[..., None]], axis=2).astype(np.float32)
         outputs = Outputs(labels(classes.astype(np.int64)), dets)
@@ -53,12 +54,12 @@ def measure(
 
 
 def without_level(level: int) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:
-    """Candidates with the scores of one pyramid level set to 0."""
-    start = sum(SHAPES.candidates_by_level[:level])
+    """Proposals with the scores of one pyramid level set to 0."""
+    start = sum(SHAPES.proposals_by_level[:level])
 
     def change(boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
         scores = scores.copy()
-        scores[:, start : start + SHAPES.candidates_by_level[level]] = 0
+        scores[:, start : start + SHAPES.proposals_by_level[level]] = 0
         return boxes, scores
 
     return change
@@ -74,11 +75,11 @@ def main() -> None:
         session = OnnxSession(models.path / PORTABLE, SHAPES)
     print(f"as it is              {measure(session, ready):.4f}")
     for level in range(len(SHAPES.strides)):
-        print(f"without P{3 + level}            {measure(session, ready, candidates=without_level(level)):.4f}")
+        print(f"without P{3 + level}            {measure(session, ready, proposals=without_level(level)):.4f}")
     print(f"RGB instead of BGR    {measure(session, ready, tensor=lambda t: (t + mean)[:, ::-1] - mean):.4f}")
     print(f"mean not subtracted   {measure(session, ready, tensor=lambda t: t + mean * (t != 0)):.4f}")
     print(f"labels shifted by 1   {measure(session, ready, labels=lambda x: (x + 1) % len(SHAPES.classes)):.4f}")
-    shifted = measure(session, ready, candidates=lambda boxes, scores: (boxes + np.float32(4), scores))
+    shifted = measure(session, ready, proposals=lambda boxes, scores: (boxes + np.float32(4), scores))
     print(f"half a stride lost    {shifted:.4f}")
 
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.measure.candidates.comparison import LevelDifference, compare_candidates
+from fcos_lib.measure.proposals.comparison import LevelDifference, compare_proposals
 from fcos_lib.model.checkpoint import verify_name
-from fcos_lib.model.decoding import Candidates, decode
+from fcos_lib.model.decoding import Proposals, decode
 from fcos_lib.model.detector import head_of
 from fcos_lib.store.artifacts import Artifact, Store
 
@@ -54,14 +54,14 @@ def onnx_artifact(store: Store, contract: ModelContract, checkpoint: Path) -> Ar
 
 
 def check_export(trunk: onnx.ModelProto, detector: torch.nn.Module, contract: ModelContract) -> dict[str, float]:
-    """The largest difference (score, px) of the trunk's candidates from the detector's in one picture of noise, by output.
+    """The largest difference (score, px) of the trunk's proposals from the detector's in one picture of noise, by output.
 
     First every point of every level as it is before the TopK, where point meets point; then what the TopK leaves, whose rows
     have to be brought together first. `ExportError` beyond `BOUNDS` names the output that is off: scores before boxes.
     """
     picture = _noise(contract)
     head = head_of(detector, picture, contract)
-    whole = replace(contract, candidates_per_level=max(rows * columns for rows, columns in contract.level_shapes))
+    whole = replace(contract, proposals_per_level=max(rows * columns for rows, columns in contract.level_shapes))
     try:
         uncut = _run(without_cuts(trunk, contract), picture, contract)
     except ExportError:  # something behind the TopK counts on its rows, which no export of ours does
@@ -91,7 +91,7 @@ def without_cuts(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelP
     model.CopyFrom(trunk)
     nodes = model.graph.node
     points = [rows * columns for rows, columns in contract.level_shapes]
-    cut = [count for count in points if count > contract.candidates_per_level]
+    cut = [count for count in points if count > contract.proposals_per_level]
     for node, count in zip([node for node in nodes if node.op_type == "TopK"], cut, strict=True):
         everything = np.arange(count, dtype=np.int64).reshape(1, count)
         model.graph.initializer.append(numpy_helper.from_array(everything, node.output[1]))
@@ -101,14 +101,14 @@ def without_cuts(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelP
     return model
 
 
-def _run(model: onnx.ModelProto, picture: NDArray[np.float32], contract: ModelContract) -> Candidates:
+def _run(model: onnx.ModelProto, picture: NDArray[np.float32], contract: ModelContract) -> Proposals:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        boxes, scores = session.run(list(contract.candidate_names), {contract.input_name: picture})
+        boxes, scores = session.run(list(contract.proposal_names), {contract.input_name: picture})
     except Exception as error:  # onnxruntime raises its own hierarchy, RuntimeError and ValueError
         raise ExportError(
             f"the exported ONNX, as it is or without its TopK, does not run ({str(error)[:200]})", _PINNED
@@ -116,18 +116,18 @@ def _run(model: onnx.ModelProto, picture: NDArray[np.float32], contract: ModelCo
     return boxes, scores
 
 
-def _compared(exported: Candidates, expected: Candidates, contract: ModelContract, when: str) -> dict[str, float]:
+def _compared(exported: Proposals, expected: Proposals, contract: ModelContract, when: str) -> dict[str, float]:
     """The largest difference by output; `ExportError` if one is beyond its bound."""
     try:
-        levels = compare_candidates(expected, exported, ("noise",), contract)
+        levels = compare_proposals(expected, exported, ("noise",), contract)
     except ValueError as error:
         raise ExportError(
-            f"the exported ONNX has other candidates than the checkpoint's network: {error}", _PINNED
+            f"the exported ONNX has other proposals than the checkpoint's network: {error}", _PINNED
         ) from error
     whole = {
         f"P{stride.bit_length() - 1}"
         for stride, (rows, columns) in zip(contract.strides, contract.level_shapes, strict=True)
-        if rows * columns <= contract.candidates_per_level
+        if rows * columns <= contract.proposals_per_level
     }
     for part in (  # in a level that was cut, rows are brought together by both, so either may look off for the other
         [level for level in levels if level.level in whole],

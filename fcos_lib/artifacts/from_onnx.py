@@ -43,7 +43,7 @@ def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) ->
     return store.get("onnx", inputs, build)
 
 
-def candidates_onnx_artifact(store: Store, onnx_models: Artifact, contract: ModelContract) -> Artifact:
+def proposals_onnx_artifact(store: Store, onnx_models: Artifact, contract: ModelContract) -> Artifact:
     """The same ONNX for `atc` with two more outputs: what reaches NMS."""
     inputs = {"contract": contract.as_dict(), "onnx": onnx_models.files[ASCEND]}
 
@@ -52,6 +52,6 @@ def candidates_onnx_artifact(store: Store, onnx_models: Artifact, contract: Mode
 
         from fcos_lib.model import endings as nms
 
-        onnx.save(nms.with_candidates(onnx.load(onnx_models.path / ASCEND), contract), folder / ASCEND)
+        onnx.save(nms.with_proposals(onnx.load(onnx_models.path / ASCEND), contract), folder / ASCEND)
 
-    return store.get("onnx-candidates", inputs, build)
+    return store.get("onnx-proposals", inputs, build)

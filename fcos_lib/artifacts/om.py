@@ -44,7 +44,7 @@ def om_artifact(
         "extra files": _files_of(options.extra),
         "input_layout": options.layout.value,
         "aipp": aipp_config(contract) if options.aipp else None,
-        "candidates": options.candidates,
+        "proposals": options.proposals,
         "taps": list(options.taps),
         "cann": toolkit.cann_version,
     }

@@ -73,7 +73,7 @@ class AtcOptions:
     """Whether AIPP normalises on the device, so that the OM takes uint8 pictures."""
     dynamic_batches: tuple[int, ...] = ()
     """Batch sizes of one OM for all of them: its profiles, in any order."""
-    candidates: bool = False
+    proposals: bool = False
     """Whether what reaches NMS is returned as well, which the ONNX must then offer."""
     taps: tuple[str, ...] = ()
     """Tensors of its inside that the ONNX returns further, in this order; they come last."""
@@ -105,7 +105,7 @@ def command(atc: Path, model: Path, output: Path, contract: ModelContract, optio
     contract decides.
     """
     check_options(options)
-    outputs = contract.output_names + contract.candidate_names * options.candidates + options.taps
+    outputs = contract.output_names + contract.proposal_names * options.proposals + options.taps
     shape = ",".join(str(size) for size in contract.input_shape(-1 if options.dynamic_batches else options.batch))
     arguments = [
         str(atc),

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import import_failure, runtime_error
 from fcos_lib.ascend.om_tensors import (
-    candidate_places,
     check_inputs,
     is_dynamic,
     output_places,
+    proposal_places,
     read_tensors,
     tap_places,
 )
@@ -94,12 +94,12 @@ class OmSession:
         """
         return self._outputs(self._run(batch))
 
-    def run_and_candidates(self, batch: NDArray[Any]) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
+    def run_and_proposals(self, batch: NDArray[Any]) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
         """Detections and what reached NMS, boxes float32[N, M, 4] and scores float32[N, M, C], NaN in any of them included.
 
-        Errors as of `run`; `SessionError` if the OM was not compiled to return its candidates.
+        Errors as of `run`; `SessionError` if the OM was not compiled to return its proposals.
         """
-        boxes, scores = candidate_places(self._tensors, self.contract, self.batch, self.path)
+        boxes, scores = proposal_places(self._tensors, self.contract, self.batch, self.path)
         arrays = self._run(batch)
         return self._outputs(arrays, finite_only=False), arrays[boxes], arrays[scores]
 
@@ -108,8 +108,8 @@ class OmSession:
 
         Errors as of `run`; `SessionError` if the OM was not compiled to return them all.
         """
-        boxes, scores = candidate_places(self._tensors, self.contract, self.batch, self.path)
-        positions = dict(zip(self.contract.candidate_names, (boxes, scores), strict=True))
+        boxes, scores = proposal_places(self._tensors, self.contract, self.batch, self.path)
+        positions = dict(zip(self.contract.proposal_names, (boxes, scores), strict=True))
         positions |= tap_places(self._tensors, taps, self.batch, self.path)
         arrays = self._run(batch)
         tensors = {name: np.asarray(arrays[position], np.float32) for name, position in positions.items()}

@@ -102,17 +102,17 @@ def output_places(tensors: Sequence[Tensor], contract: ModelContract, batch: int
     return positions[0], positions[1]
 
 
-def candidate_places(tensors: Sequence[Tensor], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
+def proposal_places(tensors: Sequence[Tensor], contract: ModelContract, batch: int, om: Path) -> tuple[int, int]:
     """Where boxes and scores before NMS are among the outputs of an OM that returns them too; `SessionError` if it does not."""
     names = [_onnx_name(tensor.name) for tensor in tensors]
     positions = []
-    for name, last in zip(contract.candidate_names, (4, len(contract.classes)), strict=True):
-        shape = (batch, contract.candidates, last)
+    for name, last in zip(contract.proposal_names, (4, len(contract.classes)), strict=True):
+        shape = (batch, contract.proposals, last)
         position = _only(names, name, [tensor.dtype == "float32" and tensor.shape == shape for tensor in tensors])
         if position is None:
             raise SessionError(
                 f"{om} has the outputs {_listed(tensors)}, and none is '{name}' float32{list(shape)}",
-                "compile it from the ONNX that returns its candidates (`fcos_lib.model.endings.with_candidates`)",
+                "compile it from the ONNX that returns its proposals (`fcos_lib.model.endings.with_proposals`)",
             )
         positions.append(position)
     return positions[0], positions[1]
@@ -139,8 +139,8 @@ def tap_places(tensors: Sequence[Tensor], taps: Sequence[str], batch: int, om: P
 def _only(names: Sequence[str], name: str, fits: Sequence[bool]) -> int | None:
     """The position of `name`, or without one of that name the only one that fits; None if it does not fit."""
     named = [position for position, other in enumerate(names) if other == name]
-    candidates = named or [position for position, fit in enumerate(fits) if fit]
-    return candidates[0] if len(candidates) == 1 and fits[candidates[0]] else None
+    fitting = named or [position for position, fit in enumerate(fits) if fit]
+    return fitting[0] if len(fitting) == 1 and fits[fitting[0]] else None
 
 
 def _onnx_name(name: str) -> str:

@@ -107,8 +107,8 @@ def _path_folders(environ: Mapping[str, str]) -> Iterator[Path]:
             yield Path(entry)
 
 
-def _first_program(candidates: Iterable[Path]) -> Path | None:
-    for path in candidates:
+def _first_program(paths: Iterable[Path]) -> Path | None:
+    for path in paths:
         try:
             if path.is_file() and os.access(path, os.X_OK):
                 return path

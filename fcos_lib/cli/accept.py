@@ -183,8 +183,8 @@ def _against(
         promises = {verdict["promise"] for verdict in verdicts if batch in _named(verdict["subject"])}
         missing = [promise for promise in NEEDED if promise not in promises]
         reasons += [f"no gate of {', '.join(missing)} judged batch{batch}"] if missing else []
-    if provenance.get("candidates"):
-        reasons.append("it returns its candidates as well, which is for tests only")
+    if provenance.get("proposals"):
+        reasons.append("it returns its proposals as well, which is for tests only")
     return reasons
 
 

@@ -167,11 +167,11 @@ def _compute(
         for picture in pictures:
             outputs = tested.run(load_batch([picture], run.contract, run.batch, tested.layout).tensor)
             batch = load_batch([picture], run.contract, 1, proposing.layout)
-            _, boxes, scores = proposing.run_and_candidates(batch.tensor)
+            _, boxes, scores = proposing.run_and_proposals(batch.tensor)
             of_candidate[picture.id] = tensors_of(outputs, boxes, scores)
     return layers, [
         Computed(
-            picture, inputs[picture.id], tensors_of(*reference.run_and_candidates(inputs[picture.id])), of_candidate[picture.id],
+            picture, inputs[picture.id], tensors_of(*reference.run_and_proposals(inputs[picture.id])), of_candidate[picture.id],
             kept.get(picture.id),
         )
         for picture in pictures
@@ -181,13 +181,13 @@ def _compute(
 @contextlib.contextmanager
 def _sessions(args: Namespace, run: StoredRun, om: Path) -> Iterator[tuple[OmSession, OmSession]]:
     """The OM under test, and one like it for one picture that returns what reaches NMS as well; the device is held."""
-    from fcos_lib.artifacts.from_onnx import candidates_onnx_artifact
+    from fcos_lib.artifacts.from_onnx import proposals_onnx_artifact
     from fcos_lib.artifacts.om import om_artifact, om_path
     from fcos_lib.ascend.om_session import OmSession
     from fcos_lib.cli.shared import device_held
 
-    options = replace(run.options, batch=1, dynamic_batches=(), candidates=True)
-    source = candidates_onnx_artifact(run.store, run.models, run.contract)
+    options = replace(run.options, batch=1, dynamic_batches=(), proposals=True)
+    source = proposals_onnx_artifact(run.store, run.models, run.contract)
     proposing = om_path(om_artifact(run.store, source, run.contract, run.device.toolkit, options))
     layout = run.options.layout
     with (

@@ -19,6 +19,7 @@ from fcos_lib.diagnosis.error_types import error_types
 from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.difference_words import comparison
 from fcos_lib.evidence.page import MOST_BYTES, render
+from fcos_lib.evidence.schema import SCHEMA_VERSION
 from fcos_lib.files import open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
@@ -182,7 +183,7 @@ def _page_document(
     }  # fmt: skip
     facts = [(what, printable(str(document[key]["file"]))) for what, key in (("reference (A)", "a"), ("candidate (B)", "b"), ("annotations", "annotations"))]  # fmt: skip
     return {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
         "run": {
             "about": "COCO results: B against A",
             "facts": facts,

@@ -25,10 +25,10 @@ from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
 from fcos_lib.diagnosis.blame import STAGES
 from fcos_lib.diagnosis.error_types import reach_of
-from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.bias import levels_of
 from fcos_lib.measure.detections.matching import Pairs
+from fcos_lib.measure.proposals.replay import replay
 from fcos_lib.model.decoding import decode
 from fcos_lib.store.artifacts import Artifact, Store
 from fcos_lib.stream.dataset import Picture
@@ -107,7 +107,7 @@ def climb(
             ]
             if told_apart:
                 sides.append(replay(*decode({name: tensors[name][:used] for name in heads}, contract), contract))
-            boxes, scores = (tensors[name][:used] for name in contract.candidate_names)
+            boxes, scores = (tensors[name][:used] for name in contract.proposal_names)
             replayed = replay(boxes, scores, contract)
             sides += [replayed, [outputs.detections(slot) for slot in range(used)]]
             origins.append(_origins(replayed, boxes, scores, contract))
@@ -130,7 +130,7 @@ def climb(
 def _origins(
     replayed: Sequence[Detections], boxes: NDArray[np.float32], scores: NDArray[np.float32], contract: ModelContract
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes [K, 4] and the levels that they come from, of what NMS clearly kept of the candidates."""
+    """Boxes [K, 4] and the levels that they come from, of what NMS clearly kept of the proposals."""
     clear = [detections.scores >= _CLEAR for detections in replayed]
     parts = [
         (detections.boxes[rows], detections.scores[rows], detections.labels[rows])
@@ -155,7 +155,7 @@ def _as_fed(
 @contextlib.contextmanager
 def tapped_session(case: Case, taps: Sequence[str], batch: int, clock: Clock) -> Iterator[OmSession]:
     """A session on an OM like the one under test that returns `taps` of its inside, on the device while it is open."""
-    options = replace(case.options, batch=batch, dynamic_batches=(), candidates=True, taps=tuple(taps))
+    options = replace(case.options, batch=batch, dynamic_batches=(), proposals=True, taps=tuple(taps))
     source = tapped_onnx_artifact(case.store, case.onnx_models, case.contract, taps)
     timeout = clock.at_most(case.atc_time_limit_s)
     om = om_path(om_artifact(case.store, source, case.contract, case.toolkit, options, timeout))

@@ -29,7 +29,7 @@ Full = NDArray[np.float32]
 NMS_OPERATOR = "BatchMultiClassNMS"
 """The type of its node in ONNX."""
 SORTED_PER_CLASS = 3968
-"""Candidates of one class that the kernel sorts (248 KB of unified buffer / 64 bytes); the rest is never looked at."""
+"""Proposals of one class that the kernel sorts (248 KB of unified buffer / 64 bytes); the rest is never looked at."""
 _BURST = 128
 _SCALE = np.float16(0.1)
 _UNSCALE = np.float16(10)
@@ -194,10 +194,10 @@ def _one_picture(boxes: Full, scores: Half, settings: NmsSettings) -> tuple[Full
     above = scores > threshold
     classes: list[tuple[Full, Full, NDArray[np.intp]]] = []
     for label in np.flatnonzero(above.any(0)):
-        candidates = np.flatnonzero(above[:, label])
-        values = scores[candidates, label].astype(np.float32)
+        rows = np.flatnonzero(above[:, label])
+        values = scores[rows, label].astype(np.float32)
         order = _sorted(values)[:SORTED_PER_CLASS]
-        ranked = boxes[candidates[order], label if boxes.shape[1] > 1 else 0]
+        ranked = boxes[rows[order], label if boxes.shape[1] > 1 else 0]
         kept = _one_class(ranked, settings.max_size_per_class, factor)
         classes.append((ranked[kept], values[order][kept], np.full(len(kept), label)))
     if not classes:

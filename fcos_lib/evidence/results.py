@@ -31,7 +31,7 @@ FORM = Form(
     "pass the results.json that a run wrote",
     most_bytes=256 << 20,
     most_values=16_000_000,  # up to 2 GiB of memory; a run over all of COCO has less than a tenth
-    version=("schema_version", 1, SCHEMA_VERSION),
+    version=("schema_version", SCHEMA_VERSION, SCHEMA_VERSION),
 )
 
 
@@ -48,16 +48,12 @@ def write_results(path: Path, **parts: Any) -> None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A `results.json` as `Results` has it; one of version 1 becomes version 2 without evidence.
+    """A `results.json` as `Results` has it.
 
     All numbers are finite and all text can be encoded. `UsageError` if the file is missing, too large, not JSON, of another
     version or not of this suite.
     """
     document = FORM.plain(path)
-    if isinstance(document, dict) and not FORM.other_version(document):
-        if document["schema_version"] == 1:
-            document = {"unjudged": [], **document, "schema_version": SCHEMA_VERSION, "evidence": []}
-        document.setdefault("gates", [])  # a file of an earlier release says nothing of them
     FORM.of(document, str(path))
     return dict(document)
 

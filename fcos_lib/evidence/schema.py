@@ -16,7 +16,8 @@ from fcos_lib.judge.roll_call import Entry
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.records import says
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Raised when a key changes its name or its meaning, so that no file of another release is misread."""
 
 
 Count = Annotated[int, Meta(ge=0)]
@@ -180,9 +181,9 @@ class DetectionDigests(Struct, forbid_unknown_fields=True):
 
 
 class Results(Struct, forbid_unknown_fields=True):
-    """What one run of the suite measured and decided. Version 1 is the same without `evidence`."""
+    """What one run of the suite measured and decided."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     run: Run
     environment: Environment
     artifacts: list[ArtifactRecord]

@@ -28,7 +28,7 @@ _SLOTS = Gate(
 )  # fmt: skip
 _PROPOSALS = Gate(
     "", "consistency", "", "", "", On.SMALLEST_BATCH, Data.SAMPLE,
-    "test_candidates.py::test_the_network_and_its_nms_match_the_reference", "candidates.{contract}.{name}",
+    "test_proposals.py::test_the_network_and_its_nms_match_the_reference", "proposals.{contract}.{name}",
     unless="--om compiles nothing, and this gate needs an OM of its own",
 )  # fmt: skip
 _ACCURACY = Gate(
@@ -108,22 +108,22 @@ GATES = catalogue(
     ),
     *family(
         _PROPOSALS,
-        ("candidates.non_finite", "non-finite candidates", "values", AT_MOST),
-        ("candidates.cosine_boxes", "cosine of boxes", "cosine", AT_LEAST),
-        ("candidates.relative_distance_boxes", "relative distance of boxes", "share", AT_MOST),
-        ("candidates.largest_difference_boxes", "largest difference of boxes", "px", AT_MOST),
-        ("candidates.cosine_scores", "cosine of scores", "cosine", AT_LEAST),
-        ("candidates.relative_distance_scores", "relative distance of scores", "share", AT_MOST),
-        ("candidates.largest_difference_scores", "largest difference of scores", "score", AT_MOST),
+        ("proposals.non_finite", "non-finite proposals", "values", AT_MOST),
+        ("proposals.cosine_boxes", "cosine of boxes", "cosine", AT_LEAST),
+        ("proposals.relative_distance_boxes", "relative distance of boxes", "share", AT_MOST),
+        ("proposals.largest_difference_boxes", "largest difference of boxes", "px", AT_MOST),
+        ("proposals.cosine_scores", "cosine of scores", "cosine", AT_LEAST),
+        ("proposals.relative_distance_scores", "relative distance of scores", "share", AT_MOST),
+        ("proposals.largest_difference_scores", "largest difference of scores", "score", AT_MOST),
     ),
     *family(
         replace(_PROPOSALS, unless=f"{_PROPOSALS.unless}; {_FLOAT32}"),
-        ("candidates.identical_boxes", "identical boxes before NMS", "share", AT_MOST),
-        ("candidates.identical_scores", "identical scores before NMS", "share", AT_MOST),
+        ("proposals.identical_boxes", "identical boxes before NMS", "share", AT_MOST),
+        ("proposals.identical_scores", "identical scores before NMS", "share", AT_MOST),
     ),
     replace(
-        _PROPOSALS, key="candidates.non_finite_detections", name="non-finite detections", unit="values",
-        direction=AT_MOST, limit="candidates.{contract}.non_finite",
+        _PROPOSALS, key="proposals.non_finite_detections", name="non-finite detections", unit="values",
+        direction=AT_MOST, limit="proposals.{contract}.non_finite",
     ),
     *family(
         replace(_PROPOSALS, limit="consistency.{contract}.{name}"),

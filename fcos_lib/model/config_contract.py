@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.contract import ModelContract
+from fcos_lib.contract import IN_FILES, ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.files import one_line
 from fcos_lib.model.config_parts import (
@@ -176,7 +176,7 @@ def _after(top: Mapping[str, Node], model: Mapping[str, Node]) -> dict[str, Fiel
     return {
         "score_threshold": _of(entries, "score_thr", None),
         "iou_threshold": _of(nms, thresholds[0], None),
-        "candidates_per_level": _of(entries, "nms_pre", -1),
+        IN_FILES["proposals_per_level"]: _of(entries, "nms_pre", -1),
         "max_detections": _of(entries, "max_per_img", None),
     }
 

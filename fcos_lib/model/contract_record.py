@@ -1,6 +1,6 @@
 """Contract records: a model contract as a TOML or JSON file, the suite's own zoo and a user's alike.
 
-A record has the fields of `ModelContract` by their names; those that it leaves out are the recipe's. Nothing in a file is
+A record has the fields of `ModelContract` by their names, or what `IN_FILES` calls them; those that it leaves out are the recipe's. Nothing in a file is
 run, and nothing is converted: an unknown field, another type or a value out of its range is an error that names it.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from fcos_lib.contract import COCO_CLASSES, COCO_R50, ModelContract
+from fcos_lib.contract import COCO_CLASSES, COCO_R50, IN_FILES, ModelContract
 from fcos_lib.errors import UsageError
 from fcos_lib.files import read_plain
 from fcos_lib.records import Form, Line, says
@@ -52,7 +52,7 @@ _Count = Annotated[int, Meta(ge=1, le=100_000)]
 _Stride = Annotated[int, Meta(ge=8, le=1024)]
 
 
-class ContractRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ContractRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename=IN_FILES):
     """A contract as a file has it; a field that is unset is the recipe's."""
 
     name: Annotated[Name, says("What limits, champions and results are kept under.")]
@@ -81,7 +81,7 @@ class ContractRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     strides: tuple[_Stride, ...] | UnsetType = UNSET
     score_threshold: _Share | UnsetType = UNSET
     iou_threshold: _Share | UnsetType = UNSET
-    candidates_per_level: _Count | UnsetType = UNSET
+    proposals_per_level: _Count | UnsetType = UNSET
     max_detections: _Count | UnsetType = UNSET
     center_sampling: bool | UnsetType = UNSET
     loss_cls: Line | UnsetType = UNSET

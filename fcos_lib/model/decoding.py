@@ -1,6 +1,6 @@
 """Decoding in numpy: from the head's tensors to proposals, the trunk's last part done a second time.
 
-Between a head's tensors and the candidates lie a sigmoid, a product, four sums and a TopK. Doing that here tells a network
+Between a head's tensors and the proposals lie a sigmoid, a product, four sums and a TopK. Doing that here tells a network
 that is wrong from a decoding that is.
 """
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 
-Candidates = tuple[NDArray[np.float32], NDArray[np.float32]]
+Proposals = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Boxes [N, M, 4] and scores [N, M, C]."""
 
 
-def decode(head: Mapping[str, NDArray[np.floating]], contract: ModelContract) -> Candidates:
+def decode(head: Mapping[str, NDArray[np.floating]], contract: ModelContract) -> Proposals:
     """Boxes float32[N, M, 4] in network pixels and scores float32[N, M, C] from the tensors that `head_names` lists.
 
     `class_p3` float32[N, C, h, w] are logits, `centerness_p3` float32[N, 1, h, w] too, `distance_p3` float32[N, 4, h, w] are
-    pixels to the left, top, right and bottom. A level with more points than `candidates_per_level` is cut to its best, of
+    pixels to the left, top, right and bottom. A level with more points than `proposals_per_level` is cut to its best, of
     equal scores the first, NaN last.
     """
     boxes, scores = [], []
@@ -34,8 +34,8 @@ def decode(head: Mapping[str, NDArray[np.floating]], contract: ModelContract) ->
         ends = np.array([contract.width, contract.height] * 2, np.float32)
         corners = np.concatenate([centre - distance[..., :2], centre + distance[..., 2:]], axis=-1)
         level_boxes = np.clip(corners.astype(np.float32), np.float32(0), ends)
-        if rows * columns > contract.candidates_per_level:
-            best = np.argsort(-level_scores.max(axis=2), axis=1, kind="stable")[:, : contract.candidates_per_level]
+        if rows * columns > contract.proposals_per_level:
+            best = np.argsort(-level_scores.max(axis=2), axis=1, kind="stable")[:, : contract.proposals_per_level]
             level_boxes, level_scores = (
                 np.take_along_axis(values, best[..., None], axis=1) for values in (level_boxes, level_scores)
             )

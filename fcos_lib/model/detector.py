@@ -146,7 +146,7 @@ def build_detector(contract: ModelContract, **overrides: Any) -> torch.nn.Module
             norm_on_bbox=contract.norm_on_bbox, centerness_on_reg=contract.centerness_on_reg, **overrides,
         ),
         test_cfg=ConfigDict(
-            nms_pre=contract.candidates_per_level, min_bbox_size=0, score_thr=contract.score_threshold,
+            nms_pre=contract.proposals_per_level, min_bbox_size=0, score_thr=contract.score_threshold,
             nms=dict(type="nms", iou_threshold=contract.iou_threshold), max_per_img=contract.max_detections,
         ),
     )  # fmt: skip
@@ -213,7 +213,7 @@ def nms_of() -> str:
 def predict(detector: torch.nn.Module, batch: torch.Tensor, contract: ModelContract, *, cut: bool = True) -> list[Any]:
     """mmdet's own detections for float32[N, 3, H, W], in network pixels: per picture bboxes, scores, labels (torch).
 
-    mmdet compares the class score alone with the threshold, and takes each level's best `candidates_per_level` by it; so it
+    mmdet compares the class score alone with the threshold, and takes each level's best `proposals_per_level` by it; so it
     returns detections whose product with the centerness is below the threshold, too. With `cut` False no level is cut.
     """
     import torch

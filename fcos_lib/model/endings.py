@@ -1,6 +1,6 @@
 """The trunk's two endings, which turn proposals into detections, over the same weights.
 
-*portable*: standard operators only, for onnxruntime and any batch size; the candidates stay available as further outputs.
+*portable*: standard operators only, for onnxruntime and any batch size; the proposals stay available as further outputs.
 *ascend*: one `BatchMultiClassNMS`, the operator that Ascend's ONNX plugin registers in the default domain, with fp16
 inputs as the recipe's patch has it. onnxruntime cannot load this one, and `onnx.checker` does not know the operator.
 """
@@ -69,11 +69,11 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     """The trunk with NMS from standard operators: outputs `labels`, `dets`, `boxes`, `scores`.
 
     Per class NMS keeps at most 100 boxes, which loses nothing, since 100 are kept in all; survivors are scattered into a
-    zero matrix over (class, candidate) and the 100 highest taken, so that unused rows come out as score 0 and box 0.
+    zero matrix over (class, proposal) and the 100 highest taken, so that unused rows come out as score 0 and box 0.
     """
     graph = _Graph(trunk)
     labels, dets = contract.output_names
-    rows, candidates, classes = contract.max_detections, contract.candidates, len(contract.classes)
+    rows, proposals, classes = contract.max_detections, contract.proposals, len(contract.classes)
     by_class = graph.add("Transpose", ["scores"], "nms/by_class", perm=[0, 2, 1])
     most = graph.constant("max_per_class", [rows], np.int64)
     iou = graph.constant("iou", [contract.iou_threshold], np.float32)
@@ -83,11 +83,11 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     graph.add("Shape", [by_class], "nms/shape")
     graph.add("ConstantOfShape", ["nms/shape"], "nms/zeros", value=numpy_helper.from_array(np.zeros(1, np.float32)))
     graph.add("ScatterND", ["nms/zeros", "nms/selected", "nms/selected_scores"], "nms/survivors")
-    flat = graph.constant("flat", [-1, classes * candidates], np.int64)
+    flat = graph.constant("flat", [-1, classes * proposals], np.int64)
     graph.add("Reshape", ["nms/survivors", flat], "nms/flat_scores")
     count = graph.constant("rows", [rows], np.int64)
     graph.add("TopK", ["nms/flat_scores", count], "nms/best_scores", "nms/best", axis=1)
-    count = graph.constant("candidates", candidates, np.int64)
+    count = graph.constant("proposals", proposals, np.int64)
     graph.add("Div", ["nms/best", count], labels)
     graph.add("Mul", [labels, count], "nms/class_start")
     graph.add("Sub", ["nms/best", "nms/class_start"], "nms/index")
@@ -98,7 +98,7 @@ def portable(trunk: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     graph.add("Sign", ["nms/score_column"], "nms/used")
     graph.add("Mul", ["nms/best_boxes", "nms/used"], "nms/used_boxes")
     graph.add("Concat", ["nms/used_boxes", "nms/score_column"], dets, axis=2)
-    model = graph.finish(contract, "NonMaxSuppression", extra=contract.candidate_names)
+    model = graph.finish(contract, "NonMaxSuppression", extra=contract.proposal_names)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -134,7 +134,7 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     """The trunk of an ONNX that was exported elsewhere, such as by the recipe: everything before its NMS operator.
 
     The casts to fp16 in front of the operator are left out, so that the reference computes in float32. `ExportError` if
-    there is no `BatchMultiClassNMS`, or what leads to it are not the contract's candidates.
+    there is no `BatchMultiClassNMS`, or what leads to it are not the contract's proposals.
     """
     check_foreign(model)
     operator = _nms_of(model)
@@ -146,7 +146,7 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
         elif behind & set(node.input):
             behind |= set(node.output)
             graph.nodes.remove(node)
-    outputs = _named_candidates(graph, operator, contract)
+    outputs = _named_proposals(graph, operator, contract)
     del graph.model.graph.output[:]
     graph.model.graph.output.extend(outputs)
     trunk = with_inferred_shapes(with_needed_nodes_only(graph.model))
@@ -180,7 +180,7 @@ def check_foreign(model: onnx.ModelProto) -> None:
         )
 
 
-def with_candidates(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
+def with_proposals(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:
     """An ONNX for `atc` that returns what its NMS gets as well, before the casts to fp16: `boxes` and `scores`.
 
     `ExportError` if there is no `BatchMultiClassNMS`.
@@ -188,7 +188,7 @@ def with_candidates(model: onnx.ModelProto, contract: ModelContract) -> onnx.Mod
     operator = _nms_of(model)
     graph = _Graph(model)
     count = len(graph.nodes)
-    outputs = _named_candidates(graph, operator, contract)
+    outputs = _named_proposals(graph, operator, contract)
     added = list(graph.nodes)[count:]
     del graph.nodes[count:]
     position = next(index for index, node in enumerate(graph.nodes) if node.op_type == NMS_OPERATOR)
@@ -208,11 +208,11 @@ def _nms_of(model: onnx.ModelProto) -> onnx.NodeProto:
     return operators[0]
 
 
-def _named_candidates(graph: _Graph, operator: onnx.NodeProto, contract: ModelContract) -> list[onnx.ValueInfoProto]:
-    """Give what leads to the operator the names and shapes of the contract's candidates, and declare both."""
+def _named_proposals(graph: _Graph, operator: onnx.NodeProto, contract: ModelContract) -> list[onnx.ValueInfoProto]:
+    """Give what leads to the operator the names and shapes of the contract's proposals, and declare both."""
     made_by = {name: node for node in graph.nodes for name in node.output}
-    rows = contract.candidates
-    shapes = dict(zip(contract.candidate_names, ([-1, rows, 4], [-1, rows, len(contract.classes)]), strict=True))
+    rows = contract.proposals
+    shapes = dict(zip(contract.proposal_names, ([-1, rows, 4], [-1, rows, len(contract.classes)]), strict=True))
     for (name, shape), source in zip(shapes.items(), operator.input[:2], strict=True):
         start, seen = source, {""}
         while start in made_by and made_by[start].op_type == "Cast" and start not in seen:
@@ -220,7 +220,7 @@ def _named_candidates(graph: _Graph, operator: onnx.NodeProto, contract: ModelCo
             start = made_by[start].input[0]
         if start != name:
             if name in made_by and "Unsqueeze" in made_by[start].op_type and made_by[start].input[0] == name:
-                continue  # our own ascend ending: the candidates have their names already
+                continue  # our own ascend ending: the proposals have their names already
             graph.add("Reshape", [start, graph.constant(f"{name}_shape", shape, np.int64)], name)
     return [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape[1:]]) for name, shape in shapes.items()

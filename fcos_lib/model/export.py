@@ -1,6 +1,6 @@
 """Export: a torch detector becomes the trunk ONNX, from the picture tensor to the proposals before NMS.
 
-The trunk has the contract's input and two outputs, per picture and level the candidates in order of level:
+The trunk has the contract's input and two outputs, per picture and level the proposals in order of level:
 `boxes` float32[N, M, 4] (x1, y1, x2, y2 in network pixels) and `scores` float32[N, M, C] (class x centerness). The
 head's own tensors keep the names `class_p3`, `distance_p3`, `centerness_p3`, ... inside the graph, so that they can be
 tapped. Opset 11 through the TorchScript exporter, because `BatchMultiClassNMS` is registered for opsets 8-13 only and
@@ -35,7 +35,7 @@ def head_names(contract: ModelContract) -> list[str]:
 
 
 def _trunk_module(detector: torch.nn.Module, contract: ModelContract) -> torch.nn.Module:
-    """The detector followed by candidate decoding, as one module that traces without a single dynamic shape."""
+    """The detector followed by the decoding of its proposals, as one module that traces without a single dynamic shape."""
     import torch
 
     class Trunk(torch.nn.Module):
@@ -81,9 +81,9 @@ def _trunk_module(detector: torch.nn.Module, contract: ModelContract) -> torch.n
             x1, y1 = (centre_x - left).clamp(0, contract.width), (centre_y - top).clamp(0, contract.height)
             x2, y2 = (centre_x + right).clamp(0, contract.width), (centre_y + bottom).clamp(0, contract.height)
             boxes = torch.cat([x1, y1, x2, y2], 2)
-            if points > contract.candidates_per_level:
+            if points > contract.proposals_per_level:
                 # Along the last axis, which is the one that a device sorts without turning the tensor first.
-                best = scores.max(2).values.topk(contract.candidates_per_level, 1).indices.unsqueeze(2)
+                best = scores.max(2).values.topk(contract.proposals_per_level, 1).indices.unsqueeze(2)
                 boxes = boxes.gather(1, best.repeat(1, 1, 4))
                 scores = scores.gather(1, best.repeat(1, 1, len(contract.classes)))
             return boxes, scores
@@ -95,7 +95,7 @@ def export_trunk(detector: torch.nn.Module, contract: ModelContract) -> onnx.Mod
     """The trunk of a detector as a checked ONNX model."""
     import torch
 
-    names = [*contract.candidate_names, *head_names(contract)]
+    names = [*contract.proposal_names, *head_names(contract)]
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the TorchScript exporter and mmdet's tracing are deprecated but exact
@@ -110,7 +110,7 @@ def export_trunk(detector: torch.nn.Module, contract: ModelContract) -> onnx.Mod
             dynamic_axes={name: {0: "batch"} for name in (contract.input_name, *names)},
         )
     model = onnx.load_from_string(buffer.getvalue())
-    del model.graph.output[len(contract.candidate_names) :]
+    del model.graph.output[len(contract.proposal_names) :]
     model = with_inferred_shapes(model)
     check_trunk(model, contract)
     return model
@@ -130,10 +130,10 @@ def with_inferred_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def check_trunk(model: onnx.ModelProto, contract: ModelContract) -> None:
     """`ExportError` unless opset, names, shapes and operator counts are what the contract implies."""
-    classes, candidates = len(contract.classes), contract.candidates
-    cut_levels = sum(rows * columns > contract.candidates_per_level for rows, columns in contract.level_shapes)
+    classes, proposals = len(contract.classes), contract.proposals
+    cut_levels = sum(rows * columns > contract.proposals_per_level for rows, columns in contract.level_shapes)
     counts = operator_counts(model)
-    shapes = {"boxes": ["batch", candidates, 4], "scores": ["batch", candidates, classes]}
+    shapes = {"boxes": ["batch", proposals, 4], "scores": ["batch", proposals, classes]}
     checks: dict[str, tuple[Any, Any]] = {
         "opset": ([(entry.domain, entry.version) for entry in model.opset_import], [("", OPSET)]),
         "inputs": (_shapes(model.graph.input), {contract.input_name: ["batch", *contract.input_shape(1)[1:]]}),

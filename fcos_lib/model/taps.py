@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
-from fcos_lib.model.endings import with_candidates
+from fcos_lib.model.endings import with_proposals
 from fcos_lib.model.export import head_names
 from fcos_lib.model.npu_operators import NMS_OPERATOR, with_needed_nodes_only
 
@@ -105,7 +105,7 @@ def with_taps(model: onnx.ModelProto, contract: ModelContract, tensors: Sequence
 
     `ExportError` if there is no `BatchMultiClassNMS`, or no node that gives one of the tensors.
     """
-    result = with_candidates(model, contract)
+    result = with_proposals(model, contract)
     if NETWORK_INPUT in tensors:
         position = next(index for index, node in enumerate(result.graph.node) if node.op_type == NMS_OPERATOR)
         node = helper.make_node("Identity", [contract.input_name], [NETWORK_INPUT], name=NETWORK_INPUT)

@@ -26,7 +26,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from fcos_lib.contract import InputLayout, ModelContract
+from fcos_lib.contract import IN_FILES, InputLayout, ModelContract
 from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.schema import Count, Sha256
 from fcos_lib.files import read_plain
@@ -133,8 +133,8 @@ class Bundle:
             wanted |= {
                 f"{side}_labels": ("<i8", (contract.max_detections,)),
                 f"{side}_dets": ("<f4", (contract.max_detections, 5)),
-                f"{side}_boxes": ("<f4", (contract.candidates, 4)),
-                f"{side}_scores": ("<f4", (contract.candidates, len(contract.classes))),
+                f"{side}_boxes": ("<f4", (contract.proposals, 4)),
+                f"{side}_scores": ("<f4", (contract.proposals, len(contract.classes))),
             }
         wanted["layers"] = ("<f4", ("layers", KEPT_VALUES))
         name = tensors_name(picture_id)
@@ -229,7 +229,7 @@ def _members(data: bytes) -> dict[str, bytes]:
 def contract_of(manifest: Manifest) -> ModelContract:
     """The contract that the bundle describes, this release's or a user's own; `UsageError` for what is none, or has another's name."""
     described = {
-        name: value for name, value in manifest.contract.items() if name != "candidate_names"
+        name: value for name, value in manifest.contract.items() if name != IN_FILES["proposal_names"]
     }  # always the same
     contract = contract_of_record(described, "the manifest of the bundle")
     known = known_contracts().get(contract.name)

@@ -20,8 +20,8 @@ from fcos_lib.diagnosis.layers import runner
 from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.explained import explained
 from fcos_lib.files import write_whole
-from fcos_lib.measure.candidates.replay import replay
 from fcos_lib.measure.detections.causes import explain
+from fcos_lib.measure.proposals.replay import replay
 from fcos_lib.records import plain_json
 from fcos_lib.sharing.attest import gives_root, refuse_private
 from fcos_lib.sharing.bundle import (

@@ -54,7 +54,7 @@ def replay_bundle(bundle: Bundle, onnx: Path | None) -> Iterator[Check]:
                 yield Check(f"{_called(picture)}: reference", unchecked="no ONNX is in the bundle: pass --onnx")
                 continue
             with _running():
-                computed = tensors_of(*session.run_and_candidates(tensor))
+                computed = tensors_of(*session.run_and_proposals(tensor))
                 layers = reference_layers(portable, bundle.contract, tensor) if kept_layers is not None else None
             yield _reference(bundle, picture, reference, computed)
             if kept_layers is not None and layers is not None:

@@ -36,7 +36,7 @@ class Record:
     size: tuple[int, int]
     """Width and height of the decoded picture, pixels."""
     detections: Detections
-    candidates: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    proposals: tuple[NDArray[np.float32], NDArray[np.float32]] | None
     """What reached NMS: boxes float32[M, 4] and scores float32[M, C]; None if it was not asked for."""
     cpu: str
     """Where it was computed: printable ASCII, for people."""
@@ -51,9 +51,9 @@ def write_record(path: Path, record: Record) -> None:
         "labels": np.ascontiguousarray(record.detections.labels, "<i8"),
         "cpu": np.frombuffer(record.cpu.encode()[:_CPU_NAME], np.uint8),
     }
-    if record.candidates:
-        arrays["candidate_boxes"] = np.ascontiguousarray(record.candidates[0], "<f4")
-        arrays["candidate_scores"] = np.ascontiguousarray(record.candidates[1], "<f4")
+    if record.proposals:
+        arrays["proposal_boxes"] = np.ascontiguousarray(record.proposals[0], "<f4")
+        arrays["proposal_scores"] = np.ascontiguousarray(record.proposals[1], "<f4")
     write_file(path, pack_arrays(arrays))
 
 
@@ -70,8 +70,8 @@ def write_file(path: Path, data: bytes) -> None:
 
 def read_record(path: Path, contract: ModelContract) -> Record | None:
     """The record in `path`, None if there is none; `ValueError` if it is not one that `write_record` can have written."""
-    rows, candidates, classes = contract.max_detections, contract.candidates, len(contract.classes)
-    largest = OVERHEAD + rows * 28 + candidates * (4 + classes) * 4
+    rows, proposals, classes = contract.max_detections, contract.proposals, len(contract.classes)
+    largest = OVERHEAD + rows * 28 + proposals * (4 + classes) * 4
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
@@ -82,17 +82,17 @@ def read_record(path: Path, contract: ModelContract) -> Record | None:
             "boxes": ("<f4", ("rows", 4)),
             "scores": ("<f4", ("rows",)),
             "labels": ("<i8", ("rows",)),
-            "candidate_boxes": ("<f4", (candidates, 4)),
-            "candidate_scores": ("<f4", (candidates, classes)),
+            "proposal_boxes": ("<f4", (proposals, 4)),
+            "proposal_scores": ("<f4", (proposals, classes)),
         }
-        optional = ("candidate_boxes", "candidate_scores")
+        optional = ("proposal_boxes", "proposal_scores")
         arrays = unpack_arrays(path.read_bytes(), wanted, {"letters": _CPU_NAME, "rows": rows}, optional)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise ValueError(f"not a record ({error})") from error
     detections = Detections(arrays["boxes"], arrays["scores"], arrays["labels"])
-    before = (arrays["candidate_boxes"], arrays["candidate_scores"]) if "candidate_boxes" in arrays else None
+    before = (arrays["proposal_boxes"], arrays["proposal_scores"]) if "proposal_boxes" in arrays else None
     finite = all(bool(np.isfinite(array).all()) for array in arrays.values())
     if not finite or (detections.scores <= 0).any() or ((detections.labels < 0) | (detections.labels >= classes)).any():
         raise ValueError("not a record (a box, score or label that no model returns)")
@@ -151,13 +151,13 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 def difference(stored: Record, computed: Record) -> str:
     """How two results for one picture differ beyond what their CPUs explain, in a few words; empty if they do not.
 
-    The order of rows does not count: equal scores may change places. Candidates are compared if both have them.
+    The order of rows does not count: equal scores may change places. Proposals are compared if both have them.
     """
     strays = 0 if stored.cpu == computed.cpu else STRAYS
     if message := _compare("detections", _detections(stored), _detections(computed), strays):
         return message
-    if stored.candidates and computed.candidates:
-        return _compare("candidates", _candidates(*stored.candidates), _candidates(*computed.candidates), strays)
+    if stored.proposals and computed.proposals:
+        return _compare("proposals", _proposals(*stored.proposals), _proposals(*computed.proposals), strays)
     return ""
 
 
@@ -169,7 +169,7 @@ def _detections(record: Record) -> NDArray[np.float64]:
     )
 
 
-def _candidates(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+def _proposals(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float64]:
     """[M, 4 + C] in units of the bounds."""
     return np.column_stack([boxes / BOX, scores / SCORE]).astype(np.float64)
 

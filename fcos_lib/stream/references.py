@@ -43,7 +43,7 @@ from fcos_lib.stream.reference_record import (
 from fcos_lib.stream.sessions import Detections, OnnxSession
 
 LIMIT_BYTES = 4 << 30
-"""val2017 takes 20 MB without candidates, a sample of 64 with them 72 MB."""
+"""val2017 takes 20 MB without proposals, a sample of 64 with them 72 MB."""
 Progress = Callable[[int, int], None]
 """Called with how many pictures are computed and how many are to be."""
 
@@ -55,7 +55,7 @@ class ReferenceFacts:
     hits: int
     """Found on disk; once, however often they were asked for."""
     computed: int
-    """Not found, or without the candidates that were asked for."""
+    """Not found, or without the proposals that were asked for."""
     audited: int
     """Of the hits, computed again and found equal."""
     damaged: int
@@ -117,7 +117,7 @@ class References:
             detections[number] = in_picture(record.detections, geometry(*record.size, self._contract))
         return detections
 
-    def with_candidates(
+    def with_proposals(
         self, pictures: Sequence[Picture], progress: Progress | None = None
     ) -> dict[int, tuple[Detections, NDArray[np.float32], NDArray[np.float32]]]:
         """Detections and what reached NMS (float32[M, 4], float32[M, C]) by picture id, all in network pixels.
@@ -125,9 +125,9 @@ class References:
         Errors as in `detections`.
         """
         return {
-            number: (record.detections, *record.candidates)
+            number: (record.detections, *record.proposals)
             for number, record in self._records(pictures, True, progress).items()
-            if record.candidates
+            if record.proposals
         }
 
     def prune(self, limit_bytes: int = LIMIT_BYTES) -> int:
@@ -137,7 +137,7 @@ class References:
         """
         return prune_records(self.root, limit_bytes, self._used)
 
-    def _records(self, pictures: Sequence[Picture], candidates: bool, progress: Progress | None) -> dict[int, Record]:
+    def _records(self, pictures: Sequence[Picture], proposals: bool, progress: Progress | None) -> dict[int, Record]:
         """The record of every picture by its id, from disk or computed; audits come first."""
         records: dict[int, Record] = {}
         unsure: list[Picture] = []
@@ -145,7 +145,7 @@ class References:
         for picture in pictures:
             path = self._path(picture)
             asked_before = path in self._used
-            record = self._stored(path, picture, candidates)
+            record = self._stored(path, picture, proposals)
             if record is None:
                 missing.append(picture)
                 continue
@@ -155,13 +155,13 @@ class References:
                 unsure.append(picture)
         chance = random.SystemRandom()
         for picture, path, tensor in self._prepared(self._chosen(unsure, records, chance)):
-            self._audit(picture, path, records[picture.id], self._compute(picture, tensor, candidates))
+            self._audit(picture, path, records[picture.id], self._compute(picture, tensor, proposals))
         chance.shuffle(missing)
         for done, (picture, path, tensor) in enumerate(self._prepared(missing), start=1):
-            record = self._stored(path, picture, candidates)  # another process may have been faster
+            record = self._stored(path, picture, proposals)  # another process may have been faster
             self._counts["hits" if record else "computed"] += 1
             if record is None:
-                record = self._compute(picture, tensor, candidates)
+                record = self._compute(picture, tensor, proposals)
                 write_record(path, record)
                 self._used.add(path)
                 self._sure.add(path)
@@ -187,7 +187,7 @@ class References:
         digest = file_digest(picture)
         return self.folder / digest[:2] / f"{digest}.npz"
 
-    def _stored(self, path: Path, picture: Picture, candidates: bool) -> Record | None:
+    def _stored(self, path: Path, picture: Picture, proposals: bool) -> Record | None:
         """The record in `path` if it is sound and has what is asked for; a damaged one is counted and removed."""
         try:
             record = read_record(path, self._contract)
@@ -196,7 +196,7 @@ class References:
             with suppress(OSError):
                 path.unlink()
             return None
-        if record is None or (candidates and not record.candidates):
+        if record is None or (proposals and not record.proposals):
             return None
         if record.size != (picture.width, picture.height):
             return None  # annotated with a size that it has not; reading it says so
@@ -225,10 +225,10 @@ class References:
             if waiting:
                 yield waiting.result()
 
-    def _compute(self, picture: Picture, tensor: NDArray[np.float32], candidates: bool) -> Record:
+    def _compute(self, picture: Picture, tensor: NDArray[np.float32], proposals: bool) -> Record:
         before = None
-        if candidates:
-            outputs, boxes, scores = self._session.run_and_candidates(tensor)
+        if proposals:
+            outputs, boxes, scores = self._session.run_and_proposals(tensor)
             before = (boxes[0], scores[0])
         else:
             outputs = self._session.run(tensor)

@@ -135,7 +135,7 @@ def check_outputs(
         raise SessionError(
             f"output 'dets' has {int((~finite).sum())} NaN or infinite values, the first at "
             f"[{slot}, {row}, {column}]: {dets[slot, row, column]}",
-            "a layer overflowed: compare the candidates before NMS, or compile with a higher precision mode",
+            "a layer overflowed: compare the proposals before NMS, or compile with a higher precision mode",
         )
     return Outputs(labels, dets)
 
@@ -185,9 +185,7 @@ class OnnxSession:
         labels, dets = self._session.run(list(self.contract.output_names), {self.contract.input_name: batch})
         return check_outputs(np.asarray(labels), np.asarray(dets), self.contract, len(batch))
 
-    def run_and_candidates(
-        self, batch: NDArray[np.float32]
-    ) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
+    def run_and_proposals(self, batch: NDArray[np.float32]) -> tuple[Outputs, NDArray[np.float32], NDArray[np.float32]]:
         """Detections, and what reached NMS, boxes float32[N, M, 4] and scores float32[N, M, C], from one run."""
         check_input(batch, self.contract, None)
         names = [*self.contract.output_names, "boxes", "scores"]

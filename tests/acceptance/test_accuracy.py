@@ -35,7 +35,7 @@ def test_the_reference_reaches_the_limit(reference_found, data, readings, record
 def test_the_reference_agrees_with_mmdet(witness, references, contract, judge):
     """onnxruntime finds what mmdet's own `predict` finds, through none of our code after the checkpoint is loaded."""
     pictures, mmdet = witness
-    judge("reference", *against_mmdet(pictures, references.with_candidates(pictures), mmdet, contract), stand_in=False)
+    judge("reference", *against_mmdet(pictures, references.with_proposals(pictures), mmdet, contract), stand_in=False)
 
 
 def test_the_candidate_reaches_the_limit(batch_run, data, readings, judge, shows, why):

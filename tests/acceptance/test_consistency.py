@@ -2,9 +2,9 @@
 
 import pytest
 
-from fcos_lib.measure.candidates.independence import identical, identical_parts
 from fcos_lib.measure.detections.bias import bias, levels_of
 from fcos_lib.measure.detections.causes import explain
+from fcos_lib.measure.independence import identical, identical_parts
 from fixtures.samples import detections_of
 from fixtures.verdicts import about_copies
 

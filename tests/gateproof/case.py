@@ -19,7 +19,7 @@ MORE = ("--pictures", "40")
 """Where a defect shows in few pictures."""
 SIDES = ("consistency", "contract", REFUSED)
 """What the names of such gates begin with."""
-MODELS = ("onnx", "onnx-candidates", "om", "om-json")
+MODELS = ("onnx", "onnx-proposals", "om", "om-json")
 """Kinds of artifacts that depend on the network."""
 
 

@@ -15,9 +15,9 @@ from fcos_lib.ascend.atc import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import COCO_R50
 from fcos_lib.device.npus import use_emulator
-from fcos_lib.measure.candidates.replay import broken_rows
 from fcos_lib.measure.detections.causes import against_mmdet
 from fcos_lib.measure.detections.matching import compare, describe
+from fcos_lib.measure.proposals.replay import broken_rows
 from fcos_lib.model.zoo import known_contracts
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset
@@ -77,9 +77,9 @@ def check_the_whole_way(contract, tmp_path, monkeypatch, sizes, every=1):
     (largest,) = checked
     print(f"exported / mmdet's layers, largest differences: {largest}")
     with OnnxSession(onnx_models.path / PORTABLE, contract) as session:
-        outputs = [session.run_and_candidates(batch.tensor[slot : slot + 1]) for slot in range(PICTURES)]
+        outputs = [session.run_and_proposals(batch.tensor[slot : slot + 1]) for slot in range(PICTURES)]
     reference = [run.detections(0) for run, *_ in outputs]
-    candidates = [offered for _, *offered in outputs]
+    proposals = [offered for _, *offered in outputs]
     assert sum(map(len, reference)) > 40, "the seeded weights detect too little to compare"
 
     detector = load_detector(contract, checkpoint)
@@ -90,7 +90,7 @@ def check_the_whole_way(contract, tmp_path, monkeypatch, sizes, every=1):
     del detector
     offered = {
         picture.id: (found, boxes[0], scores[0])
-        for picture, found, (boxes, scores) in zip(pictures, reference, candidates, strict=True)
+        for picture, found, (boxes, scores) in zip(pictures, reference, proposals, strict=True)
     }
     by_picture = {picture.id: found for picture, found in zip(pictures, mmdet, strict=True)}
     unexplained, explained, *_ = against_mmdet(pictures, offered, by_picture, contract)
@@ -114,23 +114,23 @@ def check_the_whole_way(contract, tmp_path, monkeypatch, sizes, every=1):
                 outputs = session.run(np.ascontiguousarray(batch.tensor[pictures_in]))
                 assert broken_rows(outputs, contract).value == 0
                 detections += [outputs.detections(slot) for slot in range(size)]
-        expected, offered, of = ([items[slot] for slot in slots.flat] for items in (reference, candidates, names))
+        expected, offered, of = ([items[slot] for slot in slots.flat] for items in (reference, proposals, names))
         strangers = [
             f"{describe(seen, index)} in {name}"
             for seen, (boxes, scores), name in zip(detections, offered, of, strict=True)
             for index in range(len(seen))
-            if not is_candidate(seen, index, boxes[0], scores[0])
+            if not is_proposal(seen, index, boxes[0], scores[0])
         ]
         unmatched, *_ = compare(expected, detections, of)
-        print(f"onnxruntime / emulated NPU, batch {size}: {unmatched.details}, {len(strangers)} without a candidate")
-        assert not strangers, "found on the device, but no candidate of the reference:\n" + "\n".join(strangers)
+        print(f"onnxruntime / emulated NPU, batch {size}: {unmatched.details}, {len(strangers)} without a proposal")
+        assert not strangers, "found on the device, but no proposal of the reference:\n" + "\n".join(strangers)
         assert unmatched.value <= 0.05, unmatched.where
     peak = max(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"peak memory {peak / GIB:.1f} GiB")
     assert peak < 8 * GIB, f"a process used {peak / GIB:.1f} GiB, not less than 8"
 
 
-def is_candidate(found, index, boxes, scores):
+def is_proposal(found, index, boxes, scores):
     """True if the reference handed this detection to NMS, to within fp16. What NMS keeps among random neighbours is a lottery."""
     near = np.abs(boxes - found.boxes[index]).max(axis=1) <= BOX
     return bool((np.abs(scores[near, found.labels[index]] - found.scores[index]) <= SCORE).any())

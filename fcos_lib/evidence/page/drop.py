@@ -109,7 +109,7 @@ def _om(document: Mapping[str, Any], batch: str) -> PurePosixPath | None:
     settings = document["run"].get("settings") or {}
     for artifact in document["artifacts"]:
         facts = artifact["provenance"]
-        under_test = artifact["kind"] == "om" and not settings.get("om") and not facts.get("candidates")
+        under_test = artifact["kind"] == "om" and not settings.get("om") and not facts.get("proposals")
         if under_test and batch in (str(facts.get("batch")), ""):
             return PurePosixPath(str(settings.get("artifacts", ".artifacts"))) / "om" / str(artifact["key"])
     return None

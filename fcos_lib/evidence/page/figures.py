@@ -174,7 +174,7 @@ def _by_level(entries: _Levels) -> dict[str, dict[str, Any]]:
 
 def before_nms(entries: _Levels) -> dict[str, Any]:
     """How near the proposals of each level are; empty if no gate compared them."""
-    return {name: level["candidates"] for name, level in _by_level(entries).items() if level.get("candidates")}
+    return {name: level["proposals"] for name, level in _by_level(entries).items() if level.get("proposals")}
 
 
 def shifts(entries: _Levels) -> dict[str, Any]:

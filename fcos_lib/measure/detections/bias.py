@@ -63,11 +63,11 @@ def _rank(n: int) -> int:
 def levels_of(
     pairs: Pairs, boxes: NDArray[np.float32], scores: NDArray[np.float32], contract: ModelContract
 ) -> NDArray[np.int64]:
-    """The level of each pair by the reference's candidates, boxes [N, M, 4] and scores [N, M, C] of the same pictures.
+    """The level of each pair by the reference's proposals, boxes [N, M, 4] and scores [N, M, C] of the same pictures.
 
-    NMS copies: a detection of the reference is one of its candidates to the bit. -1 where none is.
+    NMS copies: a detection of the reference is one of its proposals to the bit. -1 where none is.
     """
-    ends = np.cumsum(contract.candidates_by_level)
+    ends = np.cumsum(contract.proposals_by_level)
     levels = np.full(len(pairs), -1, np.int64)
     detections = pairs.reference
     for index, picture in enumerate(pairs.pictures):

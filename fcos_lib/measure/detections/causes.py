@@ -13,12 +13,12 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.differences import Difference, Kind, PictureDifferences
 from fcos_lib.measure.detections.matching import Pairs
-from fcos_lib.model.decoding import Candidates
+from fcos_lib.model.decoding import Proposals
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 
-BeforeNms = Callable[[int], Candidates]
-"""The reference's candidates of the picture with this index: boxes float32[M, 4] and scores float32[M, C]."""
+BeforeNms = Callable[[int], Proposals]
+"""The reference's proposals of the picture with this index: boxes float32[M, 4] and scores float32[M, C]."""
 _WITHOUT_A_CAUSE = (
     "; three things to check: layout or AIPP against the type of the input (uint8 NHWC with AIPP, float32 NCHW without); mean "
     "and std applied twice (here, and by AIPP or the network); fp16 overflow in a head (`explain` shows the layers, "
@@ -229,10 +229,10 @@ def _usual(what: str, unit: str, values: NDArray[np.float32], gate: str) -> Meas
     return Measurement(f"usual difference of {what} from mmdet", value, unit, len(values), where, gate=gate)
 
 
-def _cut(candidates: Candidates, contract: ModelContract) -> bool:
+def _cut(proposals: Proposals, contract: ModelContract) -> bool:
     """True if a level had more points above the threshold than reach NMS."""
-    best, start = candidates[1].max(axis=1), 0
-    for (rows, columns), kept in zip(contract.level_shapes, contract.candidates_by_level, strict=True):
+    best, start = proposals[1].max(axis=1), 0
+    for (rows, columns), kept in zip(contract.level_shapes, contract.proposals_by_level, strict=True):
         if rows * columns > kept and float(best[start : start + kept].min()) > contract.score_threshold:
             return True
         start += kept

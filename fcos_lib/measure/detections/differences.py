@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure.detections.bands import box_band, iou_band, score_band
 from fcos_lib.measure.detections.matching import PAIR_IOU, describe, iou_of, pair
-from fcos_lib.model.decoding import Candidates
+from fcos_lib.model.decoding import Proposals
 from fcos_lib.stream.sessions import Detections
 
 
@@ -95,7 +95,7 @@ class PictureDifferences:
         self.open += [item for row, column in self.apart for item in ((REFERENCE, row), (CANDIDATE, column))]
         self.cause: dict[_Item, Cause] = {}
 
-    def explain(self, before_nms: Candidates | None) -> None:
+    def explain(self, before_nms: Proposals | None) -> None:
         """Find causes, the highest score first: a box is only ever suppressed by one that ranks before it."""
         if before_nms is not None:
             for row, column in self.apart:
@@ -104,7 +104,7 @@ class PictureDifferences:
         ghosts = {
             (side, row)
             for side, row in self.open
-            if side == CANDIDATE and before_nms is not None and not self._was_candidate(row, *before_nms)
+            if side == CANDIDATE and before_nms is not None and not self._was_proposed(row, *before_nms)
         }
         waiting = [item for item in self.open if item not in self.cause and item not in ghosts]
         waiting.sort(key=lambda item: -float(self.sides[item[0]].scores[item[1]]))
@@ -141,7 +141,7 @@ class PictureDifferences:
         same = np.abs(rival - candidate.scores[column]) <= score_band(rival)
         return bool((same & (np.abs(rival - kept) <= score_band(kept))).any())
 
-    def _was_candidate(self, column: int, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
+    def _was_proposed(self, column: int, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
         """True if the reference handed this detection of the candidate to NMS."""
         candidate = self.sides[CANDIDATE]
         if not 0 <= candidate.labels[column] < scores.shape[1]:  # no class at all
@@ -150,7 +150,7 @@ class PictureDifferences:
         return bool((np.abs(same - candidate.scores[column]) <= score_band(same)).any())
 
     def _near(self, column: int, boxes: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Rows of the reference's candidates that are this box of the candidate, to within rounding."""
+        """Rows of the reference's proposals that are this box of the candidate, to within rounding."""
         gaps = np.abs(boxes - self.sides[CANDIDATE].boxes[column])
         return np.flatnonzero((gaps <= box_band(boxes)).all(axis=1))
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
-from fcos_lib.measure.candidates.comparison import LevelDifference
 from fcos_lib.measure.coco.curves import RECALLS
 from fcos_lib.measure.coco.matching import Matches, match
 from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.paired import Interval, PairedDifference
 from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.causes import Comparison
+from fcos_lib.measure.proposals.comparison import LevelDifference
 from fcos_lib.stream.sessions import Detections
 
 POINTS = 5000
@@ -56,21 +56,21 @@ def levels_by_bias(biases: Sequence[Measurement]) -> dict[str, Any]:
         "levels": [
             {"level": level, "pairs": tables["score"][level]["n"]}
             | {name: _median(table.get(level)) for name, table in tables.items()}
-            | {"candidates": None}
+            | {"proposals": None}
             for level in [*levels, *(["all levels"] if levels else [])]
         ]
     }
 
 
-def levels_by_candidates(levels: Sequence[LevelDifference]) -> dict[str, Any]:
-    """How near the candidates before NMS are, level by level."""
+def levels_by_proposals(levels: Sequence[LevelDifference]) -> dict[str, Any]:
+    """How near the proposals before NMS are, level by level."""
     names = dict.fromkeys(difference.level for difference in levels)
     return {
         "levels": [
             {"level": level, "pairs": None}
             | dict.fromkeys(_BIASES)
             | {
-                "candidates": {
+                "proposals": {
                     f"{figure}_{difference.output}": _number(value)
                     for difference in levels
                     if difference.level == level

@@ -106,16 +106,16 @@ def _reference_instead(outputs: Any, session: Any, batch: Any) -> Any:
     return _reference_of(session).run(batch)
 
 
-def _reference_candidates_instead(outputs: Any, session: Any, batch: Any) -> Any:
-    return _reference_of(session).run_and_candidates(batch)
+def _reference_proposals_instead(outputs: Any, session: Any, batch: Any) -> Any:
+    return _reference_of(session).run_and_proposals(batch)
 
 
 def _rounded_once(outputs: Any, session: Any, batch: Any) -> Any:
     return _half(_reference_of(session).run(batch))
 
 
-def _candidates_rounded_once(outputs: Any, session: Any, batch: Any) -> Any:
-    outputs, *before_nms = _reference_of(session).run_and_candidates(batch)
+def _proposals_rounded_once(outputs: Any, session: Any, batch: Any) -> Any:
+    outputs, *before_nms = _reference_of(session).run_and_proposals(batch)
     return _half(outputs), *(array.astype(np.float16).astype(np.float32) for array in before_nms)
 
 
@@ -219,12 +219,12 @@ CASES = (
          arrange=renamed_checkpoint, marks="contract"),
     Case("reference_as_candidate", "the reference is compared with itself", ("consistency: identical detections",), "",
          (Injection("fcos_lib.ascend.om_session:OmSession.run", "result", _reference_instead),
-          Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _reference_candidates_instead)), options=PART),
+          Injection("fcos_lib.ascend.om_session:OmSession.run_and_proposals", "result", _reference_proposals_instead)), options=PART),
     Case("reference_rounded_once", "the reference's own results, rounded to fp16, are taken for the candidate's",
          ("consistency: identical detections", "consistency: identical boxes before NMS",
           "consistency: identical scores before NMS"), "rounded to fp16",
          (Injection("fcos_lib.ascend.om_session:OmSession.run", "result", _rounded_once),
-          Injection("fcos_lib.ascend.om_session:OmSession.run_and_candidates", "result", _candidates_rounded_once)),
+          Injection("fcos_lib.ascend.om_session:OmSession.run_and_proposals", "result", _proposals_rounded_once)),
          options=PART, marks="consistency"),
 )  # fmt: skip
 WRITERS = (

@@ -16,7 +16,7 @@ from tests.gateproof.defects.throughput import RATE
 
 
 def _permuted(model: Any, contract: Any) -> None:
-    order = np.random.default_rng(3).permutation(contract.candidates)
+    order = np.random.default_rng(3).permutation(contract.proposals)
     for tensor in ("nms/boxes_half", "nms/scores_half"):
         insert(model, tensor, ("Gather", order, {"axis": 1}))
 
@@ -62,9 +62,9 @@ def less_optimised(outputs: Any, session: Any, batch: Any) -> Any:
     return check_outputs(labels, dets, session.contract, len(batch))
 
 
-def less_optimised_candidates(result: Any, session: Any, batch: Any) -> Any:
+def less_optimised_proposals(result: Any, session: Any, batch: Any) -> Any:
     """The same with what reaches NMS."""
-    names = [*session.contract.output_names, *session.contract.candidate_names]
+    names = [*session.contract.output_names, *session.contract.proposal_names]
     _, _, boxes, scores = _basic(session).run(names, {session.contract.input_name: batch})
     return less_optimised(None, session, batch), boxes, scores
 
@@ -138,9 +138,9 @@ def _built(*kinds: str) -> Any:
 
 CASES = (
     Case("warm_store", "a run with everything kept: fp16 rounding is all that differs", champion=True),
-    Case("cold_store", "a run with nothing kept", without=("onnx", "onnx-candidates", "om", "om-json", "references"), options=PART,
+    Case("cold_store", "a run with nothing kept", without=("onnx", "onnx-proposals", "om", "om-json", "references"), options=PART,
          expect=_built("onnx", "om")),
-    Case("candidates_permuted", "candidates reach NMS in another order", without=OM_ONLY, options=PART,
+    Case("proposals_permuted", "proposals reach NMS in another order", without=OM_ONLY, options=PART,
          injections=(Injection(COMPILE, "arguments", edited(_permuted)),)),
     Case("ties_exchanged", "equal scores come in the other order", options=PART, injections=(Injection(OUTPUTS, "result", ties_exchanged),)),
     Case("labels_int32", "labels come as int32", options=PART, injections=(Injection(OUTPUTS, "result", _narrow_labels),)),
@@ -152,7 +152,7 @@ CASES = (
          environment=tuple((name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"))),
     Case("reference_less_optimised", "onnxruntime optimises the reference less", without=("references",), options=PART,
          injections=(Injection("fcos_lib.stream.sessions:OnnxSession.run", "result", less_optimised),
-         Injection("fcos_lib.stream.sessions:OnnxSession.run_and_candidates", "result", less_optimised_candidates),)),
+         Injection("fcos_lib.stream.sessions:OnnxSession.run_and_proposals", "result", less_optimised_proposals),)),
     Case("more_decoders", "another number of processes decodes", injections=(
         Injection("fcos_lib.stream.feed:Feed.__init__", "arguments", _five_workers),), options=PART),
     Case("twins", "each picture is there twice, every other one with other metadata", arrange=twins,

@@ -87,10 +87,10 @@ def _set_weights(tensor: Any, values: Any) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), tensor.name))
 
 
-def per_candidate(contract: Any, values: Any) -> Any:
+def per_proposal(contract: Any, values: Any) -> Any:
     """float32[1, M, 1] with one value per level."""
     parts = [
-        np.full(count, value, np.float32) for count, value in zip(contract.candidates_by_level, values, strict=True)
+        np.full(count, value, np.float32) for count, value in zip(contract.proposals_by_level, values, strict=True)
     ]
     return np.concatenate(parts)[None, :, None]
 
@@ -112,7 +112,7 @@ def one_bit(model: Any, _: Any) -> None:
 
 def level_scale(factor: float, level: int, model: Any, contract: Any) -> None:
     """Boxes of one level, or of all (-1), grown about their centres."""
-    chosen = per_candidate(contract, [float(level in (-1, index)) for index in range(len(contract.strides))])
+    chosen = per_proposal(contract, [float(level in (-1, index)) for index in range(len(contract.strides))])
     grow = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [-1, 0, 1, 0], [0, -1, 0, 1]], np.float32) * np.float32(
         (factor - 1) / 2
     )
@@ -138,7 +138,7 @@ def _add_term(model: Any, tensor: str, matrix: Any, chosen: Any) -> None:
 
 def half_stride(model: Any, contract: Any) -> None:
     """Points on the corners of their cells: all boxes half a stride to the upper left."""
-    insert(model, "boxes", ("Sub", per_candidate(contract, [stride // 2 for stride in contract.strides])))
+    insert(model, "boxes", ("Sub", per_proposal(contract, [stride // 2 for stride in contract.strides])))
 
 
 def shifted(pixels: float, model: Any, contract: Any) -> None:
@@ -158,18 +158,18 @@ def class_rolled(model: Any, contract: Any) -> None:
 
 def _levels_dead(levels: tuple[int, ...], model: Any, contract: Any) -> None:
     alive = [float(index not in levels) for index in range(len(contract.strides))]
-    insert(model, "scores", ("Mul", per_candidate(contract, alive)))
+    insert(model, "scores", ("Mul", per_proposal(contract, alive)))
 
 
 def capped(model: Any, contract: Any) -> None:
-    """P3's candidates come sorted: all but the first 100 are lost."""
-    alive = np.ones((1, contract.candidates, 1), np.float32)
-    alive[:, 100 : contract.candidates_by_level[0]] = 0
+    """P3's proposals come sorted: all but the first 100 are lost."""
+    alive = np.ones((1, contract.proposals, 1), np.float32)
+    alive[:, 100 : contract.proposals_by_level[0]] = 0
     insert(model, "scores", ("Mul", alive))
 
 
 def _one_nan(model: Any, contract: Any) -> None:
-    factor = np.ones((1, contract.candidates, 1), np.float32)
+    factor = np.ones((1, contract.proposals, 1), np.float32)
     factor[:, 1234] = np.nan
     insert(model, "scores", ("Mul", factor))
 
@@ -252,7 +252,7 @@ def two_casts(model: Any, contract: Any) -> None:
 
 def ballast(model: Any, contract: Any) -> None:
     """A constant of nothing but zeros is added, for each picture of a batch of 4."""
-    insert(model, "scores", ("Add", np.zeros((4, contract.candidates, len(contract.classes)), np.float32)))
+    insert(model, "scores", ("Add", np.zeros((4, contract.proposals, len(contract.classes)), np.float32)))
 
 
 def _on_ai_cpu(document: Any, *_: Any) -> Any:
@@ -333,10 +333,10 @@ CASES = (
     compiled("head_untrained", "the last layers of the head have random weights", head_untrained, BY_NETWORK, "accuracy: mAP difference"),
     compiled("class_weakened", "the bias of one class is lower by 4", _class_weakened, "accuracy: certain loss in a class", BY_NETWORK),
     compiled("layer_lost", "the weights of one convolution are 0", _layer_lost, BY_NETWORK),
-    compiled("fp16_overflow", "one layer is beyond fp16's range", overflow, "consistency: non-finite candidates"),
-    replace(compiled("candidates_capped", "P3 hands 100 candidates to NMS instead of 1,000", capped,
+    compiled("fp16_overflow", "one layer is beyond fp16's range", overflow, "consistency: non-finite proposals"),
+    replace(compiled("proposals_capped", "P3 hands 100 proposals to NMS instead of 1,000", capped,
                      "consistency: largest difference of scores"), options=MORE),
-    compiled("one_nan", "the scores of one candidate are NaN", _one_nan, "consistency: non-finite candidates"),
+    compiled("one_nan", "the scores of one proposal are NaN", _one_nan, "consistency: non-finite proposals"),
     replace(compiled("two_casts", "two casts that compute nothing", two_casts, "cost: Cast operators against champion"), champion=True),
     replace(compiled("ballast", "a large constant of zeros is added", ballast, "cost: OM size against champion",
                      "cost: OM operators against champion"), champion=True),

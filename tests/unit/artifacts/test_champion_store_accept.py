@@ -136,7 +136,7 @@ AGAINST = {
     "broken": (INFRA | {"test": "tests/acceptance/test_x.py::test_y[batch8]"}, "test_y[batch8] is INFRA"),
     "broken-for-all": (INFRA | {"test": "tests/acceptance/test_x.py::test_z"}, "test_z is INFRA"),
     "not-run": (without_accuracy, "no gate of accuracy judged batch8"),
-    "for-tests": (lambda results: results.om(16, candidates=True), "for tests only"),
+    "for-tests": (lambda results: results.om(16, proposals=True), "for tests only"),
     "foreign-cost": (verdict("cost", "batch8", details={"cost": {"figures": {"OM size": {"value": -1}}}}), "OM size is -1"),
 }  # fmt: skip
 """What speaks against an OM: a verdict, a gate that broke, or a change of the run; and the reason."""

@@ -44,7 +44,7 @@ def test_the_command_is_the_one_of_the_recipe(arguments):
         ({"dynamic_batches": (8, 1, 4)}, ["--input_shape=input:-1,3,4,6", "--dynamic_batch_size=1,4,8"]),
         ({"batch": 1, "op_select_implmode": "high_precision"}, ["--op_select_implmode=high_precision"]),
         ({"batch": 4, "aipp": True}, ["--insert_op_conf=/out/aipp.cfg", "--input_shape=input:4,3,4,6"]),
-        ({"batch": 1, "candidates": True, "taps": ("p3", "t")}, ["--out_nodes=labels;dets;boxes;scores;p3;t"]),
+        ({"batch": 1, "proposals": True, "taps": ("p3", "t")}, ["--out_nodes=labels;dets;boxes;scores;p3;t"]),
         (
             {"batch": 1, "precision_mode": "", "extra": ("--precision_mode_v2=origin", "--log=debug")},
             ["--precision_mode_v2=origin", "--log=debug"],

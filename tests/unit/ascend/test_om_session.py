@@ -31,10 +31,10 @@ def test_an_emulator_is_recognised(new_fake, om, contract):
         assert session.stand_in
 
 
-def test_an_om_without_candidates_says_what_to_compile(new_fake, om, contract, batch):
+def test_an_om_without_proposals_says_what_to_compile(new_fake, om, contract, batch):
     """Most OMs return detections only; nothing is run on the device to find that out."""
     with OmSession(om, contract, BATCH) as session, pytest.raises(SessionError, match="none is 'boxes' float32"):
-        session.run_and_candidates(batch)
+        session.run_and_proposals(batch)
     assert new_fake.fed == []
 
 

@@ -48,11 +48,11 @@ def test_the_module_can_be_run():
 def test_a_limit_that_is_missing_counts_beside_limits_that_are_there():
     """It is nothing that a test only records: a model of one's own gets its limits bit by bit."""
     number = Measurement("cosine of boxes", 1.0, "cosine", 20)
-    bound = Limit("candidates.mine.x", 0.9, True, "cosine", "a paper")
+    bound = Limit("proposals.mine.x", 0.9, True, "cosine", "a paper")
     pairs = [
         decide("consistency", "batch1", number, bound, stand_in=True),
         decide("consistency", "batch1", number, None, stand_in=True),
-        decide("consistency", "batch1", number, None, stand_in=True, lacks="candidates.mine.y"),
+        decide("consistency", "batch1", number, None, stand_in=True, lacks="proposals.mine.y"),
     ]
     run = Run(verdicts=[{"test": "x", **verdict.as_dict()} for verdict in pairs])
     assert run.outcomes == [Outcome.STAND_IN, Outcome.NO_VERDICT], f"a run came to {run.outcomes}"

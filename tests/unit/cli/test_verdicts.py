@@ -28,7 +28,7 @@ def stored(tmp_path):
         verdict = decide("accuracy", "batch4", MEASURED, find_limit("accuracy", "not_counted_once"), stand_in=stand_in)
         entry = verdict.as_dict() | {"test": "tests/acceptance/test_accuracy.py::x"}
         document = {
-            "schema_version": 2,
+            "schema_version": 3,
             "run": {"exit_status": 0, "pytest_status": 0, "other_failures": 0, "gates": 1, "gates_not_run": 0} | run,
             "environment": {}, "artifacts": [], "evidence": [],
             "verdicts": [entry | ({"outcome": outcome} if outcome else {})], "unjudged": list(unjudged),

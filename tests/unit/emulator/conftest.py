@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcos_lib.emulator import aclruntime, atc, scenario
 
-CANDIDATES, CLASSES, ROWS = 16, 3, 10
+PROPOSALS, CLASSES, ROWS = 16, 3, 10
 
 
 def make_detector(opset=11):
@@ -50,7 +50,7 @@ def make_detector(opset=11):
         node("Unsqueeze", ["scores_full"], ["score_column"], "Unsqueeze_18", **axes),
         node("Concat", ["boxes_full", "score_column"], ["dets"], "Concat_19", axis=2),
     ]
-    corners = np.tile(np.arange(CANDIDATES, dtype=np.float32)[:, None] * 30, (1, 4))
+    corners = np.tile(np.arange(PROPOSALS, dtype=np.float32)[:, None] * 30, (1, 4))
     corners[:, 2:] += 20
     constants = [
         weight("w0", 8, 3, 4, 4, scale=0.02),
@@ -58,8 +58,8 @@ def make_detector(opset=11):
         weight("w1", 4, 8, 1, 1, scale=0.3),
         weight("w2", CLASSES, 8, 1, 1),
         numpy_helper.from_array(corners[None], "corners"),
-        numpy_helper.from_array(np.array([-1, CANDIDATES, 4]), "shape4"),
-        numpy_helper.from_array(np.array([-1, CANDIDATES, CLASSES]), "shape3"),
+        numpy_helper.from_array(np.array([-1, PROPOSALS, 4]), "shape4"),
+        numpy_helper.from_array(np.array([-1, PROPOSALS, CLASSES]), "shape3"),
     ]
     graph = helper.make_graph(
         nodes,

@@ -120,7 +120,7 @@ def test_every_class_may_have_boxes_of_its_own():
 
 
 def test_bursts_give_what_one_greedy_pass_gives():
-    """More candidates than one burst of 128: the same survivors as the plain algorithm in float64 finds."""
+    """More proposals than one burst of 128: the same survivors as the plain algorithm in float64 finds."""
     random = np.random.default_rng(3)
     corners = random.uniform(0, 200, (300, 2)).round()
     boxes = np.concatenate([corners, corners + random.integers(20, 60, (300, 2))], 1)

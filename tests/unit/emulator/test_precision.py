@@ -103,7 +103,7 @@ def test_large_weights_are_stored_in_half_the_bytes():
 
 
 def test_the_trunk_alone_compiles_without_nms(detector, run_atc, command, tmp_path, pictures):
-    """An ONNX without BatchMultiClassNMS is one graph, and its candidates are float32 as declared."""
+    """An ONNX without BatchMultiClassNMS is one graph, and its proposals are float32 as declared."""
     del detector.graph.node[11:]
     del detector.graph.output[:]
     for name in ("boxes", "scores"):

@@ -47,7 +47,7 @@ def evidence():
     kinds = {
         "pictures": {"names": ["cat", "dog"], "pictures": [picture(1, 0.2), picture(2, 0.7)]},
         "scatter": {"points": [[0.5, 0.49], [0.9, 0.91], [0.3, 0.0]], "total": 3},
-        "levels": {"levels": [{**level, "candidates": None}]},
+        "levels": {"levels": [{**level, "proposals": None}]},
         "precision_recall": {
             "recall": [i / 100 for i in range(101)], "reference": [1 - i / 200 for i in range(101)],
             "candidate": [1 - i / 180 for i in range(101)],
@@ -96,7 +96,7 @@ def evidence():
 def document():
     """What `read_results` gives of a run that failed on the emulator: one red number, one undecided, one gate unjudged."""
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "run": {
             "command": ["pytest", "tests/acceptance"], "options": "--pictures 20", "exit_status": 1, "gates": 4,
             "gates_not_run": 0, "seconds": 3.5, "started_at": "2026-01-02T03:04:05Z", "settings": {"npu": "emulated"},

@@ -23,12 +23,12 @@ MISSING, EXTRA = ("missing", "IoU limit", "reference"), ("extra", "score limit",
 def run():
     """A run with one gate, an OM and evidence about two pictures."""
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "run": {"started_at": "2026-01-01T00:00:00Z", "settings": {"precision_mode": "force_fp16"}},
         "environment": {"python": "3.11.7", "packages": {"numpy": "2.0"},
                         "device": {"stand_in": False, "cann_version": "8.0.0", "driver_version": "24.1.0"}},
         "artifacts": [{"kind": "om", "key": "k", "files": {"model.om": "a" * 64}, "provenance": {"batch": 8}}],
-        "verdicts": [verdict(0.369)], "unjudged": [],
+        "verdicts": [verdict(0.369)], "unjudged": [], "gates": [],
         "evidence": [{"kind": "pictures", "subject": "batch8",
                       "data": {"pictures": [picture("1.jpg", MISSING), picture("2.jpg", EXTRA)]}}],
     }  # fmt: skip

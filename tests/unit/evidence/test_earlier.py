@@ -129,7 +129,7 @@ def kept(tmp_path):
 
     def write(document, **change):
         path = tmp_path / "results.json"
-        path.write_text(json.dumps({"schema_version": 2, **document, **change}))
+        path.write_text(json.dumps({"schema_version": 3, **document, **change}))
         return path
 
     return write
@@ -147,7 +147,7 @@ def test_a_run_that_was_killed_takes_no_place(kept):
     assert read_results(path.with_name(PREVIOUS))["verdicts"][0]["measurement"]["value"] == 0.67
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema_version": 2}', "[]"])
+@pytest.mark.parametrize("text", ["", "{", '{"schema_version": 3}', "[]"])
 def test_what_cannot_be_read_changes_nothing_else(tmp_path, text):
     """A results.json of something else is left to be overwritten, a previous.json that is broken is said to be."""
     path = tmp_path / "results.json"

@@ -83,7 +83,7 @@ def whole(*, stand_in=False, change=None):
             ("cost.om_size", 0.5, 1.0),
             ("consistency.explained", 0.0146, 0.02),
             ("consistency.unexplained", 0.0, 0.0),
-            ("candidates.cosine_boxes", 1.0, 0.9999),
+            ("proposals.cosine_boxes", 1.0, 0.9999),
             ("accuracy.mAP_as_published", 0.3594, 0.359),
             ("paired.loss", -0.0003, -0.01),
             ("throughput.rate", 57.3, None),
@@ -138,7 +138,7 @@ def test_a_red_run_shows_what_is_furthest_beyond_its_limit():
     red = {
         ("accuracy.mAP_as_published", "batch64"): judged("accuracy.mAP_as_published", 0.31, 0.359, "batch64"),
         ("paired.loss", "batch64"): judged("paired.loss", -0.0498, -0.01, "batch64"),
-        ("candidates.cosine_boxes", "batch64"): judged("candidates.cosine_boxes", 0.71, 0.9999, "batch64"),
+        ("proposals.cosine_boxes", "batch64"): judged("proposals.cosine_boxes", 0.71, 0.9999, "batch64"),
         ("consistency.unexplained", "batch64"): judged("consistency.unexplained", 812.0, 0.0, "batch64"),
     }
     document = ended(whole(change=red), status=1, silent=[("bias.size", "batch8", State.NOT_SELECTED)])

@@ -230,7 +230,7 @@ def test_the_verb_draws_a_stored_run(tmp_path, document, capsys):
     assert main(["page", str(results), "-o", str(tmp_path / "deep" / "other.html")]) == 0
     assert (tmp_path / "deep" / "other.html").read_bytes() == (tmp_path / "evidence.html").read_bytes()
     assert main(["page", str(results), "-o", str(tmp_path / "other.pdf")]) == 3
-    (tmp_path / "broken.json").write_text(json.dumps({"schema_version": 2}))
+    (tmp_path / "broken.json").write_text(json.dumps({"schema_version": 3}))
     assert main(["page", str(tmp_path / "broken.json"), "-o", str(tmp_path / "no.html")]) == 3
     assert not (tmp_path / "no.html").exists()
 

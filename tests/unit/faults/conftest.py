@@ -14,7 +14,7 @@ def rehearsed(tmp_path_factory, prepared):
     """A folder with `artifacts`, among them one OM of each kind, and `numbers.json` of an undisturbed evaluation."""
 
     def rehearse(folder):
-        child = Child(folder, prepared, without=("om", "om-json", "onnx-candidates"))
+        child = Child(folder, prepared, without=("om", "om-json", "onnx-proposals"))
         for marks, *options in (GATE, ACCURACY):
             outcome = child.run(*options, marks=marks, batch_sizes="2")
             assert outcome.status in (0, 7), f"the undisturbed run is not green:\n{outcome.output}"

@@ -207,7 +207,7 @@ def ascend_onnx(change):
     """A small graph that ends in the NMS of Ascend, changed."""
 
     def spoil(path):
-        rows, classes = SHAPES.candidates, len(SHAPES.classes)
+        rows, classes = SHAPES.proposals, len(SHAPES.classes)
         boxes = helper.make_tensor("boxes_of", TensorProto.FLOAT, [1, rows, 4], np.zeros(rows * 4, np.float32))
         zeros = np.zeros(rows * classes, np.float32)
         scores = helper.make_tensor("scores_of", TensorProto.FLOAT, [1, rows, classes], zeros)

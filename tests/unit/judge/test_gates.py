@@ -79,6 +79,7 @@ def renamed(name, other):
     [
         (renamed("bias.shapes.size", "bias.shapes.siez"), "shapes", "[bias.shapes.siez], which no gate knows; the nearest is [bias.shapes.size]"),
         (renamed("accuracy.shapes.mAP", "accuracy.shaeps.mAP"), None, "the nearest is [accuracy.shapes.mAP]"),
+        (renamed("proposals.shapes.cosine_boxes", "candidates.shapes.cosine_boxes"), "shapes", "the nearest is [proposals.shapes.cosine_boxes]"),
         (renamed("inputs.wrong", "inputs.wrogn"), None, "the nearest is [inputs.wrong]"),
         (without("bias.shapes.size"), "shapes", "lacks [bias.shapes.size], so"),
         (without("inputs.wrong"), None, "lacks [inputs.wrong]"),
@@ -89,7 +90,7 @@ def renamed(name, other):
         (changed("rate_against_history.slower", at_least=False), None, "its gate is 'at least'"),
         (changed("accuracy.shapes.mAP", pictures=None), None, "does not say for which pictures [accuracy.shapes.mAP] is a limit"),
     ],
-    ids=["typo", "contract", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],
+    ids=["typo", "contract", "older_name", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],
 )  # fmt: skip
 def test_a_limits_file_that_does_not_fit_is_refused(limits, contract, words):
     """Each of these let a gate pass whatever was measured."""

@@ -67,9 +67,9 @@ def test_limits_of_ones_own_model_are_recorded_bit_by_bit(tmp_path):
     """A gate that stopped at another one lacks its limit still, which is NO VERDICT in the next run and no error."""
     limits, _ = recorded(tmp_path, lacking("consistency.unexplained", "consistency.mine.unexplained", 0))
     check_limits(limits, "mine")
-    more = run_of(lacking("x", "consistency.mine.unexplained", 0), lacking("x", "candidates.mine.cosine_boxes", 1.0))
+    more = run_of(lacking("x", "consistency.mine.unexplained", 0), lacking("x", "proposals.mine.cosine_boxes", 1.0))
     (section,) = recorded_limits(more, MINE, limits)
-    assert section.startswith("[candidates.mine.cosine_boxes]\nbound = 0.9999\n")
+    assert section.startswith("[proposals.mine.cosine_boxes]\nbound = 0.9999\n")
 
 
 def test_a_length_grows_with_the_input(tmp_path):
@@ -90,7 +90,7 @@ def test_a_length_grows_with_the_input(tmp_path):
     ("name", "value", "reason"),
     [
         ("consistency.mine.unexplained", 3, "3 detections, batch8, is beyond 0, the bound of shapes"),
-        ("candidates.mine.cosine_boxes", 0.5, "0.5 cosine, batch8, is beyond 0.9999"),
+        ("proposals.mine.cosine_boxes", 0.5, "0.5 cosine, batch8, is beyond 0.9999"),
         ("consistency.mine.explained", "nan", "a number is none"),
         ("throughput.mine.Ascend310P3.batch8.slower", 3, "shapes has no such limit"),
     ],

@@ -33,7 +33,7 @@ def test_onnxruntime_equals_mmdet_on_every_picture(detector, session, record_pro
         classes, _, _ = heads.pop()
         outputs = session.run(batch.tensor)
         for slot, (predicted, picture) in enumerate(zip(detections, batch.pictures, strict=False)):
-            if any(int((level[slot].sigmoid() > 0.05).sum()) > SHAPES.candidates_per_level for level in classes):
+            if any(int((level[slot].sigmoid() > 0.05).sum()) > SHAPES.proposals_per_level for level in classes):
                 cut.append(picture.path.name)
                 continue
             keep = predicted.scores > SHAPES.score_threshold

@@ -90,7 +90,7 @@ def expected(config):
         center_sampling=head.get("center_sampling", False), loss_bbox=head["loss_bbox"]["type"],
         loss_cls=head["loss_cls"]["type"], loss_centerness=head["loss_centerness"]["type"],
         score_threshold=after["score_thr"], iou_threshold=after["nms"]["iou_threshold"],
-        candidates_per_level=after["nms_pre"], max_detections=after["max_per_img"],
+        proposals_per_level=after["nms_pre"], max_detections=after["max_per_img"],
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ REFUSED = {
     "two thresholds": ("type='nms'", "type='nms', iou_thr=0.6", "has 2 of iou_threshold and iou_thr"),
     "threshold": ("iou_threshold=0.5", "iou_threshold=5", "line 18: .*iou_threshold"),
     "smallest box": ("min_bbox_size=0", "min_bbox_size=8", "min_bbox_size is 8"),
-    "all candidates": ("nms_pre=1000", "nms_pre=-1", "candidates_per_level"),
+    "all proposals": ("nms_pre=1000", "nms_pre=-1", "candidates_per_level"),
     "another test setting": ("nms_pre=1000", "nms_pre=1000, multi_label=True", "has 'multi_label'"),
     "no thresholds": ("    test_cfg=", "    train_cfg=", "model has no test_cfg"),
     "mean of two": ("122.7717]", "122.7717, 1.0]", "line 11: mean is .* not three numbers"),

@@ -21,6 +21,7 @@ std_bgr = [57.375, 57.12, 58.395]
 head_norm_groups = 32
 norm_on_bbox = true
 strides = [8, 16, 32]
+candidates_per_level = 500
 """
 
 
@@ -37,7 +38,7 @@ def test_a_toml_file_and_its_json_are_the_same_contract(tmp_path):
     assert contract == ModelContract(
         "mine", ("cat", "dog"), 640, 640, 64, 256, depth=101, style="pytorch", channel_order="rgb",
         mean_bgr=(103.53, 116.28, 123.675), std_bgr=(57.375, 57.12, 58.395), head_norm_groups=32, norm_on_bbox=True,
-        strides=(8, 16, 32),
+        strides=(8, 16, 32), proposals_per_level=500,
     )  # fmt: skip
     as_json = json.dumps(contract.as_dict() | {"classes": ["cat", "dog"]})
     kept = {key: value for key, value in json.loads(as_json).items() if key != "candidate_names"}
@@ -54,6 +55,8 @@ def test_the_recipe_is_a_record_of_two_lines():
     ("change", "reason"),
     [
         ({"heigth": 640}, "unknown field `heigth`"),
+        ({"proposals_per_level": 500}, "unknown field `proposals_per_level`"),
+        ({"candidates_per_level": 0}, "candidates_per_level: Expected `int` >= 1"),
         ({"name": None}, "name: Expected `str`, got `null`"),
         ({"name": "../up"}, "name: Expected `str`"),
         ({"name": "a.b"}, "name: Expected `str`"),

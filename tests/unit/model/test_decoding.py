@@ -1,4 +1,4 @@
-"""Decoding in numpy gives the candidates that the ONNX gives, but for the last bit."""
+"""Decoding in numpy gives the proposals that the ONNX gives, but for the last bit."""
 
 import numpy as np
 import onnx
@@ -8,7 +8,7 @@ import pytest
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import SHAPES
-from fcos_lib.measure.candidates.replay import replay
+from fcos_lib.measure.proposals.replay import replay
 from fcos_lib.model.decoding import decode
 from fcos_lib.model.export import head_names
 from fcos_lib.model.taps import tapped_trunk
@@ -20,8 +20,8 @@ from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
 
 @pytest.fixture(scope="module")
 def tensors(exported):
-    """The head's tensors and the candidates of four pictures."""
-    names = [*head_names(SHAPES), *SHAPES.candidate_names]
+    """The head's tensors and the proposals of four pictures."""
+    names = [*head_names(SHAPES), *SHAPES.proposal_names]
     models = onnx_artifact(Store(exported), SHAPES, EMBEDDED_CHECKPOINT)
     trunk = tapped_trunk(onnx.load(models.path / PORTABLE), names)
     session = onnxruntime.InferenceSession(trunk.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -32,7 +32,7 @@ def tensors(exported):
 def test_every_row_of_a_whole_level_is_the_same(tensors):
     """Levels that no TopK cuts come in the order of their points."""
     boxes, scores = decode(tensors, SHAPES)
-    cut = SHAPES.candidates_by_level[0]
+    cut = SHAPES.proposals_by_level[0]
     assert boxes.dtype == scores.dtype == np.float32
     np.testing.assert_allclose(boxes[:, cut:], tensors["boxes"][:, cut:], atol=1e-4)
     np.testing.assert_allclose(scores[:, cut:], tensors["scores"][:, cut:], atol=1e-6)
@@ -40,7 +40,7 @@ def test_every_row_of_a_whole_level_is_the_same(tensors):
 
 def test_the_best_of_a_cut_level_are_the_same(tensors):
     """Equal scores may be ordered otherwise where the last bit of a sigmoid decides; the sorted scores are the same."""
-    cut = SHAPES.candidates_by_level[0]
+    cut = SHAPES.proposals_by_level[0]
     ours, theirs = (np.sort(scores[:, :cut].max(axis=2)) for scores in (decode(tensors, SHAPES)[1], tensors["scores"]))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
@@ -59,4 +59,4 @@ def test_nan_decodes_to_nan(tensors):
     broken = {name: tensor.copy() for name, tensor in tensors.items()}
     broken["class_p3"][:] = np.nan
     _, scores = decode(broken, SHAPES)
-    assert np.isnan(scores[:, : SHAPES.candidates_by_level[0]]).all()
+    assert np.isnan(scores[:, : SHAPES.proposals_by_level[0]]).all()

@@ -6,7 +6,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import ExportError
-from fcos_lib.model.endings import ascend, portable, trunk_of, with_candidates
+from fcos_lib.model.endings import ascend, portable, trunk_of, with_proposals
 from fcos_lib.model.export import OPSET, check_trunk, head_names
 from fcos_lib.model.npu_operators import NMS_OPERATOR, operator_counts, tensor_shape
 from fcos_lib.stream.sessions import OnnxSession
@@ -119,23 +119,23 @@ def test_the_trunk_of_a_graph_with_names_of_its_own_is_the_same_network(trunk, t
     batch = np.random.default_rng(3).normal(0, 50, SHAPES.input_shape(2)).astype(np.float32)
     for number, model in enumerate((trunk, trunk_of(foreign, SHAPES))):
         onnx.save(portable(model, SHAPES), tmp_path / f"{number}.onnx")
-        outputs.append(OnnxSession(tmp_path / f"{number}.onnx", SHAPES).run_and_candidates(batch)[1:])
+        outputs.append(OnnxSession(tmp_path / f"{number}.onnx", SHAPES).run_and_proposals(batch)[1:])
     np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
     np.testing.assert_array_equal(outputs[0][1], outputs[1][1])
 
 
 def test_a_graph_without_the_operator_has_no_trunk(trunk):
-    """`--onnx` wants the file that atc is given; the portable ending has another NMS, so it has no candidates to return either."""
+    """`--onnx` wants the file that atc is given; the portable ending has another NMS, so it has no proposals to return either."""
     with pytest.raises(ExportError, match="0 nodes BatchMultiClassNMS"):
         trunk_of(portable(trunk, SHAPES), SHAPES)
     with pytest.raises(ExportError, match="0 nodes BatchMultiClassNMS"):
-        with_candidates(portable(trunk, SHAPES), SHAPES)
+        with_proposals(portable(trunk, SHAPES), SHAPES)
 
 
 def test_an_ascend_ending_can_return_what_its_nms_gets(trunk):
     """Two more outputs of the same graph, which is otherwise left alone."""
     before = ascend(trunk, SHAPES)
-    model = with_candidates(before, SHAPES)
+    model = with_proposals(before, SHAPES)
     assert [value.name for value in model.graph.output] == ["labels", "dets", "boxes", "scores"]
     assert tensor_shape(model.graph.output[2]) == ["batch", 1580, 4]
     assert [node.name for node in model.graph.node] == [node.name for node in before.graph.node]

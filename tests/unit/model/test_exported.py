@@ -59,9 +59,9 @@ def test_a_graph_that_loses_points_is_refused(detector, trunk):
     model = onnx.ModelProto()
     model.CopyFrom(trunk)
     for node in model.graph.node:
-        if set(node.output) & set(SHAPES.candidate_names):
+        if set(node.output) & set(SHAPES.proposal_names):
             del node.input[-1]
-    with pytest.raises(ExportError, match="has other candidates than the checkpoint's network"):
+    with pytest.raises(ExportError, match="has other proposals than the checkpoint's network"):
         check_export(model, detector, SHAPES)
 
 

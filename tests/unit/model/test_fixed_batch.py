@@ -101,7 +101,7 @@ def run(model, batch):
 def test_onnxruntime_gives_the_same_bits(trunk, fixed, pictures):
     """The network for a fixed batch with the portable ending, against the one that the reference uses."""
     batch, model = fixed
-    cut = tapped_trunk(model, SHAPES.candidate_names)
+    cut = tapped_trunk(model, SHAPES.proposal_names)
     del cut.graph.output[:]
     cut.graph.output.extend(trunk.graph.output)
     expected = run(portable(trunk, SHAPES), pictures[:batch])
@@ -112,7 +112,7 @@ def test_onnxruntime_gives_the_same_bits(trunk, fixed, pictures):
 
 @pytest.mark.parametrize("precision", ["force_fp16", "force_fp32"])
 def test_the_emulator_gives_the_same_bits(open_network, fixed, pictures, precision, tmp_path, monkeypatch):
-    """The same OM but for its graph, with candidates as further outputs, rounded to fp16 or not."""
+    """The same OM but for its graph, with proposals as further outputs, rounded to fp16 or not."""
     batch, model = fixed
     monkeypatch.setenv(scenario.VARIABLE, "")
     monkeypatch.chdir(tmp_path)

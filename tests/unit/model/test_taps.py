@@ -51,7 +51,7 @@ def test_the_onnx_for_atc_returns_them_last(endings):
     """In the order asked for, behind what it returned before; the network's input can be among them."""
     model = with_taps(endings[1], SHAPES, ["class_p3", NETWORK_INPUT])
     outputs = [value.name for value in model.graph.output]
-    assert outputs == [*SHAPES.output_names, *SHAPES.candidate_names, "class_p3", NETWORK_INPUT]
+    assert outputs == [*SHAPES.output_names, *SHAPES.proposal_names, "class_p3", NETWORK_INPUT]
     with pytest.raises(ExportError, match="no node that gives nowhere"):
         with_taps(endings[1], SHAPES, ["nowhere"])
 

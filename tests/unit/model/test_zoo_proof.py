@@ -42,7 +42,7 @@ def slim(contract):
     grouped = {"groups": 4, "group_width": 2} if contract.groups > 1 else {}
     return replace(
         contract, name="slim", classes=("a", "b", "c"), height=64, width=64, base_channels=8, feature_channels=16,
-        head_norm_groups=contract.head_norm_groups and 4, candidates_per_level=50, stacked_convs=1, **grouped,
+        head_norm_groups=contract.head_norm_groups and 4, proposals_per_level=50, stacked_convs=1, **grouped,
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def reference_of(trunk, contract, tensor, folder):
     path = folder / "portable.onnx"
     onnx.save(portable(trunk, contract), path)
     with OnnxSession(path, contract) as session:
-        outputs, (boxes, scores) = session.run(tensor), session.run_and_candidates(tensor)[1:]
+        outputs, (boxes, scores) = session.run(tensor), session.run_and_proposals(tensor)[1:]
     return {slot + 1: (outputs.detections(slot), boxes[slot], scores[slot]) for slot in range(len(tensor))}
 
 

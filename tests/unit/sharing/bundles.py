@@ -21,8 +21,8 @@ LAYERS = ("/conv1", "/conv2", "/conv3")
 
 def tensors(shift=0.0, count=3):
     """One side: a few clear proposals far from each other, each of which is a detection."""
-    boxes = np.zeros((SHAPES.candidates, 4), np.float32)
-    scores = np.zeros((SHAPES.candidates, len(SHAPES.classes)), np.float32)
+    boxes = np.zeros((SHAPES.proposals, 4), np.float32)
+    scores = np.zeros((SHAPES.proposals, len(SHAPES.classes)), np.float32)
     for row in range(count):
         boxes[row] = np.array([60 * row, 10, 60 * row + 40, 60], np.float32) + np.float32(shift)
         scores[row, row] = 0.9 - 0.1 * row

@@ -25,8 +25,8 @@ STREAM = [
 KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [
         *ONNX, "artifacts.from_checkpoint", "measure.__init__",
-        "measure.candidates.__init__", "measure.detections.__init__", "measure.detections.bands",
-        "measure.candidates.comparison", "model.decoding", "model.checkpoint", "model.detector"]),
+        "measure.proposals.__init__", "measure.detections.__init__", "measure.detections.bands",
+        "measure.proposals.comparison", "model.decoding", "model.checkpoint", "model.detector"]),
     "mmdet's detections": (("fcos_lib.artifacts.witness",), [
         *STREAM, "artifacts.__init__", "artifacts.witness", "measure.__init__", "measure.detections.__init__",
         "measure.detections.inputs", "model.__init__", "model.checkpoint", "model.detector", "stream.decoder",

@@ -27,19 +27,19 @@ class Fake:
     def __init__(self, shift=0.0):
         self.numerics, self.runs, self.shift = {"runtime": "fake 1"}, 0, shift
 
-    def run_and_candidates(self, batch):
+    def run_and_proposals(self, batch):
         """Random numbers, seeded by the input."""
         self.runs += 1
         random = np.random.default_rng(zlib.crc32(batch.tobytes()))
         dets, labels = np.zeros((1, 100, 5), np.float32), np.full((1, 100), 3, np.int64)
         dets[0, :7, :4] = random.uniform(0, 60, (7, 4)) + self.shift
         dets[0, :7, 4] = np.sort(random.uniform(0.06, 1, 7))[::-1]
-        boxes = random.uniform(0, 60, (1, TINY.candidates, 4)).astype(np.float32)
-        return Outputs(labels, dets), boxes, random.random((1, TINY.candidates, 8), np.float32)
+        boxes = random.uniform(0, 60, (1, TINY.proposals, 4)).astype(np.float32)
+        return Outputs(labels, dets), boxes, random.random((1, TINY.proposals, 8), np.float32)
 
     def run(self, batch):
         """Only the detections."""
-        return self.run_and_candidates(batch)[0]
+        return self.run_and_proposals(batch)[0]
 
 
 def draw(folder, count):
@@ -73,7 +73,7 @@ def assert_equal(left, right):
 
 
 def flat(result):
-    """The arrays of a result with or without candidates."""
+    """The arrays of a result with or without proposals."""
     detections, *arrays = result if isinstance(result, tuple) else (result,)
     return [detections.boxes, detections.scores, detections.labels, *arrays]
 

@@ -28,7 +28,7 @@ def root(tmp_path):
     return tmp_path / "references"
 
 
-@pytest.mark.parametrize("verb", ["detections", "with_candidates"])
+@pytest.mark.parametrize("verb", ["detections", "with_proposals"])
 def test_what_was_stored_is_what_was_computed(root, pictures, verb):
     """The second run gets the same bits without a session, in the order of the pictures."""
     first, second = opened(root), opened(root, Fake(), audit_share=0)
@@ -40,19 +40,19 @@ def test_what_was_stored_is_what_was_computed(root, pictures, verb):
 
 
 def test_detections_are_in_picture_pixels(root, pictures):
-    """Boxes come back through the letterbox as `feed.detect` brings them back; candidates stay network pixels."""
+    """Boxes come back through the letterbox as `feed.detect` brings them back; proposals stay network pixels."""
     references = opened(root)
-    network, _, _ = references.with_candidates(pictures[:1])[0]
+    network, _, _ = references.with_proposals(pictures[:1])[0]
     expected = to_picture(network.boxes, geometry(WIDTH, HEIGHT, TINY))
     np.testing.assert_array_equal(references.detections(pictures[:1])[0].boxes, expected)
 
 
-def test_candidates_are_added_to_a_record_without_them(root, pictures):
+def test_proposals_are_added_to_a_record_without_them(root, pictures):
     """Asking for more computes once more; afterwards both questions are answered from disk."""
     references = opened(root, audit_share=0)
     references.detections(pictures[:2])
-    references.with_candidates(pictures[:2])
-    references.with_candidates(pictures[:2])
+    references.with_proposals(pictures[:2])
+    references.with_proposals(pictures[:2])
     references.detections(pictures[:2])
     assert references._session.runs == 4
     assert len(records(root)) == 2
@@ -212,14 +212,14 @@ def test_a_stale_record_fails_the_audit(root, pictures):
     assert f"delete {opened(root).folder}" in caught.value.advice
 
 
-def test_stale_candidates_fail_the_audit(root, pictures):
+def test_stale_proposals_fail_the_audit(root, pictures):
     """They are compared as well, where they were asked for."""
     session = Fake()
-    opened(root).with_candidates(pictures[:1])
-    honest = session.run_and_candidates
-    session.run_and_candidates = lambda batch: (*honest(batch)[:2], honest(batch)[2] / 2)
-    with pytest.raises(AuditError, match="stored candidates"):
-        opened(root, session).with_candidates(pictures[:1])
+    opened(root).with_proposals(pictures[:1])
+    honest = session.run_and_proposals
+    session.run_and_proposals = lambda batch: (*honest(batch)[:2], honest(batch)[2] / 2)
+    with pytest.raises(AuditError, match="stored proposals"):
+        opened(root, session).with_proposals(pictures[:1])
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):

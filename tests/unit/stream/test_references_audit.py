@@ -10,12 +10,12 @@ random = np.random.default_rng(5)
 BOXES = random.uniform(0, 400, (20, 4)).astype(np.float32)
 SCORES = np.sort(random.uniform(0.06, 1, 20))[::-1].astype(np.float32)
 LABELS = random.integers(0, 8, 20)
-CANDIDATES = random.uniform(0, 400, (300, 4)).astype(np.float32), random.random((300, 8), np.float32)
+PROPOSALS = random.uniform(0, 400, (300, 4)).astype(np.float32), random.random((300, 8), np.float32)
 
 
-def record(boxes=BOXES, scores=SCORES, labels=LABELS, candidates=None, cpu="here"):
+def record(boxes=BOXES, scores=SCORES, labels=LABELS, proposals=None, cpu="here"):
     """What one CPU makes of the picture."""
-    return Record((40, 30), Detections(boxes, scores, labels), candidates, cpu)
+    return Record((40, 30), Detections(boxes, scores, labels), proposals, cpu)
 
 
 def test_what_other_kernels_change_passes():
@@ -25,10 +25,10 @@ def test_what_other_kernels_change_passes():
 
 
 def test_the_order_of_equal_scores_is_no_difference():
-    """Rows may change places, of detections and of candidates."""
+    """Rows may change places, of detections and of proposals."""
     order, rows = random.permutation(20), random.permutation(300)
-    other = record(BOXES[order], SCORES[order], LABELS[order], tuple(array[rows] for array in CANDIDATES))
-    assert difference(record(candidates=CANDIDATES), other) == ""
+    other = record(BOXES[order], SCORES[order], LABELS[order], tuple(array[rows] for array in PROPOSALS))
+    assert difference(record(proposals=PROPOSALS), other) == ""
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_repeated_rows_do_not_pass():
     assert difference(record(cpu="there"), twice)
 
 
-def test_candidates_are_compared_when_both_have_them():
-    """A third of the rows moved is a difference; a record without candidates has nothing to compare."""
-    boxes, scores = CANDIDATES
+def test_proposals_are_compared_when_both_have_them():
+    """A third of the rows moved is a difference; a record without proposals has nothing to compare."""
+    boxes, scores = PROPOSALS
     moved = boxes + np.float32(0.1) * (np.arange(300) % 3 == 0)[:, None].astype(np.float32)
-    other = record(candidates=(moved, scores), cpu="there")
-    assert difference(record(candidates=CANDIDATES), other).startswith("100 of 300 stored candidates")
+    other = record(proposals=(moved, scores), cpu="there")
+    assert difference(record(proposals=PROPOSALS), other).startswith("100 of 300 stored proposals")
     assert difference(record(), other) == ""
 
 

@@ -85,9 +85,7 @@ HOSTILE = {
     "compressed": packed(compress=True),
     "zip bomb": packed(compress=True, boxes=bytes(10_000_000)),
     "far too large": packed(cpu=np.zeros(3_000_000, np.uint8)),
-    "wrong candidates": packed(
-        candidate_boxes=np.ones((5, 4), np.float32), candidate_scores=np.ones((5, 8), np.float32)
-    ),
+    "wrong proposals": packed(proposal_boxes=np.ones((5, 4), np.float32), proposal_scores=np.ones((5, 8), np.float32)),
 }
 
 

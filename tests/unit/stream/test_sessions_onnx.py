@@ -82,8 +82,8 @@ def test_threads_and_batch_size_change_no_bit(model):
     """Results computed one at a time may stand for those of any batch."""
     pictures = np.random.default_rng(5).normal(0, 50, SHAPES.input_shape(3)).astype(np.float32)
     with OnnxSession(model, SHAPES, threads=1) as one, OnnxSession(model, SHAPES, threads=2) as other:
-        together, boxes, scores = other.run_and_candidates(pictures)
-        alone = [one.run_and_candidates(pictures[slot : slot + 1]) for slot in range(3)]
+        together, boxes, scores = other.run_and_proposals(pictures)
+        alone = [one.run_and_proposals(pictures[slot : slot + 1]) for slot in range(3)]
     np.testing.assert_array_equal(together.dets, np.concatenate([outputs.dets for outputs, _, _ in alone]))
     np.testing.assert_array_equal(boxes, np.concatenate([found for _, found, _ in alone]))
     np.testing.assert_array_equal(scores, np.concatenate([found for _, _, found in alone]))

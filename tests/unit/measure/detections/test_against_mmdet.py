@@ -13,13 +13,13 @@ from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 from fixtures.settings import EMBEDDED
 
-CONTRACT = replace(SHAPES, classes=("cat", "dog"), candidates_per_level=100)
-ROWS = CONTRACT.candidates
+CONTRACT = replace(SHAPES, classes=("cat", "dog"), proposals_per_level=100)
+ROWS = CONTRACT.proposals
 FEW = tuple(Picture(number, EMBEDDED / f"{number}.jpg", 427, 256) for number in (1, 2, 3))
 
 
 def side(boxes, scores):
-    """A reference's detections and candidates: the first rows are those that NMS keeps."""
+    """A reference's detections and proposals: the first rows are those that NMS keeps."""
     everything = np.zeros((ROWS, 4), np.float32), np.zeros((ROWS, 2), np.float32)
     everything[0][: len(boxes)], everything[1][: len(boxes), 1] = boxes, scores
     return Detections(boxes, scores, np.ones(len(boxes), np.int64)), *everything
@@ -106,7 +106,7 @@ def test_a_picture_that_the_reference_cut_is_left_out(reference):
     """mmdet's levels are not cut, so only the reference lost points there; the others are still compared."""
     detections, boxes, scores = reference[2]
     scores = scores.copy()
-    scores[: CONTRACT.candidates_by_level[0]] = np.float32(0.06)
+    scores[: CONTRACT.proposals_by_level[0]] = np.float32(0.06)
     cut = {**reference, 2: (detections, boxes, scores)}
     mmdet = mmdets(reference)
     mmdet[2] = Detections(mmdet[2].boxes + np.float32(50), mmdet[2].scores, mmdet[2].labels)

@@ -152,12 +152,12 @@ def test_details_are_ready_for_json():
     assert json.dumps([measurement.details for measurement in measurements(pairs(2))], allow_nan=False)
 
 
-def test_candidates_say_which_level_a_detection_comes_from():
-    """The row of the identical candidate; -1 if there is none."""
+def test_proposals_say_which_level_a_detection_comes_from():
+    """The row of the identical proposal; -1 if there is none."""
     measured = pairs(1)
-    boxes = np.zeros((1, COCO_R50.candidates, 4), np.float32)
-    scores = np.zeros((1, COCO_R50.candidates, len(COCO_R50.classes)), np.float32)
-    rows = [999, 1000, 2000, COCO_R50.candidates - 1]
+    boxes = np.zeros((1, COCO_R50.proposals, 4), np.float32)
+    scores = np.zeros((1, COCO_R50.proposals, len(COCO_R50.classes)), np.float32)
+    rows = [999, 1000, 2000, COCO_R50.proposals - 1]
     boxes[0, rows], scores[0, rows, 0] = measured.reference.boxes[:4], measured.reference.scores[:4]
     levels = levels_of(measured, boxes, scores, COCO_R50)
     assert levels.tolist() == [0, 1, 2, 4, -1]

@@ -224,7 +224,7 @@ def test_a_score_may_change_by_its_band(score, share, result):
 
 
 def tensors(*rows):
-    """Candidates before NMS: rows of x1, y1, x2, y2, score of class 3."""
+    """Proposals before NMS: rows of x1, y1, x2, y2, score of class 3."""
     table = np.array(rows, np.float32)
     scores = np.zeros((len(rows), len(COCO_R50.classes)), np.float32)
     scores[:, 3] = table[:, 4]
@@ -240,14 +240,14 @@ def test_of_two_boxes_with_one_score_either_may_stay(share, cause):
 
 
 def test_a_moved_box_that_the_reference_never_had_is_no_tie():
-    """The score is the same, but no candidate of the reference lies there."""
+    """The score is the same, but no proposal of the reference lies there."""
     rival = (110, 100, 210, 200, 0.8, 3)
     assert causes_of(ONE, detections(rival), tensors(KEPT[:5])) == [("moved", Cause.UNEXPLAINED)]
-    assert causes_of(ONE, detections(rival)) == [("moved", Cause.UNEXPLAINED)], "without candidates nobody can know"
+    assert causes_of(ONE, detections(rival)) == [("moved", Cause.UNEXPLAINED)], "without proposals nobody can know"
 
 
 def test_an_extra_box_that_the_reference_never_had_is_unexplained():
-    """An overlap at the limit explains nothing if there was no such candidate to suppress."""
+    """An overlap at the limit explains nothing if there was no such proposal to suppress."""
     ghost = shifted(0.5)
     assert causes_of(ONE, detections(KEPT, ghost), tensors(KEPT[:5], ghost[:5])) == [("extra", Cause.SUPPRESSION)]
     assert causes_of(ONE, detections(KEPT, ghost), tensors(KEPT[:5])) == [("extra", Cause.UNEXPLAINED)]

@@ -7,7 +7,6 @@ import pytest
 
 from benchmarks.generated import contract_of, draw_dataset, draw_detections, rounded, thinned
 from fcos_lib.contract import SHAPES
-from fcos_lib.measure.candidates.comparison import LevelDifference
 from fcos_lib.measure.coco.matching import match
 from fcos_lib.measure.coco.metrics import averages, twelve_numbers
 from fcos_lib.measure.coco.paired import paired_difference
@@ -18,11 +17,12 @@ from fcos_lib.measure.detections.shown import (
     POINTS,
     classes,
     levels_by_bias,
-    levels_by_candidates,
+    levels_by_proposals,
     precision_at_recalls,
     precision_recall,
     scatter,
 )
+from fcos_lib.measure.proposals.comparison import LevelDifference
 from fcos_lib.stream.sessions import Detections
 from tests.unit.measure.builders import NOTHING
 
@@ -101,12 +101,12 @@ def test_levels_have_their_medians_and_unknown_bounds_are_null():
     assert few["levels"][0]["score"] == {"value": 0.0, "low": None, "high": None}
 
 
-def test_candidates_are_level_by_level():
+def test_proposals_are_level_by_level():
     """Both outputs of a level in one entry; what is infinite is null."""
     found = [
         LevelDifference(output, "P3", 0.99, float("inf"), 3.0, "somewhere", 10, 0) for output in ("boxes", "scores")
     ]
-    (entry,) = levels_by_candidates(found)["levels"]
-    assert entry["candidates"]["cosine_boxes"] == 0.99
-    assert entry["candidates"]["relative_distance_scores"] is None
-    assert len(entry["candidates"]) == 6
+    (entry,) = levels_by_proposals(found)["levels"]
+    assert entry["proposals"]["cosine_boxes"] == 0.99
+    assert entry["proposals"]["relative_distance_scores"] is None
+    assert len(entry["proposals"]) == 6

@@ -59,8 +59,8 @@ def replay(boxes: NDArray[np.floating], scores: NDArray[np.floating], contract: 
         above = picture_scores > np.float32(contract.score_threshold)
         rows, labels = [], []
         for label in np.flatnonzero(above.any(axis=0)):
-            candidates = np.flatnonzero(above[:, label])
-            order = candidates[np.argsort(-picture_scores[candidates, label], kind="stable")]
+            proposals = np.flatnonzero(above[:, label])
+            order = proposals[np.argsort(-picture_scores[proposals, label], kind="stable")]
             kept = order[_nms(picture_boxes[order], np.float32(contract.iou_threshold), contract.max_detections)]
             rows.append(np.sort(kept))
             labels.append(np.full(len(kept), label, np.int64))

@@ -1,6 +1,6 @@
 """Proposals of both sides compared before NMS, level by level.
 
-Candidates are boxes float32[N, M, 4] and scores float32[N, M, C], level after level as the contract counts them. The
+Proposals are boxes float32[N, M, 4] and scores float32[N, M, C], level after level as the contract counts them. The
 figures are those of the vendor's compare tool (msit): cosine similarity, relative Euclidean distance, largest error.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement, json_ready
 from fcos_lib.measure.detections.bands import score_band
-from fcos_lib.model.decoding import Candidates
+from fcos_lib.model.decoding import Proposals
 
 _SCORE_PER_STRIDE = 100.0
 """In aligning rows, a score difference of 0.01 weighs as much as a box difference of one stride."""
@@ -46,22 +46,22 @@ class LevelDifference:
     """Rows left out: at the end of a cut level each side took another point with the same score."""
 
 
-def compare_candidates(
-    reference: Candidates, candidate: Candidates, names: Sequence[str], contract: ModelContract
+def compare_proposals(
+    reference: Proposals, candidate: Proposals, names: Sequence[str], contract: ModelContract
 ) -> tuple[LevelDifference, ...]:
     """Every level of both outputs, pictures in the same order; `ValueError` if shapes are not the contract's.
 
-    A level with more points than `candidates_per_level` is cut by a TopK, which orders its rows: there rows are brought
+    A level with more points than `proposals_per_level` is cut by a TopK, which orders its rows: there rows are brought
     together by box and scores first, so that the figures say how near the two sets are. Elsewhere row meets row.
     """
     for boxes, scores in (reference, candidate):
-        expected = [(len(names), contract.candidates, last) for last in (4, len(contract.classes))]
+        expected = [(len(names), contract.proposals, last) for last in (4, len(contract.classes))]
         if [boxes.shape, scores.shape] != expected:
-            raise ValueError(f"candidates are {boxes.shape} and {scores.shape}, expected {expected}")
+            raise ValueError(f"proposals are {boxes.shape} and {scores.shape}, expected {expected}")
     differences: list[LevelDifference] = []
     start = 0
     points = [rows * columns for rows, columns in contract.level_shapes]
-    for stride, rows, total in zip(contract.strides, contract.candidates_by_level, points, strict=True):
+    for stride, rows, total in zip(contract.strides, contract.proposals_by_level, points, strict=True):
         ours, theirs = ([array[:, start : start + rows] for array in side] for side in (reference, candidate))
         start += rows
         differences += _level(f"P{stride.bit_length() - 1}", stride, total > rows, ours, theirs, names)
@@ -113,7 +113,7 @@ def non_finite(what: str, tensors: Mapping[str, NDArray[np.float32]], names: Seq
 
 
 def aligned_rows(
-    reference: Candidates, candidate: Candidates, stride: int
+    reference: Proposals, candidate: Proposals, stride: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which row of the reference's boxes [K, 4] and scores [K, C] is which of the candidate's, all values finite.
 
@@ -187,10 +187,10 @@ def measurements(levels: Sequence[LevelDifference]) -> tuple[Measurement, ...]:
 
 
 _GATES = {
-    ("boxes", "cosine"): "candidates.cosine_boxes",
-    ("boxes", "relative distance"): "candidates.relative_distance_boxes",
-    ("boxes", "largest difference"): "candidates.largest_difference_boxes",
-    ("scores", "cosine"): "candidates.cosine_scores",
-    ("scores", "relative distance"): "candidates.relative_distance_scores",
-    ("scores", "largest difference"): "candidates.largest_difference_scores",
+    ("boxes", "cosine"): "proposals.cosine_boxes",
+    ("boxes", "relative distance"): "proposals.relative_distance_boxes",
+    ("boxes", "largest difference"): "proposals.largest_difference_boxes",
+    ("scores", "cosine"): "proposals.cosine_scores",
+    ("scores", "relative distance"): "proposals.relative_distance_scores",
+    ("scores", "largest difference"): "proposals.largest_difference_scores",
 }

@@ -1,4 +1,4 @@
-"""Candidates are compared level by level, and replaying them is what the portable ONNX does."""
+"""Proposals are compared level by level, and replaying them is what the portable ONNX does."""
 
 import json
 import math
@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.measure.candidates.comparison import aligned_rows, compare_candidates, measurements, non_finite
-from fcos_lib.measure.candidates.replay import replay
+from fcos_lib.measure.proposals.comparison import aligned_rows, compare_proposals, measurements, non_finite
+from fcos_lib.measure.proposals.replay import replay
 from fcos_lib.model import endings as nms
 from fcos_lib.stream.sessions import Outputs
 
-CONTRACT = replace(SHAPES, name="few", height=64, width=128, candidates_per_level=40)
+CONTRACT = replace(SHAPES, name="few", height=64, width=128, proposals_per_level=40)
 """Levels of 128, 32, 8, 2 and 2 points, of which the first is cut to 40."""
 NAMES = ["a.jpg", "b.jpg"]
 P4 = slice(40, 72)
@@ -26,9 +26,9 @@ P4 = slice(40, 72)
 def tensors():
     """Boxes [2, M, 4] and scores [2, M, C] as a network makes them; the rows of the cut level by falling score."""
     random = np.random.default_rng(2)
-    corner = random.uniform(0, 100, (2, CONTRACT.candidates, 2))
+    corner = random.uniform(0, 100, (2, CONTRACT.proposals, 2))
     boxes = np.concatenate([corner, corner + random.uniform(5, 40, corner.shape)], axis=2).astype(np.float32)
-    scores = random.uniform(0.001, 0.4, (2, CONTRACT.candidates, len(CONTRACT.classes))).astype(np.float32)
+    scores = random.uniform(0.001, 0.4, (2, CONTRACT.proposals, len(CONTRACT.classes))).astype(np.float32)
     for picture in range(2):
         order = np.argsort(-scores[picture, :40].max(axis=1))
         boxes[picture, :40], scores[picture, :40] = boxes[picture, order], scores[picture, order]
@@ -42,11 +42,11 @@ def copied(tensors):
 
 def compared(reference, candidate):
     """Level differences by output and level."""
-    levels = compare_candidates(reference, candidate, NAMES, CONTRACT)
+    levels = compare_proposals(reference, candidate, NAMES, CONTRACT)
     return {(level.output, level.level): level for level in levels}
 
 
-def test_equal_candidates_do_not_differ(tensors):
+def test_equal_proposals_do_not_differ(tensors):
     """Ten comparisons, all perfect."""
     levels = compared(tensors, tensors)
     assert len(levels) == 2 * len(CONTRACT.strides)
@@ -107,7 +107,7 @@ def test_a_value_that_is_not_finite_is_the_worst_error(tensors, value, row):
     """In a cut level or not, it is never skipped, and no limit holds it."""
     boxes, scores = copied(tensors)
     scores[1, row, 5] = value
-    measured = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
+    measured = measurements(compare_proposals(tensors, (boxes, scores), NAMES, CONTRACT))
     cosine, relative, largest = measured[3:]
     assert (cosine.value, relative.value, largest.value) == (-1, math.inf, math.inf)
     assert "class 5 of b.jpg" in largest.where
@@ -126,20 +126,20 @@ def test_measurements_name_the_worst_level(tensors):
     """Three figures for each output; every level's figures in the details."""
     boxes, scores = copied(tensors)
     boxes[0, P4] *= 1.1
-    measured = measurements(compare_candidates(tensors, (boxes, scores), NAMES, CONTRACT))
+    measured = measurements(compare_proposals(tensors, (boxes, scores), NAMES, CONTRACT))
     assert [one.name for one in measured[:2]] == ["cosine of boxes", "relative distance of boxes"]
     assert measured[1].value == pytest.approx(0.1, rel=1e-3)
     assert measured[1].where == "P4"
     assert set(measured[1].details) == {"P3", "P4", "P5", "P6", "P7"}
     assert measured[3].value == pytest.approx(1), "scores did not change"
-    assert measured[0].n == 2 * CONTRACT.candidates * 4
+    assert measured[0].n == 2 * CONTRACT.proposals * 4
 
 
 def test_other_shapes_are_refused(tensors):
     """A batch of another size would compare pictures with strangers."""
     boxes, scores = tensors
-    with pytest.raises(ValueError, match="candidates are"):
-        compare_candidates(tensors, (boxes[:1], scores[:1]), NAMES, CONTRACT)
+    with pytest.raises(ValueError, match="proposals are"):
+        compare_proposals(tensors, (boxes[:1], scores[:1]), NAMES, CONTRACT)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def ending():
     shapes = {"boxes": 4, "scores": len(CONTRACT.classes)}
     values = {
         name: [
-            helper.make_tensor_value_info(kind, TensorProto.FLOAT, ["batch", CONTRACT.candidates, last])
+            helper.make_tensor_value_info(kind, TensorProto.FLOAT, ["batch", CONTRACT.proposals, last])
             for kind in (f"given_{name}", name)
         ]
         for name, last in shapes.items()
@@ -209,7 +209,7 @@ def test_a_replay_is_what_the_portable_ending_does(ending, tensors, change):
 
 
 def test_a_replay_fills_all_rows_and_no_more(tensors):
-    """Random candidates of eight classes are more than the outputs hold."""
+    """Random proposals of eight classes are more than the outputs hold."""
     assert [len(found) for found in replay(*tensors, CONTRACT)] == [CONTRACT.max_detections] * 2
 
 
@@ -223,13 +223,13 @@ def test_nan_is_never_detected(tensors):
     assert len(something) > 10, f"one NaN box left {len(something)} detections"
 
 
-def test_non_finite_candidates_are_counted_and_placed():
+def test_non_finite_proposals_are_counted_and_placed():
     """NaN and infinity of both outputs; the first one is named."""
     boxes, scores = np.zeros((2, 5, 4), np.float32), np.zeros((2, 5, 3), np.float32)
     tensors = {"boxes": boxes, "scores": scores}
-    clean = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
-    assert (clean.name, clean.value, clean.n) == ("non-finite candidates", 0, 70)
+    clean = non_finite("proposals", tensors, ["a.jpg", "b.jpg"], "proposals.non_finite")
+    assert (clean.name, clean.value, clean.n) == ("non-finite proposals", 0, 70)
     scores[1, 2, 1], boxes[1, 4, 0] = np.nan, np.inf
-    measurement = non_finite("candidates", tensors, ["a.jpg", "b.jpg"], "candidates.non_finite")
+    measurement = non_finite("proposals", tensors, ["a.jpg", "b.jpg"], "proposals.non_finite")
     assert measurement.value == 2
     assert measurement.where == "boxes row 4 column 0 of b.jpg: inf"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.matching import Pairs
-from fcos_lib.model.decoding import Candidates
+from fcos_lib.model.decoding import Proposals
 
 TELLING_SCORE = 1e-3
 """Proposals whose best score is below this are left out."""
@@ -164,7 +164,7 @@ def identical_parts(pairs: Pairs, contract: ModelContract) -> tuple[Measurement,
 
 
 def identical_proposals(
-    reference: Candidates, candidate: Candidates, names: Sequence[str], contract: ModelContract
+    reference: Proposals, candidate: Proposals, names: Sequence[str], contract: ModelContract
 ) -> tuple[Measurement, Measurement]:
     """The share of proposals whose box, and of those whose scores, are the reference's: where it is largest.
 
@@ -191,7 +191,7 @@ def identical_proposals(
                 here = float(copied[group].mean())
                 if here > share:
                     share, where = here, f"{here:.0%} of the {what} {words} are the reference's, {how}"
-        name, gate = f"identical {what} before NMS", f"candidates.identical_{what}"
+        name, gate = f"identical {what} before NMS", f"proposals.identical_{what}"
         results.append(Measurement(name, share, "share", int(telling.sum()), where, gate=gate))
     return results[0], results[1]
 
@@ -236,7 +236,7 @@ def _in_their_picture(keys: NDArray[np.uint64], pictures: NDArray[np.intp] | Non
 def _groups(telling: Flags, names: Sequence[str], contract: ModelContract) -> Iterator[tuple[str, NDArray[np.intp]]]:
     """Parts of the telling proposals that are large enough to be looked at, by name: indices into the telling rows [T]."""
     pictures, rows = np.nonzero(telling)
-    levels = np.repeat(np.arange(len(contract.strides)), contract.candidates_by_level)[rows]
+    levels = np.repeat(np.arange(len(contract.strides)), contract.proposals_by_level)[rows]
     level_names = [f"P{stride.bit_length() - 1}" for stride in contract.strides]
     parts = [(f"of level {name}", np.flatnonzero(levels == level)) for level, name in enumerate(level_names)]
     for picture, name in enumerate(names):

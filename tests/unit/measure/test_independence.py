@@ -9,7 +9,8 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.roll_call import State
 from fcos_lib.judge.verdict import Outcome, judge_gate
-from fcos_lib.measure.candidates.independence import (
+from fcos_lib.measure.detections.matching import Pairs
+from fcos_lib.measure.independence import (
     FEWEST_PAIRS,
     ROUNDINGS,
     identical,
@@ -18,7 +19,6 @@ from fcos_lib.measure.candidates.independence import (
     telling_edges,
     to_fp16,
 )
-from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.stream.sessions import Detections
 from fixtures.verdicts import about_copies
 
@@ -32,7 +32,7 @@ PER_PICTURE = 20
 def proposals():
     """Boxes [2, 682, 4] and scores [2, 682, 8] as a network hands them to NMS: long boxes, most scores small."""
     random = np.random.default_rng(0)
-    rows = (2, CONTRACT.candidates)
+    rows = (2, CONTRACT.proposals)
     boxes = np.stack(
         [random.uniform(low, high, rows) for low, high in ((1, 40), (1, 20), (150, 250), (60, 120))], axis=2
     )
@@ -118,7 +118,7 @@ def test_a_copy_that_went_a_detour_is_a_copy(way):
 
 def test_a_copy_in_another_order_is_a_copy():
     """Rows are told by their numbers: a TopK orders a level anew."""
-    order = np.random.default_rng(2).permutation(CONTRACT.candidates)
+    order = np.random.default_rng(2).permutation(CONTRACT.proposals)
     boxes, scores = rounded("rounded to fp16", *proposals())
     assert red(of_proposals((boxes[:, order], scores[:, order]))) == {"boxes", "scores"}
 
