@@ -56,7 +56,7 @@ def attest(args: Namespace) -> int:
     from fcos_lib.sharing.envelope import as_text, sign
     from fcos_lib.sharing.statement import GATEPROOF, plain
 
-    document = read_results(args.results)
+    document = read_results(args.results, older=False)  # others would not find its names in the run
     if args.picture is not None:
         if args.key:
             raise UsageError(
@@ -110,7 +110,7 @@ def check_statement(args: Namespace) -> Checked | None:
     checks = [checking.signature_check(envelope is not None, verified, args.public_key is not None)]
     checks += [*checking.in_itself(statement), *checking.with_these_sources(statement)]
     if args.run:
-        checks += checking.with_run(statement, read_results(args.run), gateproof_beside(args.run))
+        checks += checking.with_run(statement, read_results(args.run, older=False), gateproof_beside(args.run))
     else:
         checks.append(checking.Check("the run, its files and pictures", unchecked="pass --run"))
     if args.proof:

@@ -33,6 +33,11 @@ FORM = Form(
     most_values=16_000_000,  # up to 2 GiB of memory; a run over all of COCO has less than a tenth
     version=("schema_version", SCHEMA_VERSION, SCHEMA_VERSION),
 )
+_OLD_NAMES = re.compile(
+    r"^candidates\.(?=([^.]+\.)?(non_finite|cosine|relative_distance|largest_difference|identical)\w*$)"
+    r"|\bnon-finite candidates$|\btest_candidates\.py(?=::)"
+)
+"""What reaches NMS was called so up to version 2: in keys and limits, in the name of a gate, and in the file of a test."""
 
 
 def write_results(path: Path, **parts: Any) -> None:
@@ -47,15 +52,30 @@ def write_results(path: Path, **parts: Any) -> None:
     write_whole(path, (json.dumps(structs.asdict(results), indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """A `results.json` as `Results` has it.
+def read_results(path: Path, *, older: bool = True) -> dict[str, Any]:
+    """A `results.json` as `Results` has it; one of an older version is brought into this one, unless `older` is False.
 
     All numbers are finite and all text can be encoded. `UsageError` if the file is missing, too large, not JSON, of another
     version or not of this suite.
     """
     document = FORM.plain(path)
+    version = document.get("schema_version") if older and isinstance(document, dict) else None
+    if type(version) is int and 1 <= version < SCHEMA_VERSION:  # True is none
+        document = _with_todays_names({"unjudged": [], "gates": [], "evidence": [], **document})
+        document["schema_version"] = SCHEMA_VERSION
     FORM.of(document, str(path))
     return dict(document)
+
+
+def _with_todays_names(value: Any) -> Any:
+    """The same document with proposals called so, in its keys, gates, limits and tests; what a user named stays."""
+    if isinstance(value, dict):
+        return {"proposals" if key == "candidates" else key: _with_todays_names(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_todays_names(inner) for inner in value]
+    if isinstance(value, str):
+        return _OLD_NAMES.sub(lambda old: old[0].replace("candidates", "proposals"), value)
+    return value
 
 
 def stored_verdict(entry: Mapping[str, Any]) -> Verdict:

@@ -137,10 +137,27 @@ def test_a_document_survives(document, read):
     assert read(document) == document
 
 
-@pytest.mark.parametrize("version", [2, 4])
-@pytest.mark.parametrize("verb", ["judge", "accept", "summary"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_version_is_read_under_todays_names(document, read, version):
+    """Up to version 2 proposals were candidates; what a user named so stays. The oldest had neither evidence nor `unjudged`."""
+    named = document | {
+        "verdicts": [verdict(0.4) | {"key": "proposals.non_finite", "lacks": "proposals.my-own.non_finite",
+                                     "test": "tests/acceptance/test_proposals.py::test_x[batch4]", "gate": "consistency[batch4] non-finite proposals"}],
+        "evidence": [{"kind": "levels", "subject": "all", "data": {"levels": [{"name": "P3", "proposals": None}]}}],
+    }  # fmt: skip
+    old = json.loads(json.dumps(named).replace("proposals", "candidates")) | {"schema_version": version}
+    old["run"]["settings"] = named["run"]["settings"] = {"dataset": "/data/candidates", "contract": "candidates.toml"}
+    if version == 1:
+        del old["evidence"], old["unjudged"]
+        named |= {"evidence": [], "unjudged": []}
+    assert read(old) == named
+
+
+@pytest.mark.parametrize(
+    ("verb", "version"), [("judge", 4), ("accept", 4), ("summary", 4), ("attest", 2), ("attest", 4)]
+)
 def test_another_version_is_refused_with_what_to_do(tmp_path, document, capsys, verb, version):
-    """Nothing is guessed at: up to version 2 the gates and limits of proposals had other names."""
+    """A later one by every verb, and an older one where its very names are attested."""
     path = tmp_path / "results.json"
     path.write_text(json.dumps(document | {"schema_version": version}), encoding="utf-8")
     assert main([verb, str(path)]) == 3, f"{verb} took a results.json of version {version}"
