@@ -87,7 +87,7 @@ def renamed(name, other):
         (without("throughput.coco_r50.Ascend310P3.batch8.slower"), "coco_r50", "batch8.slower]"),
         (changed("bias.shapes.size", at_least=True), None, "'at least' in log ratio, and its gate is 'at most'"),
         (changed("paired.shapes.loss", unit="%"), None, "in %, and its gate is 'at least' in AP"),
-        (changed("rate_against_history.slower", at_least=False), None, "its gate is 'at least'"),
+        (changed("rate_against_history.slower", at_least=False), None, "as 'at most' in %, and its gate is 'at least' in %"),
         (changed("accuracy.shapes.mAP", pictures=None), None, "does not say for which pictures [accuracy.shapes.mAP] is a limit"),
     ],
     ids=["typo", "contract", "older_name", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],

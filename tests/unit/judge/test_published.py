@@ -3,7 +3,7 @@
 import pytest
 
 from fcos_lib.contract import COCO_R50
-from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.limits import find_limit, published_rate
 from fcos_lib.judge.verdict import Outcome, decide
 from fcos_lib.measure.throughput.rates import images_per_second
 
@@ -29,12 +29,14 @@ def test_each_batch_size_is_held_to_its_own_figure(batch, rate, factor, outcomes
     ]
     judged = tuple(decide("throughput", "x", measured, limit, stand_in=False).outcome for limit in limits)
     assert judged == outcomes
+    assert published_rate(COCO_R50.name, "Ascend310P3", batch) == rate
 
 
 @pytest.mark.parametrize("chip", ["Ascend910B4", "Ascend310", "Ascend310P1"])
 def test_other_chips_have_no_published_figure(chip):
     """A figure of another chip says nothing."""
     assert find_limit("throughput", COCO_R50.name, chip, "batch1", "slower") is None
+    assert published_rate(COCO_R50.name, chip, 1) is None
 
 
 def test_a_batch_size_of_the_formula_that_was_not_run_is_seen():

@@ -11,7 +11,7 @@ from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import FILE, all_limits
 from fcos_lib.judge.limits_file import check_limits, recorded_limits
 
-MINE = replace(SHAPES, name="mine", classes=("cat", "dog"), width=2 * SHAPES.width, limits_of="")
+MINE = replace(SHAPES, name="mine", classes=("cat", "dog"), width=2 * SHAPES.width, height=3 * SHAPES.height, limits_of="")
 DATA_SET = {"count": 24, "first": 1, "last": 24, "ids_sha256": "ab"}
 
 
@@ -28,8 +28,8 @@ def run_of(*verdicts):
     """What of a results.json is read."""
     return {
         "run": {
-            "command": ["/v/bin/pytest", "tests", "-m", "accuracy", "--dataset", "/data/mine", "--contract=/x/mine.toml"], "started_at": "2026-11-28T20:00:00Z",
-            "settings": {"dataset": "/data/mine", "contract": "mine.toml"},
+            "command": ["/v/bin/pytest", "tests", "-m", "accuracy", "--dataset", "/data/shelf", "--contract=/x/mine.toml"], "started_at": "2026-11-28T20:00:00Z",
+            "settings": {"dataset": "/data/shelf", "contract": "mine.toml"},
         },
         "environment": {"packages": {"onnxruntime": "1.32.0"},
                         "device": {"soc_version": "Ascend310P3", "cann_version": "8.0 STAND-IN"}},
@@ -56,7 +56,7 @@ def test_the_mean_precision_gets_what_is_usually_granted_and_its_pictures(tmp_pa
     least, most = limits["accuracy.mine.mAP"], limits["accuracy.mine.mAP_most"]
     assert least.bound == pytest.approx(0.396), f"the bound is {least.bound}, and 0.4 less 1 % is 0.396"
     assert most.bound == pytest.approx(0.505), f"the bound is {most.bound}, and 0.5 and 1 % are 0.505"
-    assert (least.pictures.name, least.pictures.count, least.pictures.last) == ("mine", 24, 24)
+    assert (least.pictures.name, least.pictures.count, least.pictures.last) == ("shelf", 24, 24)
     assert (least.n, least.date, least.command) == (7, "2026-11-28", "pytest -m accuracy")
     assert least.spread == "0.4, batch1, worst of 2"
     assert least.source.endswith("onnxruntime 1.32.0, Ascend310P3, CANN 8.0 STAND-IN. Never run on hardware")
@@ -73,16 +73,19 @@ def test_limits_of_ones_own_model_are_recorded_bit_by_bit(tmp_path):
 
 
 def test_a_length_grows_with_the_input(tmp_path):
-    """Twice as wide a network has twice the bound across, and the same down."""
+    """Twice as wide and three times as high a network has twice the bound across, three times that down, and the larger for corners."""
     pattern = all_limits()
     limits, _ = recorded(
         tmp_path,
         lacking("bias.centre_x", "bias.mine.centre_x", 0.2),
         lacking("bias.centre_y", "bias.mine.centre_y", 0.1),
         lacking("consistency.unexplained", "consistency.mine.unexplained", 0),
+        lacking("proposals.largest_difference_boxes", "proposals.mine.largest_difference_boxes", 1.0),
     )
+    corners = "largest_difference_boxes"
+    assert limits[f"proposals.mine.{corners}"].bound == pytest.approx(3 * pattern[f"proposals.shapes.{corners}"].bound)
     assert limits["bias.mine.centre_x"].bound == pytest.approx(2 * pattern["bias.shapes.centre_x"].bound)
-    assert limits["bias.mine.centre_y"].bound == pytest.approx(pattern["bias.shapes.centre_y"].bound)
+    assert limits["bias.mine.centre_y"].bound == pytest.approx(3 * pattern["bias.shapes.centre_y"].bound)
     assert limits["consistency.mine.unexplained"].bound == 0
 
 
