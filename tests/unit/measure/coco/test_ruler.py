@@ -1,12 +1,15 @@
 """The ruler sees what is wrong with our own evaluation, whichever constant or table it is in."""
 
 import dataclasses
+import json
+import math
 
 import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.coco import curves as coco_curves
 from fcos_lib.measure.coco import matching as coco_matching
 from fcos_lib.measure.coco import metrics as coco_metrics
@@ -119,6 +122,10 @@ def test_part_of_the_pictures_and_the_difference(dataset, ruler, detected):
     numbers = 2 * len(SUMMARY) + len(paired.numbers) + len(paired.per_class)
     right = read_pair(ruler, paired, part, worse)
     assert (right.n, right.value <= 1e-12) == (numbers, True), right.where
+    named = {f"{name} of the {side}" for name in SUMMARY for side in ("reference", "candidate")}
+    named |= {f"difference in {name}" for name in SUMMARY}
+    named |= {f"difference in AP of {name}" for name in paired.per_class}
+    assert set(right.details["pycocotools"]) == named
     higher = dataclasses.replace(paired.numbers["mAP"], value=paired.value + 0.001)
     wrong = read_pair(ruler, dataclasses.replace(paired, numbers=paired.numbers | {"mAP": higher}), part, worse)
     assert wrong.value == pytest.approx(0.001)
@@ -145,14 +152,32 @@ def test_a_number_that_is_missing_is_infinitely_wrong(ruler, detected, ours):
 
 def test_nothing_read_is_nothing_measured(ruler):
     """`n` 0 is NO VERDICT."""
-    assert Readings(ruler).measurement("accuracy.ruler").n == 0
+    nothing = Measurement("distance from pycocotools", 0.0, "AP", 0, "", {"pycocotools": {}}, gate="accuracy.ruler")
+    assert Readings(ruler).measurement("accuracy.ruler") == nothing
+
+
+def test_the_largest_error_is_named(ruler):
+    """Of either sign, with both numbers and all of pycocotools'; what it does not have is text, since JSON has no NaN."""
+    readings = Readings(ruler, [("mAP of us", 0.5, 0.375), ("AP50 of us", 0.125, 0.875), ("APs of us", 0.25, 0.75)])
+    where = "AP50 of us is 0.125 here and 0.875 by pycocotools"
+    theirs = {"mAP of us": 0.375, "AP50 of us": 0.875, "APs of us": 0.75}
+    assert readings.measurement("accuracy.ruler") == Measurement(
+        "distance from pycocotools", 0.75, "AP", 3, where, {"pycocotools": theirs}, gate="accuracy.ruler"
+    )
+    missing = Readings(ruler, [("mAP of us", 0.5, math.nan)]).measurement("accuracy.ruler")
+    assert (missing.value, missing.details) == (math.inf, {"pycocotools": {"mAP of us": "nan"}})
+    assert Readings(ruler, [("mAP of us", 1e-12, 0.0)]).measurement("accuracy.ruler").where == "", "a last bit is none"
 
 
 def test_the_same_detections_are_evaluated_once(ruler, detected, monkeypatch):
     """The reference is read for its own gate and again beside the candidate."""
     expected = ruler.numbers(detected)
+    chosen = sorted(detected)[::3]
+    of_some = ruler.numbers(detected, chosen)
+    assert of_some != expected, "a part of the pictures has its own numbers"
     monkeypatch.setattr(Ruler, "_evaluate", lambda *_: pytest.fail("evaluated again"))
-    assert ruler.numbers(detected) == expected
+    assert ruler.numbers(detected) == ruler.numbers(detected, sorted(detected)[::-1]) == expected
+    assert ruler.numbers(detected, chosen[::-1]) == of_some
 
 
 def test_nothing_found_is_zero(dataset, ruler):
@@ -164,6 +189,45 @@ def test_it_says_nothing_on_the_terminal(dataset, detected, capsys):
     """pycocotools reports every step."""
     Ruler(dataset.annotations, SHAPES).numbers(detected)
     assert capsys.readouterr().out == ""
+
+
+def test_classes_may_have_other_names_than_categories(dataset, ruler, detected):
+    """Where somebody said which is which. What is found of a class that has no category then counts for nothing."""
+    first, *others = SHAPES.classes
+    contract = dataclasses.replace(SHAPES, classes=("square", *others, "unicorn"))
+    unicorn = Detections(np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32), np.array([len(others) + 1]))
+    number = next(iter(detected))
+    joined = Detections(
+        *(np.concatenate([getattr(side, part) for side in (detected[number], unicorn)]) for part in ("boxes", "scores", "labels"))
+    )  # fmt: skip
+    found = Ruler(dataset.annotations, contract, {first: "square"}).numbers({**detected, number: joined})
+    assert found == {name.replace(first, "square"): value for name, value in ruler.numbers(detected).items()}
+
+
+def test_what_an_annotation_file_leaves_out_is_completed(dataset, detected, ruler, tmp_path):
+    """pycocotools stops without an area or a crowd flag, and finds no id that is 7.0."""
+    document = json.loads(dataset.annotations.read_bytes())
+    for record in document["annotations"]:
+        record |= {"area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
+    paths = [tmp_path / "complete.json", tmp_path / "bare.json"]
+    paths[0].write_text(json.dumps(document))
+    for record in document["annotations"]:
+        del record["area"], record["iscrowd"]
+    for record in [*document["images"], *document["categories"], *document["annotations"]]:
+        record |= {key: float(value) for key, value in record.items() if key in ("id", "image_id", "category_id")}
+    paths[1].write_text(json.dumps(document))
+    complete, bare = (Ruler(path, SHAPES).numbers(detected) for path in paths)
+    assert bare == complete
+    assert complete != ruler.numbers(detected), "areas of masks are to differ from those of boxes"
+
+
+def test_two_categories_of_one_name_are_refused(dataset, tmp_path):
+    """Nothing says which of them a class is."""
+    document = json.loads(dataset.annotations.read_bytes())
+    document["categories"].append({"id": 999, "name": SHAPES.classes[0]})
+    (tmp_path / "two.json").write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="no category of its own for each name"):
+        Ruler(tmp_path / "two.json", SHAPES)
 
 
 def test_a_class_without_a_category_is_refused(dataset):
