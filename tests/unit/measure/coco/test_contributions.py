@@ -5,7 +5,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.coco.annotation_file import read_annotation_file
-from fcos_lib.measure.coco.contributions import contributions
+from fcos_lib.measure.coco.contributions import Contributions, contributions
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.result_file import read_detections
@@ -37,6 +37,19 @@ def test_what_is_the_same_has_no_share_of_its_own(tmp_path):
     mirrored = contributions(second, first)
     np.testing.assert_allclose(mirrored.shares, -contributions(first, second).shares, atol=1e-15)
     assert (mirrored.better, mirrored.worse) == (lambda one: (one.worse, one.better))(contributions(first, second))
+
+
+def test_the_largest_shares_decide_first():
+    """Of either sign, of equal ones the first; never a picture that is the same on both sides, nor one without a share."""
+    pictures = np.zeros((2, 6), np.int64)
+    shares, same = np.array([0.1, -0.4, 0.2, -0.2, 0.0, 0.9]), np.array([False] * 5 + [True])
+    found = Contributions(shares, same, pictures, pictures)
+    assert (found.deciding(9), found.deciding(2), found.deciding(0)) == ([1, 2, 3, 0], [1, 2], [])
+    assert (found.better, found.worse) == (2, 2)
+    mirrored = Contributions(-shares, same, pictures, pictures)
+    assert mirrored.deciding(9) == [1, 2, 3, 0], "a gain decides as a loss does"
+    equal = np.full(300, 0.25)
+    assert Contributions(equal, equal < 0, pictures, pictures).deciding(300) == list(range(300))
 
 
 def sides(first, second):

@@ -3,6 +3,7 @@
 import json
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -74,10 +75,11 @@ def test_pieces_of_any_length_give_the_same(tmp_path, monkeypatch, piece):
 
 def test_whole_numbers_with_a_point_are_ids(read):
     """pandas and MATLAB write 7.0, which is the picture 7 for pycocotools too."""
-    for number in ("7.0", "70e-1"):
+    for number in ("7.0", "70e-1", "0.7e1"):
         for more in ("", ',"x":"\\u0031"'):  # the second one is looked at by itself
             rows = read(f"[{GOOD[:-1]}{more}}},{GOOD}]".replace(":7", f":{number}"))
             assert rows.pictures.tolist() == [0, 0], f"pictures of {number}{more}: {rows.pictures.tolist()}"
+            assert rows.scores.tolist() == [0.5, 0.5], f"scores beside {number}{more}: {rows.scores.tolist()}"
 
 
 @pytest.mark.parametrize("at_once", [0, 1 << 18])
@@ -96,8 +98,22 @@ def test_the_entry_at_fault_is_named_wherever_parts_of_a_piece_end(read, monkeyp
 def test_an_empty_list_and_blanks_are_read(read):
     """A detector that found nothing at all is a detector."""
     assert len(read(" [ \n ] \n")) == 0
-    rows = read(f"\n[ {GOOD}\t,\r\n {GOOD} ]\n")
-    assert (len(rows), rows.boxes[1].tolist(), rows.scores[1]) == (2, [1, 2, 3, 4], 0.5)
+    for more in ("", ',"x":"\\u0031"'):  # the second one is looked at by itself
+        entry = f"{GOOD[:-1]}{more}}}"
+        rows = read(f"\n[ {entry}\t,\r\n {entry} ]\n")
+        assert (len(rows), rows.boxes[1].tolist(), rows.scores[1]) == (2, [1, 2, 3, 4], 0.5)
+
+
+def test_an_entry_is_laid_out_as_messagepack_has_it():
+    """A field that is read a byte further on would be another number."""
+    packed = msgspec.msgpack.encode(result_file._Entry(7.0, 3.0, (1.5, 2.5, -3.5, 4.5), 0.25))
+    (entry,) = np.frombuffer(packed, result_file._layout())
+    assert {name: entry[name].tolist() for name in entry.dtype.names} == {
+        "image_id": 7.0,
+        "category_id": 3.0,
+        "bbox": (1.5, 2.5, -3.5, 4.5),
+        "score": 0.25,
+    }
 
 
 def test_blanks_hide_nothing_behind_them(read, monkeypatch):
@@ -169,8 +185,8 @@ def test_what_is_no_result_file_is_refused_by_name_and_entry(read, tmp_path, tex
     """One sentence with the file, the entry and its fault; never a traceback."""
     with pytest.raises(UsageError) as refused:
         read(text)
-    assert str(tmp_path / "results.json") in refused.value.found
-    assert words in refused.value.found
+    colon = ":" if words.startswith("detections[") else ""
+    assert refused.value.found.startswith(f"{tmp_path / 'results.json'}{colon} {words}")
     assert "\n" not in refused.value.found
 
 
