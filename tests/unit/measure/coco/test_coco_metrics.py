@@ -14,6 +14,7 @@ from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.rows import narrow
 from fcos_lib.measure.coco.ruler import numbers_of_files
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import picture_set
@@ -89,9 +90,10 @@ def test_generated_sets_have_pycocotools_numbers(tmp_path, seed):
     """All twelve, with crowds, ties, empty classes and pictures, over 100 detections, sizes on the borders."""
     annotations, detected = generated(seed)
     opened = write_dataset(tmp_path / "coco", annotations, detected)
-    measured = evaluate(opened, CONTRACT, detected).details["numbers"]
+    measured = evaluate(opened, CONTRACT, detected).details
     expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)
-    assert measured == pytest.approx(expected, rel=0, abs=1e-12)
+    assert measured["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
+    assert measured["detections"] == sum(map(len, detected.values())), "those beyond the first 100 were given, too"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -321,3 +323,9 @@ def test_rows_in_any_order_have_pycocotools_numbers(tmp_path, seed, scores):
     theirs = numbers_of_files(path, tmp_path / "results.json")
     for name in TWELVE:
         assert abs(ours[name] - theirs[name]) <= 1e-12, f"{name} is {ours[name]!r}, pycocotools has {theirs[name]!r}"
+
+
+@pytest.mark.parametrize(("largest", "below"), [(65_535, 65_536), (65_536, 65_537)])
+def test_indices_are_sorted_in_a_type_that_holds_them(largest, below):
+    """More pictures or categories than 16 bits can count must not become each other."""
+    assert narrow(np.array([3, largest]), below).tolist() == [3, largest]

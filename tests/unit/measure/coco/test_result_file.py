@@ -172,6 +172,7 @@ def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypat
         (GOOD.join("[]").replace(":7", ":" + "7" * 5000), "detections[0] is no detection: a number of 5000 digits"),
         (f"[{GOOD},{GOOD.replace(':7', ':8')}]", "detections[1] is of the picture 8, which the annotation file does not list"),
         (f"[{GOOD},{OTHER_CATEGORY}]", "detections[1] is of the category 2, which the annotation file does not list"),
+        (f"[{GOOD},{GOOD[:-1]},{GOOD[1:]}]", "detections[1] is no detection: it has the key 'image_id' 2 times"),
         (f'[{GOOD},{GOOD[:-1]},"score":0.9}}]', "detections[1] is no detection: it has the key 'score' 2 times"),
         (f'[{GOOD},{GOOD[:-1]},"sc\\u006fre":0.9}}]', "detections[1] is no detection: it has the key 'score' 2 times"),
         (f'[{GOOD},{GOOD[:-1]},"x":{"[" * 100_000}', "is cut off"),
@@ -200,19 +201,36 @@ def test_the_entry_is_named_behind_many_pieces(read, monkeypatch):
 
 def test_an_entry_without_an_end_is_refused_before_memory_is(read, monkeypatch):
     """Two pieces are read of it, not the file."""
-    monkeypatch.setattr(result_file, "PIECE", 1000)
-    with pytest.raises(UsageError, match=r"detections\[1\] is no JSON object, is cut off or is longer than"):
-        read(f'[{GOOD},{GOOD[:-1]},"x":"{"x" * 9000}"}}]')
+    monkeypatch.setattr(result_file, "PIECE", 1 << 20)
+    with pytest.raises(UsageError, match=r"detections\[1\] is no JSON object, is cut off or is longer than 2 MiB\n"):
+        read(f'[{GOOD},{GOOD[:-1]},"x":"{"x" * (5 << 20)}"}}]')
+
+
+def test_entries_of_any_length_up_to_two_pieces_are_read_in_their_order(read, monkeypatch):
+    """Where the last one that is whole ends is looked for backwards, further and further."""
+    monkeypatch.setattr(result_file, "PIECE", 20_000)
+    lengths = [0, 3000, 9000, 19_000, 10, 39_000, 0, 0, 4096, 12_000, 25_000, 1]
+    entries = [
+        f'{GOOD[:-1]},"x":"{"y" * length}"}}'.replace("0.5", str(number)) for number, length in enumerate(lengths)
+    ]
+    assert read(f"[{','.join(entries)}]").scores.tolist() == list(range(len(lengths)))
+
+
+def test_a_file_that_is_not_there_is_refused_in_words(truth, tmp_path):
+    """With the system's own reason."""
+    with pytest.raises(UsageError, match=r"none\.json cannot be read \(No such file or directory\)"):
+        read_detections(tmp_path / "none.json", truth)
 
 
 @pytest.mark.parametrize(("name", "most", "words"), [
-    ("MOST_BYTES", 100, "has more than 0 GiB"), ("MOST_DETECTIONS", 2, "holds more than 2 detections"),
+    ("MOST_BYTES", 3 * len(GOOD) + 4, "has more than 0 GiB"), ("MOST_DETECTIONS", 3, "holds more than 3 detections"),
 ])  # fmt: skip
 def test_bounds_are_held(read, monkeypatch, name, most, words):
-    """Of bytes before anything is read, of detections while it is."""
+    """Of bytes before anything is read, of detections while it is. What is just as large is read."""
     monkeypatch.setattr(result_file, name, most)
-    with pytest.raises(UsageError, match=words):
-        read(f"[{GOOD},{GOOD},{GOOD}]")
+    assert len(read(f"[{GOOD},{GOOD},{GOOD}]")) == 3
+    with pytest.raises(UsageError, match=f"json {words}\n"):
+        read(f"[{GOOD},{GOOD},{GOOD},{GOOD}]")
 
 
 def test_annotations_alone_are_those_of_the_folder(dataset, truth_of_dataset):
