@@ -249,7 +249,7 @@ def test_no_object_is_minus_one_and_not_a_crash(tmp_path):
     assert (measured.n, measured.where) == (0, "no class has an object")
 
 
-UNICORN = replace(SHAPES, classes=(*SHAPES.classes, "unicorn"))
+FABLED = replace(SHAPES, classes=(*SHAPES.classes, "unicorn", "griffin", "dragon", "yeti"))
 
 
 @pytest.mark.parametrize(
@@ -257,11 +257,11 @@ UNICORN = replace(SHAPES, classes=(*SHAPES.classes, "unicorn"))
     [
         (
             SHAPES,
-            lambda detected: dict(list(detected.items())[5:]) | {88: NOTHING, 99: NOTHING},
-            "5 of 240 pictures have no result (first: [1000, 1007, 1014]) and 2 results belong to no picture (first: [88, 99])",
+            lambda detected: dict(list(detected.items())[5:]) | dict.fromkeys((99, 6, 88, 77), NOTHING),
+            "5 of 240 pictures have no result (first: [1000, 1007, 1014]) and 4 results belong to no picture (first: [6, 77, 88])",
         ),
         (SHAPES, lambda detected: detected | {99: NOTHING}, "0 of 240 pictures have no result (first: []) and 1 results"),
-        (UNICORN, lambda detected: detected, "1 classes of contract 'shapes' are no categories of the data set (first: ['unicorn'])"),
+        (FABLED, lambda detected: detected, "4 classes of contract 'shapes' are no categories of the data set (first: ['unicorn', 'griffin', 'dragon'])"),
     ],
     ids=["missing_pictures", "unknown_picture", "unknown_class"],
 )  # fmt: skip

@@ -234,5 +234,6 @@ def test_two_categories_of_one_name_are_refused(dataset, tmp_path):
 
 def test_a_class_without_a_category_is_refused(dataset):
     """As in the evaluation."""
-    with pytest.raises(DatasetError, match="no category of its own for unicorn"):
-        Ruler(dataset.annotations, dataclasses.replace(SHAPES, classes=("unicorn",)))
+    classes = ("unicorn", *SHAPES.classes, "griffin", "dragon", "yeti")
+    with pytest.raises(DatasetError, match="no category of its own for unicorn, griffin, dragon\n"):
+        Ruler(dataset.annotations, dataclasses.replace(SHAPES, classes=classes))
