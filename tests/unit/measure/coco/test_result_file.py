@@ -132,10 +132,13 @@ def test_blanks_hide_nothing_behind_them(read, monkeypatch):
 
 
 def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypatch):
-    """A list of objects in an entry has `},{` in it, as the list of entries has."""
-    monkeypatch.setattr(result_file, "PIECE", 100)
+    """A list of objects in an entry has `},{` in it, as the list of entries has, wherever a piece ends."""
     inner = GOOD[:-1] + ',"parts":[{"a":1},{"b":2},{"c":"},{"}]}'
-    assert len(read(f"[{inner},{GOOD},{inner},{inner}]")) == 4
+    entries = [each.replace("0.5", str(number)) for number, each in enumerate([inner, GOOD, inner, inner])]
+    for piece in range(100, 420, 9):
+        monkeypatch.setattr(result_file, "PIECE", piece)
+        scores = read(f"[{', '.join(entries)}]").scores.tolist()
+        assert scores == [0, 1, 2, 3], f"in pieces of {piece}: {scores}"
 
 
 @pytest.mark.parametrize(
