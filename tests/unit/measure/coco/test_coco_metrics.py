@@ -9,7 +9,7 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
-from fcos_lib.measure.coco import weighted
+from fcos_lib.measure.coco import matching, weighted
 from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
@@ -186,6 +186,19 @@ def test_the_layout_of_the_tables_changes_no_bit(tmp_path, seed, monkeypatch):
         np.testing.assert_array_equal(others.per_class, expected.per_class, f"{deep} in a column, {at_once} at once")
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 50])
+def test_how_many_overlaps_are_computed_together_changes_nothing(tmp_path, monkeypatch, at_once):
+    """Whole detections at a time, with crowds and ties; a detection may share its picture with more objects than that."""
+    annotations, detected = generated(4)
+    truth = read_truth(write_dataset(tmp_path, annotations, detected))
+    whole = match(truth, CONTRACT, detected)
+    assert len(whole.rows) > 20, f"only {len(whole.rows)} detections overlap an object"
+    monkeypatch.setattr(matching, "_PAIRS_AT_ONCE", at_once)
+    parts = match(truth, CONTRACT, detected)
+    for name in ("picture", "scores", "starts", "inside", "rows", "rank", "right", "moved", "objects"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)
+
+
 def test_the_truth_scores_one(dataset, perfect):
     """And every class has its number."""
     measured = evaluate(dataset, SHAPES, perfect)
@@ -274,7 +287,7 @@ def test_what_is_of_another_data_set_is_refused(dataset, perfect, contract, chan
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ([0, 1, 8, 9, 0.5, 3], "label 3, score 0.5, box [0.0, 1.0, 8.0, 9.0]"),
+        ([0, 1, 8, 9, 0.5, 3], "label 3, score 0.5, box [0.0, 1.0, 8.0, 9.0]\n  → labels are 0 to 2, scores and boxes"),
         ([0, 1, 8, 9, 0.5, -1], "label -1, score 0.5"),
         ([0, 1, 8, np.nan, 0.5, 0], "label 0, score 0.5, box [0.0, 1.0, 8.0, nan]"),
         ([0, 1, 8, 9, np.inf, 0], "label 0, score inf"),
