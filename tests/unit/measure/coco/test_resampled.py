@@ -109,6 +109,7 @@ def test_few_are_drawn_at_once_where_there_are_many_categories_or_pictures(monke
     matches = match(wide, SHAPES, dict.fromkeys(range(500), NOTHING))
     assert parts_of(matches, 6 * 500, monkeypatch) == [6, 6, 6, 2]
     assert parts_of(matches, 1 << 23, monkeypatch) == [20]
+    assert parts_of(matches, 1, monkeypatch) == [1] * 20, "one is the least"
 
 
 def parts_of(matches, values_at_once, monkeypatch):
