@@ -108,12 +108,8 @@ def test_an_entry_is_laid_out_as_messagepack_has_it():
     """A field that is read a byte further on would be another number."""
     packed = msgspec.msgpack.encode(result_file._Entry(7.0, 3.0, (1.5, 2.5, -3.5, 4.5), 0.25))
     (entry,) = np.frombuffer(packed, result_file._layout())
-    assert {name: entry[name].tolist() for name in entry.dtype.names} == {
-        "image_id": 7.0,
-        "category_id": 3.0,
-        "bbox": (1.5, 2.5, -3.5, 4.5),
-        "score": 0.25,
-    }
+    assert [float(entry[name]) for name in ("image_id", "category_id", "score")] == [7.0, 3.0, 0.25]
+    assert [float(entry["bbox"][side]) for side in "xywh"] == [1.5, 2.5, -3.5, 4.5]
 
 
 def test_blanks_hide_nothing_behind_them(read, monkeypatch):
