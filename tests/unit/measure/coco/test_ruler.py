@@ -206,7 +206,7 @@ def test_classes_may_have_other_names_than_categories(dataset, ruler, detected):
 
 
 def test_what_an_annotation_file_leaves_out_is_completed(dataset, detected, ruler, tmp_path):
-    """pycocotools stops without an area or a crowd flag, and finds no id that is 7.0."""
+    """pycocotools stops without an area or a crowd flag; that ids are written 7.0 makes no difference."""
     document = json.loads(dataset.annotations.read_bytes())
     for record in document["annotations"]:
         record |= {"area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
