@@ -14,7 +14,7 @@ from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
 from fcos_lib.measure.coco.result_file import read_detections
-from fcos_lib.measure.coco.rows import narrow
+from fcos_lib.measure.coco.rows import Rows, best_first, narrow
 from fcos_lib.measure.coco.ruler import numbers_of_files
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import picture_set
@@ -342,3 +342,19 @@ def test_rows_in_any_order_have_pycocotools_numbers(tmp_path, seed, scores):
 def test_indices_are_sorted_in_a_type_that_holds_them(largest, below):
     """More pictures or categories than 16 bits can count must not become each other."""
     assert narrow(np.array([3, largest]), below).tolist() == [3, largest]
+
+
+def test_scores_are_sorted_by_every_bit():
+    """Numbers of either sign that differ in one bit each from two others, as Python sorts them."""
+    bits = np.concatenate([np.float64([value]).view(np.int64) ^ (1 << np.arange(63)) for value in (0.3, -0.3)])
+    scores = bits.view(np.float64)
+    scores = np.random.default_rng(0).permutation(scores[np.isfinite(scores)])
+    none = np.zeros(len(scores), np.int64)
+    rows = Rows(np.zeros((len(scores), 4)), scores, none, none)
+    assert best_first(rows, 1, 1).tolist() == sorted(range(len(scores)), key=lambda row: -scores[row])
+
+
+def test_an_object_of_part_of_a_pixel_is_found(tmp_path):
+    """Objects that are far away are small."""
+    opened = write_dataset(tmp_path, [annotation(1, 1, "cat", [10, 10, 0.5, 0.25])], [1])
+    assert evaluate(opened, CONTRACT, {1: detections([10, 10, 10.5, 10.25, 0.9, 0])}).value == pytest.approx(1.0)
