@@ -150,6 +150,19 @@ def test_a_number_that_is_missing_is_infinitely_wrong(ruler, detected, ours):
     assert readings.measurement("accuracy.ruler").value == float("inf")
 
 
+def test_a_class_that_is_missing_is_infinitely_wrong(ruler, detected):
+    """An evaluation without classes lacks none; one with some has all that pycocotools has."""
+    some = dict(list(detected.items())[::12])
+    readings, theirs = Readings(ruler), ruler.numbers(some, list(some))
+    lost = next(name for name in theirs if name.startswith("AP of "))
+    assert readings.read("of us", {name: theirs[name] for name in SUMMARY}, some, list(some)) == theirs
+    assert readings.measurement("accuracy.ruler").value == 0
+    readings.read("of us", {name: value for name, value in theirs.items() if name != lost}, some, list(some))
+    wrong = readings.measurement("accuracy.ruler")
+    assert (wrong.n, wrong.value) == (len(SUMMARY) + len(theirs), math.inf)
+    assert wrong.where == f"{lost} of us is nan here and {theirs[lost]:.9g} by pycocotools"
+
+
 def test_nothing_read_is_nothing_measured(ruler):
     """`n` 0 is NO VERDICT."""
     nothing = Measurement("distance from pycocotools", 0.0, "AP", 0, "", {"pycocotools": {}}, gate="accuracy.ruler")
