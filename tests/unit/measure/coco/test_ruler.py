@@ -58,6 +58,8 @@ def test_a_right_evaluation_has_no_error(dataset, ruler, detected):
     measured = error(dataset, ruler, detected)
     assert measured.value <= 1e-12, measured.where
     assert (measured.n, measured.unit, measured.where) == (12 + len(SHAPES.classes), "AP", "")
+    names = [*SUMMARY, *(f"AP of {name}" for name in SHAPES.classes)]
+    assert set(measured.details["pycocotools"]) == {f"{name} of the candidate" for name in names}
 
 
 IOU = coco_matching.IOU_THRESHOLDS

@@ -1,6 +1,7 @@
 """The objects of an annotation file are pycocotools', and what they cannot be is refused."""
 
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -73,3 +74,13 @@ def test_a_choice_of_pictures_must_be_one(dataset, pictures, words):
     """None, the same one twice, or one that is not there."""
     with pytest.raises(DatasetError, match=f"^{re.escape(words)}"):
         read_truth(dataset).only(pictures)
+
+
+def test_part_of_a_part_is_a_part(dataset):
+    """Every object stays with its picture."""
+    whole = read_truth(dataset)
+    some, few = whole.picture_ids[40:200:3].tolist(), whole.picture_ids[61:150:9].tolist()
+    once, twice = whole.only(few), whole.only(some).only(few)
+    assert len(once.boxes) > 5, f"only {len(once.boxes)} objects are in them"
+    for field in fields(once):
+        np.testing.assert_array_equal(getattr(twice, field.name), getattr(once, field.name), err_msg=field.name)
