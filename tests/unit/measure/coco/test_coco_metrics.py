@@ -14,7 +14,7 @@ from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
 from fcos_lib.measure.coco.result_file import read_detections
-from fcos_lib.measure.coco.rows import Rows, best_first, narrow
+from fcos_lib.measure.coco.rows import Rows, best_first, narrow, places_in_groups
 from fcos_lib.measure.coco.ruler import numbers_of_files
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.stream.dataset import picture_set
@@ -334,6 +334,7 @@ def test_rows_in_any_order_have_pycocotools_numbers(tmp_path, seed, scores):
     truth = read_annotation_file(path).truth
     ours = twelve_numbers(match_rows(truth, read_detections(tmp_path / "results.json", truth)))
     theirs = numbers_of_files(path, tmp_path / "results.json")
+    assert set(theirs) == {*TWELVE, "AP of cat", "AP of dog"}, "classes without an object have no AP"
     for name in TWELVE:
         assert abs(ours[name] - theirs[name]) <= 1e-12, f"{name} is {ours[name]!r}, pycocotools has {theirs[name]!r}"
 
@@ -358,3 +359,9 @@ def test_an_object_of_part_of_a_pixel_is_found(tmp_path):
     """Objects that are far away are small."""
     opened = write_dataset(tmp_path, [annotation(1, 1, "cat", [10, 10, 0.5, 0.25])], [1])
     assert evaluate(opened, CONTRACT, {1: detections([10, 10, 10.5, 10.25, 0.9, 0])}).value == pytest.approx(1.0)
+
+
+def test_places_in_groups_begin_anew_with_each_group():
+    """Whatever its number is."""
+    assert places_in_groups(np.array([1, 1, 1, 4, 0, 0])).tolist() == [0, 1, 2, 0, 0, 1]
+    assert places_in_groups(np.array([0, 2, 2])).tolist() == [0, 0, 1]
