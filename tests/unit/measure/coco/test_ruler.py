@@ -135,6 +135,10 @@ def test_part_of_the_pictures_and_the_difference(dataset, ruler, detected):
     swapped = dict(zip(paired.per_class, [*paired.per_class.values()][::-1], strict=True))
     wrong = read_pair(ruler, dataclasses.replace(paired, per_class=swapped), part, worse)
     assert wrong.where.startswith("difference in AP of "), "classes under each other's names"
+    unknown = {"unicorn": paired.numbers["mAP"]}
+    wrong = read_pair(ruler, dataclasses.replace(paired, per_class=unknown), part, worse)
+    where = f"difference in AP of unicorn is {paired.value:.9g} here and nan by pycocotools"
+    assert (wrong.value, wrong.where) == (math.inf, where)
 
 
 def read_pair(ruler, paired, reference, candidate):
