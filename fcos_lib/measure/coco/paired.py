@@ -243,8 +243,8 @@ def _interval(value: float, margin: float, n: int, least: float) -> Interval:
 def _deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard deviation of each row's values that are not NaN (no object was drawn); 0 for fewer than two."""
     present = ~np.isnan(values)
-    count = np.maximum(present.sum(axis=1), 2)
+    count = present.sum(axis=1)
     values = np.where(present, values, 0)
-    rest = np.where(present, values - (values.sum(axis=1) / count)[:, None], 0)
-    spread: NDArray[np.float64] = np.sqrt((rest**2).sum(axis=1) / (count - 1))
+    rest = np.where(present, values - (values.sum(axis=1) / np.maximum(count, 1))[:, None], 0)
+    spread: NDArray[np.float64] = np.sqrt((rest**2).sum(axis=1) / np.maximum(count - 1, 1))
     return spread

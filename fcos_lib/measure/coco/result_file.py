@@ -66,9 +66,9 @@ def _layout() -> np.dtype[np.void]:
         at += 1 + len(name)
         offsets.append(at + 1)
         at += 1 + 4 * 9 if name == "bbox" else 9
-    box = np.dtype({"names": list("xywh"), "formats": [">f8"] * 4, "offsets": [1, 10, 19, 28], "itemsize": 36})
+    box = np.dtype({"names": list("xywh"), "formats": [">f8"] * 4, "offsets": [1, 10, 19, 28]})
     formats = [box if name == "bbox" else ">f8" for name in _Entry.__struct_fields__]
-    return np.dtype({"names": list(_Entry.__struct_fields__), "formats": formats, "offsets": offsets, "itemsize": at})
+    return np.dtype({"names": list(_Entry.__struct_fields__), "formats": formats, "offsets": offsets})
 
 
 _LAYOUT = _layout()
@@ -125,7 +125,7 @@ class _File:
     decoder: msgspec.json.Decoder[list[_Entry]] = field(default_factory=lambda: msgspec.json.Decoder(list[_Entry]))
 
     def pieces(self) -> Iterator[tuple[int, _Columns]]:
-        """The number of the first entry, from 0, and some entries, at least one."""
+        """The number of the first entry, from 0, and some entries, or none."""
         try:
             with open_plain(self.path) as file:
                 if os.fstat(file.fileno()).st_size > MOST_BYTES:
@@ -211,7 +211,7 @@ class _File:
                     break
                 at = _after_blanks(text, at + 1)
                 start = at if at < len(text) else start
-        return [_packed(entries)] if entries else [], text[start:].encode()
+        return [_packed(entries)], text[start:].encode()
 
     def _refuse(self, fault: str, number: int | None = None) -> NoReturn:
         which = "" if number is None else f": detections[{number}]"

@@ -194,10 +194,7 @@ class Readings:
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """An annotation file with what pycocotools stops for want of: ids that are int, and each object's area and crowd flag."""
-    for key in ("images", "categories", "annotations"):
-        for record in document[key]:
-            record |= {name: int(record[name]) for name in ("id", "image_id", "category_id") if name in record}
+    """An annotation file with what pycocotools stops for want of: each object's area and crowd flag."""
     for record in document["annotations"]:
         record.setdefault("area", record["bbox"][2] * record["bbox"][3])
         record.setdefault("iscrowd", 0)

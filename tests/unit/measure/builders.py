@@ -1,11 +1,17 @@
-"""Detections that the tests of measuring are about: from rows of numbers, and from the objects of an annotation file."""
+"""Detections and annotation files that the tests of measuring are about; detections from rows of numbers, and from objects."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 
+from fcos_lib.contract import SHAPES
 from fcos_lib.measure.coco.truth import Truth
+from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.sessions import Detections
+
+CONTRACT = replace(SHAPES, classes=("cat", "dog", "bird"))
+CATEGORIES = {"dog": 3, "empty": 5, "cat": 18, "bird": 90}
 
 
 def detections(*rows):
@@ -67,3 +73,24 @@ def shaken(by_picture, classes, seed):
         labels = np.where(random.random(kept.sum()) < 0.9, side.labels[kept], random.integers(0, classes, kept.sum()))
         result[number] = Detections(boxes, random.random(kept.sum()).astype(np.float32).round(1), labels)
     return result
+
+
+def write_dataset(root, annotations, pictures):
+    """A COCO folder whose pictures are empty files: only the annotations are read here."""
+    (root / "annotations").mkdir(parents=True)
+    (root / "val2017").mkdir()
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 640, "height": 480} for n in pictures]
+    for image in images:
+        (root / "val2017" / image["file_name"]).touch()
+    categories = [{"id": number, "name": name} for name, number in reversed(CATEGORIES.items())]
+    path = root / "annotations" / "instances_val2017.json"
+    path.write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
+    return open_dataset(root)
+
+
+def annotation(number, picture, category, box, **more):
+    """One object; its area is the box's unless said otherwise."""
+    return {
+        "id": number, "image_id": picture, "category_id": CATEGORIES[category], "bbox": box,
+        "area": box[2] * box[3], "iscrowd": 0, **more,
+    }  # fmt: skip

@@ -9,20 +9,18 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
-from fcos_lib.measure.coco import weighted
+from fcos_lib.measure.coco import matching, weighted
 from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.rows import Rows, best_first, narrow, places_in_groups
 from fcos_lib.measure.coco.ruler import numbers_of_files
 from fcos_lib.measure.coco.truth import read_truth
-from fcos_lib.stream.dataset import open_dataset
+from fcos_lib.stream.dataset import picture_set
 from fcos_lib.stream.sessions import Detections
-from tests.unit.measure.builders import NOTHING, detections, shaken
+from tests.unit.measure.builders import CATEGORIES, CONTRACT, NOTHING, annotation, detections, shaken, write_dataset
 from tests.unit.measure.result_files import by_pycocotools
-
-CONTRACT = replace(SHAPES, classes=("cat", "dog", "bird"))
-CATEGORIES = {"dog": 3, "empty": 5, "cat": 18, "bird": 90}
 
 
 def pycocotools_twelve(path, category_ids, detected):
@@ -34,27 +32,6 @@ def pycocotools_twelve(path, category_ids, detected):
     ]
     stats = by_pycocotools(path, np.array(rows, np.float64).reshape(-1, 7)).stats
     return dict(zip(TWELVE, stats.tolist(), strict=True))
-
-
-def write_dataset(root, annotations, pictures):
-    """A COCO folder whose pictures are empty files: only the annotations are read here."""
-    (root / "annotations").mkdir(parents=True)
-    (root / "val2017").mkdir()
-    images = [{"id": n, "file_name": f"{n}.jpg", "width": 640, "height": 480} for n in pictures]
-    for image in images:
-        (root / "val2017" / image["file_name"]).touch()
-    categories = [{"id": number, "name": name} for name, number in reversed(CATEGORIES.items())]
-    path = root / "annotations" / "instances_val2017.json"
-    path.write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
-    return open_dataset(root)
-
-
-def annotation(number, picture, category, box, **more):
-    """One object; its area is the box's unless said otherwise."""
-    return {
-        "id": number, "image_id": picture, "category_id": CATEGORIES[category], "bbox": box,
-        "area": box[2] * box[3], "iscrowd": 0, **more,
-    }  # fmt: skip
 
 
 def generated(seed, first_id=1):
@@ -113,9 +90,10 @@ def test_generated_sets_have_pycocotools_numbers(tmp_path, seed):
     """All twelve, with crowds, ties, empty classes and pictures, over 100 detections, sizes on the borders."""
     annotations, detected = generated(seed)
     opened = write_dataset(tmp_path / "coco", annotations, detected)
-    measured = evaluate(opened, CONTRACT, detected).details["numbers"]
+    measured = evaluate(opened, CONTRACT, detected).details
     expected = pycocotools_twelve(opened.annotations, opened.label_ids(CONTRACT), detected)
-    assert measured == pytest.approx(expected, rel=0, abs=1e-12)
+    assert measured["numbers"] == pytest.approx(expected, rel=0, abs=1e-12)
+    assert measured["detections"] == sum(map(len, detected.values())), "those beyond the first 100 were given, too"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -208,6 +186,19 @@ def test_the_layout_of_the_tables_changes_no_bit(tmp_path, seed, monkeypatch):
         np.testing.assert_array_equal(others.per_class, expected.per_class, f"{deep} in a column, {at_once} at once")
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 50])
+def test_how_many_overlaps_are_computed_together_changes_nothing(tmp_path, monkeypatch, at_once):
+    """Whole detections at a time, with crowds and ties; a detection may share its picture with more objects than that."""
+    annotations, detected = generated(4)
+    truth = read_truth(write_dataset(tmp_path, annotations, detected))
+    whole = match(truth, CONTRACT, detected)
+    assert len(whole.rows) > 20, f"only {len(whole.rows)} detections overlap an object"
+    monkeypatch.setattr(matching, "_PAIRS_AT_ONCE", at_once)
+    parts = match(truth, CONTRACT, detected)
+    for name in ("picture", "scores", "starts", "inside", "rows", "rank", "right", "moved", "objects"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)
+
+
 def test_the_truth_scores_one(dataset, perfect):
     """And every class has its number."""
     measured = evaluate(dataset, SHAPES, perfect)
@@ -239,6 +230,9 @@ def test_coverage_is_recorded(dataset, perfect):
     """Which annotations, which category for which class, how many pictures without a detection: JSON-ready."""
     details = evaluate(dataset, SHAPES, {**perfect, dataset.pictures[0].id: NOTHING}).details
     assert details["annotations_sha256"] == dataset.annotations_sha256
+    assert details["data_set"] == picture_set(dataset)
+    remarked = evaluate(replace(dataset, remarks=("an area of 0", "two names")), SHAPES, perfect)
+    assert (remarked.details["remarks"], remarked.gate) == (["an area of 0", "two names"], "accuracy.mAP")
     assert details["category_ids"] == {name: dataset.category_ids[name] for name in SHAPES.classes}
     assert list(details["category_ids"]) == list(SHAPES.classes)
     assert details["empty_pictures"] == 1 + sum(not len(perfect[picture.id]) for picture in dataset.pictures[1:])
@@ -265,43 +259,48 @@ def test_no_object_is_minus_one_and_not_a_crash(tmp_path):
     opened = write_dataset(tmp_path / "coco", [], [1, 2])
     measured = evaluate(opened, CONTRACT, {1: detections([0, 0, 9, 9, 0.5, 0]), 2: NOTHING})
     assert set(measured.details["numbers"].values()) == {-1.0}
-    assert measured.where == "no class has an object"
+    assert (measured.n, measured.where) == (0, "no class has an object")
 
 
-UNICORN = replace(SHAPES, classes=(*SHAPES.classes, "unicorn"))
+FABLED = replace(SHAPES, classes=(*SHAPES.classes, "unicorn", "griffin", "dragon", "yeti"))
 
 
 @pytest.mark.parametrize(
     ("contract", "change", "words"),
     [
-        (SHAPES, lambda detected: dict(list(detected.items())[1:]), "1 of 240 pictures have no result"),
-        (SHAPES, lambda detected: {**detected, 999_999: NOTHING}, "1 results belong to no picture"),
-        (UNICORN, lambda detected: detected, "1 classes of contract 'shapes' are no categories"),
+        (
+            SHAPES,
+            lambda detected: dict(list(detected.items())[5:]) | dict.fromkeys((99, 6, 88, 77), NOTHING),
+            "5 of 240 pictures have no result (first: [1000, 1007, 1014]) and 4 results belong to no picture (first: [6, 77, 88])",
+        ),
+        (SHAPES, lambda detected: detected | {99: NOTHING}, "0 of 240 pictures have no result (first: []) and 1 results"),
+        (FABLED, lambda detected: detected, "4 classes of contract 'shapes' are no categories of the data set (first: ['unicorn', 'griffin', 'dragon'])"),
     ],
-    ids=["missing_picture", "unknown_picture", "unknown_class"],
-)
+    ids=["missing_pictures", "unknown_picture", "unknown_class"],
+)  # fmt: skip
 def test_what_is_of_another_data_set_is_refused(dataset, perfect, contract, change, words):
     """An average over other pictures is another number, and a class that is not there was not missed."""
-    with pytest.raises(DatasetError, match=words):
+    with pytest.raises(DatasetError, match=f"^{re.escape(words)}"):
         evaluate(dataset, contract, change(perfect))
 
 
 @pytest.mark.parametrize(
-    "row", [[0, 0, 9, 9, 0.5, 3], [0, 0, 9, 9, 0.5, -1], [0, 0, 9, np.nan, 0.5, 0], [0, 0, 9, 9, np.inf, 0]]
+    ("row", "words"),
+    [
+        ([0, 1, 8, 9, 0.5, 3], "label 3, score 0.5, box [0.0, 1.0, 8.0, 9.0]\n  → labels are 0 to 2, scores and boxes"),
+        ([0, 1, 8, 9, 0.5, -1], "label -1, score 0.5"),
+        ([0, 1, 8, np.nan, 0.5, 0], "label 0, score 0.5, box [0.0, 1.0, 8.0, nan]"),
+        ([0, 1, 8, 9, np.inf, 0], "label 0, score inf"),
+    ],
 )
-def test_what_is_no_detection_is_refused(tmp_path, row):
-    """A negative label would otherwise be another class, a NaN would sort anywhere."""
-    opened = write_dataset(tmp_path / "coco", [annotation(1, 7, "cat", [0, 0, 9, 9])], [7])
-    with pytest.raises(DatasetError, match=r"1 detections are no results of contract .*, the first in picture 7"):
-        evaluate(opened, CONTRACT, {7: detections(row)})
-
-
-@pytest.mark.parametrize("more", [{"area": None}, {"area": float("nan")}, {"iscrowd": 2}, {"iscrowd": None}])
-def test_an_annotation_without_area_or_crowd_flag_is_refused(tmp_path, more):
-    """pycocotools would stop in the middle, or sort the object into no size."""
-    opened = write_dataset(tmp_path / "coco", [annotation(1, 7, "cat", [0, 0, 9, 9], **more)], [7])
-    with pytest.raises(DatasetError, match="annotation 1 has the area"):
-        read_truth(opened)
+def test_what_is_no_detection_is_refused(tmp_path, row, words):
+    """A negative label would otherwise be another class, a NaN would sort anywhere. The first of them is named."""
+    opened = write_dataset(tmp_path / "coco", [annotation(1, 7, "cat", [0, 0, 9, 9])], [5, 7, 9])
+    good = [0, 0, 9, 9, 0.5, 2]
+    found = {5: detections(good), 7: detections(good, row), 9: detections(row)}
+    words = f"2 detections are no results of contract 'shapes', the first in picture 7: {words}"
+    with pytest.raises(DatasetError, match=f"^{re.escape(words)}"):
+        evaluate(opened, CONTRACT, found)
 
 
 def test_part_of_the_pictures_is_what_pycocotools_finds_in_them(tmp_path):
@@ -314,13 +313,6 @@ def test_part_of_the_pictures_is_what_pycocotools_finds_in_them(tmp_path):
     expected = pycocotools_twelve(part.annotations, part.label_ids(CONTRACT), some)
     measured = twelve_numbers(match(read_truth(opened).only(chosen), CONTRACT, some))
     assert measured == pytest.approx(expected, rel=0, abs=1e-12)
-
-
-@pytest.mark.parametrize("pictures", [[], [1007, 1007], [5]])
-def test_a_choice_of_pictures_must_be_one(dataset, pictures):
-    """None, the same one twice, or one that is not there."""
-    with pytest.raises(DatasetError, match="pictures were chosen"):
-        read_truth(dataset).only(pictures)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -342,5 +334,34 @@ def test_rows_in_any_order_have_pycocotools_numbers(tmp_path, seed, scores):
     truth = read_annotation_file(path).truth
     ours = twelve_numbers(match_rows(truth, read_detections(tmp_path / "results.json", truth)))
     theirs = numbers_of_files(path, tmp_path / "results.json")
+    assert set(theirs) == {*TWELVE, "AP of cat", "AP of dog"}, "classes without an object have no AP"
     for name in TWELVE:
         assert abs(ours[name] - theirs[name]) <= 1e-12, f"{name} is {ours[name]!r}, pycocotools has {theirs[name]!r}"
+
+
+@pytest.mark.parametrize(("largest", "below"), [(65_535, 65_536), (65_536, 65_537)])
+def test_indices_are_sorted_in_a_type_that_holds_them(largest, below):
+    """More pictures or categories than 16 bits can count must not become each other."""
+    assert narrow(np.array([3, largest]), below).tolist() == [3, largest]
+
+
+def test_scores_are_sorted_by_every_bit():
+    """Numbers of either sign that differ in one bit each from two others, as Python sorts them."""
+    bits = np.concatenate([np.float64([value]).view(np.int64) ^ (1 << np.arange(63)) for value in (0.3, -0.3)])
+    scores = bits.view(np.float64)
+    scores = np.random.default_rng(0).permutation(scores[np.isfinite(scores)])
+    none = np.zeros(len(scores), np.int64)
+    rows = Rows(np.zeros((len(scores), 4)), scores, none, none)
+    assert best_first(rows, 1, 1).tolist() == sorted(range(len(scores)), key=lambda row: -scores[row])
+
+
+def test_an_object_of_part_of_a_pixel_is_found(tmp_path):
+    """Objects that are far away are small."""
+    opened = write_dataset(tmp_path, [annotation(1, 1, "cat", [10, 10, 0.5, 0.25])], [1])
+    assert evaluate(opened, CONTRACT, {1: detections([10, 10, 10.5, 10.25, 0.9, 0])}).value == pytest.approx(1.0)
+
+
+def test_places_in_groups_begin_anew_with_each_group():
+    """Whatever its number is."""
+    assert places_in_groups(np.array([1, 1, 1, 4, 0, 0])).tolist() == [0, 1, 2, 0, 0, 1]
+    assert places_in_groups(np.array([0, 2, 2])).tolist() == [0, 0, 1]

@@ -2,17 +2,20 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
+from statistics import NormalDist, stdev
 
 import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.coco.metrics import TWELVE, evaluate
-from fcos_lib.measure.coco.paired import Interval, paired_difference
+from fcos_lib.measure.coco.paired import Interval, PairedDifference, difference_of, intervals_of, paired_difference
+from fcos_lib.measure.coco.resampled import resample
 from fcos_lib.stream.sessions import Detections
-from tests.unit.measure.builders import shaken
+from tests.unit.measure.builders import found_objects, objects, shaken
 
 RESAMPLES = 60
 
@@ -77,7 +80,7 @@ def test_swapping_the_sides_swaps_the_sign(truth, reference, worse, difference):
 
 def test_the_same_seed_gives_the_same_interval(truth, reference, worse, difference):
     """And another seed nearly the same."""
-    again = paired_difference(truth, SHAPES, reference, worse, resamples=RESAMPLES)
+    again = paired_difference(truth, SHAPES, reference, worse, resamples=RESAMPLES, seed=0)
     other = paired_difference(truth, SHAPES, reference, worse, resamples=RESAMPLES, seed=1)
     assert again == difference
     assert (other.low, other.high) != (difference.low, difference.high)
@@ -116,19 +119,62 @@ def test_both_sides_must_have_exactly_the_pictures(truth, reference, worse):
         paired_difference(truth, SHAPES, some, dict(list(some.items())[1:]), pictures=chosen)
 
 
-def test_the_measurement_is_json_and_says_where(difference, truth):
-    """results.json gets every interval, both sides' numbers and what they were computed from."""
-    measured = difference.measurement()
-    assert (measured.name, measured.unit, measured.n) == ("mAP difference", "AP", len(truth.picture_ids))
-    assert measured.value == difference.value
-    assert f"lowest class: {SHAPES.classes[1]}" in measured.where
-    details = json.loads(json.dumps(measured.details, allow_nan=False))
-    assert set(details["per_size"]) == {"small", "medium", "large"}
-    assert set(details["per_iou"]) == {"0.50", "0.75"}
-    assert set(details["reference"]) == set(details["candidate"]) == set(details["numbers"]) == set(TWELVE)
-    assert details["annotations_sha256"] == truth.annotations_sha256
-    pictures = details["per_class"][SHAPES.classes[0]]["n"]
-    assert pictures > 0, f"{pictures} pictures are behind the first class"
+BY_HAND = PairedDifference(
+    n=99,
+    numbers={
+        "mAP": Interval(-0.2, -0.25, -0.15, 90),
+        "AP50": Interval(0.01, -0.04, 0.06, 90),
+        "AP75": Interval(-0.3, -0.5, -0.1, 90),
+        "APs": Interval(0.4, 0.2, 0.6, 30),
+        "APl": Interval(0.03, 0.01, 0.05, 20),
+        "AR1": Interval(0.9, 0.89, 0.91, 90),
+    },
+    per_class={
+        "bird": Interval(-0.05, -0.07, -0.03, 12),
+        "cat": Interval(-0.6, -0.9, -0.3, 7),
+        "dog": Interval(0.5, 0.2, 0.8, 5),
+    },
+    reference={"mAP": 0.5},
+    candidate={"mAP": 0.3},
+    resamples=60,
+    seed=3,
+    annotations_sha256="ab" * 32,
+    category_ids={"bird": 16, "cat": 17, "dog": 18},
+)
+"""Numbers that are all different, without any for medium objects."""
+
+
+def test_the_measurement_has_every_interval_and_says_where():
+    """results.json gets all of them, both sides' numbers and what they were computed from."""
+    measured = BY_HAND.measurement()
+    assert replace(measured, details={}) == Measurement(
+        name="mAP difference",
+        value=-0.2,
+        unit="AP",
+        n=99,
+        where="95 % interval -0.2500 to -0.1500; lowest class: cat -0.6000 (-0.9000 to -0.3000, 7 pictures)",
+        interval=(-0.25, -0.15),
+        gate="paired.loss",
+    )
+    numbers = {name: asdict(each) for name, each in BY_HAND.numbers.items()}
+    assert json.loads(json.dumps(measured.details, allow_nan=False)) == {
+        "numbers": numbers,
+        "per_class": {name: asdict(each) for name, each in BY_HAND.per_class.items()},
+        "per_size": {"small": numbers["APs"], "large": numbers["APl"]},
+        "per_iou": {"0.50": numbers["AP50"], "0.75": numbers["AP75"]},
+        "low": -0.25,
+        "high": -0.15,
+        "confidence": 0.95,
+        "interval": "±1.96 x 1.06 standard deviations of a bootstrap over pictures",
+        "reference": {"mAP": 0.5},
+        "candidate": {"mAP": 0.3},
+        "pictures": 99,
+        "resamples": 60,
+        "seed": 3,
+        "annotations_sha256": "ab" * 32,
+        "category_ids": {"bird": 16, "cat": 17, "dog": 18},
+    }
+    assert BY_HAND.measurement("paired.gain").gate == "paired.gain"
 
 
 def test_without_objects_nothing_was_measured(truth, reference):
@@ -138,14 +184,60 @@ def test_without_objects_nothing_was_measured(truth, reference):
     nothing = paired_difference(truth, SHAPES, one, one, pictures=[empty], resamples=RESAMPLES)
     assert math.isnan(nothing.value)
     assert nothing.numbers == nothing.per_class == {}
-    assert nothing.measurement().n == 0
-    assert json.dumps(nothing.measurement().details, allow_nan=False)
+    measured = nothing.measurement()
+    assert replace(measured, details={}) == Measurement(
+        "mAP difference", 0.0, "AP", 0, "no class has an object", gate="paired.loss"
+    )
+    assert (measured.details["low"], measured.details["high"]) == (None, None)
+    assert json.dumps(measured.details, allow_nan=False)
+    for change in nothing.certain_changes():
+        assert (change.value, change.n, change.where) == (0.0, 0, "no object counts"), change.name
 
 
-def test_one_resample_is_no_interval(truth, reference):
-    """A mistake in the call, said at once."""
+def test_one_resample_is_no_interval(few):
+    """A mistake in the call, said at once. Two make one, and without a word there are 1,000."""
+    truth, detected = few
     with pytest.raises(ValueError, match="1 resamples make no interval"):
-        paired_difference(truth, SHAPES, reference, reference, resamples=1)
+        paired_difference(truth, SHAPES, detected, detected, resamples=1)
+    assert paired_difference(truth, SHAPES, detected, detected, resamples=2).resamples == 2
+    found = paired_difference(truth, SHAPES, detected, detected)
+    assert (found.n, found.resamples, found.seed) == (5, 1000, 0)
+    assert (found.annotations_sha256, found.category_ids) == (truth.annotations_sha256, truth.category_ids)
+
+
+@pytest.fixture
+def few():
+    """Objects in four of five pictures: small ones in two, medium ones in three, a large one in one; and all of them detected."""
+    sides, kinds, pictures = [20, 25, 30, 50, 60, 70, 200], [0, 0, 0, 4, 4, 4, 4], np.array([0, 0, 1, 1, 2, 3, 3])
+    truth = objects([[5, 5, 5 + side, 5 + side] for side in sides], kinds, SHAPES, pictures, count=5)
+    return truth, found_objects(truth, SHAPES)
+
+
+def test_intervals_say_how_many_pictures_are_behind_them(few):
+    """Those with an object of this size or class; of a single one the interval holds every number there can be."""
+    truth, detected = few
+    found = paired_difference(truth, SHAPES, detected, detected, resamples=2)
+    sizes = {"s": 2, "m": 3, "l": 1}
+    assert {name: each.n for name, each in found.numbers.items()} == {name: sizes.get(name[-1], 4) for name in TWELVE}
+    assert {name: each.n for name, each in found.per_class.items()} == {SHAPES.classes[0]: 2, SHAPES.classes[4]: 3}
+    assert found.numbers["APl"] == Interval(0.0, -1.0, 1.0, 1)
+    assert found.numbers["APs"] == Interval(0.0, 0.0, 0.0, 2), "two pictures are drawn like many"
+    alone, _ = intervals_of(resample(truth, SHAPES, detected, 2, 0))
+    assert (alone["APl"].low, alone["APl"].high, alone["APl"].n) == (0.0, 1.0, 1)
+
+
+def test_drawings_without_an_object_do_not_widen_the_interval(few):
+    """Deviations are of the others, and none of a single one. No interval goes beyond a difference of 1."""
+    first = resample(few[0], SHAPES, few[1], 3, 0)
+    first = replace(first, whole=np.zeros(len(first.whole)), drawn=np.zeros_like(first.drawn))
+    whole, drawn = np.full_like(first.whole, 0.2), np.zeros_like(first.drawn)
+    drawn[:4] = [[0.1, np.nan, 0.4], [np.nan, 0.3, np.nan], [np.nan] * 3, [0.1, 0.7, -0.7]]
+    found = difference_of(first, replace(first, whole=whole, drawn=drawn), 0, {}).numbers
+    margin = 1.96 * 1.06 * stdev([0.1, 0.4])
+    assert (found["mAP"].low, found["mAP"].high) == pytest.approx((0.2 - margin, 0.2 + margin), abs=1e-4)
+    assert (found["AP50"].low, found["AP50"].high) == (0.2, 0.2)
+    assert (found["AP75"].low, found["AP75"].high) == (0.2, 0.2)
+    assert (found["APs"].low, found["APs"].high) == (-1.0, 1.0)
 
 
 def test_rescoring_alone_moves_average_precision_but_not_recall(truth, reference):
@@ -169,6 +261,19 @@ def test_what_is_certain_is_what_chance_cannot_explain(difference):
     assert gain_class.where == "nothing certain"
 
 
+def test_the_most_certain_change_is_named():
+    """Of each kind, for its own gate. Two sizes and two thresholds hold at once, and so do three classes: both are stretched."""
+    four, three = (NormalDist().inv_cdf(1 - 0.025 / among) / NormalDist().inv_cdf(0.975) for among in (4, 3))
+    expected = [
+        ("certain loss by size or IoU", 0.3 - 0.2 * four, "0.75: -0.3000 (-0.5000 to -0.1000, 90 pictures)", "paired.loss_size"),
+        ("certain gain by size or IoU", 0.4 - 0.2 * four, "small: +0.4000 (+0.2000 to +0.6000, 30 pictures)", "paired.gain_size"),
+        ("certain loss in a class", 0.6 - 0.3 * three, "cat: -0.6000 (-0.9000 to -0.3000, 7 pictures)", "paired.loss_class"),
+        ("certain gain in a class", 0.5 - 0.3 * three, "dog: +0.5000 (+0.2000 to +0.8000, 5 pictures)", "paired.gain_class"),
+    ]  # fmt: skip
+    for change, (name, value, where, gate) in zip(BY_HAND.certain_changes(), expected, strict=True):
+        assert change == Measurement(name, pytest.approx(value, abs=1e-9), "AP", 99, where, gate=gate)
+
+
 def test_a_class_in_one_picture_proves_nothing():
     """Its resamples are all the same, which is not certainty."""
     assert Interval(-0.9, -1.0, 1.0, 1).certain(-1, among=1) == 0
@@ -176,3 +281,6 @@ def test_a_class_in_one_picture_proves_nothing():
     among_many = Interval(-0.5, -0.6, -0.4, 50).certain(-1, among=80)
     assert 0 < among_many < 0.4, f"of 80 classes {among_many} is certain, of one 0.4"
     assert Interval(-0.5, -0.6, -0.4, 50).certain(1, among=1) == 0
+    assert Interval(-0.5, -0.6, -0.4, 2).certain(-1, among=1) == pytest.approx(0.4), "two pictures say something"
+    for low, high in ((-0.9, -0.45), (-0.55, -0.1)):
+        assert Interval(-0.5, low, high, 50).certain(-1, among=1) == pytest.approx(0.1), "the wider side counts"

@@ -12,7 +12,7 @@ from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.paired import paired_difference
 from fcos_lib.measure.coco.resampled import resample, resample_matches
 from fcos_lib.stream.sessions import Detections
-from tests.unit.measure.builders import found_objects, with_own_scores
+from tests.unit.measure.builders import NOTHING, found_objects, objects, with_own_scores
 
 RESAMPLES = 20
 
@@ -69,8 +69,9 @@ def test_what_is_kept_is_what_would_be_computed(computed, truth, detected):
     again = resample(truth, SHAPES, detected, RESAMPLES, 0)
     np.testing.assert_array_equal(kept.drawn, again.drawn)
     np.testing.assert_array_equal(kept.whole[:12], averages(again.matches).twelve[:, 0])
-    with pytest.raises(ValueError, match="read-only"):
-        kept.drawn[0, 0] = 1
+    for numbers in (kept.drawn, kept.whole):
+        with pytest.raises(ValueError, match="read-only"):
+            numbers[..., 0] = 1
 
 
 def test_no_more_sides_are_kept_than_a_run_compares(computed, truth, detected):
@@ -97,13 +98,29 @@ def test_few_are_drawn_at_once_where_many_detections_overlap_an_object(monkeypat
     matches = match(truth, SHAPES, many)
     largest = int(np.diff(np.searchsorted(matches.rows, matches.starts)).max())
     assert largest > 40 * len(truth.names), f"only {largest} overlap an object"
+    assert parts_of(matches, 4 * largest, monkeypatch) == [4] * 5, f"{largest} detections in the largest category"
+
+
+def test_few_are_drawn_at_once_where_there_are_many_categories_or_pictures(monkeypatch, truth, detected):
+    """Each category has 40 curves; a drawing says how often each picture is there. What is left over comes last."""
+    matches = match(truth, SHAPES, detected)
+    assert parts_of(matches, 7 * 40 * len(truth.names), monkeypatch) == [7, 7, 6]
+    wide = objects([[5, 5, 40, 40]], [0], SHAPES, count=500)
+    matches = match(wide, SHAPES, dict.fromkeys(range(500), NOTHING))
+    assert parts_of(matches, 6 * 500, monkeypatch) == [6, 6, 6, 2]
+    assert parts_of(matches, 1 << 23, monkeypatch) == [20]
+    assert parts_of(matches, 1, monkeypatch) == [1] * 20, "one is the least"
+
+
+def parts_of(matches, values_at_once, monkeypatch):
+    """How many drawings are counted together, of 20."""
     drawn = []
     monkeypatch.setattr(
         resampled, "averages", lambda matches, weights: drawn.append(weights) or averages(matches, weights)
     )
-    monkeypatch.setattr(resampled, "_VALUES_AT_ONCE", 4 * largest)
+    monkeypatch.setattr(resampled, "_VALUES_AT_ONCE", values_at_once)
     resample_matches(matches, RESAMPLES, 0)
-    assert [len(each) for each in drawn if each is not None] == [4] * 5, f"{largest} detections in the largest category"
+    return [len(each) for each in drawn if each is not None]
 
 
 def _repeated(one, times):
@@ -147,7 +164,10 @@ CHANGES = {
     "another order": in_one_picture(lambda one: Detections(one.boxes[::-1], one.scores[::-1], one.labels[::-1])),
     "the type of the boxes": in_one_picture(lambda one: replace(one, boxes=one.boxes.astype(np.float64))),
     "places": exchanged,
-    **{f"{name} of an object": of_an_object(name) for name in ("boxes", "areas", "crowd", "numbered", "categories")},
+    **{
+        f"{name} of an object": of_an_object(name)
+        for name in ("boxes", "areas", "crowd", "numbered", "pictures", "categories")
+    },
 }
 
 
@@ -158,6 +178,16 @@ def test_other_content_is_computed_again(computed, truth, detected, change):
     other_truth, other_found = change(truth, detected)
     resample(other_truth, SHAPES, other_found, RESAMPLES, 0)
     assert len(computed) == 2, "what was changed got the numbers of what was not"
+
+
+def test_another_order_of_classes_is_computed_again(computed, truth, detected):
+    """The same labels are then other classes; nor may categories be other ones by the same numbers."""
+    first, second, *others = SHAPES.classes
+    resample(truth, SHAPES, detected, RESAMPLES, 0)
+    resample(truth, replace(SHAPES, classes=(second, first, *others)), detected, RESAMPLES, 0)
+    ids = dict(truth.category_ids) | {first: truth.category_ids[second], second: truth.category_ids[first]}
+    resample(replace(truth, category_ids=ids), SHAPES, detected, RESAMPLES, 0)
+    assert len(computed) == 3, "what was changed got the numbers of what was not"
 
 
 @pytest.mark.parametrize(("resamples", "seed"), [(RESAMPLES + 1, 0), (RESAMPLES, 1)])

@@ -3,6 +3,7 @@
 import json
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -74,10 +75,11 @@ def test_pieces_of_any_length_give_the_same(tmp_path, monkeypatch, piece):
 
 def test_whole_numbers_with_a_point_are_ids(read):
     """pandas and MATLAB write 7.0, which is the picture 7 for pycocotools too."""
-    for number in ("7.0", "70e-1"):
+    for number in ("7.0", "70e-1", "0.7e1"):
         for more in ("", ',"x":"\\u0031"'):  # the second one is looked at by itself
             rows = read(f"[{GOOD[:-1]}{more}}},{GOOD}]".replace(":7", f":{number}"))
             assert rows.pictures.tolist() == [0, 0], f"pictures of {number}{more}: {rows.pictures.tolist()}"
+            assert rows.scores.tolist() == [0.5, 0.5], f"scores beside {number}{more}: {rows.scores.tolist()}"
 
 
 @pytest.mark.parametrize("at_once", [0, 1 << 18])
@@ -96,8 +98,18 @@ def test_the_entry_at_fault_is_named_wherever_parts_of_a_piece_end(read, monkeyp
 def test_an_empty_list_and_blanks_are_read(read):
     """A detector that found nothing at all is a detector."""
     assert len(read(" [ \n ] \n")) == 0
-    rows = read(f"\n[ {GOOD}\t,\r\n {GOOD} ]\n")
-    assert (len(rows), rows.boxes[1].tolist(), rows.scores[1]) == (2, [1, 2, 3, 4], 0.5)
+    for more in ("", ',"x":"\\u0031"'):  # the second one is looked at by itself
+        entry = f"{GOOD[:-1]}{more}}}"
+        rows = read(f"\n[ {entry}\t,\r\n {entry} ]\n")
+        assert (len(rows), rows.boxes[1].tolist(), rows.scores[1]) == (2, [1, 2, 3, 4], 0.5)
+
+
+def test_an_entry_is_laid_out_as_messagepack_has_it():
+    """A field that is read a byte further on would be another number."""
+    packed = msgspec.msgpack.encode(result_file._Entry(7.0, 3.0, (1.5, 2.5, -3.5, 4.5), 0.25))
+    (entry,) = np.frombuffer(packed, result_file._layout())
+    assert [float(entry[name]) for name in ("image_id", "category_id", "score")] == [7.0, 3.0, 0.25]
+    assert [float(entry["bbox"][side]) for side in "xywh"] == [1.5, 2.5, -3.5, 4.5]
 
 
 def test_blanks_hide_nothing_behind_them(read, monkeypatch):
@@ -116,10 +128,13 @@ def test_blanks_hide_nothing_behind_them(read, monkeypatch):
 
 
 def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypatch):
-    """A list of objects in an entry has `},{` in it, as the list of entries has."""
-    monkeypatch.setattr(result_file, "PIECE", 100)
+    """A list of objects in an entry has `},{` in it, as the list of entries has, wherever a piece ends."""
     inner = GOOD[:-1] + ',"parts":[{"a":1},{"b":2},{"c":"},{"}]}'
-    assert len(read(f"[{inner},{GOOD},{inner},{inner}]")) == 4
+    entries = [each.replace("0.5", str(number)) for number, each in enumerate([inner, GOOD, inner, inner])]
+    for piece in range(100, 420, 9):
+        monkeypatch.setattr(result_file, "PIECE", piece)
+        scores = read(f"[{', '.join(entries)}]").scores.tolist()
+        assert scores == [0, 1, 2, 3], f"in pieces of {piece}: {scores}"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +171,7 @@ def test_entries_inside_of_an_entry_are_not_taken_for_detections(read, monkeypat
         (GOOD.join("[]").replace(":7", ":" + "7" * 5000), "detections[0] is no detection: a number of 5000 digits"),
         (f"[{GOOD},{GOOD.replace(':7', ':8')}]", "detections[1] is of the picture 8, which the annotation file does not list"),
         (f"[{GOOD},{OTHER_CATEGORY}]", "detections[1] is of the category 2, which the annotation file does not list"),
+        (f"[{GOOD},{GOOD[:-1]},{GOOD[1:]}]", "detections[1] is no detection: it has the key 'image_id' 2 times"),
         (f'[{GOOD},{GOOD[:-1]},"score":0.9}}]', "detections[1] is no detection: it has the key 'score' 2 times"),
         (f'[{GOOD},{GOOD[:-1]},"sc\\u006fre":0.9}}]', "detections[1] is no detection: it has the key 'score' 2 times"),
         (f'[{GOOD},{GOOD[:-1]},"x":{"[" * 100_000}', "is cut off"),
@@ -169,8 +185,8 @@ def test_what_is_no_result_file_is_refused_by_name_and_entry(read, tmp_path, tex
     """One sentence with the file, the entry and its fault; never a traceback."""
     with pytest.raises(UsageError) as refused:
         read(text)
-    assert str(tmp_path / "results.json") in refused.value.found
-    assert words in refused.value.found
+    colon = ":" if words.startswith("detections[") else ""
+    assert refused.value.found.startswith(f"{tmp_path / 'results.json'}{colon} {words}")
     assert "\n" not in refused.value.found
 
 
@@ -184,19 +200,36 @@ def test_the_entry_is_named_behind_many_pieces(read, monkeypatch):
 
 def test_an_entry_without_an_end_is_refused_before_memory_is(read, monkeypatch):
     """Two pieces are read of it, not the file."""
-    monkeypatch.setattr(result_file, "PIECE", 1000)
-    with pytest.raises(UsageError, match=r"detections\[1\] is no JSON object, is cut off or is longer than"):
-        read(f'[{GOOD},{GOOD[:-1]},"x":"{"x" * 9000}"}}]')
+    monkeypatch.setattr(result_file, "PIECE", 1 << 20)
+    with pytest.raises(UsageError, match=r"detections\[1\] is no JSON object, is cut off or is longer than 2 MiB\n"):
+        read(f'[{GOOD},{GOOD[:-1]},"x":"{"x" * (5 << 20)}"}}]')
+
+
+def test_entries_of_any_length_up_to_two_pieces_are_read_in_their_order(read, monkeypatch):
+    """Where the last one that is whole ends is looked for backwards, further and further."""
+    monkeypatch.setattr(result_file, "PIECE", 20_000)
+    lengths = [0, 3000, 9000, 19_000, 10, 39_000, 0, 0, 4096, 12_000, 25_000, 1]
+    entries = [
+        f'{GOOD[:-1]},"x":"{"y" * length}"}}'.replace("0.5", str(number)) for number, length in enumerate(lengths)
+    ]
+    assert read(f"[{','.join(entries)}]").scores.tolist() == list(range(len(lengths)))
+
+
+def test_a_file_that_is_not_there_is_refused_in_words(truth, tmp_path):
+    """With the system's own reason."""
+    with pytest.raises(UsageError, match=r"none\.json cannot be read \(No such file or directory\)"):
+        read_detections(tmp_path / "none.json", truth)
 
 
 @pytest.mark.parametrize(("name", "most", "words"), [
-    ("MOST_BYTES", 100, "has more than 0 GiB"), ("MOST_DETECTIONS", 2, "holds more than 2 detections"),
+    ("MOST_BYTES", 3 * len(GOOD) + 4, "has more than 0 GiB"), ("MOST_DETECTIONS", 3, "holds more than 3 detections"),
 ])  # fmt: skip
 def test_bounds_are_held(read, monkeypatch, name, most, words):
-    """Of bytes before anything is read, of detections while it is."""
+    """Of bytes before anything is read, of detections while it is. What is just as large is read."""
     monkeypatch.setattr(result_file, name, most)
-    with pytest.raises(UsageError, match=words):
-        read(f"[{GOOD},{GOOD},{GOOD}]")
+    assert len(read(f"[{GOOD},{GOOD},{GOOD}]")) == 3
+    with pytest.raises(UsageError, match=f"json {words}\n"):
+        read(f"[{GOOD},{GOOD},{GOOD},{GOOD}]")
 
 
 def test_annotations_alone_are_those_of_the_folder(dataset, truth_of_dataset):

@@ -1,12 +1,15 @@
 """The ruler sees what is wrong with our own evaluation, whichever constant or table it is in."""
 
 import dataclasses
+import json
+import math
 
 import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.coco import curves as coco_curves
 from fcos_lib.measure.coco import matching as coco_matching
 from fcos_lib.measure.coco import metrics as coco_metrics
@@ -55,6 +58,8 @@ def test_a_right_evaluation_has_no_error(dataset, ruler, detected):
     measured = error(dataset, ruler, detected)
     assert measured.value <= 1e-12, measured.where
     assert (measured.n, measured.unit, measured.where) == (12 + len(SHAPES.classes), "AP", "")
+    names = [*SUMMARY, *(f"AP of {name}" for name in SHAPES.classes)]
+    assert set(measured.details["pycocotools"]) == {f"{name} of the candidate" for name in names}
 
 
 IOU = coco_matching.IOU_THRESHOLDS
@@ -119,6 +124,10 @@ def test_part_of_the_pictures_and_the_difference(dataset, ruler, detected):
     numbers = 2 * len(SUMMARY) + len(paired.numbers) + len(paired.per_class)
     right = read_pair(ruler, paired, part, worse)
     assert (right.n, right.value <= 1e-12) == (numbers, True), right.where
+    named = {f"{name} of the {side}" for name in SUMMARY for side in ("reference", "candidate")}
+    named |= {f"difference in {name}" for name in SUMMARY}
+    named |= {f"difference in AP of {name}" for name in paired.per_class}
+    assert set(right.details["pycocotools"]) == named
     higher = dataclasses.replace(paired.numbers["mAP"], value=paired.value + 0.001)
     wrong = read_pair(ruler, dataclasses.replace(paired, numbers=paired.numbers | {"mAP": higher}), part, worse)
     assert wrong.value == pytest.approx(0.001)
@@ -126,6 +135,10 @@ def test_part_of_the_pictures_and_the_difference(dataset, ruler, detected):
     swapped = dict(zip(paired.per_class, [*paired.per_class.values()][::-1], strict=True))
     wrong = read_pair(ruler, dataclasses.replace(paired, per_class=swapped), part, worse)
     assert wrong.where.startswith("difference in AP of "), "classes under each other's names"
+    unknown = {"unicorn": paired.numbers["mAP"]}
+    wrong = read_pair(ruler, dataclasses.replace(paired, per_class=unknown), part, worse)
+    where = f"difference in AP of unicorn is {paired.value:.9g} here and nan by pycocotools"
+    assert (wrong.value, wrong.where) == (math.inf, where)
 
 
 def read_pair(ruler, paired, reference, candidate):
@@ -143,16 +156,47 @@ def test_a_number_that_is_missing_is_infinitely_wrong(ruler, detected, ours):
     assert readings.measurement("accuracy.ruler").value == float("inf")
 
 
+def test_a_class_that_is_missing_is_infinitely_wrong(ruler, detected):
+    """An evaluation without classes lacks none; one with some has all that pycocotools has."""
+    some = dict(list(detected.items())[::12])
+    readings, theirs = Readings(ruler), ruler.numbers(some, list(some))
+    lost = next(name for name in theirs if name.startswith("AP of "))
+    assert readings.read("of us", {name: theirs[name] for name in SUMMARY}, some, list(some)) == theirs
+    assert readings.measurement("accuracy.ruler").value == 0
+    readings.read("of us", {name: value for name, value in theirs.items() if name != lost}, some, list(some))
+    wrong = readings.measurement("accuracy.ruler")
+    assert (wrong.n, wrong.value) == (len(SUMMARY) + len(theirs), math.inf)
+    assert wrong.where == f"{lost} of us is nan here and {theirs[lost]:.9g} by pycocotools"
+
+
 def test_nothing_read_is_nothing_measured(ruler):
     """`n` 0 is NO VERDICT."""
-    assert Readings(ruler).measurement("accuracy.ruler").n == 0
+    nothing = Measurement("distance from pycocotools", 0.0, "AP", 0, "", {"pycocotools": {}}, gate="accuracy.ruler")
+    assert Readings(ruler).measurement("accuracy.ruler") == nothing
+
+
+def test_the_largest_error_is_named(ruler):
+    """Of either sign, with both numbers and all of pycocotools'; what it does not have is text, since JSON has no NaN."""
+    readings = Readings(ruler, [("mAP of us", 0.5, 0.375), ("AP50 of us", 0.125, 0.875), ("APs of us", 0.25, 0.75)])
+    where = "AP50 of us is 0.125 here and 0.875 by pycocotools"
+    theirs = {"mAP of us": 0.375, "AP50 of us": 0.875, "APs of us": 0.75}
+    assert readings.measurement("accuracy.ruler") == Measurement(
+        "distance from pycocotools", 0.75, "AP", 3, where, {"pycocotools": theirs}, gate="accuracy.ruler"
+    )
+    missing = Readings(ruler, [("mAP of us", 0.5, math.nan)]).measurement("accuracy.ruler")
+    assert (missing.value, missing.details) == (math.inf, {"pycocotools": {"mAP of us": "nan"}})
+    assert Readings(ruler, [("mAP of us", 1e-12, 0.0)]).measurement("accuracy.ruler").where == "", "a last bit is none"
 
 
 def test_the_same_detections_are_evaluated_once(ruler, detected, monkeypatch):
     """The reference is read for its own gate and again beside the candidate."""
     expected = ruler.numbers(detected)
+    chosen = sorted(detected)[::3]
+    of_some = ruler.numbers(detected, chosen)
+    assert of_some != expected, "a part of the pictures has its own numbers"
     monkeypatch.setattr(Ruler, "_evaluate", lambda *_: pytest.fail("evaluated again"))
-    assert ruler.numbers(detected) == expected
+    assert ruler.numbers(detected) == ruler.numbers(detected, sorted(detected)[::-1]) == expected
+    assert ruler.numbers(detected, chosen[::-1]) == of_some
 
 
 def test_nothing_found_is_zero(dataset, ruler):
@@ -166,7 +210,49 @@ def test_it_says_nothing_on_the_terminal(dataset, detected, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_classes_may_have_other_names_than_categories(dataset, ruler, detected):
+    """Where somebody said which is which. What is found of a class that has no category then counts for nothing."""
+    first, *others = SHAPES.classes
+    contract = dataclasses.replace(SHAPES, classes=("square", *others, "unicorn"))
+    unicorn = Detections(np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32), np.array([len(others) + 1]))
+    some = dict(list(detected.items())[::12])
+    number = next(iter(some))
+    joined = Detections(
+        *(np.concatenate([getattr(side, part) for side in (some[number], unicorn)]) for part in ("boxes", "scores", "labels"))
+    )  # fmt: skip
+    found = Ruler(dataset.annotations, contract, {first: "square"}).numbers({**some, number: joined}, list(some))
+    assert found == {name.replace(first, "square"): value for name, value in ruler.numbers(some, list(some)).items()}
+
+
+def test_what_an_annotation_file_leaves_out_is_completed(dataset, detected, ruler, tmp_path):
+    """pycocotools stops without an area or a crowd flag; that ids are written 7.0 makes no difference."""
+    document = json.loads(dataset.annotations.read_bytes())
+    for record in document["annotations"]:
+        record |= {"area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
+    paths = [tmp_path / "complete.json", tmp_path / "bare.json"]
+    paths[0].write_text(json.dumps(document))
+    for record in document["annotations"]:
+        del record["area"], record["iscrowd"]
+    for record in [*document["images"], *document["categories"], *document["annotations"]]:
+        record |= {key: float(value) for key, value in record.items() if key in ("id", "image_id", "category_id")}
+    paths[1].write_text(json.dumps(document))
+    some = dict(list(detected.items())[::5])
+    complete, bare = (Ruler(path, SHAPES).numbers(some, list(some)) for path in paths)
+    assert bare == complete
+    assert complete != ruler.numbers(some, list(some)), "areas of masks are to differ from those of boxes"
+
+
+def test_two_categories_of_one_name_are_refused(dataset, tmp_path):
+    """Nothing says which of them a class is."""
+    document = json.loads(dataset.annotations.read_bytes())
+    document["categories"].append({"id": 999, "name": SHAPES.classes[0]})
+    (tmp_path / "two.json").write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="no category of its own for each name"):
+        Ruler(tmp_path / "two.json", SHAPES)
+
+
 def test_a_class_without_a_category_is_refused(dataset):
     """As in the evaluation."""
-    with pytest.raises(DatasetError, match="no category of its own for unicorn"):
-        Ruler(dataset.annotations, dataclasses.replace(SHAPES, classes=("unicorn",)))
+    classes = ("unicorn", *SHAPES.classes, "griffin", "dragon", "yeti")
+    with pytest.raises(DatasetError, match="no category of its own for unicorn, griffin, dragon\n"):
+        Ruler(dataset.annotations, dataclasses.replace(SHAPES, classes=classes))
