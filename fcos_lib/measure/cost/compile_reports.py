@@ -35,7 +35,7 @@ def om_operators(path: Path) -> OmOperators:
     """The operators in an OM as JSON (`atc --mode=1`); those that only hold tensors are left out."""
     kinds: Counter[str] = Counter()
     ai_cpu: Counter[str] = Counter()
-    fused = 0
+    fused = engines = 0
     for graph in _list(mapping(_json(path), "it").get("graph"), "'graph'"):
         for entry in _list(mapping(graph, "a graph").get("op", []), "'op'"):
             operator = mapping(entry, "an operator")
@@ -48,12 +48,13 @@ def om_operators(path: Path) -> OmOperators:
             values = dict(_attributes(operator))
             engine, originals = values.get(_ENGINE, {}).get("s"), values.get(_ORIGINALS, {}).get("list")
             if isinstance(engine, str):
+                engines += 1
                 ai_cpu[kind] += "aicpu" in engine.lower()  # aicpu_ascend_kernel and aicpu_tf_kernel
             names = originals.get("s") if isinstance(originals, dict) else None
             fused += isinstance(names, list) and len(names) > 1
     if not kinds:
         raise ValueError("it has no operators")
-    return OmOperators(kinds, +ai_cpu if ai_cpu else None, fused)  # a type that names an engine has a key, be it with 0
+    return OmOperators(kinds, +ai_cpu if engines else None, fused)
 
 
 def fusions(path: Path) -> Counter[str]:

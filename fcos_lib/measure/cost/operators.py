@@ -140,7 +140,8 @@ def against(challenger: Cost, champion: Cost) -> tuple[Measurement, ...]:
         then, now = champion.figures[name], challenger.figures.get(name)
         title, unit = f"{name} against champion", "%" if then.unit == "B" else then.unit
         if now is None:
-            where = f"the champion has {then.value:,.0f}; here unknown: {challenger.absent[name]}{made}"
+            reason = challenger.absent.get(name, "nobody counted")
+            where = f"the champion has {then.value:,.0f}; here unknown: {reason}{made}"
             compared.append(Measurement(title, math.nan, unit, 0, where, gate=gate))
             continue
         change = now.value - then.value
