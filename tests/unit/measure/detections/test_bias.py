@@ -153,12 +153,14 @@ def test_details_are_ready_for_json():
 
 
 def test_candidates_say_which_level_a_detection_comes_from():
-    """The row of the identical candidate; -1 if there is none."""
+    """The row of the identical candidate; -1 if there is none. One in the same place, or of the same score, is another."""
     measured = pairs(1)
     boxes = np.zeros((1, COCO_R50.candidates, 4), np.float32)
     scores = np.zeros((1, COCO_R50.candidates, len(COCO_R50.classes)), np.float32)
     rows = [999, 1000, 2000, COCO_R50.candidates - 1]
     boxes[0, rows], scores[0, rows, 0] = measured.reference.boxes[:4], measured.reference.scores[:4]
+    boxes[0, [1500, 3]], scores[0, [2500, 4], 0] = measured.reference.boxes[[0, 1]], measured.reference.scores[[0, 1]]
+    boxes[0, 5], scores[0, 5, 1] = measured.reference.boxes[2], measured.reference.scores[2]
     levels = levels_of(measured, boxes, scores, COCO_R50)
     assert levels.tolist() == [0, 1, 2, 4, -1]
     assert bias(measured, levels, COCO_R50)[0].n == 5

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.coverage import coverage, unlike
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
@@ -170,3 +171,43 @@ def test_results_without_any_detection_are_told_of_as_a_whole():
     assert said.where.startswith("0 detections on 3 pictures, in which 3 are expected; three things to check")
     partly = unlike(reference, {1: NOTHING, 2: LONG, 3: LONG})
     assert partly.where == "picture 1: 100% without a partner"
+
+
+A, B, C = ((x, 0, x + 10, 10, score, 0) for x, score in ((0, 0.9), (50, 0.8), (100, 0.7)))
+
+
+@pytest.mark.parametrize(
+    ("expected", "seen", "share"),
+    [
+        ([A, B], [A], None),
+        ([A, B], [A, C], "50%"),
+        ([A], [(*A[:5], 1)], "100%"),
+        ([A], [(0, 0, 10, 5, 0.6, 0)], None),
+        ([A], [(0, 0, 10, 4.9, 0.6, 0)], "100%"),
+        ([(*A[:4], 0.3, 0)], [(*B[:4], 0.29, 0)], "100%"),
+        ([(*A[:4], 0.29, 0)], [(*B[:4], 0.29, 0)], None),
+    ],
+    ids=["one_of_three", "half", "another_class", "half_the_box", "less_of_the_box", "just_strong", "all_faint"],
+)
+def test_a_picture_is_unlike_from_half_of_its_strong_detections_on(expected, seen, share):
+    """Those of both sides count, from a score of 0.3; a partner has the same class and an IoU of 0.5."""
+    reference = {7: detections(*expected), 8: LONG}
+    for first, second in ((reference, {7: detections(*seen), 8: LONG}), ({7: detections(*seen), 8: LONG}, reference)):
+        measurement = unlike(first, second)
+        assert measurement == Measurement(
+            "pictures unlike the reference's",
+            1.0 if share else 0.0,
+            "pictures",
+            2,
+            f"picture 7: {share} without a partner" if share else "",
+            gate="accuracy.unlike_reference",
+        ), f"{share or 'too little'} is without a partner, and this is said: {measurement}"
+
+
+@pytest.mark.parametrize(("pictures", "end"), [(3, ""), (4, "; ...")])
+def test_three_pictures_of_another_one_are_named(pictures, end):
+    """The first three; whether there are more shows at the end."""
+    there = {number: detections(A) for number in range(pictures)}
+    measurement = unlike(there, dict.fromkeys(there, detections(B)))
+    named = "; ".join(f"picture {number}: 100% without a partner" for number in (0, 1, 2))
+    assert (measurement.value, measurement.where) == (pictures, named + end)

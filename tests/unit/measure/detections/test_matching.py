@@ -99,10 +99,19 @@ def test_a_comparison_says_how_much_where_and_over_how_many():
     lost = "missing label 3 score 0.1000 at [200.0, 200.0, 220.0, 220.0] in a.jpg"
     score = "label 1 score 0.3500 at [400.0, 400.0, 440.0, 440.0] became label 1 score 0.1000 at [400.0, 400.0, 440.0, 440.0] in b.jpg"
     box = "label 1 score 0.1000 at [100.0, 0.0, 140.0, 40.0] became label 1 score 0.3000 at [100.0, 0.0, 140.0, 43.0] in b.jpg"
-    assert compare(reference, candidate, ["a.jpg", "b.jpg", "c.jpg"], "batch 8") == (
-        Measurement("unmatched detections batch 8", 2 / 14, "share", 14, lost, counts),
-        Measurement("largest score difference batch 8", pytest.approx(0.25, abs=1e-6), "score", 6, score, counts),
-        Measurement("largest box difference batch 8", 3.0, "px", 6, box, counts),
+    names, gates = ["a.jpg", "b.jpg", "c.jpg"], ("first gate", "second gate", "third gate")
+    assert compare(reference, candidate, names, "batch 8", gates) == (
+        Measurement("unmatched detections batch 8", 2 / 14, "share", 14, lost, counts, gate="first gate"),
+        Measurement(
+            "largest score difference batch 8",
+            pytest.approx(0.25, abs=1e-6),
+            "score",
+            6,
+            score,
+            counts,
+            gate="second gate",
+        ),
+        Measurement("largest box difference batch 8", 3.0, "px", 6, box, counts, gate="third gate"),
     )
 
 

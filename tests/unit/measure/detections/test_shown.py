@@ -90,23 +90,45 @@ def test_many_scores_become_few_and_the_largest_difference_stays():
 
 def test_levels_have_their_medians_and_unknown_bounds_are_null():
     """From the biases that were judged; fewer than six pairs have no interval, and JSON has no infinity."""
-    reference, candidate = [detections([0.9] * 8)], [detections([0.9] * 8, shift=0.25)]
+    reference, candidate = [detections([0.5] * 8)], [detections([0.75] * 8, shift=0.25)]
     pairs = explain(reference, candidate, ["a"], SHAPES).pairs
-    data = levels_by_bias(bias(pairs, np.zeros(len(pairs), np.int64), SHAPES))
-    json.dumps(data, allow_nan=False)
-    assert [entry["level"] for entry in data["levels"]] == ["P3", "all levels"]
-    assert data["levels"][0]["centre_x"]["value"] == pytest.approx(0.25)
-    one_pair = explain([detections([0.9])], [detections([0.9])], ["a"], SHAPES).pairs
-    few = levels_by_bias(bias(one_pair, np.zeros(1, np.int64), SHAPES))
-    assert few["levels"][0]["score"] == {"value": 0.0, "low": None, "high": None}
+    data = levels_by_bias(bias(pairs, np.repeat([0, 1], [6, 2]), SHAPES))
+
+    def entry(level, pairs):
+        medians = {"log_size": 0.0, "centre_x": 0.25, "centre_y": 0.0, "score": 0.25}
+        bounds = [None if pairs < 6 else value for value in medians.values()]
+        figures = {
+            name: {"value": value, "low": bound, "high": bound}
+            for (name, value), bound in zip(medians.items(), bounds, strict=True)
+        }
+        return {"level": level, "pairs": pairs, **figures, "candidates": None}
+
+    assert data == {"levels": [entry("P3", 6), entry("P4", 2), entry("all levels", 8)]}
+    nothing = explain([NOTHING], [NOTHING], ["a"], SHAPES).pairs
+    assert levels_by_bias(bias(nothing, np.zeros(0, np.int64), SHAPES)) == {"levels": []}
+
+
+def test_a_level_whose_boxes_have_no_area_has_no_median_of_their_size():
+    """Its pairs count for centres and scores alone."""
+    flat = detections([0.5] * 6)
+    flat.boxes[:, 3] = flat.boxes[:, 1]
+    pairs = explain([flat], [flat], ["a"], SHAPES).pairs
+    level, _ = levels_by_bias(bias(pairs, np.zeros(6, np.int64), SHAPES))["levels"]
+    assert (level["pairs"], level["log_size"]) == (6, None), level
 
 
 def test_candidates_are_level_by_level():
-    """Both outputs of a level in one entry; what is infinite is null."""
+    """Both outputs of a level in one entry, with six digits; what is infinite is null."""
     found = [
-        LevelDifference(output, "P3", 0.99, float("inf"), 3.0, "somewhere", 10, 0) for output in ("boxes", "scores")
+        LevelDifference("boxes", "P3", 0.98765432, float("inf"), 3.0, "somewhere", 10, 0),
+        LevelDifference("scores", "P3", 0.75, 0.125, 0.5, "elsewhere", 20, 0),
+        LevelDifference("boxes", "P4", 1.0, 0.0625, 7.0, "somewhere", 10, 0),
     ]
-    (entry,) = levels_by_candidates(found)["levels"]
-    assert entry["candidates"]["cosine_boxes"] == 0.99
-    assert entry["candidates"]["relative_distance_scores"] is None
-    assert len(entry["candidates"]) == 6
+    biases = dict.fromkeys(("pairs", "log_size", "centre_x", "centre_y", "score"))
+    boxes = {"cosine_boxes": 0.987654, "relative_distance_boxes": None, "largest_boxes": 3.0}
+    scores = {"cosine_scores": 0.75, "relative_distance_scores": 0.125, "largest_scores": 0.5}
+    others = {"cosine_boxes": 1.0, "relative_distance_boxes": 0.0625, "largest_boxes": 7.0}
+    assert levels_by_candidates(found)["levels"] == [
+        {"level": "P3", **biases, "candidates": {**boxes, **scores}},
+        {"level": "P4", **biases, "candidates": others},
+    ]
