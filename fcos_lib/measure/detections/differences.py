@@ -96,7 +96,7 @@ class PictureDifferences:
         self.cause: dict[_Item, Cause] = {}
 
     def explain(self, before_nms: Candidates | None) -> None:
-        """Find causes, the highest score first: a box is only ever suppressed by one that ranks before it."""
+        """Find causes until no more is found, since a cause may follow from another."""
         if before_nms is not None:
             for row, column in self.apart:
                 if self._is_tie(row, column, *before_nms):
@@ -107,9 +107,8 @@ class PictureDifferences:
             if side == CANDIDATE and before_nms is not None and not self._was_candidate(row, *before_nms)
         }
         waiting = [item for item in self.open if item not in self.cause and item not in ghosts]
-        waiting.sort(key=lambda item: -float(self.sides[item[0]].scores[item[1]]))
         before = -1
-        while before != len(self.cause):  # again, since scores within a band of each other may rank either way
+        while before != len(self.cause):
             before = len(self.cause)
             for item in waiting:
                 if item not in self.cause and (cause := self._cause(*item)):

@@ -137,19 +137,35 @@ def test_nan_is_the_answer_to_nan():
     assert math.isnan(by_name(measured)["x"].value)
     assert math.isnan(by_name(measured)["size"].value)
     assert by_name(measured)["y"].value == 0
+    measured.candidate.boxes[level_of(measured) == 2] += 4
+    where = by_name(measured)["x"].where
+    assert where.startswith("all levels: median +nan"), f"a shift of another level hides it: {where}"
 
 
-def test_boxes_without_area_have_no_size_ratio():
-    """They count for the centre only."""
+@pytest.mark.parametrize("side", ["reference", "candidate"])
+@pytest.mark.parametrize(("width", "without"), [(0.0, 1), (-1.0, 1), (0.03, 0)])
+def test_boxes_without_area_have_no_size_ratio(side, width, without):
+    """They count for the centre only; a box of half a pixel's area has one."""
     measured = pairs()
-    measured.candidate.boxes[3, 2] = measured.candidate.boxes[3, 0]
+    boxes = getattr(measured, side).boxes
+    boxes[3, 2] = boxes[3, 0] + width
     biases = by_name(measured)
-    assert biases["size"].n == biases["x"].n - 1
+    assert biases["size"].n == biases["x"].n - without
 
 
 def test_details_are_ready_for_json():
     """Also where an interval is infinite."""
     assert json.dumps([measurement.details for measurement in measurements(pairs(2))], allow_nan=False)
+
+
+def test_each_bias_is_for_a_gate_of_its_own():
+    """In its own unit, in the order that the page reads."""
+    assert [(each.name, each.unit, each.gate) for each in measurements(pairs(2))] == [
+        ("size bias", "log ratio", "bias.size"),
+        ("centre x bias", "px", "bias.centre_x"),
+        ("centre y bias", "px", "bias.centre_y"),
+        ("score bias", "score", "bias.score"),
+    ]
 
 
 def test_candidates_say_which_level_a_detection_comes_from():

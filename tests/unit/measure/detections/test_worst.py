@@ -25,9 +25,9 @@ def drawn(folder, width, height):
     return Picture(0, path, width, height)
 
 
-def shape_of(jpeg):
-    """Rows, columns and channels of what is shown."""
-    return cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR).shape
+def decoded(jpeg):
+    """The pixels that are shown."""
+    return cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR)
 
 
 def told(kind, cause, side, row, other_row, what):
@@ -55,11 +55,12 @@ def test_what_changed_counts_with_its_score(candidate, loss):
         assert score_loss(candidate, detections(A, B)) == pytest.approx(loss, abs=1e-6)
 
 
-def test_numbers_that_are_none_are_the_worst():
-    """NaN must not sort a picture out of sight."""
-    broken = Detections(np.full((1, 4), np.nan, np.float32), np.array([np.nan], np.float32), np.zeros(1, np.int64))
-    order = worst([detections(A), detections(A)], [detections(), broken])
-    assert [index for index, _ in order] == [1, 0]
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_the_worst(score):
+    """NaN must not sort a picture out of sight, nor must infinity on one side or on both."""
+    broken = detections((*B[:4], score, 1))
+    for other in (detections(A), broken):
+        assert worst([detections(A), other], [detections(), broken]) == [(1, 1e6), (0, pytest.approx(0.9))]
 
 
 def test_the_worst_come_first_and_no_more_than_asked_for():
@@ -89,7 +90,7 @@ def test_a_picture_is_shown_with_boxes_causes_and_jpeg(tmp_path):
     data = show([picture], [reference], [candidate], [1.23456], truth, SHAPES)
     json.dumps(data, allow_nan=False)
     (shown,) = data["pictures"]
-    assert shape_of(shown.pop("jpeg")) == (206, WIDEST, 3)
+    assert decoded(shown.pop("jpeg")).shape == (206, WIDEST, 3)
     y = [100.3, 200.7]
     text = "score {} at [{}.0, 97.0, {}.0, 158.0]"
     moved = f"label 1 {text.format(0.6124, 61, 122)} became label 3 {text.format(0.6124, 61, 122)}"
@@ -135,7 +136,17 @@ def test_a_tie_is_told_if_what_reached_nms_is_known(tmp_path):
 def test_a_small_picture_is_not_made_larger_and_a_row_stays_one(tmp_path, size, shape):
     """Shown as it is, or at least a pixel high."""
     (shown,) = show([drawn(tmp_path, *size)], [NOTHING], [NOTHING], [0], objects([], [], SHAPES), SHAPES)["pictures"]
-    assert (shape_of(shown["jpeg"]), shown["scale"]) == (shape, min(1, WIDEST / size[0]))
+    assert (decoded(shown["jpeg"]).shape, shown["scale"]) == (shape, min(1, WIDEST / size[0]))
+
+
+def test_a_thin_line_does_not_vanish_where_a_picture_is_made_smaller(tmp_path):
+    """A white column of three is a third of the light."""
+    picture = drawn(tmp_path, 3 * WIDEST, 30)
+    pixels = np.zeros((30, 3 * WIDEST, 3), np.uint8)
+    pixels[:, ::3] = 255
+    cv2.imwrite(str(picture.path), pixels)
+    (shown,) = show([picture], [NOTHING], [NOTHING], [0], objects([], [], SHAPES), SHAPES)["pictures"]
+    assert decoded(shown["jpeg"]).mean() == pytest.approx(85, abs=3)
 
 
 def test_objects_are_those_of_the_annotation_file(dataset, truth):

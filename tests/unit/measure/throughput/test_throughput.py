@@ -71,9 +71,9 @@ def test_a_counted_session_notes_what_came_back_and_when():
 
 
 def test_a_rate_is_of_the_mean_time():
-    """Three batches of three pictures in 30, 50 and 100 ms: 60 ms in the mean, whoever says so; of nothing there is no rate."""
-    times = [30.0, 50.0, 100.00004]
-    ran = [Call(3, 0.0, 0.03), Call(3, 0.2, 0.25), Call(3, 0.4, 0.50000004)]
+    """Three batches of three pictures in 30.5, 50 and 99.5 ms: 60 in the mean, whoever says so; of nothing there is no rate."""
+    times = [30.5, 50.0, 99.50004]
+    ran = [Call(3, 0.0, 0.0305), Call(3, 0.2, 0.25), Call(3, 0.4, 0.49950004)]
     for name, key, measured, nothing, why in (
         (
             "throughput",
@@ -90,8 +90,8 @@ def test_a_rate_is_of_the_mean_time():
             "nothing was run",
         ),
     ):
-        where = "mean 60.000 ms, median 50.000 ms, from 30.000 to 100.000 ms per batch"
-        rate, details, gate = pytest.approx(50.0, rel=1e-6), {"ms": [30.0, 50.0, 100.0]}, f"throughput.{key}"
+        where = "mean 60.000 ms, median 50.000 ms, from 30.500 to 99.500 ms per batch"
+        rate, details, gate = pytest.approx(50.0, rel=1e-6), {"ms": [30.5, 50.0, 99.5]}, f"throughput.{key}"
         assert measured == Measurement(name, rate, "images/s", 3, where, details, gate=gate), f"the rate is {measured}"
         assert nothing == Measurement(name, 0.0, "images/s", 0, why, gate=gate), f"of nothing it is {nothing}"
 
@@ -166,8 +166,8 @@ def test_the_runtimes_times_are_held_to_the_wall(compute_ms, most, least, why):
 
 def test_the_share_is_of_all_calls_together():
     """A short call and a long one: the sums count, and the sentence has the means."""
-    measured = busy_share([0.1, 0.9], [Call(4, 0.0, 0.0002), Call(4, 1.0, 1.0018)])
-    name, where = "compute time in the calls' time", "mean 0.500 ms of 1.000 ms per call"
+    measured = busy_share([0.05, 0.35], [Call(4, 0.0, 0.0001), Call(4, 1.0, 1.0007)])
+    name, where = "compute time in the calls' time", "mean 0.200 ms of 0.400 ms per call"
     assert measured == Measurement(name, pytest.approx(50.0), "%", 2, where), f"the share is {measured}"
 
 
