@@ -130,7 +130,7 @@ class PictureDifferences:
         width = iou_band(other.boxes[rivals], own.boxes[row], threshold)
         above = iou_of(other.boxes[rivals], own.boxes[row]) - threshold
         changed = np.array([(1 - side, int(rival)) in self.cause for rival in rivals])
-        return Cause.SUPPRESSION if ((np.abs(above) <= width) | (changed & (above > -width))).any() else None
+        return Cause.SUPPRESSION if ((above >= -width) & (changed | (above <= width))).any() else None
 
     def _is_tie(self, row: int, column: int, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bool:
         """True if the candidate kept another of the reference's boxes, whose score is the same within rounding."""

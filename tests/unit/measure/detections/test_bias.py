@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.contract import COCO_R50
-from fcos_lib.measure.detections.bias import bias, levels_of, median_of
+from fcos_lib.measure.detections.bias import Median, bias, levels_of, median_of
 from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.stream.sessions import Detections
 
@@ -102,6 +102,14 @@ def test_few_pairs_prove_nothing():
     assert median_of(np.ones(5)).certain == 0
     assert median_of(np.ones(6)).certain == 1
     assert by_name(pairs(1))["size"].value == 0
+    assert median_of(np.array([4.0, np.nan, 5.0])).n == 3
+
+
+@pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (20, 6), (30, 10), (50, 18), (100, 40), (1000, 469)])
+def test_the_interval_is_the_sign_tests(n, rank):
+    """Its ends are the k-th smallest and the k-th largest value, with k as tables have it for 95 %."""
+    values = np.random.default_rng(0).permutation(n) + 1.0
+    assert median_of(values) == Median((n + 1) / 2, rank, n + 1 - rank, n)
 
 
 @pytest.mark.parametrize("n", [6, 30, 200, 201, 1000])
@@ -179,4 +187,5 @@ def test_candidates_say_which_level_a_detection_comes_from():
     boxes[0, 5], scores[0, 5, 1] = measured.reference.boxes[2], measured.reference.scores[2]
     levels = levels_of(measured, boxes, scores, COCO_R50)
     assert levels.tolist() == [0, 1, 2, 4, -1]
-    assert bias(measured, levels, COCO_R50)[0].n == 5
+    size = bias(measured, levels, COCO_R50)[0]
+    assert (size.n, list(size.details)) == (5, ["all levels", "P3", "P4", "P5", "P7"])
