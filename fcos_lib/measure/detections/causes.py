@@ -231,9 +231,9 @@ def _usual(what: str, unit: str, values: NDArray[np.float32], gate: str) -> Meas
 
 def _cut(candidates: Candidates, contract: ModelContract) -> bool:
     """True if a level had more points above the threshold than reach NMS."""
-    best, start = candidates[1].max(axis=1), 0
+    best, threshold, start = candidates[1].max(axis=1), np.float32(contract.score_threshold), 0
     for (rows, columns), kept in zip(contract.level_shapes, contract.candidates_by_level, strict=True):
-        if rows * columns > kept and float(best[start : start + kept].min()) > contract.score_threshold:
+        if rows * columns > kept and best[start : start + kept].min() > threshold:
             return True
         start += kept
     return False
