@@ -207,7 +207,7 @@ def against_mmdet(
     )
     pairs = compared.pairs
     score = np.abs(pairs.reference.scores - pairs.candidate.scores)
-    box = np.abs(pairs.reference.boxes - pairs.candidate.boxes).max(axis=1, initial=0)
+    box = np.abs(pairs.reference.boxes - pairs.candidate.boxes).max(axis=1)
     left_out = [picture.name for picture in pictures if picture not in whole]
     unexplained, explained = compared.measurements(
         "from mmdet", ("against_mmdet.unexplained", "against_mmdet.explained")

@@ -80,9 +80,7 @@ def pair(reference: Detections, candidate: Detections) -> Pairing:
     rows, columns = rows[near], columns[near]
     gap = np.abs(reference.scores[rows].astype(np.float64) - candidate.scores[columns])
     gain = np.maximum(iou[near] - PAIR_IOU, 0) + _SCORE_WEIGHT * (1 - np.minimum(np.nan_to_num(gap, nan=1.0), 1))
-    alone = (np.bincount(rows, minlength=len(reference))[rows] == 1) & (
-        np.bincount(columns, minlength=len(candidate))[columns] == 1
-    )
+    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
     pairs = np.stack([rows[alone], columns[alone]], axis=1)
     if not alone.all():
         some = ~alone

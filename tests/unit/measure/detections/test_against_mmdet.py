@@ -83,17 +83,19 @@ def test_an_error_of_the_exporter_and_its_check_is_seen(reference, change, red):
     assert {name for name, outcome in outcome_of.items() if outcome is Outcome.FAIL} >= red, outcome_of
 
 
-def test_what_mmdet_finds_below_the_threshold_does_not_count(reference):
-    """It compares the class score alone with the threshold, so its product with the centerness may be below."""
+@pytest.mark.parametrize("score", [0.03, CONTRACT.score_threshold])
+def test_what_mmdet_finds_up_to_the_threshold_does_not_count(reference, score):
+    """It compares the class score alone with the threshold, so its product with the centerness may be no more."""
     mmdet = mmdets(reference)
     for number, detections in mmdet.items():
         low = np.array([[1.0, 200, 40, 240]], np.float32)
         mmdet[number] = Detections(
             np.concatenate([detections.boxes, low]),
-            np.append(detections.scores, np.float32(0.03)),
+            np.append(detections.scores, np.float32(score)),
             np.append(detections.labels, 1),
         )
     assert outcomes(reference, mmdet) == GREEN
+    assert against_mmdet(FEW, reference, mmdet, CONTRACT)[0].n == 36, "twelve in each of three pictures"
 
 
 def test_one_that_it_alone_finds_counts(reference):

@@ -251,7 +251,12 @@ def test_pictures_keep_their_place():
         (difference,) = comparison.differences
         assert (difference.picture, difference.reference_row, difference.candidate_row) == ("b", *rows)
         assert comparison.pictures == 3
-        assert comparison.pairs.pictures.tolist() == [1]
+        pairs = comparison.pairs
+        assert (pairs.pictures.tolist(), pairs.reference.labels.tolist(), pairs.candidate.labels.tolist()) == (
+            [1],
+            [3],
+            [3],
+        )
         assert comparison.compared == 2
 
 

@@ -170,6 +170,21 @@ def test_the_best_of_all_ways_to_pair_is_taken():
     assert pair(reference, candidate).pairs.tolist() == [[0, 0], [1, 1]]
 
 
+def test_no_overlap_is_overlooked():
+    """A thousand boxes of all places and shapes, each of a class of its own: a pair is whatever has half an overlap."""
+    random = np.random.default_rng(2)
+    corner, size = random.uniform(0, 1200, (1000, 2)), random.uniform(60, 600, (1000, 2))
+    boxes = np.concatenate([corner, corner + size], axis=1)
+    moved = boxes + random.uniform(-0.4, 0.4, (1000, 4)) * np.tile(size, 2)
+    first, second = (
+        Detections(side.astype(np.float32), np.full(1000, 0.5, np.float32), np.arange(1000)) for side in (boxes, moved)
+    )
+    near = np.flatnonzero(iou_of(first.boxes, second.boxes) >= PAIR_IOU)
+    assert 200 < len(near) < 800, f"{len(near)} of 1000 have half an overlap, which tries only one side"
+    for reference, candidate in ((first, second), (second, first)):
+        assert pair(reference, candidate).pairs.tolist() == np.stack([near, near], axis=1).tolist()
+
+
 def row(x, score=0.9):
     """A box of 100 x 10 pixels, this far to the right."""
     return (x, 0, x + 100, 10, score, 1)
@@ -254,19 +269,19 @@ def test_no_other_way_to_pair_agrees_better(one, other):
 
 @pytest.mark.parametrize(
     "box",
-    [[5, 200, 40, 200], [100, 50, 100, 80], [7, 7, 7, 7], [300, 20, 300.4, 60], [640, 700, 700, 700.3]],
+    [[5, 200, 40, 200], [100, 500, 100, 780], [7, 7, 7, 7], [300, 20, 300.4, 60], [640, 700, 700, 700.3]],
     ids=["no height", "no width", "a point", "narrow", "low"],
 )
 def test_a_box_with_next_to_no_area_is_paired_by_its_corners(box):
     """Rounding decides what the IoU of such boxes is; both sides have them where fp16 does not tell the corners apart."""
-    other = (10, 10, 60, 60, 0.9, 1)
-    reference = detections((*box, 0.8, 1), other)
+    other, line = (10, 10, 60, 60, 0.9, 1), (1000, 10, 1000, 60, 0.7, 1)
+    reference = detections((*box, 0.8, 1), other, line)
     moved = box_band(reference.boxes)[0] * [0.9, -0.9, -0.9, 0.9]
-    candidate = detections(other, (*(box + moved), 0.8, 1))
+    candidate = detections(other, (*(box + moved), 0.8, 1), line)
     assert iou_of(reference.boxes[0], candidate.boxes[1]) < PAIR_IOU, "this box would be paired by its IoU"
     for first, second in ((reference, candidate), (candidate, reference)):
-        assert pair(first, second).pairs.tolist() == [[0, 1], [1, 0]]
-    farther = detections(other, (*(box + 3 * moved), 0.8, 1))
-    assert pair(reference, farther).pairs.tolist() == [[1, 0]]
+        assert pair(first, second).pairs.tolist() == [[0, 1], [1, 0], [2, 2]]
+    farther = detections(other, (*(box + 3 * moved), 0.8, 1), line)
+    assert pair(reference, farther).pairs.tolist() == [[1, 0], [2, 2]]
     of_another_class = detections((*box, 0.8, 2))
     assert len(pair(reference, of_another_class).pairs) == 0
