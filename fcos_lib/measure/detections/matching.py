@@ -47,6 +47,7 @@ class Pairs:
         return len(self.pictures)
 
 
+@np.errstate(invalid="ignore")  # infinite corners overlap with nothing
 def iou_of(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """IoU of boxes [..., 4] with boxes [..., 4] of the same or a broadcast shape; 1 for equal boxes, even empty ones."""
     a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
@@ -65,6 +66,7 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
     return iou_of(first[:, None], second[None])
 
 
+@np.errstate(invalid="ignore")  # nor are they in any place
 def pair(reference: Detections, candidate: Detections) -> Pairing:
     """One-to-one pairs of one class that agree best in all; what is left over is missing or extra.
 
@@ -108,15 +110,13 @@ def _same_place(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDAr
     rows, columns = np.flatnonzero(_thin(first)), np.flatnonzero(_thin(second))
     if len(rows) and len(columns):
         a, b = first[rows][:, None], second[columns][None]
-        with np.errstate(invalid="ignore"):  # infinite corners are in no place
-            same[np.ix_(rows, columns)] = (np.abs(a - b) <= np.maximum(box_band(a), box_band(b))).all(axis=-1)
+        same[np.ix_(rows, columns)] = (np.abs(a - b) <= np.maximum(box_band(a), box_band(b))).all(axis=-1)
     return same
 
 
 def _thin(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """bool[A]: True if moving the corners within the band may bring the IoU with the box itself below `PAIR_IOU`."""
-    with np.errstate(invalid="ignore"):
-        thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) <= 4 * box_band(boxes).max(axis=1)
+    thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) <= 4 * box_band(boxes).max(axis=1)
     return thin
 
 
@@ -155,6 +155,7 @@ def _ordered(detections: Detections, indices: NDArray[np.int64]) -> tuple[NDArra
     return indices[order], keys[order].tolist()
 
 
+@np.errstate(invalid="ignore")
 def compare(
     reference: Sequence[Detections],
     candidate: Sequence[Detections],
@@ -166,7 +167,8 @@ def compare(
 
     `names` say which picture is which, `what` is added to the measurements' names, and `gates` are
     those that they are for. Unmatched counts detections with a score of at least `CLEAR_SCORE` on either
-    side that have no partner, as a share of all such detections; box differences are network pixels per coordinate.
+    side that have no partner, as a share of all such detections; box differences are network pixels per coordinate. A score
+    that is no number counts as well, and a difference that is none is infinite.
     """
     if not (len(reference) == len(candidate) == len(names)):
         raise ValueError(f"{len(reference)} reference and {len(candidate)} candidate pictures, {len(names)} names")
@@ -175,9 +177,9 @@ def compare(
     worst_score = worst_box = 0.0
     for expected, seen, name in zip(reference, candidate, names, strict=True):
         pairing = pair(expected, seen)
-        clear += int((expected.scores >= CLEAR_SCORE).sum() + (seen.scores >= CLEAR_SCORE).sum())
+        clear += int(_clear(expected).sum() + _clear(seen).sum())
         for side, detections, left in (("missing", expected, pairing.missing), ("extra", seen, pairing.extra)):
-            for index in left[detections.scores[left] >= CLEAR_SCORE]:
+            for index in left[_clear(detections)[left]]:
                 lost += 1
                 first_lost = first_lost or f"{side} {describe(detections, int(index))} in {name}"
         pairs += len(pairing.pairs)
@@ -187,8 +189,9 @@ def compare(
         score_gaps = np.abs(expected.scores[r] - seen.scores[c])
         box_gaps = np.abs(expected.boxes[r] - seen.boxes[c]).max(axis=1)
         # A box that barely made it into either list is paired with whatever replaced it: only clear ones are compared.
-        both_clear = (expected.scores[r] >= CLEAR_SCORE) & (seen.scores[c] >= CLEAR_SCORE)
-        for gaps, kind in ((np.where(both_clear, score_gaps, 0), "score"), (np.where(both_clear, box_gaps, 0), "box")):
+        both_clear = _clear(expected)[r] & _clear(seen)[c]
+        for all_gaps, kind in ((score_gaps, "score"), (box_gaps, "box")):
+            gaps = np.where(both_clear, np.where(np.isnan(all_gaps), np.inf, all_gaps), 0)
             at = int(gaps.argmax())
             text = f"{describe(expected, int(r[at]))} became {describe(seen, int(c[at]))} in {name}"
             if kind == "score" and gaps[at] > worst_score:
@@ -205,6 +208,12 @@ def compare(
         ),
         Measurement(f"largest box difference{suffix}", worst_box, "px", pairs, worst_box_at, counts, gate=gates[2]),
     )
+
+
+def _clear(detections: Detections) -> NDArray[np.bool_]:
+    """bool[N]: False for a score below `CLEAR_SCORE`; true of NaN, so that it shows."""
+    clear: NDArray[np.bool_] = ~(detections.scores < CLEAR_SCORE)
+    return clear
 
 
 def describe(detections: Detections, index: int) -> str:

@@ -148,6 +148,30 @@ def test_a_detection_below_the_threshold_is_paired_but_not_measured(faint):
     assert (score.value, box.value, box.n) == (0, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        ((0, 0, 10, 10, np.nan, 1), (0, np.inf, 0)),
+        ((0, 0, 10, 10, np.inf, 1), (0, np.inf, 0)),
+        ((np.inf, 0, np.inf, 10, 0.9, 1), (1, 0, 0)),
+        ((np.nan, 0, 10, 10, 0.9, 1), (1, 0, 0)),
+    ],
+    ids=["score_nan", "score_inf", "box_inf", "box_nan"],
+)
+def test_what_is_not_finite_is_no_small_difference(row, values):
+    """A device that overflows in one slot: the other's detection has no partner, or another score; and nobody is warned."""
+    usual, broken = detections((0, 0, 10, 10, 0.9, 1)), detections(row)
+    for sides in ((usual, broken), (broken, usual)):
+        assert tuple(each.value for each in compare(sides[:1], sides[1:], ["a"])) == values
+
+
+@pytest.mark.parametrize("row", [(0, 0, 10, 10, np.inf, 1), (np.inf, 0, np.inf, 10, 0.9, 1), (0, 0, 9, 9, np.nan, 1)])
+def test_what_is_infinite_on_both_sides_is_not_the_same(row):
+    """Both slots overflow: the difference is unknown, or there is no pair; no limit allows either."""
+    values = [each.value for each in compare([detections(row)], [detections(row)], ["a"])]
+    assert max(values) >= 1, f"nothing differs: {values}"
+
+
 def test_empty_pictures_keep_their_place():
     """Nothing against nothing is no difference, nothing against something is all extra."""
     none = NOTHING
