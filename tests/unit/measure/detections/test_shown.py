@@ -1,6 +1,7 @@
 """Figures for the page say what the measurements say, and stay small."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from fcos_lib.measure.detections.shown import (
     scatter,
 )
 from fcos_lib.stream.sessions import Detections
-from tests.unit.measure.builders import NOTHING
+from tests.unit.measure.builders import NOTHING, objects
+from tests.unit.measure.builders import detections as rows
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,27 @@ def test_the_mean_of_the_curve_is_ap50(case):
         assert precision_at_recalls(matches).mean() == pytest.approx(twelve_numbers(matches)["AP50"], abs=1e-9)
 
 
+def test_the_curve_is_the_mean_of_those_of_the_classes_with_objects():
+    """Right, wrong, half in a crowd, right: 1 up to a recall of 0.5, 2/3 from there; a class of which nothing was found has 0."""
+    boxes = [(0, 0, 100, 100), (200, 0, 300, 100), (500, 0, 552, 100), (700, 0, 800, 100)]
+    truth = objects(boxes, [0, 0, 0, 2], SHAPES, crowd=[False, False, True, False])
+    found = [(*boxes[0], 0.9, 0), (0, 200, 100, 300, 0.8, 0), (500, 0, 600, 100, 0.75, 0), (*boxes[1], 0.7, 0)]
+    sides = {0: rows(*found[:2])}, {0: rows(*found)}
+    data, per_class = precision_recall(truth, SHAPES, *sides)
+    recalls, last = [hundredth / 100 for hundredth in range(101)], 50
+    assert data == {
+        "recall": recalls,
+        "reference": [0.5] * (last + 1) + [0.0] * last,
+        "candidate": [0.5] * (last + 1) + [0.33333] * last,
+    }
+    above = (2 / 3 + 9 * 1 / 2) / 10  # at the nine higher IoUs the one that is half in the crowd is wrong
+    expected = [(51 / 101, 0), ((51 + 50 * above) / 101, 0)]
+    for side, values in zip(per_class, expected, strict=True):
+        assert side[[0, 2]] == pytest.approx(values)
+    nothing = objects([], [], SHAPES)
+    assert precision_recall(nothing, SHAPES, {0: NOTHING}, {0: NOTHING})[0]["candidate"] == [0.0] * 101
+
+
 def test_classes_are_those_of_the_paired_difference(case):
     """AP of both sides, and their difference with its interval; JSON-ready."""
     truth, contract, reference, candidate = case
@@ -52,12 +75,17 @@ def test_classes_are_those_of_the_paired_difference(case):
     data = classes(paired, truth, per_class)
     json.dumps([curves, data], allow_nan=False)
     expected = dict(zip(truth.names, averages(match(truth, contract, candidate)).per_class[:, 0], strict=True))
+    assert len(data["classes"]) == 7
     for entry in data["classes"]:
-        assert entry["candidate"] == pytest.approx(expected[entry["name"]], abs=1e-5)
+        assert entry["candidate"] == round(expected[entry["name"]], 5)
+        change = asdict(paired.per_class[entry["name"]])
+        assert entry["difference"] == {name: round(value, 5) for name, value in change.items()}
         assert entry["candidate"] - entry["reference"] == pytest.approx(entry["difference"]["value"], abs=3e-5)
     (whole,) = data["all"]
-    assert whole["difference"]["value"] == pytest.approx(paired.value, abs=1e-5)
+    assert (whole["name"], whole["difference"]["value"]) == ("mAP", round(paired.value, 5))
     assert {entry["name"] for entry in data["sizes"]} == {"small", "medium", "large"}
+    assert {entry["name"] for entry in data["iou"]} == {"0.50", "0.75"}
+    assert classes(replace(paired, numbers={}), truth, per_class)["all"] == []
     assert len(curves["recall"]) == len(curves["reference"]) == len(curves["candidate"]) == 101
 
 
@@ -69,11 +97,11 @@ def detections(scores, shift=0.0):
 
 
 def test_scores_meet_and_what_is_alone_lies_on_an_axis():
-    """A pair is a point; what only one side has is 0 for the other."""
-    reference, candidate = [detections([0.9, 0.5])], [detections([0.88])]
-    data = scatter(explain(reference, candidate, ["a"], SHAPES), reference, candidate, ["a"])
-    assert data["total"] == 2
-    assert sorted(data["points"]) == [pytest.approx([0.5, 0.0]), pytest.approx([0.9, 0.88])]
+    """A pair is a point, of one class or of two; what only one side has is 0 for the other. The least difference comes first."""
+    reference, candidate = [detections([0.9, 0.51239]), NOTHING, detections([0.8])], [detections([0.88])]
+    candidate += [detections([0.3]), replace(detections([0.7]), labels=np.array([4]))]
+    data = scatter(explain(reference, candidate, list("abc"), SHAPES), reference, candidate, list("abc"))
+    assert data == {"points": [[0.9, 0.88], [0.8, 0.7], [0.0, 0.3], [0.5124, 0.0]], "total": 4}
 
 
 def test_many_scores_become_few_and_the_largest_difference_stays():
