@@ -47,15 +47,15 @@ class Pairs:
         return len(self.pictures)
 
 
-@np.errstate(invalid="ignore")  # infinite corners overlap with nothing
 def iou_of(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """IoU of boxes [..., 4] with boxes [..., 4] of the same or a broadcast shape; 1 for equal boxes, even empty ones."""
     a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
-    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
-    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    inter = np.where((width > 0) & (height > 0), width * height, 0.0)
-    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
-    union = areas[0] + areas[1] - inter
+    with np.errstate(invalid="ignore"):  # infinite corners overlap with nothing
+        width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+        height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+        inter = np.where((width > 0) & (height > 0), width * height, 0.0)
+        areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
+        union = areas[0] + areas[1] - inter
     iou: NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
     iou[(a == b).all(axis=-1)] = 1.0
     return iou
@@ -66,7 +66,6 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
     return iou_of(first[:, None], second[None])
 
 
-@np.errstate(invalid="ignore")  # nor are they in any place
 def pair(reference: Detections, candidate: Detections) -> Pairing:
     """One-to-one pairs of one class that agree best in all; what is left over is missing or extra.
 
@@ -155,7 +154,6 @@ def _ordered(detections: Detections, indices: NDArray[np.int64]) -> tuple[NDArra
     return indices[order], keys[order].tolist()
 
 
-@np.errstate(invalid="ignore")
 def compare(
     reference: Sequence[Detections],
     candidate: Sequence[Detections],
@@ -176,7 +174,11 @@ def compare(
     first_lost = worst_score_at = worst_box_at = ""
     worst_score = worst_box = 0.0
     for expected, seen, name in zip(reference, candidate, names, strict=True):
-        pairing = pair(expected, seen)
+        with np.errstate(invalid="ignore"):  # infinite values are near nothing
+            pairing = pair(expected, seen)
+            r, c = pairing.pairs.T
+            score_gaps = np.abs(expected.scores[r] - seen.scores[c])
+            box_gaps = np.abs(expected.boxes[r] - seen.boxes[c]).max(axis=1)
         clear += int(_clear(expected).sum() + _clear(seen).sum())
         for side, detections, left in (("missing", expected, pairing.missing), ("extra", seen, pairing.extra)):
             for index in left[_clear(detections)[left]]:
@@ -185,9 +187,6 @@ def compare(
         pairs += len(pairing.pairs)
         if not len(pairing.pairs):
             continue
-        r, c = pairing.pairs.T
-        score_gaps = np.abs(expected.scores[r] - seen.scores[c])
-        box_gaps = np.abs(expected.boxes[r] - seen.boxes[c]).max(axis=1)
         # A box that barely made it into either list is paired with whatever replaced it: only clear ones are compared.
         both_clear = _clear(expected)[r] & _clear(seen)[c]
         for all_gaps, kind in ((score_gaps, "score"), (box_gaps, "box")):

@@ -221,8 +221,18 @@ A, B, C = ((x, 0, x + 10, 10, score, 0) for x, score in ((0, 0.9), (50, 0.8), (1
         ([A], [(0, 0, 10, 4.9, 0.6, 0)], "100%"),
         ([(*A[:4], 0.3, 0)], [(*B[:4], 0.29, 0)], "100%"),
         ([(*A[:4], 0.29, 0)], [(*B[:4], 0.29, 0)], None),
+        ([A], [(np.inf, 0, np.inf, 10, 0.9, 0)], "100%"),
     ],
-    ids=["one_of_three", "half", "another_class", "half_the_box", "less_of_the_box", "just_strong", "all_faint"],
+    ids=[
+        "one_of_three",
+        "half",
+        "another_class",
+        "half_the_box",
+        "less_of_the_box",
+        "just_strong",
+        "all_faint",
+        "infinite",
+    ],
 )
 def test_a_picture_is_unlike_from_half_of_its_strong_detections_on(expected, seen, share):
     """Those of both sides count, from a score of 0.3; a partner has the same class and an IoU of 0.5."""
