@@ -149,6 +149,14 @@ def test_a_thin_line_does_not_vanish_where_a_picture_is_made_smaller(tmp_path):
     assert decoded(shown["jpeg"]).mean() == pytest.approx(85, abs=3)
 
 
+def test_what_is_shown_costs_no_more_than_it_must(tmp_path):
+    """Noise, which nothing compresses, in a byte and a half per pixel: twenty pictures travel in one page."""
+    picture = drawn(tmp_path, WIDEST, 300)
+    cv2.imwrite(str(picture.path), np.random.default_rng(0).integers(0, 256, (300, WIDEST, 3), np.uint8))
+    (shown,) = show([picture], [NOTHING], [NOTHING], [0], objects([], [], SHAPES), SHAPES)["pictures"]
+    assert len(shown["jpeg"]) < 1.5 * 300 * WIDEST, f"{len(shown['jpeg'])} bytes of text for {WIDEST} x 300 pixels"
+
+
 def test_objects_are_those_of_the_annotation_file(dataset, truth):
     """Corners, and the label of the contract, in the order of the file."""
     picture = dataset.pictures[7]
