@@ -75,8 +75,8 @@ def iou_band(first: NDArray[Any], second: NDArray[Any], threshold: float = 0.5) 
 
 
 def _half_step(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The step from an fp16 number to the next; infinite or NaN where there is none."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    """The step from an fp16 number to the next: beyond 65000 that of the largest, and NaN of NaN."""
+    with np.errstate(invalid="ignore"):
         half = np.minimum(values, 65000.0).astype(np.float16)
         return np.spacing(half).astype(np.float64)
 

@@ -207,7 +207,7 @@ def against_mmdet(
     )
     pairs = compared.pairs
     score = np.abs(pairs.reference.scores - pairs.candidate.scores)
-    box = np.abs(pairs.reference.boxes - pairs.candidate.boxes).max(axis=1, initial=0)
+    box = np.abs(pairs.reference.boxes - pairs.candidate.boxes).max(axis=1)
     left_out = [picture.name for picture in pictures if picture not in whole]
     unexplained, explained = compared.measurements(
         "from mmdet", ("against_mmdet.unexplained", "against_mmdet.explained")
@@ -231,9 +231,9 @@ def _usual(what: str, unit: str, values: NDArray[np.float32], gate: str) -> Meas
 
 def _cut(proposals: Proposals, contract: ModelContract) -> bool:
     """True if a level had more points above the threshold than reach NMS."""
-    best, start = proposals[1].max(axis=1), 0
+    best, threshold, start = proposals[1].max(axis=1), np.float32(contract.score_threshold), 0
     for (rows, columns), kept in zip(contract.level_shapes, contract.proposals_by_level, strict=True):
-        if rows * columns > kept and float(best[start : start + kept].min()) > contract.score_threshold:
+        if rows * columns > kept and best[start : start + kept].min() > threshold:
             return True
         start += kept
     return False

@@ -50,11 +50,12 @@ class Pairs:
 def iou_of(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """IoU of boxes [..., 4] with boxes [..., 4] of the same or a broadcast shape; 1 for equal boxes, even empty ones."""
     a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
-    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
-    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    inter = np.where((width > 0) & (height > 0), width * height, 0.0)
-    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
-    union = areas[0] + areas[1] - inter
+    with np.errstate(invalid="ignore"):  # infinite corners overlap with nothing
+        width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+        height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+        inter = np.where((width > 0) & (height > 0), width * height, 0.0)
+        areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
+        union = areas[0] + areas[1] - inter
     iou: NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
     iou[(a == b).all(axis=-1)] = 1.0
     return iou
@@ -80,9 +81,7 @@ def pair(reference: Detections, candidate: Detections) -> Pairing:
     rows, columns = rows[near], columns[near]
     gap = np.abs(reference.scores[rows].astype(np.float64) - candidate.scores[columns])
     gain = np.maximum(iou[near] - PAIR_IOU, 0) + _SCORE_WEIGHT * (1 - np.minimum(np.nan_to_num(gap, nan=1.0), 1))
-    alone = (np.bincount(rows, minlength=len(reference))[rows] == 1) & (
-        np.bincount(columns, minlength=len(candidate))[columns] == 1
-    )
+    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
     pairs = np.stack([rows[alone], columns[alone]], axis=1)
     if not alone.all():
         some = ~alone
@@ -168,7 +167,8 @@ def compare(
 
     `names` say which picture is which, `what` is added to the measurements' names, and `gates` are
     those that they are for. Unmatched counts detections with a score of at least `CLEAR_SCORE` on either
-    side that have no partner, as a share of all such detections; box differences are network pixels per coordinate.
+    side that have no partner, as a share of all such detections; box differences are network pixels per coordinate. A score
+    that is no number counts as well, and a difference that is none is infinite.
     """
     if not (len(reference) == len(candidate) == len(names)):
         raise ValueError(f"{len(reference)} reference and {len(candidate)} candidate pictures, {len(names)} names")
@@ -176,21 +176,23 @@ def compare(
     first_lost = worst_score_at = worst_box_at = ""
     worst_score = worst_box = 0.0
     for expected, seen, name in zip(reference, candidate, names, strict=True):
-        pairing = pair(expected, seen)
-        clear += int((expected.scores >= CLEAR_SCORE).sum() + (seen.scores >= CLEAR_SCORE).sum())
+        with np.errstate(invalid="ignore"):  # infinite values are near nothing
+            pairing = pair(expected, seen)
+            r, c = pairing.pairs.T
+            score_gaps = np.abs(expected.scores[r] - seen.scores[c])
+            box_gaps = np.abs(expected.boxes[r] - seen.boxes[c]).max(axis=1)
+        clear += int(_clear(expected).sum() + _clear(seen).sum())
         for side, detections, left in (("missing", expected, pairing.missing), ("extra", seen, pairing.extra)):
-            for index in left[detections.scores[left] >= CLEAR_SCORE]:
+            for index in left[_clear(detections)[left]]:
                 lost += 1
                 first_lost = first_lost or f"{side} {describe(detections, int(index))} in {name}"
         pairs += len(pairing.pairs)
         if not len(pairing.pairs):
             continue
-        r, c = pairing.pairs.T
-        score_gaps = np.abs(expected.scores[r] - seen.scores[c])
-        box_gaps = np.abs(expected.boxes[r] - seen.boxes[c]).max(axis=1)
         # A box that barely made it into either list is paired with whatever replaced it: only clear ones are compared.
-        both_clear = (expected.scores[r] >= CLEAR_SCORE) & (seen.scores[c] >= CLEAR_SCORE)
-        for gaps, kind in ((np.where(both_clear, score_gaps, 0), "score"), (np.where(both_clear, box_gaps, 0), "box")):
+        both_clear = _clear(expected)[r] & _clear(seen)[c]
+        for all_gaps, kind in ((score_gaps, "score"), (box_gaps, "box")):
+            gaps = np.where(both_clear, np.where(np.isnan(all_gaps), np.inf, all_gaps), 0)
             at = int(gaps.argmax())
             text = f"{describe(expected, int(r[at]))} became {describe(seen, int(c[at]))} in {name}"
             if kind == "score" and gaps[at] > worst_score:
@@ -207,6 +209,12 @@ def compare(
         ),
         Measurement(f"largest box difference{suffix}", worst_box, "px", pairs, worst_box_at, counts, gate=gates[2]),
     )
+
+
+def _clear(detections: Detections) -> NDArray[np.bool_]:
+    """bool[N]: False for a score below `CLEAR_SCORE`; true of NaN, so that it shows."""
+    clear: NDArray[np.bool_] = ~(detections.scores < CLEAR_SCORE)
+    return clear
 
 
 def describe(detections: Detections, index: int) -> str:

@@ -168,8 +168,7 @@ def _jpeg(picture: Picture) -> tuple[str, float]:
     pixels: NDArray[Any] = read_picture(picture)
     scale = min(1.0, WIDEST / picture.width)
     if scale < 1:
-        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(pixels, (WIDEST, max(1, round(picture.height * scale))), interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
     return base64.b64encode(data.tobytes()).decode(), scale
 

@@ -11,7 +11,9 @@ from fcos_lib.evidence.results import write_results
 from fcos_lib.judge.limits import FILE, all_limits
 from fcos_lib.judge.limits_file import check_limits, recorded_limits
 
-MINE = replace(SHAPES, name="mine", classes=("cat", "dog"), width=2 * SHAPES.width, height=3 * SHAPES.height, limits_of="")
+MINE = replace(
+    SHAPES, name="mine", classes=("cat", "dog"), width=2 * SHAPES.width, height=3 * SHAPES.height, limits_of=""
+)
 DATA_SET = {"count": 24, "first": 1, "last": 24, "ids_sha256": "ab"}
 
 

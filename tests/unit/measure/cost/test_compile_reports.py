@@ -50,7 +50,7 @@ def written(folder, content):
 @pytest.mark.parametrize(
     ("read", "broken", "words"),
     [(om_operators, *each) for each in BROKEN_OMS.items()] + [(fusions, *each) for each in BROKEN_FUSIONS.items()],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: getattr(value, "__name__", value)[:40],
 )
 def test_a_broken_report_is_refused_in_words(tmp_path, read, broken, words):
     """Times of a fusion are text with up to nine digits; a report without an operator or a rule reports nothing."""

@@ -8,6 +8,7 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.verdict import Outcome, judge_gate
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.causes import against_mmdet
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
@@ -82,17 +83,19 @@ def test_an_error_of_the_exporter_and_its_check_is_seen(reference, change, red):
     assert {name for name, outcome in outcome_of.items() if outcome is Outcome.FAIL} >= red, outcome_of
 
 
-def test_what_mmdet_finds_below_the_threshold_does_not_count(reference):
-    """It compares the class score alone with the threshold, so its product with the centerness may be below."""
+@pytest.mark.parametrize("score", [0.03, CONTRACT.score_threshold])
+def test_what_mmdet_finds_up_to_the_threshold_does_not_count(reference, score):
+    """It compares the class score alone with the threshold, so its product with the centerness may be no more."""
     mmdet = mmdets(reference)
     for number, detections in mmdet.items():
         low = np.array([[1.0, 200, 40, 240]], np.float32)
         mmdet[number] = Detections(
             np.concatenate([detections.boxes, low]),
-            np.append(detections.scores, np.float32(0.03)),
+            np.append(detections.scores, np.float32(score)),
             np.append(detections.labels, 1),
         )
     assert outcomes(reference, mmdet) == GREEN
+    assert against_mmdet(FEW, reference, mmdet, CONTRACT)[0].n == 36, "twelve in each of three pictures"
 
 
 def test_one_that_it_alone_finds_counts(reference):
@@ -116,10 +119,59 @@ def test_a_picture_that_the_reference_cut_is_left_out(reference):
     assert outcomes(cut, mmdet) == GREEN
 
 
+@pytest.mark.parametrize(
+    ("rows", "score", "cut"),
+    [
+        *[((0, 100), 0.06, True), ((100, 200), 0.06, True), ((200, 300), 0.06, True)],
+        *[((0, 99), 0.06, False), ((1, 100), 0.06, False), ((0, 100), CONTRACT.score_threshold, False)],
+        *[((300, 328), 0.06, False), ((328, 336), 0.06, False)],
+    ],
+    ids=["P3", "P4", "P5", "its_last_is_below", "its_first_is_below", "at_the_threshold", "P6_is_whole", "P7_is_whole"],
+)
+def test_a_level_is_cut_where_all_that_are_left_are_above_the_threshold(reference, rows, score, cut):
+    """100 of 1,728, 432 and 112 points are left of the first three levels; the other two have 28 and 8, and keep them."""
+    number = FEW[0].id
+    scores = np.zeros_like(reference[number][2])
+    scores[slice(*rows), 0] = score
+    reference[number] = (*reference[number][:2], scores)
+    left_out = against_mmdet(FEW, reference, mmdets(reference), CONTRACT)[0].details["left_out"]
+    assert left_out == (["1.jpg"] if cut else [])
+
+
+def test_what_usually_differs_is_the_median_of_all_pairs():
+    """Of the scores, and of the coordinate of a box that is furthest off; the largest is told."""
+    boxes = np.float32([[10, 20, 60, 70], [110, 20, 160, 70], [210, 20, 260, 70]])
+    ours = side(boxes, np.float32([0.875, 0.75, 0.5]))
+    theirs = boxes - np.float32([[1, 0, 0.5, 0], [0, 0, 0, 2], [0, -4, 1, 0]])
+    mmdet = {1: Detections(theirs, np.float32([0.8125, 0.8125 + 1 / 32, 0.53125]), np.ones(3, np.int64))}
+    unexplained, explained, score, box = against_mmdet(FEW[:1], {1: ours}, mmdet, CONTRACT)
+    names = "unexplained differences from mmdet", "explained differences from mmdet"
+    gates = "against_mmdet.unexplained", "against_mmdet.explained"
+    assert ((unexplained.name, explained.name), (unexplained.gate, explained.gate)) == (names, gates)
+    name, where = "usual difference of {} from mmdet", "the largest of 3 pairs is {}"
+    assert (score, box) == (
+        Measurement(
+            name.format("scores"), 0.0625, "score", 3, where.format("0.0938 score"), gate="against_mmdet.score"
+        ),
+        Measurement(name.format("boxes"), 2.0, "px", 3, where.format("4 px"), gate="against_mmdet.box"),
+    )
+
+
+def test_a_tie_that_mmdet_broke_the_other_way_is_explained():
+    """Its box is one of the reference's proposals, with the score of the one that the reference kept."""
+    kept, rival = [10, 20, 60, 70], [16, 20, 66, 70]
+    both = side(np.float32([kept, rival]), np.float32([0.75, 0.75]))
+    ours, mmdet = (both[0].only(np.array([True, False])), *both[1:]), {1: both[0].only(np.array([False, True]))}
+    unexplained, explained, *_ = against_mmdet(FEW[:1], {1: ours}, mmdet, CONTRACT)
+    assert (unexplained.value, explained.value) == (0, 1), explained.where
+
+
 def test_nothing_compared_is_no_verdict(reference):
     """No picture, or none with a detection, shows nothing."""
     nothing = dict.fromkeys(GREEN, Outcome.NO_VERDICT)
     assert outcomes(reference, mmdets(reference), ()) == nothing
+    for each in against_mmdet((), reference, mmdets(reference), CONTRACT):
+        assert (each.value, each.n, each.where) == (0, 0, ""), each
     empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     assert outcomes(dict.fromkeys((1, 2, 3), side(*empty)), dict.fromkeys((1, 2, 3), side(*empty)[0])) == nothing
 

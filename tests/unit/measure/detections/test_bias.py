@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.contract import COCO_R50
-from fcos_lib.measure.detections.bias import bias, levels_of, median_of
+from fcos_lib.measure.detections.bias import Median, bias, levels_of, median_of
 from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.stream.sessions import Detections
 
@@ -102,6 +102,14 @@ def test_few_pairs_prove_nothing():
     assert median_of(np.ones(5)).certain == 0
     assert median_of(np.ones(6)).certain == 1
     assert by_name(pairs(1))["size"].value == 0
+    assert median_of(np.array([4.0, np.nan, 5.0])).n == 3
+
+
+@pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (20, 6), (30, 10), (50, 18), (100, 40), (1000, 469)])
+def test_the_interval_is_the_sign_tests(n, rank):
+    """Its ends are the k-th smallest and the k-th largest value, with k as tables have it for 95 %."""
+    values = np.random.default_rng(0).permutation(n) + 1.0
+    assert median_of(values) == Median((n + 1) / 2, rank, n + 1 - rank, n)
 
 
 @pytest.mark.parametrize("n", [6, 30, 200, 201, 1000])
@@ -137,14 +145,20 @@ def test_nan_is_the_answer_to_nan():
     assert math.isnan(by_name(measured)["x"].value)
     assert math.isnan(by_name(measured)["size"].value)
     assert by_name(measured)["y"].value == 0
+    measured.candidate.boxes[level_of(measured) == 2] += 4
+    where = by_name(measured)["x"].where
+    assert where.startswith("all levels: median +nan"), f"a shift of another level hides it: {where}"
 
 
-def test_boxes_without_area_have_no_size_ratio():
-    """They count for the centre only."""
+@pytest.mark.parametrize("side", ["reference", "candidate"])
+@pytest.mark.parametrize(("width", "without"), [(0.0, 1), (-1.0, 1), (0.03, 0)])
+def test_boxes_without_area_have_no_size_ratio(side, width, without):
+    """They count for the centre only; a box of half a pixel's area has one."""
     measured = pairs()
-    measured.candidate.boxes[3, 2] = measured.candidate.boxes[3, 0]
+    boxes = getattr(measured, side).boxes
+    boxes[3, 2] = boxes[3, 0] + width
     biases = by_name(measured)
-    assert biases["size"].n == biases["x"].n - 1
+    assert biases["size"].n == biases["x"].n - without
 
 
 def test_details_are_ready_for_json():
@@ -152,13 +166,26 @@ def test_details_are_ready_for_json():
     assert json.dumps([measurement.details for measurement in measurements(pairs(2))], allow_nan=False)
 
 
+def test_each_bias_is_for_a_gate_of_its_own():
+    """In its own unit, in the order that the page reads."""
+    assert [(each.name, each.unit, each.gate) for each in measurements(pairs(2))] == [
+        ("size bias", "log ratio", "bias.size"),
+        ("centre x bias", "px", "bias.centre_x"),
+        ("centre y bias", "px", "bias.centre_y"),
+        ("score bias", "score", "bias.score"),
+    ]
+
+
 def test_proposals_say_which_level_a_detection_comes_from():
-    """The row of the identical proposal; -1 if there is none."""
+    """The row of the identical proposal; -1 if there is none. One in the same place, or of the same score, is another."""
     measured = pairs(1)
     boxes = np.zeros((1, COCO_R50.proposals, 4), np.float32)
     scores = np.zeros((1, COCO_R50.proposals, len(COCO_R50.classes)), np.float32)
     rows = [999, 1000, 2000, COCO_R50.proposals - 1]
     boxes[0, rows], scores[0, rows, 0] = measured.reference.boxes[:4], measured.reference.scores[:4]
+    boxes[0, [1500, 3]], scores[0, [2500, 4], 0] = measured.reference.boxes[[0, 1]], measured.reference.scores[[0, 1]]
+    boxes[0, 5], scores[0, 5, 1] = measured.reference.boxes[2], measured.reference.scores[2]
     levels = levels_of(measured, boxes, scores, COCO_R50)
     assert levels.tolist() == [0, 1, 2, 4, -1]
-    assert bias(measured, levels, COCO_R50)[0].n == 5
+    size = bias(measured, levels, COCO_R50)[0]
+    assert (size.n, list(size.details)) == (5, ["all levels", "P3", "P4", "P5", "P7"])

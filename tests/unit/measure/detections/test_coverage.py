@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.detections.coverage import coverage, unlike
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
@@ -58,6 +59,22 @@ def test_what_does_not_count_once_is_counted_and_named(detections, words):
     assert (measurement.value, measurement.where) == (1, words)
 
 
+def test_three_of_each_kind_are_named_and_all_are_counted():
+    """Four of six pictures are lost, three came that nobody asked for; one was empty."""
+    pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(1, 7)]
+    results = {1: one(0.5), 2: NOTHING, 7: one(0.7), 8: one(0.8), 9: one(0.9)}
+    counted = {"without results": 4, "not asked for": 3, "with the results of another picture": 0}
+    assert coverage(pictures, results, nobody) == Measurement(
+        "pictures not counted once",
+        7.0,
+        "pictures",
+        6,
+        "4 without results: 3.jpg, 4.jpg, 5.jpg, ...; 3 not asked for: picture 7, picture 8, picture 9",
+        {**counted, "empty": 1, "alike": []},
+        gate="accuracy.not_counted_once",
+    )
+
+
 def test_pictures_that_are_alike_for_the_reference_too_are_counted_once_each():
     """The same picture twice in a data set, or two files that decode alike: nothing is wrong with the candidate."""
     measurement = coverage(
@@ -92,6 +109,21 @@ def test_the_reference_is_not_asked_about_thousands_of_copies():
     assert len(asked) <= 40, f"the reference was asked about {len(asked)} pictures"
 
 
+def test_copies_of_many_pictures_are_all_counted():
+    """Ten pictures came three times each: all but one of each count, whether or not the reference was still asked."""
+    pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(30)]
+    results = {number: one(0.5 + 0.01 * (number // 3)) for number in range(30)}
+    asked = []
+
+    def reference(some):
+        asked.extend(some)
+        return {each.id: Detections(LONG.boxes, LONG.scores, LONG.labels + each.id) for each in some}
+
+    measurement = coverage(pictures, results, reference)
+    assert measurement.value == 20, measurement.where
+    assert len(asked) < 20, f"the reference was asked about {len(asked)} pictures"
+
+
 def test_many_twins_are_all_found_to_be_alike():
     """A data set with each picture twice: all of them are asked about, a few at a time."""
     pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(100)]
@@ -115,18 +147,22 @@ def test_many_twins_are_all_found_to_be_alike():
 )
 def test_what_fp16_cannot_tell_apart_is_alike(other, wrong):
     """Two frames of a camera that stands still: float32 shows a difference and the device does not."""
-    reference = {1: LONG, 2: other}
-    measurement = coverage(
-        PICTURES[:2], dict.fromkeys((1, 2), LONG), lambda some: {each.id: reference[each.id] for each in some}
-    )
-    assert measurement.value == wrong, measurement.where
+    for reference in ({1: LONG, 2: other}, {1: other, 2: LONG}):
+        measurement = coverage(
+            PICTURES[:2],
+            dict.fromkeys((1, 2), LONG),
+            lambda some, reference=reference: {each.id: reference[each.id] for each in some},
+        )
+        assert measurement.value == wrong, measurement.where
 
 
-@pytest.mark.parametrize(("score", "wrong"), [(0.06, 0), (0.4, 1)])
-def test_where_the_reference_finds_nothing_only_faint_results_are_alike(score, wrong):
+@pytest.mark.parametrize("first", [NOTHING, one(0.06)], ids=["nothing in both", "nothing in one"])
+@pytest.mark.parametrize(("score", "wrong"), [(0.06, 0), (0.1, 1), (0.4, 1)])
+def test_where_the_reference_finds_nothing_only_faint_results_are_alike(first, score, wrong):
     """Rounding brings about a score just above the threshold; a clear one was copied from somewhere."""
+    reference = {1: first, 2: NOTHING}
     measurement = coverage(
-        PICTURES[:2], dict.fromkeys((1, 2), one(score)), lambda some: {each.id: NOTHING for each in some}
+        PICTURES[:2], dict.fromkeys((1, 2), one(score)), lambda some: {each.id: reference[each.id] for each in some}
     )
     assert measurement.value == wrong, measurement.where
 
@@ -170,3 +206,53 @@ def test_results_without_any_detection_are_told_of_as_a_whole():
     assert said.where.startswith("0 detections on 3 pictures, in which 3 are expected; three things to check")
     partly = unlike(reference, {1: NOTHING, 2: LONG, 3: LONG})
     assert partly.where == "picture 1: 100% without a partner"
+
+
+A, B, C = ((x, 0, x + 10, 10, score, 0) for x, score in ((0, 0.9), (50, 0.8), (100, 0.7)))
+
+
+@pytest.mark.parametrize(
+    ("expected", "seen", "share"),
+    [
+        ([A, B], [A], None),
+        ([A, B], [A, C], "50%"),
+        ([A], [(*A[:5], 1)], "100%"),
+        ([A], [(0, 0, 10, 5, 0.6, 0)], None),
+        ([A], [(0, 0, 10, 4.9, 0.6, 0)], "100%"),
+        ([(*A[:4], 0.3, 0)], [(*B[:4], 0.29, 0)], "100%"),
+        ([(*A[:4], 0.29, 0)], [(*B[:4], 0.29, 0)], None),
+        ([A], [(np.inf, 0, np.inf, 10, 0.9, 0)], "100%"),
+    ],
+    ids=[
+        "one_of_three",
+        "half",
+        "another_class",
+        "half_the_box",
+        "less_of_the_box",
+        "just_strong",
+        "all_faint",
+        "infinite",
+    ],
+)
+def test_a_picture_is_unlike_from_half_of_its_strong_detections_on(expected, seen, share):
+    """Those of both sides count, from a score of 0.3; a partner has the same class and an IoU of 0.5."""
+    reference = {7: detections(*expected), 8: LONG}
+    for first, second in ((reference, {7: detections(*seen), 8: LONG}), ({7: detections(*seen), 8: LONG}, reference)):
+        measurement = unlike(first, second)
+        assert measurement == Measurement(
+            "pictures unlike the reference's",
+            1.0 if share else 0.0,
+            "pictures",
+            2,
+            f"picture 7: {share} without a partner" if share else "",
+            gate="accuracy.unlike_reference",
+        ), f"{share or 'too little'} is without a partner, and this is said: {measurement}"
+
+
+@pytest.mark.parametrize(("pictures", "end"), [(3, ""), (4, "; ...")])
+def test_three_pictures_of_another_one_are_named(pictures, end):
+    """The first three; whether there are more shows at the end."""
+    there = {number: detections(A) for number in range(pictures)}
+    measurement = unlike(there, dict.fromkeys(there, detections(B)))
+    named = "; ".join(f"picture {number}: 100% without a partner" for number in (0, 1, 2))
+    assert (measurement.value, measurement.where) == (pictures, named + end)

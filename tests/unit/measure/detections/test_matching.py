@@ -99,10 +99,19 @@ def test_a_comparison_says_how_much_where_and_over_how_many():
     lost = "missing label 3 score 0.1000 at [200.0, 200.0, 220.0, 220.0] in a.jpg"
     score = "label 1 score 0.3500 at [400.0, 400.0, 440.0, 440.0] became label 1 score 0.1000 at [400.0, 400.0, 440.0, 440.0] in b.jpg"
     box = "label 1 score 0.1000 at [100.0, 0.0, 140.0, 40.0] became label 1 score 0.3000 at [100.0, 0.0, 140.0, 43.0] in b.jpg"
-    assert compare(reference, candidate, ["a.jpg", "b.jpg", "c.jpg"], "batch 8") == (
-        Measurement("unmatched detections batch 8", 2 / 14, "share", 14, lost, counts),
-        Measurement("largest score difference batch 8", pytest.approx(0.25, abs=1e-6), "score", 6, score, counts),
-        Measurement("largest box difference batch 8", 3.0, "px", 6, box, counts),
+    names, gates = ["a.jpg", "b.jpg", "c.jpg"], ("first gate", "second gate", "third gate")
+    assert compare(reference, candidate, names, "batch 8", gates) == (
+        Measurement("unmatched detections batch 8", 2 / 14, "share", 14, lost, counts, gate="first gate"),
+        Measurement(
+            "largest score difference batch 8",
+            pytest.approx(0.25, abs=1e-6),
+            "score",
+            6,
+            score,
+            counts,
+            gate="second gate",
+        ),
+        Measurement("largest box difference batch 8", 3.0, "px", 6, box, counts, gate="third gate"),
     )
 
 
@@ -139,6 +148,30 @@ def test_a_detection_below_the_threshold_is_paired_but_not_measured(faint):
     assert (score.value, box.value, box.n) == (0, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        ((0, 0, 10, 10, np.nan, 1), (0, np.inf, 0)),
+        ((0, 0, 10, 10, np.inf, 1), (0, np.inf, 0)),
+        ((np.inf, 0, np.inf, 10, 0.9, 1), (1, 0, 0)),
+        ((np.nan, 0, 10, 10, 0.9, 1), (1, 0, 0)),
+    ],
+    ids=["score_nan", "score_inf", "box_inf", "box_nan"],
+)
+def test_what_is_not_finite_is_no_small_difference(row, values):
+    """A device that overflows in one slot: the other's detection has no partner, or another score; and nobody is warned."""
+    usual, broken = detections((0, 0, 10, 10, 0.9, 1)), detections(row)
+    for sides in ((usual, broken), (broken, usual)):
+        assert tuple(each.value for each in compare(sides[:1], sides[1:], ["a"])) == values
+
+
+@pytest.mark.parametrize("row", [(0, 0, 10, 10, np.inf, 1), (np.inf, 0, np.inf, 10, 0.9, 1), (0, 0, 9, 9, np.nan, 1)])
+def test_what_is_infinite_on_both_sides_is_not_the_same(row):
+    """Both slots overflow: the difference is unknown, or there is no pair; no limit allows either."""
+    values = [each.value for each in compare([detections(row)], [detections(row)], ["a"])]
+    assert max(values) >= 1, f"nothing differs: {values}"
+
+
 def test_empty_pictures_keep_their_place():
     """Nothing against nothing is no difference, nothing against something is all extra."""
     none = NOTHING
@@ -159,6 +192,21 @@ def test_the_best_of_all_ways_to_pair_is_taken():
     iou = iou_matrix(reference.boxes, candidate.boxes)
     assert iou.argmax() == 2, "the second box overlaps the first candidate most"
     assert pair(reference, candidate).pairs.tolist() == [[0, 0], [1, 1]]
+
+
+def test_no_overlap_is_overlooked():
+    """A thousand boxes of all places and shapes, each of a class of its own: a pair is whatever has half an overlap."""
+    random = np.random.default_rng(2)
+    corner, size = random.uniform(0, 1200, (1000, 2)), random.uniform(60, 600, (1000, 2))
+    boxes = np.concatenate([corner, corner + size], axis=1)
+    moved = boxes + random.uniform(-0.4, 0.4, (1000, 4)) * np.tile(size, 2)
+    first, second = (
+        Detections(side.astype(np.float32), np.full(1000, 0.5, np.float32), np.arange(1000)) for side in (boxes, moved)
+    )
+    near = np.flatnonzero(iou_of(first.boxes, second.boxes) >= PAIR_IOU)
+    assert 200 < len(near) < 800, f"{len(near)} of 1000 have half an overlap, which tries only one side"
+    for reference, candidate in ((first, second), (second, first)):
+        assert pair(reference, candidate).pairs.tolist() == np.stack([near, near], axis=1).tolist()
 
 
 def row(x, score=0.9):
@@ -245,19 +293,19 @@ def test_no_other_way_to_pair_agrees_better(one, other):
 
 @pytest.mark.parametrize(
     "box",
-    [[5, 200, 40, 200], [100, 50, 100, 80], [7, 7, 7, 7], [300, 20, 300.4, 60], [640, 700, 700, 700.3]],
+    [[5, 200, 40, 200], [100, 500, 100, 780], [7, 7, 7, 7], [300, 20, 300.4, 60], [640, 700, 700, 700.3]],
     ids=["no height", "no width", "a point", "narrow", "low"],
 )
 def test_a_box_with_next_to_no_area_is_paired_by_its_corners(box):
     """Rounding decides what the IoU of such boxes is; both sides have them where fp16 does not tell the corners apart."""
-    other = (10, 10, 60, 60, 0.9, 1)
-    reference = detections((*box, 0.8, 1), other)
+    other, line = (10, 10, 60, 60, 0.9, 1), (1000, 10, 1000, 60, 0.7, 1)
+    reference = detections((*box, 0.8, 1), other, line)
     moved = box_band(reference.boxes)[0] * [0.9, -0.9, -0.9, 0.9]
-    candidate = detections(other, (*(box + moved), 0.8, 1))
+    candidate = detections(other, (*(box + moved), 0.8, 1), line)
     assert iou_of(reference.boxes[0], candidate.boxes[1]) < PAIR_IOU, "this box would be paired by its IoU"
     for first, second in ((reference, candidate), (candidate, reference)):
-        assert pair(first, second).pairs.tolist() == [[0, 1], [1, 0]]
-    farther = detections(other, (*(box + 3 * moved), 0.8, 1))
-    assert pair(reference, farther).pairs.tolist() == [[1, 0]]
+        assert pair(first, second).pairs.tolist() == [[0, 1], [1, 0], [2, 2]]
+    farther = detections(other, (*(box + 3 * moved), 0.8, 1), line)
+    assert pair(reference, farther).pairs.tolist() == [[1, 0], [2, 2]]
     of_another_class = detections((*box, 0.8, 2))
     assert len(pair(reference, of_another_class).pairs) == 0

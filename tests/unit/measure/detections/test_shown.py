@@ -1,6 +1,7 @@
 """Figures for the page say what the measurements say, and stay small."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from fcos_lib.measure.detections.shown import (
 )
 from fcos_lib.measure.proposals.comparison import LevelDifference
 from fcos_lib.stream.sessions import Detections
-from tests.unit.measure.builders import NOTHING
+from tests.unit.measure.builders import NOTHING, objects
+from tests.unit.measure.builders import detections as rows
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,27 @@ def test_the_mean_of_the_curve_is_ap50(case):
         assert precision_at_recalls(matches).mean() == pytest.approx(twelve_numbers(matches)["AP50"], abs=1e-9)
 
 
+def test_the_curve_is_the_mean_of_those_of_the_classes_with_objects():
+    """Right, wrong, half in a crowd, right: 1 up to a recall of 0.5, 2/3 from there; a class of which nothing was found has 0."""
+    boxes = [(0, 0, 100, 100), (200, 0, 300, 100), (500, 0, 552, 100), (700, 0, 800, 100)]
+    truth = objects(boxes, [0, 0, 0, 2], SHAPES, crowd=[False, False, True, False])
+    found = [(*boxes[0], 0.9, 0), (0, 200, 100, 300, 0.8, 0), (500, 0, 600, 100, 0.75, 0), (*boxes[1], 0.7, 0)]
+    sides = {0: rows(*found[:2])}, {0: rows(*found)}
+    data, per_class = precision_recall(truth, SHAPES, *sides)
+    recalls, last = [hundredth / 100 for hundredth in range(101)], 50
+    assert data == {
+        "recall": recalls,
+        "reference": [0.5] * (last + 1) + [0.0] * last,
+        "candidate": [0.5] * (last + 1) + [0.33333] * last,
+    }
+    above = (2 / 3 + 9 * 1 / 2) / 10  # at the nine higher IoUs the one that is half in the crowd is wrong
+    expected = [(51 / 101, 0), ((51 + 50 * above) / 101, 0)]
+    for side, values in zip(per_class, expected, strict=True):
+        assert side[[0, 2]] == pytest.approx(values)
+    nothing = objects([], [], SHAPES)
+    assert precision_recall(nothing, SHAPES, {0: NOTHING}, {0: NOTHING})[0]["candidate"] == [0.0] * 101
+
+
 def test_classes_are_those_of_the_paired_difference(case):
     """AP of both sides, and their difference with its interval; JSON-ready."""
     truth, contract, reference, candidate = case
@@ -52,12 +75,17 @@ def test_classes_are_those_of_the_paired_difference(case):
     data = classes(paired, truth, per_class)
     json.dumps([curves, data], allow_nan=False)
     expected = dict(zip(truth.names, averages(match(truth, contract, candidate)).per_class[:, 0], strict=True))
+    assert len(data["classes"]) == 7
     for entry in data["classes"]:
-        assert entry["candidate"] == pytest.approx(expected[entry["name"]], abs=1e-5)
+        assert entry["candidate"] == round(expected[entry["name"]], 5)
+        change = asdict(paired.per_class[entry["name"]])
+        assert entry["difference"] == {name: round(value, 5) for name, value in change.items()}
         assert entry["candidate"] - entry["reference"] == pytest.approx(entry["difference"]["value"], abs=3e-5)
     (whole,) = data["all"]
-    assert whole["difference"]["value"] == pytest.approx(paired.value, abs=1e-5)
+    assert (whole["name"], whole["difference"]["value"]) == ("mAP", round(paired.value, 5))
     assert {entry["name"] for entry in data["sizes"]} == {"small", "medium", "large"}
+    assert {entry["name"] for entry in data["iou"]} == {"0.50", "0.75"}
+    assert classes(replace(paired, numbers={}), truth, per_class)["all"] == []
     assert len(curves["recall"]) == len(curves["reference"]) == len(curves["candidate"]) == 101
 
 
@@ -69,11 +97,11 @@ def detections(scores, shift=0.0):
 
 
 def test_scores_meet_and_what_is_alone_lies_on_an_axis():
-    """A pair is a point; what only one side has is 0 for the other."""
-    reference, candidate = [detections([0.9, 0.5])], [detections([0.88])]
-    data = scatter(explain(reference, candidate, ["a"], SHAPES), reference, candidate, ["a"])
-    assert data["total"] == 2
-    assert sorted(data["points"]) == [pytest.approx([0.5, 0.0]), pytest.approx([0.9, 0.88])]
+    """A pair is a point, of one class or of two; what only one side has is 0 for the other. The least difference comes first."""
+    reference, candidate = [detections([0.9, 0.51239]), NOTHING, detections([0.8])], [detections([0.88])]
+    candidate += [detections([0.3]), replace(detections([0.7]), labels=np.array([4]))]
+    data = scatter(explain(reference, candidate, list("abc"), SHAPES), reference, candidate, list("abc"))
+    assert data == {"points": [[0.9, 0.88], [0.8, 0.7], [0.0, 0.3], [0.5124, 0.0]], "total": 4}
 
 
 def test_many_scores_become_few_and_the_largest_difference_stays():
@@ -90,23 +118,45 @@ def test_many_scores_become_few_and_the_largest_difference_stays():
 
 def test_levels_have_their_medians_and_unknown_bounds_are_null():
     """From the biases that were judged; fewer than six pairs have no interval, and JSON has no infinity."""
-    reference, candidate = [detections([0.9] * 8)], [detections([0.9] * 8, shift=0.25)]
+    reference, candidate = [detections([0.5] * 8)], [detections([0.75] * 8, shift=0.25)]
     pairs = explain(reference, candidate, ["a"], SHAPES).pairs
-    data = levels_by_bias(bias(pairs, np.zeros(len(pairs), np.int64), SHAPES))
-    json.dumps(data, allow_nan=False)
-    assert [entry["level"] for entry in data["levels"]] == ["P3", "all levels"]
-    assert data["levels"][0]["centre_x"]["value"] == pytest.approx(0.25)
-    one_pair = explain([detections([0.9])], [detections([0.9])], ["a"], SHAPES).pairs
-    few = levels_by_bias(bias(one_pair, np.zeros(1, np.int64), SHAPES))
-    assert few["levels"][0]["score"] == {"value": 0.0, "low": None, "high": None}
+    data = levels_by_bias(bias(pairs, np.repeat([0, 1], [6, 2]), SHAPES))
+
+    def entry(level, pairs):
+        medians = {"log_size": 0.0, "centre_x": 0.25, "centre_y": 0.0, "score": 0.25}
+        bounds = [None if pairs < 6 else value for value in medians.values()]
+        figures = {
+            name: {"value": value, "low": bound, "high": bound}
+            for (name, value), bound in zip(medians.items(), bounds, strict=True)
+        }
+        return {"level": level, "pairs": pairs, **figures, "proposals": None}
+
+    assert data == {"levels": [entry("P3", 6), entry("P4", 2), entry("all levels", 8)]}
+    nothing = explain([NOTHING], [NOTHING], ["a"], SHAPES).pairs
+    assert levels_by_bias(bias(nothing, np.zeros(0, np.int64), SHAPES)) == {"levels": []}
+
+
+def test_a_level_whose_boxes_have_no_area_has_no_median_of_their_size():
+    """Its pairs count for centres and scores alone."""
+    flat = detections([0.5] * 6)
+    flat.boxes[:, 3] = flat.boxes[:, 1]
+    pairs = explain([flat], [flat], ["a"], SHAPES).pairs
+    level, _ = levels_by_bias(bias(pairs, np.zeros(6, np.int64), SHAPES))["levels"]
+    assert (level["pairs"], level["log_size"]) == (6, None), level
 
 
 def test_proposals_are_level_by_level():
-    """Both outputs of a level in one entry; what is infinite is null."""
+    """Both outputs of a level in one entry, with six digits; what is infinite is null."""
     found = [
-        LevelDifference(output, "P3", 0.99, float("inf"), 3.0, "somewhere", 10, 0) for output in ("boxes", "scores")
+        LevelDifference("boxes", "P3", 0.98765432, float("inf"), 3.0, "somewhere", 10, 0),
+        LevelDifference("scores", "P3", 0.75, 0.125, 0.5, "elsewhere", 20, 0),
+        LevelDifference("boxes", "P4", 1.0, 0.0625, 7.0, "somewhere", 10, 0),
     ]
-    (entry,) = levels_by_proposals(found)["levels"]
-    assert entry["proposals"]["cosine_boxes"] == 0.99
-    assert entry["proposals"]["relative_distance_scores"] is None
-    assert len(entry["proposals"]) == 6
+    biases = dict.fromkeys(("pairs", "log_size", "centre_x", "centre_y", "score"))
+    boxes = {"cosine_boxes": 0.987654, "relative_distance_boxes": None, "largest_boxes": 3.0}
+    scores = {"cosine_scores": 0.75, "relative_distance_scores": 0.125, "largest_scores": 0.5}
+    others = {"cosine_boxes": 1.0, "relative_distance_boxes": 0.0625, "largest_boxes": 7.0}
+    assert levels_by_proposals(found)["levels"] == [
+        {"level": "P3", **biases, "proposals": {**boxes, **scores}},
+        {"level": "P4", **biases, "proposals": others},
+    ]

@@ -9,11 +9,31 @@ import pytest
 
 from fcos_lib.contract import SHAPES
 from fcos_lib.measure.detections.worst import WIDEST, objects_of, score_loss, show, to_network, worst
+from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.letterbox import geometry, to_picture
 from fcos_lib.stream.sessions import Detections
-from tests.unit.measure.builders import detections
+from tests.unit.measure.builders import NOTHING, detections, objects
 
 A, B = (10, 10, 60, 60, 0.9, 0), (100, 20, 150, 80, 0.4, 1)
+THRESHOLD = SHAPES.score_threshold
+
+
+def drawn(folder, width, height):
+    """A grey picture of this size."""
+    path = folder / "drawn.jpg"
+    cv2.imwrite(str(path), np.full((height, width, 3), 128, np.uint8))
+    return Picture(0, path, width, height)
+
+
+def decoded(jpeg):
+    """The pixels that are shown."""
+    return cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR)
+
+
+def told(kind, cause, side, row, other_row, what):
+    """A difference as the page gets it."""
+    text = f"{kind} ({cause}): {what} in drawn.jpg"
+    return {"kind": kind, "cause": cause, "side": side, "row": row, "other_row": other_row, "text": text}
 
 
 @pytest.mark.parametrize(
@@ -35,11 +55,12 @@ def test_what_changed_counts_with_its_score(candidate, loss):
         assert score_loss(candidate, detections(A, B)) == pytest.approx(loss, abs=1e-6)
 
 
-def test_numbers_that_are_none_are_the_worst():
-    """NaN must not sort a picture out of sight."""
-    broken = Detections(np.full((1, 4), np.nan, np.float32), np.array([np.nan], np.float32), np.zeros(1, np.int64))
-    order = worst([detections(A), detections(A)], [detections(), broken])
-    assert [index for index, _ in order] == [1, 0]
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_the_worst(score):
+    """NaN must not sort a picture out of sight, nor must infinity on one side or on both."""
+    broken = detections((*B[:4], score, 1))
+    for other in (detections(A), broken):
+        assert worst([detections(A), other], [detections(), broken]) == [(1, 1e6), (0, pytest.approx(0.9))]
 
 
 def test_the_worst_come_first_and_no_more_than_asked_for():
@@ -58,24 +79,82 @@ def test_boxes_find_their_way_back_into_the_network():
     assert to_network(to_picture(boxes, letterbox), letterbox) == pytest.approx(boxes, abs=1e-3)
 
 
-def test_a_picture_is_shown_with_boxes_causes_and_jpeg(dataset, truth):
-    """Rows of differences lead to the boxes they are about; lengths are picture pixels; the JPEG is no wider than it may be."""
-    picture = next(one for one in dataset.pictures if one.width > WIDEST)
-    letterbox = geometry(picture.width, picture.height, SHAPES)
-    reference = detections((100, 60, 160, 120, 0.9, 0), (200, 60, 260, 120, 0.6, 1))
-    candidate = detections((100, 60, 160, 120, 0.9, 0), (200, 60, 260, 120, 0.6, 2))
-    data = show([picture], [reference], [candidate], [1.2], truth, SHAPES)
+def test_a_picture_is_shown_with_boxes_causes_and_jpeg(tmp_path):
+    """Lengths are picture pixels: 427 of the network's for 700, 183 for 301, below 36 of padding. The JPEG is small enough."""
+    picture = drawn(tmp_path, 700, 301)
+    box = (61, 97, 122, 158)
+    other, third, fourth = ((x, 97, x + 61, 158) for x in (183, 244, 305))
+    reference = detections((*other, THRESHOLD, 0), (*third, 0.3, 2), (*box, 0.61239, 1))
+    candidate = detections((*box, 0.61239, 3), (*fourth, 0.8, 3))
+    truth = objects([(10.26, 20, 30, 40.5)], [2], SHAPES)
+    data = show([picture], [reference], [candidate], [1.23456], truth, SHAPES)
     json.dumps(data, allow_nan=False)
     (shown,) = data["pictures"]
-    assert data["names"] == list(SHAPES.classes)
-    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(shown["jpeg"]), np.uint8), cv2.IMREAD_COLOR)
-    assert pixels.shape[1] == WIDEST
-    assert shown["scale"] == pytest.approx(WIDEST / picture.width, abs=1e-4)
-    assert shown["reference"][0][:4] == pytest.approx(to_picture(reference.boxes[:1], letterbox)[0], abs=0.06)
-    (difference,) = shown["differences"]
-    assert (difference["kind"], difference["cause"], difference["side"]) == ("class", "unexplained", "reference")
-    assert shown["reference"][difference["row"]][5] == 1
-    assert shown["candidate"][difference["other_row"]][5] == 2
+    assert decoded(shown.pop("jpeg")).shape == (206, WIDEST, 3)
+    y = [100.3, 200.7]
+    text = "score {} at [{}.0, 97.0, {}.0, 158.0]"
+    moved = f"label 1 {text.format(0.6124, 61, 122)} became label 3 {text.format(0.6124, 61, 122)}"
+    assert (data["names"], shown) == (
+        list(SHAPES.classes),
+        {
+            "name": "drawn.jpg",
+            "width": 700,
+            "height": 301,
+            "scale": 0.68571,
+            "score_loss": 1.2346,
+            "truth": [[10.3, 20.0, 30.0, 40.5, 2]],
+            "reference": [
+                [300.0, y[0], 400.0, y[1], 0.05, 0],
+                [400.0, y[0], 500.0, y[1], 0.3, 2],
+                [100.0, y[0], 200.0, y[1], 0.6124, 1],
+            ],
+            "candidate": [[100.0, y[0], 200.0, y[1], 0.6124, 3], [500.0, y[0], 600.0, y[1], 0.8, 3]],
+            "differences": [
+                told("extra", "unexplained", "candidate", 1, None, f"label 3 {text.format('0.8000', 305, 366)}"),
+                told("class", "unexplained", "reference", 2, 0, moved),
+                told("missing", "unexplained", "reference", 1, None, f"label 2 {text.format('0.3000', 244, 305)}"),
+                told("missing", "score threshold", "reference", 0, None, f"label 0 {text.format('0.0500', 183, 244)}"),
+            ],
+        },
+    )
+
+
+def test_a_tie_is_told_if_what_reached_nms_is_known(tmp_path):
+    """Two boxes of one score, of which each side kept another."""
+    picture, truth = drawn(tmp_path, 700, 301), objects([], [], SHAPES)
+    kept, rival = (61, 97, 122, 158, 0.75, 1), (71, 97, 132, 158, 0.75, 1)
+    both = detections(kept, rival)
+    scores = np.zeros((2, len(SHAPES.classes)), np.float32)
+    scores[:, 1] = both.scores
+    sides = [detections(kept)], [detections(rival)]
+    for before_nms, cause in ((lambda index: (both.boxes, scores), "tie"), (None, "unexplained")):
+        (shown,) = show([picture], *sides, [0.1], truth, SHAPES, before_nms)["pictures"]
+        assert [difference["cause"] for difference in shown["differences"]] == [cause]
+
+
+@pytest.mark.parametrize(("size", "shape"), [((200, 3), (3, 200, 3)), ((1000, 1), (1, WIDEST, 3))])
+def test_a_small_picture_is_not_made_larger_and_a_row_stays_one(tmp_path, size, shape):
+    """Shown as it is, or at least a pixel high."""
+    (shown,) = show([drawn(tmp_path, *size)], [NOTHING], [NOTHING], [0], objects([], [], SHAPES), SHAPES)["pictures"]
+    assert (decoded(shown["jpeg"]).shape, shown["scale"]) == (shape, min(1, WIDEST / size[0]))
+
+
+def test_a_thin_line_does_not_vanish_where_a_picture_is_made_smaller(tmp_path):
+    """A white column of three is a third of the light."""
+    picture = drawn(tmp_path, 3 * WIDEST, 30)
+    pixels = np.zeros((30, 3 * WIDEST, 3), np.uint8)
+    pixels[:, ::3] = 255
+    cv2.imwrite(str(picture.path), pixels)
+    (shown,) = show([picture], [NOTHING], [NOTHING], [0], objects([], [], SHAPES), SHAPES)["pictures"]
+    assert decoded(shown["jpeg"]).mean() == pytest.approx(85, abs=3)
+
+
+def test_what_is_shown_costs_no_more_than_it_must(tmp_path):
+    """Noise, which nothing compresses, in a byte and a half per pixel: twenty pictures travel in one page."""
+    picture = drawn(tmp_path, WIDEST, 300)
+    cv2.imwrite(str(picture.path), np.random.default_rng(0).integers(0, 256, (300, WIDEST, 3), np.uint8))
+    (shown,) = show([picture], [NOTHING], [NOTHING], [0], objects([], [], SHAPES), SHAPES)["pictures"]
+    assert len(shown["jpeg"]) < 1.5 * 300 * WIDEST, f"{len(shown['jpeg'])} bytes of text for {WIDEST} x 300 pixels"
 
 
 def test_objects_are_those_of_the_annotation_file(dataset, truth):

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from itertools import count, islice, pairwise
+from itertools import chain, count, islice, pairwise, repeat
 
 import numpy as np
 import pytest
@@ -62,6 +62,7 @@ def test_all_six_orders_come_and_none_more_often():
     assert len(drawn) == 6
     assert max(drawn.values()) < 1150, drawn
     assert min(drawn.values()) > 850, drawn
+    assert {orders(seed, 1)[0] for seed in range(60)} == set(drawn), "a run does not start with each of them"
 
 
 def test_every_place_of_a_block_is_everybodys():
@@ -117,7 +118,7 @@ def test_it_stops_when_decided():
 
 def test_it_stops_when_time_is_up():
     """After a whole block, never inside one."""
-    ticks = count()
+    ticks = count(1000)
     run = take_turns(runners([]), lambda _: False, Plan((8,), seconds=3), clock=lambda: next(ticks))
     assert (run.stopped, len(run.compute_ms)) == ("time", 3)
 
@@ -136,10 +137,15 @@ def test_facts_are_taken_after_the_warm_up_and_at_the_end():
 
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, math.nan, math.inf])
-def test_a_round_without_a_time_is_an_error(ms):
-    """It names the side, and nothing is computed from it."""
-    with pytest.raises(SessionError, match="a round of the challenger took"):
-        take_turns(runners([], (17.0, ms, 17.0)), lambda _: True, SHORT)
+@pytest.mark.parametrize("before", [0, SHORT.warm_up + 4], ids=["warm-up", "a later block"])
+def test_a_round_without_a_time_is_an_error(ms, before):
+    """It names the side and what to look at, and nothing is computed from it."""
+    times = chain(repeat(17.0, before), repeat(ms))
+    sides = [lambda: 17.0, lambda: next(times), lambda: 17.0]
+    with pytest.raises(SessionError) as raised:
+        take_turns(sides, lambda _: True, SHORT)
+    assert raised.value.found == f"a round of the challenger took {ms} ms"
+    assert raised.value.advice == "check that the runtime's timings are on and were not reset"
 
 
 def test_hardware_is_held_to_more_than_the_emulator():

@@ -1,6 +1,7 @@
 """The ratio of rates cancels drift and counts slow rounds; rare ones are bounded, and intervals hold as often as they say."""
 
 import math
+from statistics import median
 
 import numpy as np
 import pytest
@@ -128,6 +129,13 @@ def test_batches_of_neighbours_widen_it_where_pairs_hide_it():
     assert margins[0] > 2 * margins[1], f"{margins[0]} in their order, {margins[1]} in any"
 
 
+def test_twelve_batches_of_four_say_what_twelve_values_do():
+    """Half a run at 1 and half at -1, which rounds within each four hide: the margin is that of the means of the fours."""
+    fours = np.repeat([1.0, -1.0], 6)
+    values = np.repeat(fours, 4) + np.tile([1.0, 1.0, -1.0, -1.0], 12)
+    assert margin_of_mean(values, 0.01) == pytest.approx(margin_of_mean(fours, 0.01))
+
+
 @pytest.mark.parametrize(("correlation", "blocks"), [(0.0, 20), (0.0, 100), (0.5, 100), (0.8, 100), (0.8, 300)])
 def test_an_interval_holds_as_often_as_it_says(correlation, blocks):
     """At 5 % each way, for independent and dependent values: wrong in at most that, give or take the draw (400 of each)."""
@@ -195,6 +203,16 @@ def test_slow_rounds_of_both_sides_are_counted_apart():
     assert share.low < 0 < 0.5 < share.high, f"{share.low} to {share.high} % hold neither 0 nor 0.5"
 
 
+def test_the_bounds_of_both_shares_are_joined():
+    """30 of the challenger's 300 rounds, 12 of the others' 600, one by one: Newcombe's rule, from both ends."""
+    slow = [(3 * block, 1, 0) for block in range(30)] + [(8 * block + 1, block % 2 * 2, 1) for block in range(12)]
+    share = slow_share(with_slow(*slow), 20, 0.0025)
+    (low, high), (other_low, other_high) = share_bounds(30, 300, 0.0025), share_bounds(12, 600, 0.0025)
+    assert (share.slow, share.value) == ((30, 12), pytest.approx(8.0))
+    assert share.low == pytest.approx(8 - 100 * math.hypot(0.1 - low, other_high - 0.02))
+    assert share.high == pytest.approx(8 + 100 * math.hypot(high - 0.1, 0.02 - other_low))
+
+
 def test_seen_shares_leave_out_what_stayed_unseen():
     """For the emulator, whose few rounds cannot exclude anything: no more than what was counted."""
     share = slow_share(with_slow((10, 1, 0)), 20, 0.0025).as_seen()
@@ -202,7 +220,7 @@ def test_seen_shares_leave_out_what_stayed_unseen():
     assert share.low < 0, f"one slow round is certain: {share.low} %"
 
 
-@pytest.mark.parametrize(("factor", "slow"), [(1.19, 0), (1.21, 1)])
+@pytest.mark.parametrize(("factor", "slow"), [(1.2, 0), (1.201, 1)])
 def test_slow_is_what_takes_so_much_longer(factor, slow):
     """Than the champion's usual round at that time."""
     assert slow_share(with_slow((10, 1, 0), factor=factor, noise=0), 20, 0.0025).slow == (slow, 0)
@@ -221,6 +239,22 @@ def test_usual_is_the_champions_time_nearby():
     assert usual_ms(ms)[63:] == pytest.approx(25.5)
 
 
+@pytest.mark.parametrize("drift", [-0.3, 0.0, 0.3])
+def test_usual_is_the_median_of_seven_blocks(drift):
+    """Of the champion's and its twin's rounds; beyond an end of the run its last block counts again."""
+    ms = times(noise=0.05, blocks=20, device=lambda at: drift * at / 180)
+    usual = [
+        median(
+            float(value)
+            for near in range(block - 3, block + 4)
+            for side in (0, 2)
+            for value in ms[min(max(near, 0), 19), side]
+        )
+        for block in range(20)
+    ]
+    assert usual_ms(ms) == pytest.approx(usual)
+
+
 def test_slow_rounds_that_come_together_say_less():
     """Twelve of 300 one by one, or in four blocks in a row: the same share, another certainty."""
     apart = slow_share(with_slow(*((8 * block, 1, 0) for block in range(12))), 20, 0.0025)
@@ -229,6 +263,17 @@ def test_slow_rounds_that_come_together_say_less():
     above = (together.high - together.value) / (apart.high - apart.value)
     below = (together.value - together.low) / (apart.value - apart.low)
     assert min(above, below) > 1.3, f"wider by {above} above and {below} below"
+
+
+def test_the_batches_are_of_the_difference():
+    """Two rounds of three are slow in four blocks, of the challenger first and later of the two others."""
+    slow = [(block, 1, turn) for block in range(40, 44) for turn in (0, 1)]
+    slow += [(block, side, turn) for block in range(60, 64) for side in (0, 2) for turn in (0, 1)]
+    share = slow_share(with_slow(*slow), 20, 0.0025)
+    differences = np.zeros(BLOCKS)
+    differences[40:44], differences[60:64] = 2 / 3, -2 / 3
+    margin = 100 * margin_of_mean(differences, 0.0025)
+    assert (share.slow, share.low, share.high) == ((8, 16), pytest.approx(-margin), pytest.approx(margin))
 
 
 def test_a_switched_clock_is_a_step_and_a_drifting_one_is_not():

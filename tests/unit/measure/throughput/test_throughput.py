@@ -11,6 +11,7 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import SessionError
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.verdict import Outcome, judge_gate
+from fcos_lib.measure import Measurement
 from fcos_lib.measure.throughput.rates import (
     Call,
     CountedSession,
@@ -69,6 +70,32 @@ def test_a_counted_session_notes_what_came_back_and_when():
     assert session.calls == [Call(3, 0.0, 1.0), Call(1, 2.0, 3.0)]
 
 
+def test_a_rate_is_of_the_mean_time():
+    """Three batches of three pictures in 30.5, 50 and 99.5 ms: 60 in the mean, whoever says so; of nothing there is no rate."""
+    times = [30.5, 50.0, 99.50004]
+    ran = [Call(3, 0.0, 0.0305), Call(3, 0.2, 0.25), Call(3, 0.4, 0.49950004)]
+    for name, key, measured, nothing, why in (
+        (
+            "throughput",
+            "rate",
+            images_per_second(3, times),
+            images_per_second(3, []),
+            "the runtime reported no timings",
+        ),
+        (
+            "throughput with copies",
+            "with_copies",
+            images_per_second_with_copies(3, ran),
+            images_per_second_with_copies(3, []),
+            "nothing was run",
+        ),
+    ):
+        where = "mean 60.000 ms, median 50.000 ms, from 30.500 to 99.500 ms per batch"
+        rate, details, gate = pytest.approx(50.0, rel=1e-6), {"ms": [30.5, 50.0, 99.5]}, f"throughput.{key}"
+        assert measured == Measurement(name, rate, "images/s", 3, where, details, gate=gate), f"the rate is {measured}"
+        assert nothing == Measurement(name, 0.0, "images/s", 0, why, gate=gate), f"of nothing it is {nothing}"
+
+
 @pytest.mark.parametrize("rounds", [1, 3, 20])
 @pytest.mark.parametrize("batch", [1, 4, 64])
 @pytest.mark.parametrize("off", [-1, 1])
@@ -90,9 +117,16 @@ def test_the_worst_of_several_rates_is_named():
     pure, copies = images_per_second(4, [80.0] * 3), images_per_second_with_copies(4, ran)
     streamed = replace(pure, name="throughput of the stream", value=50.0)
     measured = unaccounted_pictures((pure, ran, 0.24), (copies, ran, 0.3), (streamed, ran, None))
-    assert measured.value == pytest.approx(3.0)
-    assert measured.where == "throughput of the stream: 15 claimed in 0.3 s, 12 counted"
-    assert measured.n == 12
+    assert measured == Measurement(
+        "pictures of a rate not counted",
+        pytest.approx(3.0),
+        "pictures",
+        12,
+        "throughput of the stream: 15 claimed in 0.3 s, 12 counted",
+        gate="throughput.unaccounted",
+    ), f"three pictures too many of the stream are told as {measured}"
+    without = unaccounted_pictures((copies, [], None), (streamed, ran, None))
+    assert (without.value, without.n) == (pytest.approx(3.0), 0), "a rate without calls hides the one after it"
     assert outcome(unaccounted_pictures((pure, ran, 0.24), (copies, ran, 0.3))) is Outcome.PASS
 
 
@@ -132,16 +166,17 @@ def test_the_runtimes_times_are_held_to_the_wall(compute_ms, most, least, why):
 
 def test_the_share_is_of_all_calls_together():
     """A short call and a long one: the sums count, and the sentence has the means."""
-    measured = busy_share([10.0, 90.0], [Call(4, 0.0, 0.02), Call(4, 1.0, 1.18)])
-    assert (measured.value, measured.n) == (pytest.approx(50.0), 2)
-    assert measured.where == "mean 50.000 ms of 100.000 ms per call"
+    measured = busy_share([0.05, 0.35], [Call(4, 0.0, 0.0001), Call(4, 1.0, 1.0007)])
+    name, where = "compute time in the calls' time", "mean 0.200 ms of 0.400 ms per call"
+    assert measured == Measurement(name, pytest.approx(50.0), "%", 2, where), f"the share is {measured}"
 
 
 @pytest.mark.parametrize(("timings", "rounds"), [(2, 3), (4, 3), (0, 0), (0, 3)])
 def test_times_that_cannot_be_told_apart_are_no_verdict(timings, rounds):
     """One time per call, or nothing is compared."""
     measured = busy_share([80.0] * timings, calls(rounds))
-    assert measured.n == 0
+    where = f"{rounds} calls and {timings} timings of the runtime: nothing to compare"
+    assert measured == Measurement("compute time in the calls' time", 0.0, "%", 0, where), f"the share is {measured}"
     assert outcome(measured.for_gate("throughput.busy_most")) is Outcome.NO_VERDICT
 
 
@@ -164,9 +199,12 @@ def test_the_stream_counts_its_pictures_over_its_own_time():
     ticks = iter([1.0, 2.0, 4.0, 5.0, 6.0, 9.0])
     session = CountedSession(Device(), clock=lambda: next(ticks))
     measured = images_per_second_streamed(session, [Prepared()] * 3)
-    assert (measured.n, measured.value, measured.details) == (12, 1.5, {"busy": 0.625})
+    name, key = "throughput of the stream", "throughput.stream"
+    busy, share = "device busy 62.5% of the time", {"busy": 0.625}
+    assert measured == Measurement(name, 1.5, "images/s", 12, busy, share, gate=key), f"the rate is {measured}"
     assert outcome(unaccounted_pictures((measured, session.calls, None))) is Outcome.PASS
-    assert images_per_second_streamed(CountedSession(Device()), []).n == 0
+    empty = images_per_second_streamed(session, [])
+    assert empty == Measurement(name, 0.0, "images/s", 0, "the stream was empty", gate=key), f"of nothing it is {empty}"
 
 
 def test_padding_in_the_stream_is_no_picture():
@@ -181,14 +219,16 @@ def test_padding_in_the_stream_is_no_picture():
 def test_a_runner_runs_its_inputs_in_turn_and_gives_their_times():
     """Over and over, one at a time."""
     device = Device(17.0)
-    run = timed_runner(device, [np.zeros(1), np.ones(1)])
-    assert [run() for _ in range(3)] == [17.0] * 3
-    assert [float(batch[0]) for batch in device.seen] == [0.0, 1.0, 0.0]
+    run = timed_runner(device, [np.array([5.0]), np.array([6.0]), np.array([7.0])])
+    assert [run() for _ in range(4)] == [17.0] * 4
+    assert [float(batch[0]) for batch in device.seen] == [5.0, 6.0, 7.0, 5.0]
 
 
 @pytest.mark.parametrize("timed", [0, 2])
 def test_a_time_that_is_not_of_this_run_is_an_error(timed):
     """A run that is not timed would otherwise count with the time of the one before it."""
     run = timed_runner(Device(timed=timed), [np.zeros(1)])
-    with pytest.raises(SessionError, match=f"the runtime timed {timed} runs where one was made"):
+    with pytest.raises(SessionError) as raised:
         run()
+    assert raised.value.found == f"the runtime timed {timed} runs where one was made"
+    assert raised.value.advice == "do not use the session elsewhere meanwhile"
