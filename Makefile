@@ -33,10 +33,11 @@ check: $(READY)  ## ruff and mypy
 format: $(READY)
 	$(VENV)/bin/ruff format .
 
-mutation: $(READY)  ## does some test fail for each small change of the code that judges? half an hour; docs/measurements/mutation.md
+MUTANTS ?=
+mutation: $(READY)  ## does some test fail for each small change of the code that judges? hours, or MUTANTS='fcos_lib.judge.*'; docs/measurements/mutation.md
 	$(VENV)/bin/pip $(INSTALL) mutmut==3.8.1
 	rm -rf mutants
-	$(VENV)/bin/python -m mutmut run
+	$(VENV)/bin/python -m mutmut run $(MUTANTS)
 	$(VENV)/bin/python -m mutmut results
 
 lock: $(READY)  ## after constraints.txt changed: hashes of every wheel, who takes which, and the table of licences

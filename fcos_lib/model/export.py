@@ -101,7 +101,7 @@ def export_trunk(detector: torch.nn.Module, contract: ModelContract) -> onnx.Mod
         warnings.simplefilter("ignore")  # the TorchScript exporter and mmdet's tracing are deprecated but exact
         torch.onnx.export(
             _trunk_module(detector, contract),
-            (torch.zeros(contract.input_shape(2)),),
+            (torch.zeros(contract.input_shape(1)),),
             buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
