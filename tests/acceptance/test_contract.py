@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcos_lib.measure.proposals.replay import broken_rows
+from fcos_lib.measure.detections.broken_rows import broken_rows
 from fcos_lib.stream.letterbox import blank
 
 pytestmark = pytest.mark.contract

@@ -15,9 +15,9 @@ from fcos_lib.ascend.atc import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import COCO_R50
 from fcos_lib.device.npus import use_emulator
+from fcos_lib.measure.detections.broken_rows import broken_rows
 from fcos_lib.measure.detections.causes import against_mmdet
 from fcos_lib.measure.detections.matching import compare, describe
-from fcos_lib.measure.proposals.replay import broken_rows
 from fcos_lib.model.zoo import known_contracts
 from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset

@@ -230,6 +230,9 @@ def test_non_finite_proposals_are_counted_and_placed():
     clean = non_finite("proposals", tensors, ["a.jpg", "b.jpg"], "proposals.non_finite")
     assert (clean.name, clean.value, clean.n) == ("non-finite proposals", 0, 70)
     scores[1, 2, 1], boxes[1, 4, 0] = np.nan, np.inf
+    boxes[0, 3, 2] = -np.inf
     measurement = non_finite("proposals", tensors, ["a.jpg", "b.jpg"], "proposals.non_finite")
-    assert measurement.value == 2
-    assert measurement.where == "boxes row 4 column 0 of b.jpg: inf"
+    assert (measurement.value, measurement.unit, measurement.gate) == (3, "values", "proposals.non_finite")
+    assert measurement.where == "boxes row 3 column 2 of a.jpg: -inf"
+    boxes[:] = 0
+    assert non_finite("x", tensors, ["a.jpg", "b.jpg"], "").where == "scores row 2 column 1 of b.jpg: nan"
