@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -13,6 +14,8 @@ from fcos_lib.measure.detections.matching import Pairs
 from fcos_lib.measure.independence import (
     FEWEST_PAIRS,
     ROUNDINGS,
+    SMALLEST,
+    bits_of,
     identical,
     identical_parts,
     identical_proposals,
@@ -98,6 +101,54 @@ def test_a_copy_is_recognised_however_it_was_rounded(how):
     assert red(verdict_of) >= expected, verdict_of
     verdict_of = of_detections(pairs_of(*rounded(how, *proposals())))
     assert red(verdict_of) >= {"", "pictures", "boxes", "scores"}, verdict_of
+
+
+def towards_zero(values, kind):
+    """The nearest numbers of a type that are no larger."""
+    near = values.astype(kind)
+    return np.where(np.abs(near.astype(np.float32)) > np.abs(values), np.nextafter(near, kind(0)), near)
+
+
+def kernel(boxes):
+    """The NMS operator's steps, each in fp16."""
+    tenth = boxes.astype(np.float16) * np.float16(0.1)
+    tenth[:, 2:] = (tenth[:, 2:] - np.float16(1)) + np.float16(1)
+    return tenth * np.float16(10)
+
+
+PLAIN = {
+    "as they are": lambda boxes: boxes,
+    "rounded to fp16": lambda boxes: boxes.astype(np.float16),
+    "cut to fp16": lambda boxes: towards_zero(boxes, np.float16),
+    "rounded to bf16": lambda boxes: boxes.astype(ml_dtypes.bfloat16),
+    "cut to bf16": lambda boxes: towards_zero(boxes, ml_dtypes.bfloat16),
+    "rounded by the NMS operator": kernel,
+    "rounded to fp16 at a tenth of the size": lambda boxes: (boxes * np.float32(0.1)).astype(np.float16).astype(np.float32) * np.float32(10),
+    **{f"rounded to {digits} decimals": lambda boxes, digits=digits: np.vectorize(lambda value: round(float(value), digits))(boxes) for digits in range(7)},
+}  # fmt: skip
+"""Every rounding once more, by numpy's and ml_dtypes' own types and by Python's round."""
+
+
+@pytest.mark.parametrize("how", ROUNDINGS)
+def test_each_rounding_is_what_its_name_says(how):
+    """Halves between two numbers of fp16 and of bf16 included; of scores, NMS and a tenth of the size make fp16.
+
+    To the bit, but that numpy rounds a float32 to decimals in float32.
+    """
+    halves = [[1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-8, 1 + 3 * 2**-8], [-300.25, -1.3, 2.5, 1000.3]]
+    boxes = np.concatenate([np.array(halves, np.float32), proposals()[0][0]])
+    near = 2e-7 if "decimals" in how else 0
+    np.testing.assert_allclose(ROUNDINGS[how].boxes(boxes), PLAIN[how](boxes).astype(np.float32), near)
+    plain = PLAIN["rounded to fp16" if how.startswith("rounded by") or how.endswith("size") else how]
+    np.testing.assert_allclose(ROUNDINGS[how].scores(boxes[:, 0]), plain(boxes)[:, 0].astype(np.float32), near)
+
+
+def test_numbers_next_to_zero_are_zero_and_last_bits_do_not_count():
+    """From fp16's smallest normal number on, a difference in the 19th binary digit tells two numbers apart."""
+    below = np.nextafter(SMALLEST, np.float32(0))
+    assert bits_of(np.array([0, below, -below, SMALLEST], np.float32)).tolist()[:3] == [0, 0, 0]
+    one, near, far = bits_of(np.array([1, 1 + 2**-19, 1 + 2**-16], np.float32)).tolist()
+    assert (bool(bits_of(SMALLEST[None])[0]), one == near, one == far) == (True, True, False)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +249,31 @@ def test_a_device_that_keeps_float32_is_compared_as_it_is():
     numbers = np.repeat([0, 1], PER_PICTURE)
     assert red(verdicts(identical(Pairs(numbers, same, once), NAMES, rounded=False))) == set()
     assert red(verdicts(identical(Pairs(numbers, same, same), NAMES, rounded=False))) == {"", "pictures"}
+
+
+def test_a_copy_is_told_by_its_pictures_and_its_share():
+    """Three pictures by name; of four, that there are more."""
+    side, numbers = pairs_of(*proposals(), 4 * FEWEST_PAIRS), np.repeat(np.arange(4), FEWEST_PAIRS)
+    names, mixed = [f"{letter}.jpg" for letter in "abcd"], pairs_of(*computed(*proposals()), 4 * FEWEST_PAIRS)
+    for part, of_side in ((mixed.boxes, side.boxes), (mixed.scores, side.scores)):
+        part[: 3 * FEWEST_PAIRS] = of_side[: 3 * FEWEST_PAIRS]
+    some, pictures = identical(Pairs(numbers, side, mixed), names)
+    assert (some.name, some.unit, some.value, some.n) == ("identical detections", "share", 0.75, 20)
+    assert some.where == "15 of 20 pairs are the reference's, as they are, in all five numbers"
+    assert (pictures.name, pictures.unit, pictures.value, pictures.n) == (
+        "pictures of identical detections",
+        "pictures",
+        3,
+        4,
+    )
+    assert pictures.where == "a.jpg, b.jpg, c.jpg"
+    assert identical(Pairs(numbers, side, side), names)[1].where == "a.jpg, b.jpg, c.jpg, ..."
+    boxes, scores = identical_proposals(proposals(), proposals(), NAMES, CONTRACT)
+    told = [(each.name, each.unit, each.value, each.where) for each in (boxes, scores)]
+    assert told == [
+        (f"identical {what} before NMS", "share", 1, f"100% of the {what} of level P3 are the reference's, as they are")
+        for what in ("boxes", "scores")
+    ]
 
 
 def test_without_pairs_nothing_was_measured():
