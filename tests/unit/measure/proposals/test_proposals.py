@@ -77,6 +77,8 @@ def test_another_point_at_the_end_of_the_cut_level_is_left_out_and_counted(tenso
     boxes[0, 39] = (1, 1, 3, 3)
     levels = compared(tensors, (boxes, scores))
     assert (levels["boxes", "P3"].largest, levels["boxes", "P3"].at_the_cut) == (0, 1)
+    boxes[1, 39] = (1, 1, 3, 3)
+    assert compared(tensors, (boxes, scores))["boxes", "P3"].at_the_cut == 2, "one in each picture"
     boxes[0, 0] = (1, 1, 3, 3)
     assert compared(tensors, (boxes, scores))["boxes", "P3"].largest > 1, "a lost first row is no matter of rounding"
 
@@ -127,7 +129,12 @@ def test_measurements_name_the_worst_level(tensors):
     boxes, scores = copied(tensors)
     boxes[0, P4] *= 1.1
     measured = measurements(compare_proposals(tensors, (boxes, scores), NAMES, CONTRACT))
-    assert [one.name for one in measured[:2]] == ["cosine of boxes", "relative distance of boxes"]
+    assert [(each.name, each.unit, each.gate) for each in measured] == [
+        (f"{figure} of {output}", unit, f"proposals.{figure.replace(' ', '_')}_{output}")
+        for output, of in (("boxes", "px"), ("scores", "score"))
+        for figure, unit in (("cosine", "cosine"), ("relative distance", "share"), ("largest difference", of))
+    ]
+    assert measurements([]) == ()
     assert measured[1].value == pytest.approx(0.1, rel=1e-3)
     assert measured[1].where == "P4"
     assert set(measured[1].details) == {"P3", "P4", "P5", "P6", "P7"}
