@@ -73,7 +73,9 @@ def through_nms(boxes: Values) -> Values:
 
 
 def _decimals(digits: int, values: Values) -> Values:
-    return np.round(values, digits)
+    return np.round(values.astype(np.float64), digits).astype(
+        np.float32
+    )  # in float32 it misses one number in a hundred
 
 
 def _both(rounding: Callable[[Values], Values]) -> Rounding:
