@@ -145,6 +145,8 @@ def test_numbers_next_to_zero_are_zero_and_last_bits_do_not_count():
     assert bits_of(np.array([0, below, -below, SMALLEST], np.float32)).tolist()[:3] == [0, 0, 0]
     one, near, far = bits_of(np.array([1, 1 + 2**-19, 1 + 2**-16], np.float32)).tolist()
     assert (bool(bits_of(SMALLEST[None])[0]), one == near, one == far) == (True, True, False)
+    middle = bits_of(np.array([1 + 40 * 2**-23, 1 + 70 * 2**-23], np.float32))
+    assert middle[0] == middle[1], "a step lies in the middle between two that are kept, not at one of them"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,29 @@ def test_aligned_rows_belong_together(tensors):
     assert (order[second] == first).all()
 
 
+@pytest.mark.parametrize(("px", "score", "rows"), [(3, 0, 40), (5, 0, 39), (0, 0.004, 40), (0, 0.006, 39)])
+def test_rows_are_near_within_half_a_stride_and_half_a_hundredth_of_a_score(tensors, px, score, rows):
+    """The last row, which either side may have cut off, is left out if it is further away than that."""
+    boxes, scores = tensors[0][0, :40], tensors[1][0, :40]
+    moved, lower = boxes.copy(), scores.copy()
+    moved[39, 0] -= px
+    lower[39] -= score
+    first, _ = aligned_rows((boxes, scores), (moved, lower), 8)
+    assert len(first) == rows, f"{40 - len(first)} rows were left out"
+
+
+def test_each_figure_is_of_its_own_worst_picture(tensors):
+    """One picture has corners exchanged, the other a single edge far away."""
+    boxes, scores = copied(tensors)
+    boxes[0, P4] = boxes[0, P4][:, [2, 3, 0, 1]]
+    boxes[1, 50, 2] += 90
+    level = compared(tensors, (boxes, scores))["boxes", "P4"]
+    before, after = (side[0, P4].astype(np.float64).ravel() for side in (tensors[0], boxes))
+    assert level.largest == pytest.approx(90)
+    assert level.cosine == pytest.approx(before @ after / np.linalg.norm(before) / np.linalg.norm(after))
+    assert level.relative_distance == pytest.approx(np.linalg.norm(after - before) / np.linalg.norm(before))
+
+
 def test_figures_are_the_vendors(tensors):
     """One value changed by 4 px: largest difference, relative distance and cosine by hand, and where."""
     boxes, scores = copied(tensors)
@@ -122,6 +145,9 @@ def test_a_dead_level_is_seen(tensors):
     scores[:, P4] = 0
     level = compared(tensors, (boxes, scores))["scores", "P4"]
     assert (level.cosine, level.relative_distance) == (0, 1)
+    both = compared((boxes, scores), (boxes, scores))["scores", "P4"]
+    assert (both.cosine, both.relative_distance) == (1, 0), "dead on both sides is no difference"
+    assert compared((boxes, scores), tensors)["scores", "P4"].relative_distance == math.inf
 
 
 def test_measurements_name_the_worst_level(tensors):
@@ -188,8 +214,9 @@ def quantised(boxes, scores):
 
 
 def degenerate(boxes, scores):
-    """Some boxes without area, some scores of exactly the threshold."""
+    """Some boxes without area, some with less than a pixel and one upon the other, some scores of exactly the threshold."""
     boxes, scores = boxes.copy(), scores.copy()
+    boxes[:, 1::5] = (7, 7, 7.5, 8.5)
     boxes[:, ::5, 2] = boxes[:, ::5, 0]
     scores[:, ::3] = np.float32(CONTRACT.score_threshold)
     return boxes, scores
