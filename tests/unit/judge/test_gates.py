@@ -83,14 +83,16 @@ def renamed(name, other):
         (renamed("inputs.wrong", "inputs.wrogn"), None, "the nearest is [inputs.wrong]"),
         (without("bias.shapes.size"), "shapes", "lacks [bias.shapes.size], so"),
         (without("inputs.wrong"), None, "lacks [inputs.wrong]"),
-        (without("rate_against_champion.step"), None, "lacks [rate_against_champion.step]"),
+        (without("rate_against_champion.step"), None, "lacks [rate_against_champion.step], so"),
+        ({name: limit for name, limit in all_limits().items() if name not in ("inputs.wrong", "rate_against_champion.step")}, None,
+         "lacks [inputs.wrong] and 1 more, so"),
         (without("throughput.coco_r50.Ascend310P3.batch8.slower"), "coco_r50", "batch8.slower]"),
         (changed("bias.shapes.size", at_least=True), None, "'at least' in log ratio, and its gate is 'at most'"),
         (changed("paired.shapes.loss", unit="%"), None, "in %, and its gate is 'at least' in AP"),
         (changed("rate_against_history.slower", at_least=False), None, "as 'at most' in %, and its gate is 'at least' in %"),
         (changed("accuracy.shapes.mAP", pictures=None), None, "does not say for which pictures [accuracy.shapes.mAP] is a limit"),
     ],
-    ids=["typo", "contract", "older_name", "family", "hole", "common_hole", "setting", "published", "direction", "unit", "setting_flipped", "any_pictures"],
+    ids=["typo", "contract", "older_name", "family", "hole", "common_hole", "setting", "two_holes", "published", "direction", "unit", "setting_flipped", "any_pictures"],
 )  # fmt: skip
 def test_a_limits_file_that_does_not_fit_is_refused(limits, contract, words):
     """Each of these let a gate pass whatever was measured."""

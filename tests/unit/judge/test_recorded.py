@@ -30,7 +30,7 @@ def run_of(*verdicts):
     """What of a results.json is read."""
     return {
         "run": {
-            "command": ["/v/bin/pytest", "tests", "-m", "accuracy", "--dataset", "/data/shelf", "--contract=/x/mine.toml"], "started_at": "2026-11-28T20:00:00Z",
+            "command": ["/v/bin/pytest", "-m", "accuracy", "tests", "--dataset", "/data/shelf", "--contract=/x/mine.toml"], "started_at": "2026-11-28T20:00:00Z",
             "settings": {"dataset": "/data/shelf", "contract": "mine.toml"},
         },
         "environment": {"packages": {"onnxruntime": "1.32.0"},
@@ -58,7 +58,14 @@ def test_the_mean_precision_gets_what_is_usually_granted_and_its_pictures(tmp_pa
     least, most = limits["accuracy.mine.mAP"], limits["accuracy.mine.mAP_most"]
     assert least.bound == pytest.approx(0.396), f"the bound is {least.bound}, and 0.4 less 1 % is 0.396"
     assert most.bound == pytest.approx(0.505), f"the bound is {most.bound}, and 0.5 and 1 % are 0.505"
-    assert (least.pictures.name, least.pictures.count, least.pictures.last) == ("shelf", 24, 24)
+    assert (least.pictures.name, least.pictures.count, least.pictures.last, least.pictures.ids_sha256) == (
+        "shelf",
+        24,
+        24,
+        "ab",
+    )
+    assert (least.at_least, most.at_least) == (True, False)
+    assert most.source.startswith("recorded: 0.5000; 1 % more is as wrong as less; onnxruntime 1.32.0")
     assert (least.n, least.date, least.command) == (7, "2026-11-28", "pytest -m accuracy")
     assert least.spread == "0.4, batch1, worst of 2"
     assert least.source.endswith("onnxruntime 1.32.0, Ascend310P3, CANN 8.0 STAND-IN. Never run on hardware")
@@ -88,7 +95,7 @@ def test_a_length_grows_with_the_input(tmp_path):
     assert limits[f"proposals.mine.{corners}"].bound == pytest.approx(3 * pattern[f"proposals.shapes.{corners}"].bound)
     assert limits["bias.mine.centre_x"].bound == pytest.approx(2 * pattern["bias.shapes.centre_x"].bound)
     assert limits["bias.mine.centre_y"].bound == pytest.approx(3 * pattern["bias.shapes.centre_y"].bound)
-    assert limits["consistency.mine.unexplained"].bound == 0
+    assert (limits["consistency.mine.unexplained"].bound, limits["consistency.mine.unexplained"].pictures) == (0, None)
 
 
 @pytest.mark.parametrize(
