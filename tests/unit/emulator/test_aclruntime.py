@@ -40,7 +40,7 @@ def test_enumerations_have_acls_numbers():
     """Which is all that a description says of a type."""
     assert (int(aclruntime.dtype.int64), int(aclruntime.dtype.uint8)) == (9, 4)
     with pytest.raises(AttributeError):
-        aclruntime.float128  # noqa: B018
+        aclruntime.float128  # noqa: B018 - looked up for the error alone
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)

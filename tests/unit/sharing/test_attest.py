@@ -362,6 +362,15 @@ def test_the_gate_proof_of_these_sources_is_attested(stored, monkeypatch):
     assert attest(other)[1]["predicate"]["fcos_lib"]["gateproof"] == "none"
 
 
+def test_a_run_of_an_older_version_belongs_to_the_release_that_wrote_it(stored, capsys):
+    """Its gates had other names, which a statement repeats: neither attested nor verified here, and not said to be changed."""
+    path, _ = attest(stored())
+    run = stored(lambda document: document.update(schema_version=2), "older.json")
+    for command in (["attest", str(run)], ["verify", str(path), "--run", str(run)]):
+        assert main(command) == 3, command
+        assert "has the schema version 2, this release reads 3" in capsys.readouterr().err
+
+
 def test_a_run_of_an_earlier_release_is_attested_without_what_it_lacks(stored):
     """Neither sources nor detections: said by their absence."""
 

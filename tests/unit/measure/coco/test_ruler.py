@@ -210,8 +210,17 @@ def test_it_says_nothing_on_the_terminal(dataset, detected, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_classes_may_have_other_names_than_categories(dataset, ruler, detected):
-    """Where somebody said which is which. What is found of a class that has no category then counts for nothing."""
+def test_classes_may_have_other_names_than_categories(dataset, ruler, detected, tmp_path):
+    """Where somebody said which is which. What is found of a class without a category counts for nothing, not for category 1."""
+    document = json.loads(dataset.annotations.read_bytes())
+    moved = next(record for record in document["categories"] if record["name"] == SHAPES.classes[0])["id"]
+    for record, key in [
+        *((each, "id") for each in document["categories"]),
+        *((each, "category_id") for each in document["annotations"]),
+    ]:
+        record[key] = 1 if record[key] == moved else record[key]
+    annotations = tmp_path / "with_a_category_1.json"
+    annotations.write_text(json.dumps(document))
     first, *others = SHAPES.classes
     contract = dataclasses.replace(SHAPES, classes=("square", *others, "unicorn"))
     unicorn = Detections(np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32), np.array([len(others) + 1]))
@@ -220,7 +229,7 @@ def test_classes_may_have_other_names_than_categories(dataset, ruler, detected):
     joined = Detections(
         *(np.concatenate([getattr(side, part) for side in (some[number], unicorn)]) for part in ("boxes", "scores", "labels"))
     )  # fmt: skip
-    found = Ruler(dataset.annotations, contract, {first: "square"}).numbers({**some, number: joined}, list(some))
+    found = Ruler(annotations, contract, {first: "square"}).numbers({**some, number: joined}, list(some))
     assert found == {name.replace(first, "square"): value for name, value in ruler.numbers(some, list(some)).items()}
 
 
