@@ -13,8 +13,8 @@ from filelock import FileLock
 KEPT = ("onnx", "onnx-proposals", "om", "om-json", "references", "witness", "champions", "emulator")
 """What a run takes over of an artifact folder; all of it is written once and renamed, so links do."""
 _WHOLE = "whole"
-PICTURES = 96
-"""Of the embedded ones in a run that nothing happened to: enough for a verdict on accuracy, and eight shards of three batches."""
+PICTURES = 64
+"""Of the embedded ones in a run that nothing happened to: enough for a verdict on accuracy, and eight shards of two batches."""
 
 
 def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]) -> Path:

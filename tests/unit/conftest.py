@@ -1,5 +1,6 @@
 """An environment of its own for every unit test, prepared artifacts, and the suite itself as a process to try things on."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from fcos_lib.store.artifacts import Store
 from fixtures.options import settings
 from fixtures.settings import EMBEDDED_CHECKPOINT
 from tests import prepared as prepared_artifacts
+from tests.copies import open_copies
 from tests.gateproof.child import Child
 from tests.prepared import PICTURES, once, own_cores, take_over
 
@@ -40,6 +42,11 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, WHOLE_RUNS.isdisjoint(item.fixturenames)))
+
+
+def pytest_collection_finish():
+    """What was collected stays to the end: the garbage collector need not look at these thousands of tests again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -113,12 +120,21 @@ def suite(tmp_path, outer_environment, only_onnx):
     return prepare
 
 
-@pytest.fixture
-def run(suite):
-    """Run the suite to its end."""
+@pytest.fixture(scope="session")
+def copies():
+    """Runs of the suite as copies of one process."""
+    with open_copies() as starter:
+        yield starter
 
-    def call(*arguments, timeout=300, **how):
-        command, environ = suite(*arguments, **how)
+
+@pytest.fixture
+def run(suite, copies):
+    """Run the suite to its end, as a copy; with a `path` for modules of the test's own, from its start."""
+
+    def call(*arguments, timeout=300, path="", **how):
+        command, environ = suite(*arguments, path=path, **how)
+        if not path:
+            return copies.run(command[command.index("pytest") + 1 :], environ, timeout)
         return subprocess.run(
             command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=timeout, check=False
         )

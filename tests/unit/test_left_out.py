@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.copies import run_copies
 from tests.prepared import outer_environment
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +41,7 @@ PLUGINS = ["fixtures.reports", "fcos-reports", "fixtures.selection", "fixtures.v
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory):
+def ended(tmp_path_factory, copies):
     """Exit status, output and artifact folder of a collection with each of these arguments."""
     folder = tmp_path_factory.mktemp("left_out")
     asked = [(*COLLECT, *arguments, "--require", "all") for arguments, *_ in LEFT_OUT]
@@ -53,9 +52,10 @@ def ended(tmp_path_factory):
         ["-p", "no:cacheprovider", f"--artifacts={artifacts}", f"--junit-xml={artifacts}.xml", *arguments]
         for arguments, artifacts in zip(asked, folders, strict=True)
     ]
-    outcomes = run_copies(lines, folder, outer_environment() | {"FCOS_EMULATOR": ""})
+    outcomes = copies.run_all(lines, outer_environment() | {"FCOS_EMULATOR": "", "COLUMNS": "200"})
     return {
-        arguments: (*outcome, artifacts) for arguments, outcome, artifacts in zip(asked, outcomes, folders, strict=True)
+        arguments: (done.returncode, done.stdout + done.stderr, artifacts)
+        for arguments, done, artifacts in zip(asked, outcomes, folders, strict=True)
     }
 
 

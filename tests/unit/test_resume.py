@@ -3,18 +3,14 @@
 import json
 import os
 import random
-import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.copies import IMPORTED, PLAIN
 from tests.prepared import PICTURES
 
 ROOT = Path(__file__).parents[2]
@@ -49,65 +45,37 @@ def undisturbed(prepared, ready):
     return ready
 
 
-COPIES = """
-nothing = os.open(os.devnull, os.O_RDWR)
-for _ in sys.stdin:
-    child = os.fork()
-    if not child:
-        os.setsid()
-        print(os.getpid(), flush=True)
-        for stream in range(3):
-            os.dup2(nothing, stream)
-        os._exit(pytest.main(sys.argv[1:]))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""Runs the suite again and again, in copies of one process."""
-
-
-@contextmanager
-def copies(command, environ):
-    """A function that starts the suite in a process group of its own and kills all of it after so long.
-
-    It returns the exit status of a run that had ended before, and None of one that was killed.
-    """
-    words = [*command[command.index("pytest") + 1 :], PLAIN]
-    with subprocess.Popen(
-        [sys.executable, "-c", IMPORTED + COPIES, *words], cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-    ) as starter:  # fmt: skip
-
-        def kill_after(seconds):
-            starter.stdin.write("\n")
-            child = int(starter.stdout.readline())
-            if not select.select([starter.stdout], [], [], seconds)[0]:
-                with suppress(ProcessLookupError):  # it has ended just now
-                    os.killpg(child, signal.SIGKILL)
-            status = int(starter.stdout.readline())
-            return None if status == -signal.SIGKILL else status
-
-        yield kill_after
-
-
 @pytest.mark.slow
-def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite):
+def test_fifty_kills_at_random_moments_change_no_number(undisturbed, suite, copies):
     """kill -9 of the whole run, over and over: it goes on, finds no damaged file, and ends with the same bits."""
+    command, environ = suite(*ACCURACY)
+    arguments = command[command.index("pytest") + 1 :]
+
+    def kill_after(seconds):
+        """The exit status of a run that had ended before, and None of one that was killed."""
+        copy = copies.start(arguments, environ)
+        status = copy.wait(seconds)
+        if status is None:
+            status = copy.kill()
+        return None if status == -signal.SIGKILL else status
+
     expected = numbers(undisturbed)
     chance, kills, hits, resumed = random.Random(8), 0, 0, 0
-    with copies(*suite(*ACCURACY)) as kill_after:
-        began = time.monotonic()
-        assert kill_after(300) == 0, "a run that was let through did not end well"
-        whole = time.monotonic() - began
-        shutil.rmtree(undisturbed / "results")
-        while kills < KILLS:
-            if kill_after(chance.uniform(0.05, 0.55) * whole) is not None:  # the rest is judging and the page
-                continue
-            kills += 1
-            hits += any((undisturbed / "journal").glob("shapes-batch4-*/shard*"))
-            if kills % 10 == 0:
-                assert kill_after(300) == 0, f"the run after {kills} kills did not end well"
-                assert numbers(undisturbed) == expected, f"after {kills} kills"
-                resumed += evaluation(undisturbed)["resumed"]
-                repeated = evaluation(undisturbed)["repeated"]
-                assert repeated == 0, f"{repeated} pictures were run twice"
+    began = time.monotonic()
+    assert kill_after(300) == 0, "a run that was let through did not end well"
+    whole = time.monotonic() - began
+    shutil.rmtree(undisturbed / "results")
+    while kills < KILLS:
+        if kill_after(chance.uniform(0.05, 0.55) * whole) is not None:  # the rest is judging and the page
+            continue
+        kills += 1
+        hits += any((undisturbed / "journal").glob("shapes-batch4-*/shard*"))
+        if kills % 10 == 0:
+            assert kill_after(300) == 0, f"the run after {kills} kills did not end well"
+            assert numbers(undisturbed) == expected, f"after {kills} kills"
+            resumed += evaluation(undisturbed)["resumed"]
+            repeated = evaluation(undisturbed)["repeated"]
+            assert repeated == 0, f"{repeated} pictures were run twice"
     print(f"{hits} of {kills} kills left a journal, from which {resumed} pictures were taken")
     assert resumed, f"none of {kills} kills hit an evaluation"
     assert not list(Path("/dev/shm").glob("*fcos*"))

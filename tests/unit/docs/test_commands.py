@@ -21,7 +21,6 @@ from fcos_lib.sharing.digests import detection_digests
 from fcos_lib.stream.dataset import open_dataset, picture_set
 from fcos_lib.stream.sessions import Detections
 from fixtures.settings import EMBEDDED, EMBEDDED_CHECKPOINT
-from tests.copies import run_copies
 from tests.unit.cli.test_cli import part_of_embedded
 from tests.unit.docs.markdown import PAGES, ROOT, Command, blocks, commands, each_page, prose
 from tests.unit.measure.result_files import draw
@@ -86,20 +85,22 @@ def test_every_command_is_classified():
         assert count > least, f"{count} commands of the kind '{program}' were seen, more than {least} are on the pages"
 
 
-def test_pytest_commands_select_something(tmp_path, outer_environment):
+def test_pytest_commands_select_something(tmp_path, outer_environment, copies):
     """Options and markers exist, and what they select is not nothing."""
     lines = {}
     for command, arguments in of_kind("pytest").items():
         lines.setdefault(tuple(collectable(arguments)), command)
     jobs = [[*line, f"--artifacts={tmp_path / 'artifacts'}"] for line in lines]
     wrong = []
-    for arguments, command, (status, text) in zip(
-        jobs, lines.values(), run_copies(jobs, tmp_path, outer_environment), strict=True
-    ):
+    environ = outer_environment | {"COLUMNS": "200"}
+    for arguments, command, done in zip(jobs, lines.values(), copies.run_all(jobs, environ), strict=True):
+        text = done.stdout + done.stderr
         collected = re.search(r"^=* ?(\d+)(?:/\d+)? tests? collected", text, re.M)  # with `-v` it has a rule around it
         informs = {"--help", "--markers"} & set(arguments)
-        if status not in (0, 7) or not (informs or collected):  # 7: nothing was judged, and --require asks for it
-            wrong.append(f"{command.page}: {command.text}\n    ended with {status}: {text[-400:]}")
+        if done.returncode not in (0, 7) or not (
+            informs or collected
+        ):  # 7: nothing was judged, and --require asks for it
+            wrong.append(f"{command.page}: {command.text}\n    ended with {done.returncode}: {text[-400:]}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -24,12 +24,12 @@ def rehearsed(tmp_path_factory, prepared):
 
 
 @pytest.fixture
-def stage(rehearsed, tmp_path):
+def stage(rehearsed, copies, tmp_path):
     """Make a stage; whatever was started on it ends with the test."""
     stages = []
 
     def make(without=()):
-        stages.append(Stage(tmp_path / "stage", rehearsed / "artifacts", without))
+        stages.append(Stage(tmp_path / "stage", rehearsed / "artifacts", copies, without))
         return stages[-1]
 
     yield make

@@ -14,11 +14,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from fcos_lib.store.artifacts import MANIFEST, sha256_of
+from tests.copies import Copies, Copy
 from tests.gateproof.child import Child
 from tests.prepared import outer_environment
 
@@ -57,16 +58,34 @@ class Said:
     """results.json, if one was written."""
 
 
+class Process:
+    """A process that is started anew, and can be asked for what a copy can."""
+
+    def __init__(self, command: list[str], environ: Mapping[str, str], output: IO[bytes]) -> None:
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=dict(environ), stdout=output, stderr=output, start_new_session=True
+        )
+        self.pid = self._process.pid
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit status, None if it still runs after so many seconds."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> int:
+        """End it and what it started; its exit status."""
+        os.killpg(self.pid, signal.SIGKILL)
+        return self._process.wait()
+
+
 class Running:
     """A process that is under way, the leader of its group."""
 
-    def __init__(self, command: list[str], environ: Mapping[str, str], log: Path, results: Path) -> None:
-        self._log, self._results = log, results
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=dict(environ), stdout=output, stderr=output, start_new_session=True
-            )
-        self.pid = self.process.pid
+    def __init__(self, process: Process | Copy, log: Path, results: Path) -> None:
+        self._process, self._log, self._results = process, log, results
+        self.pid = process.pid
 
     @property
     def output(self) -> str:
@@ -79,17 +98,19 @@ class Running:
         while time.monotonic() < end:
             if result := what():
                 return result
-            assert self.process.poll() is None, f"it ended too early:\n{self.output}"
+            assert self._process.wait(0) is None, f"it ended too early:\n{self.output}"
             time.sleep(0.01)
         pytest.fail(f"it never came to that:\n{self.output}")
 
+    def kill(self) -> None:
+        """kill -9 of this process alone."""
+        os.kill(self.pid, signal.SIGKILL)
+
     def ended(self) -> Said:
         """Wait for its end."""
-        try:
-            status = self.process.wait(TIME_LIMIT)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
-            self.process.wait()
+        status = self._process.wait(TIME_LIMIT)
+        if status is None:
+            self._process.kill()
             pytest.fail(f"it hangs:\n{self.output}")
         document = json.loads(self._results.read_text(encoding="utf-8")) if self._results.is_file() else {}
         return Said(status, self.output, document)
@@ -98,12 +119,12 @@ class Running:
 class Stage:
     """One fault's folder, and its processes."""
 
-    def __init__(self, folder: Path, prepared: Path, without: Collection[str] = ()) -> None:
-        self.folder, self._child = folder, Child(folder, prepared, without)
+    def __init__(self, folder: Path, prepared: Path, copies: Copies, without: Collection[str] = ()) -> None:
+        self.folder, self._child, self._copies = folder, Child(folder, prepared, without), copies
         self.artifacts = self._child.artifacts
         self.artifacts.mkdir(exist_ok=True)
         self.journals = self.artifacts / "journal"
-        self._mark, self._runs = uuid.uuid4().hex, 0
+        self._mark, self._runs, self._started = uuid.uuid4().hex, 0, set[int]()
         self._temporary = folder / "temporary"
         self._temporary.mkdir()
         self._mounts = contextlib.ExitStack()
@@ -111,9 +132,12 @@ class Stage:
     def start(
         self, marks: str, *options: str, scenario: str = "", environment: Mapping[str, str] | None = None
     ) -> Running:
-        """Begin a run of the suite at batch size 2."""
+        """Begin a run of the suite at batch size 2: a copy, unless it is to import modules from elsewhere."""
         command, environ = self._child.command(*options, marks=marks, batch_sizes="2", scenario=scenario)
-        return self._start(command, environ | dict(environment or {}))
+        environ |= environment or {}
+        if "PYTHONPATH" in environ:
+            return self._start(Process, command, environ)
+        return self._start(self._copies.start, command[command.index("pytest") + 1 :], environ)
 
     def suite(self, *arguments: str, **how: Any) -> Said:
         """A run of the suite, by default of the cheapest gate."""
@@ -122,18 +146,22 @@ class Stage:
     def begin(self, text: str, scenario: str = "") -> Running:
         """Begin a program that has this package, a folder, the artifacts and the project's root, and `judged`."""
         command = [sys.executable, "-c", PRELUDE + text, str(self.folder), str(self.artifacts), str(ROOT)]
-        return self._start(command, outer_environment() | {"FCOS_EMULATOR": scenario})
+        return self._start(Process, command, outer_environment() | {"FCOS_EMULATOR": scenario})
 
     def program(self, text: str, scenario: str = "") -> Said:
         """Such a program to its end; of what is `judged`, the exit status is that of the suite."""
         return self.begin(text, scenario).ended()
 
-    def _start(self, command: list[str], environ: Mapping[str, str]) -> Running:
+    def _start(self, begin: Callable[..., Process | Copy], command: list[str], environ: Mapping[str, str]) -> Running:
         self._runs += 1
         results = self.artifacts / "results" / "results.json"
         results.unlink(missing_ok=True)
         own = {MARK: self._mark, "TMPDIR": str(self._temporary), "PYTHONUNBUFFERED": "1"}
-        return Running(command, {**environ, **own}, self.folder / f"log-{self._runs}.txt", results)
+        log = self.folder / f"log-{self._runs}.txt"
+        with log.open("wb") as output:
+            process = begin(command, {**environ, **own}, output)
+        self._started.add(process.pid)
+        return Running(process, log, results)
 
     def small_disk(self, folder: Path, size: str = "200k", more: str = "") -> None:
         """Mount a small disk there; skips without the right to."""
@@ -149,9 +177,14 @@ class Stage:
         result = {}
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdecimal() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
+                if entry.name.isdecimal() and self._is_own(entry):
                     result[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return result
+
+    def _is_own(self, process: Path) -> bool:
+        """A copy keeps the environment of what it was copied from, but what it starts has the mark."""
+        marked = f"{MARK}={self._mark}".encode() in (process / "environ").read_bytes()
+        return marked or (int(process.name) in self._started and (process / "cmdline").read_bytes() != b"")
 
     def process(self, words: str) -> int:
         """The first process with these words in its command line, 0 if there is none."""

@@ -57,7 +57,7 @@ def _hang(stage: Stage) -> Said:
 def _killed_with_us(stage: Stage) -> Said:
     run = stage.start(*GATE, scenario="atc=hang")
     run.until(lambda: stage.process("emulator.atc"))
-    run.process.kill()
+    run.kill()
     return run.ended()
 
 

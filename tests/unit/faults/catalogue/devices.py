@@ -46,7 +46,7 @@ def _in_use(stage: Stage) -> Said:
         HOLD + "def wait():\n    with lease(npus, artifacts / 'locks', timeout_s=0.5): pass\njudged(wait)"
     )
     for other in others:
-        other.process.kill()
+        other.kill()
         other.ended()
     return said
 
@@ -54,7 +54,7 @@ def _in_use(stage: Stage) -> Said:
 def _left_behind(stage: Stage) -> Said:
     run = stage.start(*GATE, scenario="run=hang")
     run.until(lambda: stage.holder() == run.pid and stage.process("emulator.processor"))
-    run.process.kill()
+    run.kill()
     run.ended()
     return stage.suite()
 

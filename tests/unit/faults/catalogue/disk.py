@@ -123,7 +123,7 @@ def _builder_killed(stage: Stage) -> Said:
         "whole = build\ndef build(target):\n    whole(target)\n    time.sleep(60)",
     ))  # fmt: skip
     run.until(lambda: list((stage.artifacts / "thing").glob(".*/7")))
-    run.process.kill()
+    run.kill()
     run.ended()
     return stage.program(STORE + "judged(get)")
 

@@ -31,13 +31,13 @@ def _ended_by(*signals: int) -> Callable[[Stage], Said]:
 
 def _controller_killed(stage: Stage) -> Said:
     run = _evaluating(stage)
-    run.process.kill()
+    run.kill()
     return run.ended()
 
 
 def _xdist_controller_killed(stage: Stage) -> Said:
     run = _evaluating(stage, "-n", "2")
-    run.process.kill()
+    run.kill()
     return run.ended()
 
 
