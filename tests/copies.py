@@ -48,6 +48,8 @@ while True:
         for number in range(3):
             os.dup2(streams[number], number)
         os.closerange(3, ends + 1)
+        os.umask(run["umask"])
+        os.sched_setaffinity(0, run["cores"])
         os.environ.clear()
         os.environ.update(run["environ"])
         sys.argv[1:] = run["arguments"]
@@ -99,12 +101,18 @@ class Copies:
         out: IO[bytes] | None = None,
         err: IO[bytes] | None = None,
     ) -> Copy:
-        """Begin a run of pytest in this checkout, with nothing to read; errors go where the output goes, if to no file lost."""
-        order = json.dumps({"arguments": [*arguments, PLAIN], "environ": dict(environ)}).encode()
+        """Begin a run of pytest in this checkout, with the caller's umask and cores, and nothing to read.
+
+        Errors go where the output goes, if not to a file of their own; without any file both are lost.
+        """
+        os.umask(umask := os.umask(0o077))
+        run = {
+            "arguments": [*arguments, PLAIN], "environ": dict(environ), "umask": umask, "cores": [*os.sched_getaffinity(0)],
+        }  # fmt: skip
         ends, written = os.pipe()
         with open(os.devnull, "r+b", buffering=0) as nothing, os.fdopen(written, "wb") as said:
             files = (nothing, out or nothing, err or out or nothing, said)
-            socket.send_fds(self._orders, [order], [file.fileno() for file in files])
+            socket.send_fds(self._orders, [json.dumps(run).encode()], [file.fileno() for file in files])
         return Copy(ends)
 
     def run(
