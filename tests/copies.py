@@ -30,7 +30,7 @@ import pytest
 PLAIN = "--assert=plain"
 """What is imported already is not rewritten, and pytest would warn."""
 _STARTER = """
-import socket
+import contextlib, socket
 orders = socket.socket(fileno=int(sys.argv[1]))
 while True:
     order, streams, *_ = socket.recv_fds(orders, 1 << 20, 4)
@@ -58,8 +58,9 @@ while True:
         os._exit(status)
     for stream in streams:
         os.close(stream)
-    while os.waitpid(-1, os.WNOHANG)[0]:
-        pass
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 """
 """Makes a copy for each order. Another copy waits for it and says its process id, and later how it ended."""
 
