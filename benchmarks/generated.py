@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import SHAPES, ModelContract
-from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.files import sha256_of
 from fcos_lib.stream.dataset import ANNOTATIONS, Dataset, Picture
 from fcos_lib.stream.sessions import Detections
 

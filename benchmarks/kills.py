@@ -32,7 +32,8 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.resume import Left
-from fcos_lib.store.artifacts import MANIFEST, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import MANIFEST
 
 ROOT = Path(__file__).parents[1]
 ROUND = 10
@@ -155,6 +156,7 @@ def kill_phase(
     """Kill one phase so often; prints a row, returns what is wrong."""
     phase, left, wrong = PHASES[name], Left(root / f"temporary-{name}"), []
     artifacts, (seconds, expected) = root / name, ready.undisturbed(name)
+    whole = seconds
     count, modes, missed = 0, Counter[str](), 0
     bar = tqdm(total=kills, desc=name, unit="kill", leave=False, disable=None)
     while count < kills:
@@ -163,10 +165,12 @@ def kill_phase(
             if not phase.fresh:
                 shutil.copytree(ready.artifacts, artifacts)
         for _ in range(min(ROUND, kills - count)):
-            process, moment = start(phase, artifacts, left), chance.uniform(0.05, seconds)
+            process, moment = start(phase, artifacts, left), chance.uniform(0.05, whole)
+            began = time.monotonic()
             try:
                 process.wait(moment)
                 missed += 1
+                whole = time.monotonic() - began  # the undisturbed one was the first, and made what is there now
             except subprocess.TimeoutExpired:
                 mode = chance.choice(("controller", "group"))
                 if mode == "controller":

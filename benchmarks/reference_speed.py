@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_checkpoint import onnx_artifact
 from fcos_lib.contract import COCO_R50
+from fcos_lib.files import sha256_of
 from fcos_lib.options.option import path
-from fcos_lib.store.artifacts import Store, sha256_of
+from fcos_lib.store.artifacts import Store
 from fcos_lib.stream.dataset import open_dataset, read_picture
 from fcos_lib.stream.letterbox import blank, letterbox
 from fcos_lib.stream.reference_record import cpu_name

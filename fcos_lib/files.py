@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import hashlib
 import os
 import re
 import stat
@@ -35,6 +36,15 @@ def read_plain(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return data
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a regular file as 64 hex digits, read in pieces; `OSError` for what is none."""
+    digest = hashlib.sha256()
+    with open_plain(path) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_whole(path: Path, data: bytes) -> None:

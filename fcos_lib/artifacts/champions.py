@@ -22,9 +22,9 @@ from msgspec import Struct, to_builtins
 
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import FcosError, StoreError, UsageError
-from fcos_lib.files import changeable_by_others
+from fcos_lib.files import changeable_by_others, sha256_of
 from fcos_lib.records import Form
-from fcos_lib.store.artifacts import MANIFEST, folder_made_whole, locked, sha256_of, system_errors_named
+from fcos_lib.store.artifacts import MANIFEST, folder_made_whole, locked, system_errors_named
 
 FORMAT: Final = 1
 KEPT = 3

@@ -7,7 +7,8 @@ from pathlib import Path
 from fcos_lib.artifacts import ASCEND, PORTABLE
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError, FcosError, UsageError
-from fcos_lib.store.artifacts import Artifact, Store, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import Artifact, Store
 
 
 def foreign_onnx_artifact(store: Store, contract: ModelContract, model: Path) -> Artifact:

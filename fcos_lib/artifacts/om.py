@@ -11,7 +11,8 @@ from fcos_lib.ascend.atc import Progress, compile_om, om_json
 from fcos_lib.ascend.atc_command import AtcOptions, aipp_config
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import ModelContract
-from fcos_lib.store.artifacts import Artifact, Store, key_of, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import Artifact, Store, key_of
 
 GRAPH = "model.json"
 _SPARE_S = 600.0

@@ -10,10 +10,11 @@ import numpy as np
 
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import StoreError
+from fcos_lib.files import sha256_of
 from fcos_lib.measure.detections.inputs import recipe_input
 from fcos_lib.model import detector
 from fcos_lib.model.checkpoint import verify_name
-from fcos_lib.store.artifacts import Artifact, Store, sha256_of
+from fcos_lib.store.artifacts import Artifact, Store
 from fcos_lib.stream.dataset import Picture, read_picture
 from fcos_lib.stream.sessions import Detections
 

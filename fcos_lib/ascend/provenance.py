@@ -11,7 +11,8 @@ from fcos_lib.ascend.atc import om_info
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import UsageError
-from fcos_lib.store.artifacts import read_manifest, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import read_manifest
 
 
 @dataclass(frozen=True, slots=True)

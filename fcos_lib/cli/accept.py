@@ -23,10 +23,11 @@ from fcos_lib.cli.terminal import say
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.evidence.results import batches_of, read_results, stored_verdict
+from fcos_lib.files import sha256_of
 from fcos_lib.measure.cost.operators import OM_SIZE, cost_of_dict
 from fcos_lib.model.contract_record import Name
 from fcos_lib.records import record_of
-from fcos_lib.store.artifacts import content_key, sha256_of
+from fcos_lib.store.artifacts import content_key
 
 NEEDED = ("contract", "consistency", "accuracy")
 """Promises without which nothing is known of an OM."""

@@ -128,7 +128,7 @@ def _om_under_test(run: StoredRun, document: dict[str, Any]) -> tuple[Path, str]
     """The OM that the run tested, if it is here, else one compiled like it; with its SHA-256."""
     from fcos_lib.artifacts.om import om_artifact, om_path
     from fcos_lib.evidence.results import batches_of
-    from fcos_lib.store.artifacts import sha256_of
+    from fcos_lib.files import sha256_of
 
     for artifact in document["artifacts"]:
         made_from = artifact["provenance"]

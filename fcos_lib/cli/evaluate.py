@@ -17,7 +17,7 @@ from fcos_lib.errors import UsageError
 from fcos_lib.evidence.difference_words import Compared, evaluation
 from fcos_lib.evidence.page import MOST_BYTES
 from fcos_lib.evidence.plain_text import aligned
-from fcos_lib.files import one_line, printable, read_plain
+from fcos_lib.files import one_line, printable, read_plain, sha256_of
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.verdict import Outcome, Verdict, judge_gate, paragraph
 from fcos_lib.measure.coco.annotation_file import AnnotationFile, read_annotation_file
@@ -35,7 +35,6 @@ from fcos_lib.options.option import typed_path
 from fcos_lib.recipe.ais_bench import summary_path
 from fcos_lib.recipe.result_folder import read_results
 from fcos_lib.records import plain_json
-from fcos_lib.store.artifacts import sha256_of
 
 _SUMMARY_LIMIT = 64 << 20
 """Bytes of a summary that is read."""

@@ -23,14 +23,14 @@ from fcos_lib.ascend.toolkit import Toolkit, discover
 from fcos_lib.cli.shared import choose_device, chosen_dataset, note, shape_contract
 from fcos_lib.contract import COCO_R50, CONTRACTS, ModelContract
 from fcos_lib.errors import UsageError
-from fcos_lib.files import write_whole
+from fcos_lib.files import sha256_of, write_whole
 from fcos_lib.judge.limits import find_limit
 from fcos_lib.model.config_contract import as_toml, contract_fields, contract_from, name_of
 from fcos_lib.model.config_files import read_config
 from fcos_lib.model.config_run import TIME_LIMIT_S, run_config
 from fcos_lib.model.config_syntax import Node
 from fcos_lib.model.zoo import METAFILE, Published, known_contracts, named_contract, zoo
-from fcos_lib.store.artifacts import Store, sha256_of
+from fcos_lib.store.artifacts import Store
 
 _WIDTH = 110
 _UNTOLD = ("limits_of", "loss_cls", "loss_bbox", "loss_centerness", "center_sampling")

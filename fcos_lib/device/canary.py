@@ -22,9 +22,9 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import InputLayout
 from fcos_lib.device.lease import Lease
 from fcos_lib.errors import DeviceError, SessionError, StoreError, refusal_as
-from fcos_lib.files import write_whole
+from fcos_lib.files import sha256_of, write_whole
 from fcos_lib.records import plain_json, record_of
-from fcos_lib.store.artifacts import content_key, sha256_of
+from fcos_lib.store.artifacts import content_key
 from fcos_lib.store.sources import dependencies
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import load_batch

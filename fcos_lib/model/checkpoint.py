@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from fcos_lib.errors import CheckpointError
-from fcos_lib.files import open_plain
-from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.files import open_plain, sha256_of
 
 if TYPE_CHECKING:
     import torch

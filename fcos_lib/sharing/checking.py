@@ -9,12 +9,12 @@ from typing import Any
 
 from fcos_lib.errors import FcosError
 from fcos_lib.evidence.results import has_stand_in, stored_verdict, word_of
+from fcos_lib.files import sha256_of
 from fcos_lib.judge.limits import all_limits
 from fcos_lib.judge.verdict import decide
 from fcos_lib.sharing.attest import artifact_name, gives_root, label, statement_of, summed_up
 from fcos_lib.sharing.digests import lock_digest, picture_list_digest, root_by_proof, tree_digest
 from fcos_lib.sharing.statement import NONE, GateProofRecord, PictureProofs, Statement, plain
-from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.dataset import ANNOTATIONS, file_digest, open_dataset
 
 MOST_SHOWN = 20

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fcos_lib.files import sha256_of
 from fcos_lib.sharing.statement import PictureProof
-from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.store.sources import PACKAGE, ROOT
 from fcos_lib.stream.sessions import Detections
 

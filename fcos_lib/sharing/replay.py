@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from fcos_lib.artifacts import PORTABLE
 from fcos_lib.artifacts.from_onnx import foreign_onnx_artifact
 from fcos_lib.errors import DatasetError, FcosError, UsageError, refusal_as
+from fcos_lib.files import sha256_of
 from fcos_lib.sharing.bundle import ONNX, Bundle, BundledPicture, Tensors, picture_name
 from fcos_lib.sharing.checking import Check, with_picture
 from fcos_lib.sharing.digests import found_digest, root_by_proof
 from fcos_lib.sharing.pack import depart, differences_of, input_digest, nms_differences, reference_layers, tensors_of
 from fcos_lib.sharing.statement import PictureProofs, Statement
-from fcos_lib.store.artifacts import Artifact, Store, sha256_of
+from fcos_lib.store.artifacts import Artifact, Store
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.feed import load_batch
 from fcos_lib.stream.reference_record import Record, cpu_name, difference

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from msgspec import Struct, to_builtins
 
 from fcos_lib.errors import StoreError
-from fcos_lib.files import changeable_by_others, open_plain, read_plain
+from fcos_lib.files import changeable_by_others, read_plain, sha256_of
 from fcos_lib.records import plain_json, record_of
 from fcos_lib.store.sources import dependencies
 
@@ -87,15 +87,6 @@ def content_key(kind: str, inputs: Mapping[str, Any]) -> str:
 def key_of(folder: Path) -> str:
     """The key of the artifact that is being built in `folder`."""
     return folder.name.strip(".").partition("-")[0]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file as 64 hex digits, read in pieces; `OSError` for what is none."""
-    digest = hashlib.sha256()
-    with open_plain(path) as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 class Store:

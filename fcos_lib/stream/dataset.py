@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError, FeedError
-from fcos_lib.files import some
-from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.files import sha256_of, some
 from fcos_lib.stream.annotations import read_annotations, remarks
 from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.picture_file import decode, orientation_of, read_file, size_of

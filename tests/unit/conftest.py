@@ -36,12 +36,22 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Long tests first: one that begins last keeps a single worker busy after all others have ended. Some only if `-m` says slow."""
+    """Long tests first: one that begins last keeps a single worker busy after all others have ended. Some only if `-m` says slow.
+
+    Before them the gates, which leave references and more in this checkout's artifact folder for others to take over.
+    """
     if "slow" not in config.getoption("markexpr"):
         waiting = [item for item in items if (mark := item.get_closest_marker("slow")) and mark.kwargs.get("asked")]
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, WHOLE_RUNS.isdisjoint(item.fixturenames)))
+    gates = ROOT / "tests" / "acceptance"
+    items.sort(
+        key=lambda item: (
+            not item.path.is_relative_to(gates),
+            item.get_closest_marker("slow") is None,
+            WHOLE_RUNS.isdisjoint(item.fixturenames),
+        )
+    )
 
 
 def pytest_collection_finish():

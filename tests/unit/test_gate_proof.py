@@ -2,6 +2,7 @@
 
 import pytest
 
+from fixtures.options import settings
 from tests.gateproof.case import verdict_on
 from tests.gateproof.catalogue import CONTROLS, DEFECTS
 from tests.gateproof.child import prepare, run_case
@@ -15,9 +16,10 @@ CASES = {case.name: case for case in (*DEFECTS, *CONTROLS)}
 
 
 @pytest.fixture(scope="session")
-def prepared(only_onnx, tmp_path_factory):
+def prepared(request, tmp_path_factory):
     """Artifacts of an undisturbed run of everything, whose OM is the champion."""
-    return once(tmp_path_factory, "gateproof", lambda folder: prepare(folder / "run", only_onnx)) / "run" / "artifacts"
+    earlier = settings(request.config).artifacts
+    return once(tmp_path_factory, "gateproof", lambda folder: prepare(folder / "run", earlier)) / "run" / "artifacts"
 
 
 @pytest.mark.parametrize("name", OF_EACH_KIND)

@@ -11,7 +11,7 @@ from fcos_lib.artifacts import champions
 from fcos_lib.artifacts.champions import KEPT, Place, accept, champion_of
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
-from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.files import sha256_of
 
 PLACE = Place("coco_r50", "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, stand_in=False)
 
@@ -165,7 +165,7 @@ import os, sys, time
 from pathlib import Path
 from fcos_lib.artifacts.champions import Place, accept
 from fcos_lib.contract import InputLayout
-from fcos_lib.store.artifacts import sha256_of
+from fcos_lib.files import sha256_of
 
 root, om, dies = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dies"
 if dies:

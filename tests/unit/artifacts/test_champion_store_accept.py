@@ -9,11 +9,12 @@ from fcos_lib.artifacts.champions import Place, champion_of
 from fcos_lib.cli.main import main
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.evidence.results import write_results
+from fcos_lib.files import sha256_of
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.cost.operators import om_cost
-from fcos_lib.store.artifacts import content_key, sha256_of
+from fcos_lib.store.artifacts import content_key
 
 
 def place(batch=8, *, stand_in=False):

@@ -10,8 +10,9 @@ from fcos_lib.artifacts.om import om_artifact, onnx_for_atc
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.contract import SHAPES
+from fcos_lib.files import sha256_of
 from fcos_lib.model.npu_operators import tensor_shape
-from fcos_lib.store.artifacts import Store, sha256_of
+from fcos_lib.store.artifacts import Store
 from fixtures.settings import EMBEDDED_CHECKPOINT
 
 FOUR = AtcOptions("Ascend310P3", 4)

@@ -22,7 +22,8 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.ascend.plain_path import PlainPaths, is_plain
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import AtcError, SessionError, StoreError
-from fcos_lib.store.artifacts import Artifact, Store, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import Artifact, Store
 
 BATCH = 2
 OPTIONS = AtcOptions("Ascend310P3", BATCH, aipp=True)

@@ -17,11 +17,11 @@ from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.cli.main import main
 from fcos_lib.contract import SHAPES
 from fcos_lib.device.npus import use_emulator
+from fcos_lib.files import sha256_of
 from fcos_lib.measure.coco import matching as coco_matching
 from fcos_lib.measure.coco import metrics as coco_metrics
 from fcos_lib.measure.coco.truth import read_truth
 from fcos_lib.recipe.result_folder import read_results
-from fcos_lib.store.artifacts import sha256_of
 from fcos_lib.stream.dataset import open_dataset
 from fcos_lib.stream.feed import detect
 from fcos_lib.stream.letterbox import geometry

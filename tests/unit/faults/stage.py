@@ -18,7 +18,8 @@ from typing import IO, Any
 
 import pytest
 
-from fcos_lib.store.artifacts import MANIFEST, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import MANIFEST
 from tests.copies import Copies, Copy
 from tests.gateproof.child import Child
 from tests.prepared import outer_environment

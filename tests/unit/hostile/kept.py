@@ -5,7 +5,8 @@ import os
 
 from fcos_lib.artifacts.champions import Place, accept
 from fcos_lib.contract import InputLayout
-from fcos_lib.store.artifacts import Store, sha256_of
+from fcos_lib.files import sha256_of
+from fcos_lib.store.artifacts import Store
 from tests.unit.hostile.makers import device, huge, replaced
 
 DEEP = "[" * 200_000

@@ -147,7 +147,7 @@ def test_without_a_model_the_reference_is_not_checked(tmp_path, capsys):
 def test_an_onnx_from_elsewhere_serves(tmp_path, capsys, only_onnx):
     """The run's own, which was too large to be packed."""
     (onnx,) = (only_onnx / "onnx").glob(f"*/{ASCEND}")
-    from fcos_lib.store.artifacts import sha256_of
+    from fcos_lib.files import sha256_of
 
     path = write(tmp_path / "bundle.zip", onnx=sha256_of(onnx))
     status, lines = replayed(capsys, path, "--onnx", onnx)
