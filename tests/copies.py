@@ -92,8 +92,8 @@ class Copy:
 class Copies:
     """The process that is copied."""
 
-    def __init__(self, process: subprocess.Popen[bytes], orders: socket.socket) -> None:
-        self._process, self._orders = process, orders
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
 
     def start(
         self,
@@ -144,7 +144,6 @@ def open_copies() -> Iterator[Copies]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     environ = outer_environment() | {"OPENBLAS_NUM_THREADS": "1"}  # threads would not be copied
     command = [sys.executable, "-u", "-c", IMPORTED + _STARTER, str(theirs.fileno())]
-    with ours, subprocess.Popen(command, cwd=ROOT, env=environ, pass_fds=[theirs.fileno()]) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environ, pass_fds=[theirs.fileno()]), ours:
         theirs.close()
-        yield Copies(process, ours)
-        ours.close()
+        yield Copies(ours)
