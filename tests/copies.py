@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -104,11 +105,12 @@ class Copies:
     ) -> Copy:
         """Begin a run of pytest in this checkout, with the caller's umask and cores, and nothing to read.
 
-        Errors go where the output goes, if not to a file of their own; without any file both are lost.
+        Errors go where the output goes, if not to a file of their own; without any file both are lost. What Python itself reads
+        in an environment when it starts, as `PYTHONPATH`, does nothing here.
         """
-        os.umask(umask := os.umask(0o077))
+        (umask,) = re.findall(r"^Umask:\s*(\d+)$", Path("/proc/self/status").read_text(encoding="ascii"), re.M)
         run = {
-            "arguments": [*arguments, PLAIN], "environ": dict(environ), "umask": umask, "cores": [*os.sched_getaffinity(0)],
+            "arguments": [*arguments, PLAIN], "environ": dict(environ), "umask": int(umask, 8), "cores": [*os.sched_getaffinity(0)],
         }  # fmt: skip
         ends, written = os.pipe()
         with open(os.devnull, "r+b", buffering=0) as nothing, os.fdopen(written, "wb") as said:

@@ -133,10 +133,10 @@ class Stage:
     def start(
         self, marks: str, *options: str, scenario: str = "", environment: Mapping[str, str] | None = None
     ) -> Running:
-        """Begin a run of the suite at batch size 2: a copy, unless it is to import modules from elsewhere."""
+        """Begin a run of the suite at batch size 2: a copy, unless Python itself is told something."""
         command, environ = self._child.command(*options, marks=marks, batch_sizes="2", scenario=scenario)
         environ |= environment or {}
-        if "PYTHONPATH" in environ:
+        if any(name.startswith("PYTHON") for name in environment or ()):
             return self._start(Process, command, environ)
         return self._start(self._copies.start, command[command.index("pytest") + 1 :], environ)
 
