@@ -81,7 +81,7 @@ def version_info(data: bytes) -> None:
     os.makedirs(_folder() / "home", exist_ok=True)
     (_folder() / "home" / "version.cfg").write_bytes(data)
     toolkit = discover({"ASCEND_DRIVER_PATH": str(_folder()), "ASCEND_TOOLKIT_HOME": str(_folder() / "home")})
-    assert (toolkit.driver_version + toolkit.cann_version).isprintable()
+    assert (toolkit.driver_version + toolkit.firmware_version + toolkit.cann_version).isprintable()
 
 
 def compile_reports(data: bytes) -> None:

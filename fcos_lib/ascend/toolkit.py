@@ -49,6 +49,8 @@ class Toolkit:
     """Such as `8.0.0` or `8.3.RC1`."""
     driver_version: str = UNKNOWN
     """Such as `24.1.0`."""
+    firmware_version: str = UNKNOWN
+    """The NPU's own, which is installed beside the driver, such as `7.5.0`."""
 
 
 def discover(environ: Mapping[str, str]) -> Toolkit:
@@ -76,13 +78,8 @@ def discover(environ: Mapping[str, str]) -> Toolkit:
         home=home,
         cann_version=_cann_version(home) if home else UNKNOWN,
         driver_version=_setting(driver / "version.info", "Version"),
+        firmware_version=_setting(driver.parent / "firmware" / "version.info", "Version"),
     )
-
-
-def firmware_version(environ: Mapping[str, str]) -> str:
-    """The version of the NPU's firmware, which is installed beside the driver; "unknown" if no file says so."""
-    driver = Path(environ.get("ASCEND_DRIVER_PATH") or DRIVER_FOLDER)
-    return _setting(driver.parent / "firmware" / "version.info", "Version")
 
 
 def set_env_script(toolkit: Toolkit) -> Path | None:

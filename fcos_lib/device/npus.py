@@ -51,6 +51,7 @@ class Device:
             "health": self.npu.health if self.npu else None,
             "cann_version": self.toolkit.cann_version,
             "driver_version": self.toolkit.driver_version,
+            "firmware_version": self.toolkit.firmware_version,
         }
 
 

@@ -21,7 +21,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from fcos_lib.ascend.toolkit import firmware_version
 from fcos_lib.device.bench import Answer, Bench, Task
 from fcos_lib.device.lease import lock_folder
 from fcos_lib.device.npus import Device, find_devices, use_emulator
@@ -50,7 +49,7 @@ def software_of(device: Device) -> dict[str, str]:
         CHIP: device.soc_version,
         "CANN": device.toolkit.cann_version,
         "driver": device.toolkit.driver_version,
-        "firmware": firmware_version(os.environ),
+        "firmware": device.toolkit.firmware_version,
         "onnxruntime": installed(*LIBRARIES["onnxruntime"]),
         "OpenCV": installed(*LIBRARIES["cv2"]),
         "numpy": installed(*LIBRARIES["numpy"]),

@@ -13,4 +13,5 @@ CANN_VERSION = "8.0.0"
 """The CANN whose texts are spoken; the label and the hash of the emulator follow it in `version.cfg`."""
 
 DRIVER_VERSION = "24.1.0"
+FIRMWARE_VERSION = "7.5.0"
 """The driver that `driver/version.info` names."""

@@ -16,7 +16,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from fcos_lib.emulator import CANN_VERSION, DRIVER_VERSION, STAND_IN
+from fcos_lib.emulator import CANN_VERSION, DRIVER_VERSION, FIRMWARE_VERSION, STAND_IN
 from fcos_lib.errors import StoreError, refusal_as
 from fcos_lib.store.sources import LIBRARIES, installed
 
@@ -64,6 +64,7 @@ def _files() -> dict[str, str]:
         + "".join(f"{part}_running_version=[{_INTERNAL}:{version()}]\n" for part in parts),
         f"{toolkit}/opp/version.info": f"Version={_INTERNAL}\nversion_dir={version()}\n",
         "driver/version.info": f"Version={DRIVER_VERSION}\ncompatible_version=[]\nlabel={STAND_IN}\n",
+        "firmware/version.info": f"Version={FIRMWARE_VERSION}\nlabel={STAND_IN}\n",
         "python/aclruntime.py": '"""aclruntime, in software."""\n\nimport sys\n\n'
         "import fcos_lib.emulator.aclruntime\n\nsys.modules[__name__] = fcos_lib.emulator.aclruntime\n",
     }

@@ -35,6 +35,7 @@ class Device(Struct):
     health: str | None = None
     cann_version: str = ""
     driver_version: str | None = None
+    firmware_version: str | None = None
 
 
 class Environment(Struct):

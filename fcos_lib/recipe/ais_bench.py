@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import SessionError, UsageError, refusal_as
 from fcos_lib.files import open_plain, write_whole
 from fcos_lib.measure.throughput.rates import images_per_second
 from fcos_lib.recipe.bins import load_bin, stem_of
+from fcos_lib.stream.progress import picture_bar
 from fcos_lib.stream.sessions import Outputs, Session
 
 STAND_IN_LINE = "STAND-IN: measured on the emulator; says nothing about hardware"
@@ -86,7 +86,7 @@ def infer_bins(
     """
     folder.mkdir(parents=True, exist_ok=True)
     filesinfo: dict[str, dict[str, list[str]]] = {}
-    with tqdm(total=len(bins), desc="infer", unit="picture", disable=None) as progress:
+    with picture_bar("infer", len(bins)) as progress:
         for paths, outputs in _batches(session, bins, contract, batch):
             for slot, path in enumerate(paths):
                 written = [folder / f"{stem_of(path.name)}_{index}.bin" for index in range(2)]

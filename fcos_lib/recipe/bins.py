@@ -23,12 +23,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError, UsageError, refusal_as
 from fcos_lib.stream.dataset import Dataset, Picture, read_picture
 from fcos_lib.stream.letterbox import letterbox
+from fcos_lib.stream.progress import picture_bar
 
 _FED = (".bin", ".npy")
 """What ais_bench takes for an input, in any case, when it is given a folder."""
@@ -98,8 +98,12 @@ def write_bins(
                 f"{len(todo)} pictures need {needed:,} bytes, and {folder} has {free:,} free",
                 "pass --output on a larger disk",
             )
-        reasons = _write_all(todo, contract, jobs)
-        broken = [reason for reason in tqdm(reasons, "preprocess", len(todo), unit="picture", disable=None) if reason]
+        broken: list[str] = []
+        with picture_bar("preprocess", len(todo)) as bar:
+            for reason in _write_all(todo, contract, jobs):
+                bar.update()
+                if reason:
+                    broken.append(reason)
     if broken:
         listed = "".join(f"\n    {reason}" for reason in broken)
         raise DatasetError(

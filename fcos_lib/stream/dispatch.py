@@ -17,14 +17,13 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from fcos_lib.errors import DeviceError
 from fcos_lib.stream.dispatch_devices import CanaryVotes, Failed, Job, Ready, Refused, sent
-from fcos_lib.stream.evaluation import Facts, facts_of, merged, progress_bar
+from fcos_lib.stream.evaluation import Facts, facts_of, merged
 from fcos_lib.stream.feed import BUFFERS
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import SHARD_PICTURES, Maker
+from fcos_lib.stream.progress import Bar, picture_bar
 from fcos_lib.stream.sessions import Detections
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def detect_on_cluster(
     is left or none works, and whatever the model or a picture is at fault for.
     """
     started, resumed = time.perf_counter(), journal.recorded
-    with progress_bar(journal, progress) as bar:
+    with picture_bar(progress, len(journal.pictures), journal.recorded) as bar:
         dispatch = _Dispatch(pool, pool.share(om), job, journal, bar)
         try:
             dispatch.run()
@@ -90,7 +89,7 @@ def calls_at_once(batch: int) -> int:
 class _Dispatch:
     """One evaluation under way."""
 
-    def __init__(self, pool: Pool, om: Any, job: Job, journal: Journal, bar: tqdm[Any]) -> None:
+    def __init__(self, pool: Pool, om: Any, job: Job, journal: Journal, bar: Bar) -> None:
         self._pool, self._om, self._job, self._journal, self._bar = pool, om, job, journal, bar
         self._devices: dict[int, _Device] = {}
         self._votes = CanaryVotes()

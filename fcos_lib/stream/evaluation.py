@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
-
-from tqdm import tqdm
 
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.stream.dataset import Picture, refuse_lost
@@ -18,6 +14,7 @@ from fcos_lib.stream.feed import Batch, Feed, seen_in
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.letterbox import geometry, in_picture
+from fcos_lib.stream.progress import picture_bar
 from fcos_lib.stream.sessions import Detections, Outputs, Session
 
 MakeFeed = Callable[
@@ -83,7 +80,7 @@ def detect_journaled(
     """
     started, resumed, clock = time.perf_counter(), journal.recorded, _Clock()
     maker = maker or Maker(socket.gethostname(), 0, "unknown")
-    with progress_bar(journal, progress) as bar:
+    with picture_bar(progress, len(journal.pictures), journal.recorded) as bar:
         with feed(journal.batches_left(), session.contract, journal.batch, session.layout) as batches:
             for batch in batches:
                 journal.append(seen_in(batch, clock.run(session, batch)), maker)
@@ -92,20 +89,6 @@ def detect_journaled(
         refuse_lost(journal.due, ())
     detections = merged(journal, session.contract)
     return detections, facts_of(journal, resumed, started, clock.busy)
-
-
-def progress_bar(journal: Journal, name: str) -> tqdm[Any]:
-    """A bar over the pictures of a journal that begins where it stands, on terminals only."""
-    total = len(journal.pictures)
-    return tqdm(
-        total=total,
-        initial=journal.recorded,
-        desc=name,
-        unit="picture",
-        disable=None,
-        file=sys.stderr,
-        dynamic_ncols=True,
-    )
 
 
 def facts_of(journal: Journal, resumed: int, started: float, busy: float | None, notes: Sequence[str] = ()) -> Facts:

@@ -80,6 +80,10 @@ def test_history_judges_where_there_is_no_champion(run, verb, ready, tmp_path):
     for _ in range(2):
         result = run(*THROUGHPUT, "-k", "published", scenario=f"{RATE},jitter=0.5")
         assert result.returncode == 0, result.stdout
+    (benchmark, *_) = json.loads(max(storage.glob("0*.json")).read_text())["benchmarks"]
+    for rate in benchmark["extra_info"][KEY]:
+        nameless = [name for name, value in rate["fingerprint"].items() if not value]
+        assert not nameless, f"rates are compared whatever {nameless} were: nobody noted it"
     for change in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4):
         save_as_another_run(storage, change)
     assert run(*THROUGHPUT, "--require-baseline", scenario=RATE).returncode == 1

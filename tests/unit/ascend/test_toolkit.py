@@ -97,10 +97,15 @@ def test_the_script_to_source_is_found(script, tmp_path, where):
     assert set_env_script(Toolkit()) is None
 
 
-def test_the_driver_version_is_read_from_its_folder(tmp_path):
-    """ASCEND_DRIVER_PATH moves the driver's folder."""
-    (tmp_path / "version.info").write_text("Version=24.1.0\ncompatible_version=[V100R001C21,V100R001C23]\n")
-    assert discover({"ASCEND_DRIVER_PATH": str(tmp_path)}).driver_version == "24.1.0"
+def test_the_versions_of_driver_and_firmware_are_read_from_their_folders(tmp_path):
+    """ASCEND_DRIVER_PATH moves the driver's folder; the firmware's lies beside it."""
+    for name in ("driver", "firmware"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "driver/version.info").write_text("Version=24.1.0\ncompatible_version=[V100R001C21,V100R001C23]\n")
+    here = {"ASCEND_DRIVER_PATH": str(tmp_path / "driver")}
+    assert (discover(here).driver_version, discover(here).firmware_version) == ("24.1.0", "unknown")
+    (tmp_path / "firmware/version.info").write_text("Version=7.5.0.1.129\nfirmware_version=1.0\n")
+    assert discover(here).firmware_version == "7.5.0.1.129"
 
 
 def test_a_link_on_path_leads_to_the_versions_of_its_toolkit(script, tmp_path):

@@ -22,7 +22,7 @@ JOB = Job(
 )  # fmt: skip
 DEVICE = SimpleNamespace(
     npu=SimpleNamespace(npu_id=5, chip_id=1), device_id=3, soc_version="Ascend310P3",
-    toolkit=SimpleNamespace(cann_version="8.0.0", driver_version="24.1.0"),
+    toolkit=SimpleNamespace(cann_version="8.0.0", driver_version="24.1.0", firmware_version="7.5.0"),
 )  # fmt: skip
 
 
