@@ -40,7 +40,7 @@ KINDS = {
         *STREAM, "stream.array_file", "stream.reference_record", "stream.references"]),
     "journal": (("fcos_lib.stream.evaluation", "fcos_lib.ascend.om_session"), [
         *STREAM, "stream.decoder", "stream.decoder_pool", "stream.evaluation", "stream.feed", "stream.journal",
-        "stream.array_file", "stream.journal_shards", "ascend.__init__", "ascend.acl_errors",
+        "stream.array_file", "stream.journal_shards", "stream.progress", "ascend.__init__", "ascend.acl_errors",
         "ascend.plain_path", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
     "canary": (("fcos_lib.device.canary",), [
         *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "device.lock_file", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
