@@ -87,7 +87,7 @@ class Series(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fingerprint(Struct, frozen=True, forbid_unknown_fields=True):
-    """On what it was timed. Rates are compared only where all of it is equal; empty means that nobody could tell."""
+    """On what it was timed. Rates are compared only where all of it is equal; empty or "unknown" means that nobody could tell."""
 
     chip: Line
     """Which one of its kind: serial number or PCIe address. Chips of one kind may differ by 10 %."""

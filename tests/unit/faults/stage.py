@@ -99,9 +99,14 @@ class Running:
         while time.monotonic() < end:
             if result := what():
                 return result
-            assert self._process.wait(0) is None, f"it ended too early:\n{self.output}"
+            assert self.is_alive, f"it ended too early:\n{self.output}"
             time.sleep(0.01)
         pytest.fail(f"it never came to that:\n{self.output}")
+
+    @property
+    def is_alive(self) -> bool:
+        """False as soon as it has ended: its process id may be another's then."""
+        return self._process.wait(0) is None
 
     def kill(self) -> None:
         """kill -9 of this process alone."""
@@ -125,7 +130,7 @@ class Stage:
         self.artifacts = self._child.artifacts
         self.artifacts.mkdir(exist_ok=True)
         self.journals = self.artifacts / "journal"
-        self._mark, self._runs, self._started = uuid.uuid4().hex, 0, set[int]()
+        self._mark, self._started = uuid.uuid4().hex, list[Running]()
         self._temporary = folder / "temporary"
         self._temporary.mkdir()
         self._mounts = contextlib.ExitStack()
@@ -154,15 +159,14 @@ class Stage:
         return self.begin(text, scenario).ended()
 
     def _start(self, begin: Callable[..., Process | Copy], command: list[str], environ: Mapping[str, str]) -> Running:
-        self._runs += 1
         results = self.artifacts / "results" / "results.json"
         results.unlink(missing_ok=True)
         own = {MARK: self._mark, "TMPDIR": str(self._temporary), "PYTHONUNBUFFERED": "1"}
-        log = self.folder / f"log-{self._runs}.txt"
+        log = self.folder / f"log-{len(self._started)}.txt"
         with log.open("wb") as output:
             process = begin(command, {**environ, **own}, output)
-        self._started.add(process.pid)
-        return Running(process, log, results)
+        self._started.append(Running(process, log, results))
+        return self._started[-1]
 
     def small_disk(self, folder: Path, size: str = "200k", more: str = "") -> None:
         """Mount a small disk there; skips without the right to."""
@@ -185,7 +189,7 @@ class Stage:
     def _is_own(self, process: Path) -> bool:
         """A copy keeps the environment of what it was copied from, but what it starts has the mark."""
         marked = f"{MARK}={self._mark}".encode() in (process / "environ").read_bytes()
-        return marked or (int(process.name) in self._started and (process / "cmdline").read_bytes() != b"")
+        return marked or any(run.is_alive and run.pid == int(process.name) for run in self._started)
 
     def process(self, words: str) -> int:
         """The first process with these words in its command line, 0 if there is none."""
