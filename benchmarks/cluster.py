@@ -34,8 +34,8 @@ from fcos_lib.device.bench import Bench
 from fcos_lib.device.worker import Worker, node_folder
 from fcos_lib.stream.cluster import Cluster, Pool, join, this_host
 from fcos_lib.stream.dataset import Picture
-from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
-from fcos_lib.stream.dispatch_devices import Job, Ready, Refused
+from fcos_lib.stream.dispatch import detect_on_cluster
+from fcos_lib.stream.dispatch_devices import Job, Ready, Refused, calls_at_once
 from fcos_lib.stream.feed import Feed
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker

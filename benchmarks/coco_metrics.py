@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.generated import draw_dataset, draw_detections, rounded
-from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import Matches, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
 from fcos_lib.measure.coco.paired import difference_of
 from fcos_lib.measure.coco.resampled import resample_matches
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.truth import read_annotation_file
 from fcos_lib.stream.sessions import Detections
 
 Evaluate = Callable[[Path, Path], list[float]]

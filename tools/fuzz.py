@@ -321,7 +321,7 @@ def coco_results(data: bytes) -> None:
     """A COCO result file of any detector, whole and in small pieces, for a picture 7 with a category 1."""
     from fcos_lib.errors import UsageError
     from fcos_lib.measure.coco import result_file
-    from fcos_lib.measure.coco.annotation_file import read_annotation_file
+    from fcos_lib.measure.coco.truth import read_annotation_file
 
     path, beside = _folder() / "rows.json", _folder() / "instances.json"
     if not beside.exists():

@@ -1,7 +1,8 @@
-"""ONNX made of another ONNX: of a file that was exported elsewhere, and with what reaches NMS as further outputs."""
+"""ONNX made of another ONNX: of a file that was exported elsewhere, and with tensors of the inside as further outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fcos_lib.artifacts import ASCEND, PORTABLE
@@ -56,3 +57,19 @@ def proposals_onnx_artifact(store: Store, onnx_models: Artifact, contract: Model
         onnx.save(nms.with_proposals(onnx.load(onnx_models.path / ASCEND), contract), folder / ASCEND)
 
     return store.get("onnx-proposals", inputs, build)
+
+
+def tapped_onnx_artifact(
+    store: Store, onnx_models: Artifact, contract: ModelContract, tensors: Sequence[str]
+) -> Artifact:
+    """The same ONNX for `atc` that returns what reaches NMS and then `tensors` of its inside (see `model.taps`)."""
+    inputs = {"contract": contract.as_dict(), "onnx": onnx_models.files[ASCEND], "taps": list(tensors)}
+
+    def build(folder: Path) -> None:
+        import onnx
+
+        from fcos_lib.model import taps
+
+        onnx.save(taps.with_taps(onnx.load(onnx_models.path / ASCEND), contract, tensors), folder / ASCEND)
+
+    return store.get("onnx-taps", inputs, build)

@@ -23,12 +23,12 @@ from fcos_lib.evidence.schema import SCHEMA_VERSION
 from fcos_lib.files import open_plain, printable, write_whole
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, Verdict, decide
-from fcos_lib.measure.coco.annotation_file import AnnotationFile, read_annotation_file
 from fcos_lib.measure.coco.contributions import Contributions, contributions
 from fcos_lib.measure.coco.matching import Matches
 from fcos_lib.measure.coco.metrics import TWELVE, averages
 from fcos_lib.measure.coco.paired import PairedDifference, difference_of
 from fcos_lib.measure.coco.rows import Rows
+from fcos_lib.measure.coco.truth import AnnotationFile, read_annotation_file
 from fcos_lib.measure.detections.shown import classes, precision_at_recalls, recalls
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections

@@ -20,7 +20,6 @@ from fcos_lib.evidence.plain_text import aligned
 from fcos_lib.files import one_line, printable, read_plain, sha256_of
 from fcos_lib.judge.gate import Scope
 from fcos_lib.judge.verdict import Outcome, Verdict, judge_gate, paragraph
-from fcos_lib.measure.coco.annotation_file import AnnotationFile, read_annotation_file
 from fcos_lib.measure.coco.as_published import as_published
 from fcos_lib.measure.coco.matching import match_rows
 from fcos_lib.measure.coco.metrics import TWELVE
@@ -30,7 +29,7 @@ from fcos_lib.measure.coco.resampled import Resampled, resample_matches
 from fcos_lib.measure.coco.result_file import read_detections
 from fcos_lib.measure.coco.rows import Rows
 from fcos_lib.measure.coco.ruler import Readings, Ruler, numbers_of_files
-from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.measure.coco.truth import AnnotationFile, read_annotation_file, read_truth
 from fcos_lib.options.option import typed_path
 from fcos_lib.recipe.ais_bench import summary_path
 from fcos_lib.recipe.result_folder import read_results

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.artifacts import ASCEND, PORTABLE
+from fcos_lib.artifacts.from_onnx import tapped_onnx_artifact
 from fcos_lib.artifacts.om import om_artifact, om_path
-from fcos_lib.artifacts.with_taps import tapped_onnx_artifact
 from fcos_lib.ascend.atc_command import AtcOptions
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.ascend.toolkit import Toolkit

@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.emulator import acl_parts, om, scenario
+from fcos_lib.emulator import acl_errors, acl_parts, om, scenario
+from fcos_lib.emulator.acl_errors import failure, say
 from fcos_lib.emulator.acl_parts import (
     BaseTensor,
     Pace,
     Tensor,
     describe,
     dtype,
-    failure,
-    say,
     session_options,
     sumary,
     tensor_desc,
@@ -86,15 +85,15 @@ class _Session:
         path = Path(self._path)
         try:
             header = om.read_header(path)
-            refusal = acl_parts.load_refusal(header, self._scenario)
+            refusal = acl_errors.load_refusal(header, self._scenario)
             if refusal is None:
                 return LoadedModel(path, header, self._logical_id)
         except (SessionError, DeviceRefused) as error:
             cause = error.found if isinstance(error, SessionError) else error
             refusal = f"E19999: Inner Error!\n        [Model][FromData]load model from data failed: {cause}"
         except DeviceLost:
-            refusal = acl_parts.LOST.rstrip("\n")
-        raise acl_parts.load_failure(f"{self._prefix}{refusal}", self._path)
+            refusal = acl_errors.LOST.rstrip("\n")
+        raise acl_errors.load_failure(f"{self._prefix}{refusal}", self._path)
 
     def run(self, output_names: Sequence[str], feeds: Sequence[BaseTensor]) -> list[Tensor]:
         """Device tensors of the named outputs.
@@ -118,15 +117,15 @@ class _Session:
         header = model.header
         if fault == "oom" and self._generation == "old":
             needed = header.inputs[0].at(self._batch).nbytes
-            raise failure(acl_parts.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
-        if fault in acl_parts.FAILED_RUN:
-            raise self._failed(acl_parts.FAILED_RUN[fault])
+            raise failure(acl_errors.OLD_MEMORY.format(name=header.inputs[0].name, needed=needed))
+        if fault in acl_errors.FAILED_RUN:
+            raise self._failed(acl_errors.FAILED_RUN[fault])
         inputs, outputs = ([desc.at(self._batch) for desc in descs] for descs in (header.inputs, header.outputs))
         seconds = _FOREVER if fault == "hang" else self._pace.next_run(inputs[0].shape[0])
         try:
             arrays = acl_parts.apply_fault(model.execute(buffers, inputs, outputs, seconds or 0.0), fault)
         except DeviceLost:
-            raise self._failed(acl_parts.LOST) from None
+            raise self._failed(acl_errors.LOST) from None
         except DeviceRefused as error:
             raise self._failed(f"EZ9999: Inner Error!\n        Aicore kernel execute failed: {error}\n") from None
         self._record(start, time.time() - start if seconds is None else seconds)
@@ -175,7 +174,7 @@ class _Session:
         if not self._batches:
             raise failure("[ERROR] the dynamic_batch_size parameter is not specified for model conversion\n")
         if size not in self._batches:
-            raise failure(acl_parts.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
+            raise failure(acl_errors.WRONG_BATCH.format(batches="".join(f"[{batch}]" for batch in self._batches)))
         self._batch = size
         for desc in (*self._inputs, *self._outputs):
             desc.realsize = desc.size * size // max(self._batches)

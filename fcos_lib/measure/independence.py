@@ -73,9 +73,8 @@ def through_nms(boxes: Values) -> Values:
 
 
 def _decimals(digits: int, values: Values) -> Values:
-    return np.round(values.astype(np.float64), digits).astype(
-        np.float32
-    )  # in float32 it misses one number in a hundred
+    precise = values.astype(np.float64)  # in float32, round misses one number in a hundred
+    return np.round(precise, digits).astype(np.float32)
 
 
 def _both(rounding: Callable[[Values], Values]) -> Rounding:

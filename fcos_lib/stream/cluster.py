@@ -24,14 +24,16 @@ from fcos_lib.errors import DeviceError, UsageError
 from fcos_lib.stream.cluster_address import (
     AUTO,
     LOCAL,
-    TOKEN_FILE,
     check_answers,
     check_installed,
     check_tokens,
     has_token,
+    in_a_line,
     known_address,
+    not_joined,
     split,
 )
+from fcos_lib.stream.dispatch_devices import Lost
 
 STORE_BYTES = 1 << 30
 """Of the object store of a cluster that is started here, if /dev/shm has three times as much."""
@@ -49,11 +51,7 @@ class Node:
     """Of its object store."""
 
 
-class Lost(Exception):
-    """The process that had a call is gone."""
-
-
-class Cluster:
+class Cluster(contextlib.AbstractContextManager["Cluster"]):
     """A connection to a cluster. Used as a context manager; one per process."""
 
     def __init__(self, address: str) -> None:
@@ -85,9 +83,6 @@ class Cluster:
         import ray
 
         ray.shutdown()
-
-    def __enter__(self) -> Cluster:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -150,7 +145,7 @@ class Pool:
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayError as error:
-                result = Lost(_in_a_line(error))
+                result = Lost(in_a_line(error))
             yield worker, note, result
 
     def drop(self, worker: int) -> None:
@@ -184,11 +179,6 @@ def join(address: str, npus: Sequence[int] = ()) -> Cluster:
     host, port = split(where)
     _use_loopback(host)
     check_answers(host, port, where)
-    if not has_token():
-        raise UsageError(
-            f"there is no token for the cluster at {where}",
-            f"make one on its first host (ray get-auth-token --generate) and copy {TOKEN_FILE} to every host",
-        )
     check_tokens(where)
     return _connect(where)
 
@@ -230,7 +220,7 @@ def _start(npus: Sequence[int]) -> Cluster:
         )
     except Exception as error:  # ray raises whatever a step of its start does
         raise UsageError(
-            f"Ray cannot be started here ({_in_a_line(error)})",
+            f"Ray cannot be started here ({in_a_line(error)})",
             "look into session_latest/logs of Ray's temporary folder",
         ) from error
     finally:
@@ -244,17 +234,7 @@ def _connect(address: str) -> Cluster:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of its own, and RuntimeError, ConnectionError and ValueError
-        text = str(error)
-        if "Version mismatch" in text:
-            wanted = " ".join(line.strip() for line in text.splitlines() if line.strip())
-            raise UsageError(
-                f"the cluster at {address} runs another version of Ray or Python ({wanted[:300]})",
-                "install the same versions on every host",
-            ) from error
-        raise UsageError(
-            f"the cluster at {address} cannot be joined ({_in_a_line(error)})",
-            "run this on one of its hosts, with the token of the others",
-        ) from error
+        raise not_joined(address, error) from error
     return Cluster(address)
 
 
@@ -266,9 +246,3 @@ def _use_loopback(host: str) -> None:
             from ray._private import ray_constants
 
             ray_constants.ENABLE_RAY_CLUSTER = False
-
-
-def _in_a_line(error: BaseException) -> str:
-    """What an error of Ray's says first, and last, where the cause is; what is between is a trace."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ... ".join(line[:200] for line in dict.fromkeys((lines[0], lines[-1])))

@@ -89,6 +89,11 @@ def has_token() -> bool:
 
 def check_tokens(address: str) -> None:
     """`UsageError` unless the cluster answers a process that shows our token, and none that shows nothing."""
+    if not has_token():
+        raise UsageError(
+            f"there is no token for the cluster at {address}",
+            f"make one on its first host (ray get-auth-token --generate) and copy {TOKEN_FILE} to every host",
+        )
     ours = dict(os.environ)
     nobodys = {name: value for name, value in ours.items() if not name.startswith("RAY_AUTH")} | {
         "RAY_AUTH_MODE": "disabled"
@@ -104,6 +109,26 @@ def check_tokens(address: str) -> None:
             f"the cluster at {address} does not take this token, or is no cluster of Ray's",
             f"copy {TOKEN_FILE} from its first host",
         )
+
+
+def not_joined(address: str, error: Exception) -> UsageError:
+    """What is to be raised when Ray itself refuses to join the cluster."""
+    if "Version mismatch" in str(error):
+        wanted = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        return UsageError(
+            f"the cluster at {address} runs another version of Ray or Python ({wanted[:300]})",
+            "install the same versions on every host",
+        )
+    return UsageError(
+        f"the cluster at {address} cannot be joined ({in_a_line(error)})",
+        "run this on one of its hosts, with the token of the others",
+    )
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error of Ray's says first, and last, where the cause is; what is between is a trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ... ".join(line[:200] for line in dict.fromkeys((lines[0], lines[-1])))
 
 
 def _probe(address: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:

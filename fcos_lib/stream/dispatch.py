@@ -14,15 +14,22 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fcos_lib.errors import DeviceError
-from fcos_lib.stream.dispatch_devices import CanaryVotes, Failed, Job, Ready, Refused, sent
+from fcos_lib.stream.dispatch_devices import (
+    CanaryVotes,
+    Device,
+    Failed,
+    Job,
+    Ready,
+    Refused,
+    calls_at_once,
+    sent,
+)
 from fcos_lib.stream.evaluation import Facts, facts_of, merged
-from fcos_lib.stream.feed import BUFFERS
 from fcos_lib.stream.journal import Journal
-from fcos_lib.stream.journal_shards import SHARD_PICTURES, Maker
+from fcos_lib.stream.journal_shards import Maker
 from fcos_lib.stream.progress import Bar, picture_bar
 from fcos_lib.stream.sessions import Detections
 
@@ -44,23 +51,6 @@ LATE, LATE_S = 3.0, 2.0
 """A shard that has been out for so many times the longest answer so far, and so many seconds, goes to a second device as well."""
 
 
-@dataclass(slots=True)
-class _Device:
-    """What is known of one process and its device."""
-
-    ready: Ready | None = None
-    refused: bool = False
-    asked: bool = False
-    """Whether it is asked for its canary again, or has been."""
-    confirmed: bool = False
-    out: dict[int, float] = field(default_factory=dict)
-    """Since when it has had each shard that it works on."""
-
-    @property
-    def name(self) -> str:
-        return str(self.ready.maker) if self.ready else "an NPU that had not answered yet"
-
-
 def detect_on_cluster(
     pool: Pool, om: bytes, job: Job, journal: Journal, *, progress: str = "evaluate"
 ) -> tuple[dict[int, Detections], Facts]:
@@ -80,18 +70,12 @@ def detect_on_cluster(
     return detections, facts_of(journal, resumed, started, None, dispatch.notes)
 
 
-def calls_at_once(batch: int) -> int:
-    """How many shards a device has at once: what its feed prepares ahead, and the one that it works on."""
-    ahead = -(-(BUFFERS - 1) * batch // SHARD_PICTURES)
-    return 1 + ahead
-
-
 class _Dispatch:
     """One evaluation under way."""
 
     def __init__(self, pool: Pool, om: Any, job: Job, journal: Journal, bar: Bar) -> None:
         self._pool, self._om, self._job, self._journal, self._bar = pool, om, job, journal, bar
-        self._devices: dict[int, _Device] = {}
+        self._devices: dict[int, Device] = {}
         self._votes = CanaryVotes()
         self._todo = deque(journal.unfinished())
         self._longest, self._most, self._lost_starts = 0.0, calls_at_once(job.batch), 0
@@ -102,7 +86,7 @@ class _Dispatch:
         idle = 0
         while not self._over():
             for worker in self._pool.grow():
-                self._devices[worker] = _Device()
+                self._devices[worker] = Device()
                 self._pool.call(worker, "start", self._job, self._om, note=("start", None))
             self._hand_out()
             answered = False
@@ -158,7 +142,7 @@ class _Dispatch:
                         pictures = sent(self._journal.shards[shard])
                         self._pool.call(worker, "run", shard, pictures, note=("run", shard))
 
-    def _next_shard(self, device: _Device) -> int | None:
+    def _next_shard(self, device: Device) -> int | None:
         """The next one that nobody has; if there is none, one that another device has had for too long."""
         if self._todo:
             return self._todo.popleft()
@@ -207,7 +191,7 @@ class _Dispatch:
             else:
                 self._return(shard)
 
-    def _start(self, device: _Device, ready: Ready) -> None:
+    def _start(self, device: Device, ready: Ready) -> None:
         """A device is there: it counts among those that found the same in the canary, and the most numerous are trusted."""
         device.ready = ready
         self._lost_starts = 0
@@ -217,7 +201,7 @@ class _Dispatch:
             self._distrust(maker)
         self._show()
 
-    def _is_trusted(self, device: _Device) -> bool:
+    def _is_trusted(self, device: Device) -> bool:
         return device.ready is not None and self._votes.is_trusted(device.ready.maker)
 
     def _distrust(self, maker: Maker) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fcos_lib import errors
 from fcos_lib.contract import InputLayout, ModelContract
 from fcos_lib.errors import DisagreementError, FcosError
 from fcos_lib.stream.dataset import Picture, unusable
-from fcos_lib.stream.journal_shards import Maker
+from fcos_lib.stream.feed import BUFFERS
+from fcos_lib.stream.journal_shards import SHARD_PICTURES, Maker
 from fcos_lib.stream.picture_file import read_file
 
 
@@ -77,6 +78,34 @@ class Failed:
         kind = getattr(errors, self.kind, None)
         raised = kind if isinstance(kind, type) and issubclass(kind, FcosError) else FcosError
         return raised(f"{self.found} (on {self.who})", self.advice)
+
+
+class Lost(Exception):
+    """The process that had a call is gone."""
+
+
+@dataclass(slots=True)
+class Device:
+    """What is known of one process and its device."""
+
+    ready: Ready | None = None
+    refused: bool = False
+    asked: bool = False
+    """Whether it is asked for its canary again, or has been."""
+    confirmed: bool = False
+    out: dict[int, float] = field(default_factory=dict)
+    """Since when it has had each shard that it works on."""
+
+    @property
+    def name(self) -> str:
+        """As notes have it."""
+        return str(self.ready.maker) if self.ready else "an NPU that had not answered yet"
+
+
+def calls_at_once(batch: int) -> int:
+    """How many shards a device has at once: what its feed prepares ahead, and the one that it works on."""
+    ahead = -(-(BUFFERS - 1) * batch // SHARD_PICTURES)
+    return 1 + ahead
 
 
 def sent(pictures: Iterable[Picture]) -> tuple[Sent, ...]:

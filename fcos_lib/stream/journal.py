@@ -21,7 +21,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from fcos_lib.stream.journal_shards import (
     LOCK,
     Maker,
     answer_digest,
+    clear,
     cut,
     disk_errors,
     largest_shard,
@@ -46,13 +47,11 @@ from fcos_lib.stream.sessions import Detections
 
 KEPT_S = 30 * 24 * 3600.0
 """How long an interrupted evaluation waits for a run that goes on with it. A decision: a fix seldom takes longer."""
-_PARTS = re.compile(r"\.?(journal\.json|shard-\d{5,}\.npz)(-[0-9a-f]{32}\.tmp)?", re.ASCII)
-"""What a journal consists of besides its lock, what a killed writer leaves, and the header that journals had until format 2."""
 _OWN = re.compile(r".+-[0-9a-f]{16}")
 _KEPT = "run again: what is in the journal is kept"
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """The results of one evaluation in a folder. Used as a context manager; not shared between threads."""
 
     def __init__(
@@ -84,7 +83,7 @@ class Journal:
             self._lock: int | None = locked(self.folder)
         try:
             if fresh:
-                self._clear()
+                clear(self.folder)
             for shard in range(len(self.shards)):
                 self.repeated += self._read(shard)
         except BaseException:
@@ -190,7 +189,7 @@ class Journal:
     def remove(self) -> None:
         """Remove the journal from the disk: it has served, or what computed it is not trusted. Nothing is recorded after that."""
         with disk_errors(f"removing the journal {self.folder}"):
-            self._clear()
+            clear(self.folder)
             (self.folder / LOCK).unlink(missing_ok=True)
             with suppress(OSError):  # what does not belong to it stays, with its folder
                 self.folder.rmdir()
@@ -201,9 +200,6 @@ class Journal:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def __enter__(self) -> Journal:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -226,11 +222,6 @@ class Journal:
             except JournalError as error:
                 raise JournalError(f"{path} cannot be used: {error.found}", error.advice) from error
         return False
-
-    def _clear(self) -> None:
-        for entry in list(os.scandir(self.folder)):
-            if _PARTS.fullmatch(entry.name):
-                os.unlink(entry.path)
 
 
 def own_journal(

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -32,6 +33,8 @@ LEAST_SHARDS = 8
 PICTURE_ROWS = 2000
 """Detections that one picture may have in a file; models give 100."""
 _MAKER_BYTES = 2000
+_PARTS = re.compile(r"\.?(journal\.json|shard-\d{5,}\.npz)(-[0-9a-f]{32}\.tmp)?", re.ASCII)
+"""What a journal consists of besides its lock, what a killed writer leaves, and the header that journals had until format 2."""
 _ARRAYS: dict[str, tuple[str, Shape]] = {
     "journal": ("|u1", ("letters",)),
     "maker": ("|u1", ("bytes",)),
@@ -67,6 +70,13 @@ def cut(pictures: Sequence[Picture], batch: int) -> list[tuple[Picture, ...]]:
 def shard_path(folder: Path, shard: int) -> Path:
     """The file of one shard."""
     return folder / f"shard-{shard:05d}.npz"
+
+
+def clear(folder: Path) -> None:
+    """Remove all shards, and what a killed writer left of one."""
+    for entry in list(os.scandir(folder)):
+        if _PARTS.fullmatch(entry.name):
+            os.unlink(entry.path)
 
 
 def largest_shard(pictures: int) -> int:

@@ -80,3 +80,17 @@ def test_nobody_asks_for_more_than_six_fixtures(folder):
         if isinstance(node, ast.FunctionDef) and len(node.args.args) > 6
     ]
     assert not long, "more than six parameters:\n" + "\n".join(long)
+
+
+def test_modules_and_functions_stay_small():
+    """250 lines are read in one go, 60 are seen at once: what is longer does two things."""
+    files = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    long = [f"{path.relative_to(ROOT)} has {len(text.splitlines())} lines" for path, text in files.items()
+            if len(text.splitlines()) > 250]  # fmt: skip
+    long += [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for path, text in files.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60
+    ]
+    assert not long, "longer than 250 or 60 lines:\n" + "\n".join(long)

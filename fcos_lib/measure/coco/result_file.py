@@ -37,7 +37,6 @@ PART = 1 << 18
 _BOUNDARY = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _BLANK = re.compile(r"[ \t\r\n]*")
 _ADVICE = "pass a COCO result file: a JSON list with image_id, category_id, bbox [x, y, width, height] and score of each detection"
-
 _LARGEST_ID = 2**53 - 1
 _ID = msgspec.Meta(ge=0, le=_LARGEST_ID)
 _Length = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]

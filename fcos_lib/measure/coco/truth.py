@@ -1,4 +1,7 @@
-"""Ground truth: the objects that the annotation file says are in each picture."""
+"""Ground truth: the objects that the annotation file says are in each picture.
+
+`stream.dataset` opens the folder that a run evaluates, pictures and all; `read_annotation_file` is for results that are there already.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,12 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError
+from fcos_lib.files import without_collector
 from fcos_lib.stream.annotations import Annotations, read_annotations
 from fcos_lib.stream.dataset import Dataset
+
+MOST_CELLS = 30_000_000
+"""Pictures times categories; they take 32 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +144,27 @@ def _complete(objects: Sequence[dict[str, Any]], path: Path) -> None:
                 f"{path}: annotation {record['id']} has the area {str(area)[:40]} and iscrowd {str(crowd)[:40]}",
                 "use the unchanged COCO annotation file: an area is a finite number, iscrowd is 0 or 1",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationFile:
+    """What an annotation file holds."""
+
+    path: Path
+    truth: Truth
+    file_names: dict[int, str]
+    """By picture id."""
+
+
+@without_collector()
+def read_annotation_file(path: Path) -> AnnotationFile:
+    """The objects of an annotation file; `DatasetError` names the file, and the entry that is wrong."""
+    annotations = read_annotations(path)
+    images, categories = annotations.images, annotations.categories
+    if len(images) * len(categories) > MOST_CELLS:
+        raise DatasetError(
+            f"{path} lists {len(images):,} images and {len(categories):,} categories",
+            f"their product is to be 1 to {MOST_CELLS:,}",
+        )
+    truth = truth_of(annotations, {record["name"]: record["id"] for record in categories}, path)
+    return AnnotationFile(path, truth, {record["id"]: record["file_name"] for record in images})

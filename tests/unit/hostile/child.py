@@ -29,9 +29,8 @@ from fcos_lib.evidence.results import read_results
 from fcos_lib.judge.accepted import read_accepted
 from fcos_lib.judge.history import read_runs
 from fcos_lib.judge.limits import all_limits
-from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.result_file import read_detections
-from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.measure.coco.truth import read_annotation_file, read_truth
 from fcos_lib.model.checkpoint import read_checkpoint
 from fcos_lib.recipe.bins import list_bins, load_bin
 from fcos_lib.recipe.result_folder import read_results as read_result_folder

@@ -31,8 +31,7 @@ KINDS = {
         *STREAM, "artifacts.__init__", "artifacts.witness", "measure.__init__", "measure.detections.__init__",
         "measure.detections.inputs", "model.__init__", "model.checkpoint", "model.detector", "stream.decoder",
         "stream.decoder_pool", "stream.feed"]),
-    "ONNX of an ONNX": (("fcos_lib.artifacts.from_onnx",), [*ONNX, "artifacts.from_onnx"]),
-    "ONNX with taps": (("fcos_lib.artifacts.with_taps",), [*ONNX, "artifacts.with_taps", "model.taps"]),
+    "ONNX of an ONNX": (("fcos_lib.artifacts.from_onnx",), [*ONNX, "artifacts.from_onnx", "model.taps"]),
     "OM": (("fcos_lib.artifacts.om",), [
         *GRAPH, "artifacts.om", "ascend.__init__", "ascend.atc_command", "ascend.atc",
         "ascend.atc_errors", "ascend.plain_path", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),

@@ -99,7 +99,8 @@ def fake_job(om):
 def evaluate(cluster, worker, om, job, folder, pictures, fingerprint=FINGERPRINT):
     """Evaluate; the digest, the facts and the seconds."""
     from fcos_lib.stream.cluster import Pool
-    from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
+    from fcos_lib.stream.dispatch import detect_on_cluster
+    from fcos_lib.stream.dispatch_devices import calls_at_once
     from fcos_lib.stream.journal import Journal
 
     started = time.monotonic()

@@ -10,8 +10,8 @@ from fcos_lib.errors import DeviceError, DisagreementError, SessionError
 from fcos_lib.judge.exit_status import outcome_of
 from fcos_lib.judge.verdict import Outcome
 from fcos_lib.stream import dispatch
-from fcos_lib.stream.dispatch import calls_at_once, detect_on_cluster
-from fcos_lib.stream.dispatch_devices import Failed, Job, Ready, Refused
+from fcos_lib.stream.dispatch import detect_on_cluster
+from fcos_lib.stream.dispatch_devices import Failed, Job, Ready, Refused, calls_at_once
 from fcos_lib.stream.feed import batches
 from fcos_lib.stream.journal import Journal
 from fcos_lib.stream.journal_shards import Maker

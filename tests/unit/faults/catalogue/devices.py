@@ -24,9 +24,9 @@ use_emulator(artifacts / "emulator")
 
 SAYS = """
 import numpy as np
-from fcos_lib.emulator import acl_parts
-acl_parts.load_refusal = lambda header, scenario, real=acl_parts.load_refusal: LOADING or real(header, scenario)
-acl_parts.FAILED_RUN["fail"] = RUNNING
+from fcos_lib.emulator import acl_errors
+acl_errors.load_refusal = lambda header, scenario, real=acl_errors.load_refusal: LOADING or real(header, scenario)
+acl_errors.FAILED_RUN["fail"] = RUNNING
 judged(lambda: OmSession(om, SHAPES, 2).run(np.zeros(SHAPES.input_shape(2), np.float32)))
 """
 

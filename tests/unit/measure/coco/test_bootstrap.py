@@ -7,12 +7,12 @@ import io
 import numpy as np
 import pytest
 
-from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match_rows
 from fcos_lib.measure.coco.metrics import TWELVE
 from fcos_lib.measure.coco.paired import WIDENING, difference_of, intervals_of
 from fcos_lib.measure.coco.resampled import resample_matches
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.truth import read_annotation_file
 from tests.unit.measure.result_files import by_pycocotools, draw
 
 RESAMPLES, SEED, PICTURES = 30, 5, 20

@@ -10,13 +10,12 @@ import pytest
 from fcos_lib.contract import SHAPES
 from fcos_lib.errors import DatasetError
 from fcos_lib.measure.coco import matching, weighted
-from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, averages, evaluate, twelve_numbers
 from fcos_lib.measure.coco.result_file import read_detections
 from fcos_lib.measure.coco.rows import Rows, best_first, narrow, places_in_groups
 from fcos_lib.measure.coco.ruler import numbers_of_files
-from fcos_lib.measure.coco.truth import read_truth
+from fcos_lib.measure.coco.truth import read_annotation_file, read_truth
 from fcos_lib.stream.dataset import picture_set
 from fcos_lib.stream.sessions import Detections
 from tests.unit.measure.builders import CATEGORIES, CONTRACT, NOTHING, annotation, detections, shaken, write_dataset

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES
-from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.contributions import Contributions, contributions
 from fcos_lib.measure.coco.matching import match, match_rows
 from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.truth import read_annotation_file
 from tests.unit.measure.builders import NOTHING, detections, objects
 from tests.unit.measure.result_files import draw
 

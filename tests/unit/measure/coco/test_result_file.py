@@ -9,10 +9,10 @@ import pytest
 
 from fcos_lib.errors import UsageError
 from fcos_lib.measure.coco import result_file
-from fcos_lib.measure.coco.annotation_file import read_annotation_file
 from fcos_lib.measure.coco.matching import match_rows
 from fcos_lib.measure.coco.metrics import TWELVE, twelve_numbers
 from fcos_lib.measure.coco.result_file import read_detections
+from fcos_lib.measure.coco.truth import read_annotation_file
 from tests.unit.measure.result_files import by_pycocotools, draw
 
 IMAGE = {"id": 7, "file_name": "7.jpg", "width": 640, "height": 480}
