@@ -101,6 +101,9 @@ class Machine(Struct, forbid_unknown_fields=True):
     driver_version: Line | None
     cann_version: Line
     stand_in: bool
+    firmware_version: Annotated[Line | None, says("None in a statement or bundle that is older than this field.")] = (
+        None
+    )
 
 
 def machine_of(device: Mapping[str, Any] | None) -> dict[str, Any] | None:

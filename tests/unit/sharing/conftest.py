@@ -43,7 +43,7 @@ RUN = {
         "python": "3.11.7", "platform": "Linux build17", "machine": "x86_64", "packages": {"numpy": "2.4.6", "torch": None},
         "device": {
             "stand_in": True, "device_id": 0, "name": "310P3", "soc_version": "Ascend310P3", "cann_version": "8.0-STAND-IN",
-            "driver_version": "24.1",
+            "driver_version": "24.1", "firmware_version": "7.5",
         },
         "sources": tree_digest(), "lock": lock_digest(),
     },
