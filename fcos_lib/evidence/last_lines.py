@@ -68,7 +68,9 @@ def last_lines(document: Mapping[str, Any], ending: Ending, screen: Screen) -> l
     last = [("", screen.plain(line)) for line in (ending.page, saved, _again(document, ending)) if line]
     notes = list(_notes(document))
     room = MOST - len(head) - len(stand_in) - len(last)
-    roll = _roll(promises, document, screen, max(room - max(len(notes), 1), 1))
+    # Two lines for a long one, if there are so many: what says why often stands behind a path.
+    wanted = sum(2 if len(note.sentence) > screen.width else 1 for note in notes)
+    roll = _roll(promises, document, screen, max(room - max(wanted, 1), 1))
     below = [*(("", line) for line in roll), *stand_in]
     return [*head, *_fitting(notes, max(room - len(roll), 1), screen), *below, *last]
 
@@ -143,8 +145,14 @@ def _silent(document: Mapping[str, Any]) -> Iterator[_Note]:
 
 
 def _fitting(notes: Sequence[_Note], room: int, screen: Screen) -> list[tuple[str, str]]:
-    """As many notes as there is room for; the last one says how many of what are left out."""
-    shown = [(note.word, screen.cut(one_line(note.sentence))) for note in notes[:room]]
+    """As many notes as there is room for; the last one says how many of what are left out.
+
+    Where there is more room than notes, the first ones have several lines.
+    """
+    shown: list[tuple[str, str]] = []
+    for number, note in enumerate(notes[:room]):
+        spare = room - len(shown) - (len(notes) - number)
+        shown += [(note.word, line) for line in _wrapped(note.sentence, 1 + max(spare, 0), screen)]
     counts = Counter[tuple[str, str, str]]()
     for note in notes[room:]:
         counts[note.what] += note.count
@@ -156,6 +164,15 @@ def _fitting(notes: Sequence[_Note], room: int, screen: Screen) -> list[tuple[st
             left = screen.plain(f"; {counts.total()} more: {', '.join(kind for _, _, kind in counts)} (-v)")
         shown[-1] = note.word, screen.cut(screen.cut(one_line(note.sentence), screen.width - len(left)) + left)
     return shown
+
+
+def _wrapped(sentence: str, most: int, screen: Screen) -> list[str]:
+    """A sentence in at most so many lines; an ellipsis for what is left out."""
+    text = screen.plain(one_line(sentence))
+    if len(text) <= screen.width or most == 1:
+        return [screen.cut(text)]
+    lines = textwrap.wrap(text, screen.width, subsequent_indent="  ", break_on_hyphens=False)
+    return [screen.cut(line) for line in (*lines[: most - 1], " ".join(lines[most - 1 :])) if line]
 
 
 def _roll(promises: Sequence[Promise], document: Mapping[str, Any], screen: Screen, room: int) -> list[str]:

@@ -21,6 +21,8 @@ from fcos_lib.records import Form, record_of
 
 _LONGEST_WORD = 4096
 _LONGEST_REASON = 240
+_WHICH = re.compile(r"\b(device|NPU|chip|batch size|modelId is) \d+")
+"""In a message: where it happened. What differs in nothing else is one cause."""
 """Characters, so that the number of tests behind it is never cut off; the message has the rest."""
 SEE = "see the first: "
 """Begins the message of a test that met the cause of an earlier one; that test's id follows."""
@@ -170,6 +172,8 @@ class Cause:
     message: str
     """As the first of the tests has it, whole."""
     tests: tuple[str, ...]
+    places: int = 1
+    """Devices, batch sizes and models of which it was said, in the same words."""
 
     @property
     def reason(self) -> str:
@@ -181,17 +185,27 @@ class Cause:
         """`INFRA: atc ended with status 255 (7 tests could not judge, the first tests/...::test_x[batch1])`"""
         first, number = one_line(self.tests[0], _LONGEST_REASON), len(self.tests)
         who = f"{number} tests could not judge, the first {first}" if number > 1 else f"{first} could not judge"
-        return f"{self.outcome}: {self.reason} ({who})"
+        alike = f"and {self.places - 1} like it; " if self.places > 1 else ""
+        return f"{self.outcome}: {self.reason} ({alike}{who})"
 
 
 def causes(unjudged: Sequence[Mapping[str, Any]]) -> list[Cause]:
-    """Entries of `unjudged` of `results.json` by cause: tests that point to the first one, and tests that say the same."""
+    """Entries of `unjudged` of `results.json` by cause: tests that point to the first one, and tests that say the same.
+
+    The same on another device, at another batch size or of another model is one cause.
+    """
     causes_by_test: dict[str, tuple[str, str]] = {}
+    messages: dict[tuple[str, str], dict[str, None]] = {}
     tests: dict[tuple[str, str], dict[str, None]] = {}
     for entry in unjudged:
         message = str(entry.get("message", ""))
         cause = causes_by_test.get(message.removeprefix(SEE)) if message.startswith(SEE) else None
-        cause = cause or (str(entry["outcome"]), message)
+        if cause is None:
+            cause = str(entry["outcome"]), _WHICH.sub(r"\1", message)
+            messages.setdefault(cause, {})[message] = None
         causes_by_test.setdefault(entry["test"], cause)
         tests.setdefault(cause, {})[entry["test"]] = None
-    return [Cause(outcome, message, tuple(stopped)) for (outcome, message), stopped in tests.items()]
+    return [
+        Cause(outcome, next(iter(said)), tuple(tests[outcome, words]), len(said))
+        for (outcome, words), said in messages.items()
+    ]

@@ -118,6 +118,27 @@ def test_other_causes_stay_apart_in_every_place():
     assert {name: read(DOCUMENT) for name, read in PLACES.items()} == {name: SENTENCES for name in PLACES}
 
 
+def test_what_happens_on_every_device_is_one_cause():
+    """The same words but for the device, the batch size and the model; another error code or file is another cause."""
+    messages = [
+        f"{om} failed on device {device} (NPU {device} chip 0) at batch size {batch} ({code})"
+        for om, device, batch, code in (
+            ("a.om", 0, 1, "507018"), ("a.om", 1, 1, "507018"), ("a.om", 1, 64, "507018"), ("a.om", 0, 1, "507011"), ("b.om", 0, 1, "507018"),
+        )
+    ]  # fmt: skip
+    unjudged = [
+        {"test": f"x.py::{number}", "outcome": "INFRA", "message": message}
+        for number, message in enumerate([*messages, "see the first: x.py::2"])
+    ]
+    document = {**DOCUMENT, "unjudged": unjudged}
+    expected = [
+        f"INFRA: {messages[0]} (and 2 like it; 4 tests could not judge, the first x.py::0)",
+        f"INFRA: {messages[3]} (x.py::3 could not judge)",
+        f"INFRA: {messages[4]} (x.py::4 could not judge)",
+    ]
+    assert {name: read(document) for name, read in PLACES.items()} == {name: expected for name in PLACES}
+
+
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 def test_every_place_says_the_same_sentence(message):
     """Whatever was found: one line that acts on nothing, with the number of tests, the same to the letter everywhere."""

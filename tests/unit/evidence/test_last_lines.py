@@ -42,7 +42,8 @@ INFRA = [
     "INFRA      cost        1 test could not judge; the cause is below",
     "INFRA      consistency 2 tests could not judge; the cause is below",
     "PASS       accuracy    mAP 0.668 AP (≥ 0.661 AP), reference",
-    "INFRA: atc ended with status 255: E10041 (4 tests could not judge, the first te…",
+    "INFRA: atc ended with status 255: E10041 (4 tests could not judge, the first tes",
+    "  ts/acceptance/test_contract.py::test_every_row_is_a_detection_or_padding[batc…",
     "gates: 1 of 3 judged; blocked: contract; not selected: consistency (by -k x)",
     "STAND-IN: measured on the emulator; says nothing about hardware.",
     "page: .artifacts/results/evidence.html",
@@ -280,6 +281,16 @@ def test_the_roll_is_never_cut_where_counts_fit():
     document["environment"]["device"] = {"stand_in": True}
     (roll,) = roll_of(shown(document))
     assert roll == "gates: 20 of 24 judged; 1 missing; 1 blocked; 2 not selected"
+
+
+def test_a_cause_has_the_lines_that_are_left():
+    """What says why often stands behind a long path: it is not cut while there is room, and never where there is none."""
+    message = "/long_folder" * 7 + "/model.om failed (the heartbeat of the device is lost)"
+    unjudged = [{"test": "x.py::a", "outcome": "INFRA", "phase": "call", "message": message}]
+    lines = shown(ended([judged("contract.broken_rows", 0.0, 0.0)], 8, unjudged))
+    start = next(number for number, line in enumerate(lines) if line.startswith("INFRA: "))
+    said = "".join([lines[start], *(line[2:] for line in lines[start + 1 : start + 3])])
+    assert said.startswith(f"INFRA: {message}"), "\n".join(lines)
 
 
 def test_what_there_is_no_room_for_is_named_and_counted():
