@@ -11,7 +11,7 @@ from fcos_lib.cli.terminal import say
 from fcos_lib.errors import UsageError, refusal_as
 from fcos_lib.evidence.results import FORM, read_results
 from fcos_lib.files import one_line, write_whole
-from fcos_lib.options.option import number
+from fcos_lib.options.option import Option, number
 from fcos_lib.options.option import path as to_path
 
 NAME = "attestation.json"
@@ -19,35 +19,22 @@ NAME = "attestation.json"
 
 def add_options(attest: ArgumentParser, verify: ArgumentParser) -> None:
     """The options of both verbs, but for the file that they take."""
-    attest.add_argument(
-        "-o",
-        "--output",
-        type=to_path,
-        default=None,
-        metavar="FILE.json",
-        help="(default: attestation.json beside RESULTS)",
-    )
-    attest.add_argument("--key", type=to_path, default=None, metavar="FILE", help="sign it with this private key (PEM)")
-    attest.add_argument(
-        "--gateproof", type=to_path, default=None, metavar="FILE", help="(default: gateproof.json beside RESULTS)"
-    )
-    attest.add_argument(
-        "--picture", type=number(0, 2**63 - 1), default=None, metavar="ID",
-        help="instead, write the proof that what was found in this picture belongs to the statement",
-    )  # fmt: skip
-    verify.add_argument(
-        "--run", type=to_path, default=None, metavar="RESULTS", help="compare a statement with this run"
-    )
-    verify.add_argument(
-        "--public-key", type=to_path, default=None, metavar="FILE", help="who has to have signed the statement (PEM)"
-    )
-    verify.add_argument(
-        "--proof",
-        type=to_path,
-        default=None,
-        metavar="FILE",
-        help="what attest --picture wrote, to be held against the statement",
-    )
+    for option in (
+        Option("--output", "", "FILE.json", to_path, default_words=f"{NAME} beside RESULTS", short="-o"),
+        Option("--key", "sign it with this private key (PEM)", "FILE", to_path),
+        Option("--gateproof", "", "FILE", to_path, default_words="gateproof.json beside RESULTS"),
+        Option(
+            "--picture", "instead, write the proof that what was found in this picture belongs to the statement",
+            "ID", number(0, 2**63 - 1),
+        ),
+    ):  # fmt: skip
+        option.add_to(attest)
+    for option in (
+        Option("--run", "compare a statement with this run", "RESULTS", to_path),
+        Option("--public-key", "who has to have signed the statement (PEM)", "FILE", to_path),
+        Option("--proof", "what attest --picture wrote, to be held against the statement", "FILE", to_path),
+    ):
+        option.add_to(verify)
 
 
 def attest(args: Namespace) -> int:

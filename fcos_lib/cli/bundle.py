@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcos_lib.errors import UsageError
-from fcos_lib.options.option import number
+from fcos_lib.options.option import Option, number
 from fcos_lib.options.option import path as to_path
 
 if TYPE_CHECKING:
@@ -26,37 +26,20 @@ _MODELS = ("onnx", "om")
 def add_options(bundle: ArgumentParser) -> None:
     """The options of the verb, but for the run and those of the table."""
     which = bundle.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--pictures",
-        type=number(0, 2**63 - 1),
-        nargs="+",
-        metavar="ID",
-        help="pictures by their ids in the annotations",
+    of_the_run = "the pictures that lost most, of those in the run's evidence"
+    Option("--pictures", "pictures by their ids in the annotations", "ID", number(0, 2**63 - 1), nargs="+").add_to(
+        which
     )
-    which.add_argument(
-        "--worst", type=number(1, 100), metavar="N", help="the pictures that lost most, of those in the run's evidence"
-    )
+    Option("--worst", of_the_run, "N", number(1, 100)).add_to(which)
+    Option("--output", "", "FILE.zip", to_path, default_words=f"{NAME} beside RESULTS", short="-o").add_to(bundle)
+    Option("--batch", "the batch size", "N", number(1, 1024), default_words="the first that failed").add_to(bundle)
     bundle.add_argument(
-        "-o", "--output", type=to_path, default=None, metavar="FILE.zip", help=f"(default: {NAME} beside RESULTS)"
-    )
-    bundle.add_argument(
-        "--batch",
-        type=number(1, 1024),
-        default=None,
-        metavar="N",
-        help="the batch size (default: the first that failed)",
-    )
-    bundle.add_argument(
-        "--with",
-        dest="models",
-        type=_models,
-        default=(),
-        metavar="onnx,om",
+        "--with", dest="models", type=_models, default=(), metavar="onnx,om",
         help="put the models in, as far as they fit",
-    )
+    )  # fmt: skip
     shown = bundle.add_mutually_exclusive_group()
-    shown.add_argument("--no-pictures", action="store_true", help="leave the pictures out, and keep what was computed")
-    shown.add_argument("--blur", action="store_true", help="put the pictures in blurred")
+    Option("--no-pictures", "leave the pictures out, and keep what was computed", default=False).add_to(shown)
+    Option("--blur", "put the pictures in blurred", default=False).add_to(shown)
 
 
 def _models(text: str) -> tuple[str, ...]:

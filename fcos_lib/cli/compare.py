@@ -29,7 +29,7 @@ from fcos_lib.measure.coco.metrics import TWELVE, averages
 from fcos_lib.measure.coco.paired import PairedDifference, difference_of
 from fcos_lib.measure.coco.rows import Rows
 from fcos_lib.measure.coco.truth import AnnotationFile, read_annotation_file
-from fcos_lib.measure.detections.shown import classes, precision_at_recalls, recalls
+from fcos_lib.measure.detections.shown import classes, precision_recall
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 
@@ -170,13 +170,11 @@ def _page_document(
     document: Mapping[str, Any], verdict: Verdict, paired: PairedDifference, matches: Sequence[Matches]
 ) -> dict[str, Any]:
     """A run as the evidence page knows them, of which only accuracy was measured."""
-    first, second = (averages(side).per_class[:, 0] for side in matches)
-    curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in matches]
     kinds = document["error_types"]
     evidence = {
-        "classes": classes(paired, matches[0].truth, (first, second)),
+        "classes": classes(paired, *matches),
         "deciding": document["pictures"],
-        "precision_recall": {"recall": recalls(), "reference": curves[0], "candidate": curves[1]},
+        "precision_recall": precision_recall(*matches),
         "error_types": {
             side: {name: kind[letter] for name, kind in kinds.items()} for side, letter in (("reference", "a"), ("candidate", "b"))
         },

@@ -17,7 +17,7 @@ from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.exit_status import NO_VERDICT, exit_status
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
-from fcos_lib.options.option import path
+from fcos_lib.options.option import Option, path
 from fcos_lib.options.table import options_of
 
 STORAGE = Path(".benchmarks")
@@ -26,53 +26,38 @@ STORAGE = Path(".benchmarks")
 
 def add_actions(parser: argparse.ArgumentParser) -> None:
     """Give the verb its actions."""
-    parser.add_argument(
-        "--storage", type=path, default=STORAGE, metavar="FOLDER", help=f"of pytest-benchmark (default: {STORAGE})"
-    )
+    Option("--storage", "of pytest-benchmark", "FOLDER", path, STORAGE).add_to(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    name = "a file, or the beginning of a run's name or id"
+    run = Option("run", name, "RUN", _run_name, "", "the newest", nargs="?")
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
+    def action(name: str, text: str, *own: Option) -> None:
         of_action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        for option in options_of(f"history {name}"):
-            of_action.add_argument(option.name, **option.arguments())
-        return of_action
+        for option in (*options_of(f"history {name}"), *own):
+            option.add_to(of_action)
 
     action("list", "print the stored runs and what they timed")
-
-    which = "a file, or the beginning of a run's name or id (default: the newest)"
-    comparing = action("compare", "judge a run; exit status 1 for FAIL, 7 for NO VERDICT")
-    comparing.add_argument("run", nargs="?", default="", type=_run_name, metavar="RUN", help=which)
-    comparing.add_argument(
-        "--against",
-        action="append",
-        default=[],
-        type=_run_name,
-        metavar="RUN",
-        help="instead of the baseline; may be repeated",
-    )
-    comparing.add_argument(
-        "--max-age", type=int, default=None, metavar="MINUTES", help="an older run is NO VERDICT: it is not this one"
-    )
-
-    accepting = action("accept", "make runs the baseline of what they timed")
-    accepting.add_argument(
-        "runs", nargs="+", type=_run_name, metavar="RUN", help="name several: their spread is what others are judged by"
-    )
-    accepting.add_argument("--why", required=True, metavar="TEXT", help="kept with the numbers")
-    accepting.add_argument(
-        "--add", action="store_true", help="join the runs accepted before, instead of replacing them"
-    )
-    accepting.add_argument("--fewer", action="store_true", help="some series need not be timed any more")
-
-    plot = action("plot", "draw all runs as an SVG")
-    plot.add_argument("-o", "--output", type=path, required=True, metavar="FILE.svg")
-    plot.add_argument("--last", type=int, default=40, metavar="N", help="runs of each recipe (default: 40)")
-
-    export = action("export", "print a run for another tool")
-    export.add_argument("run", nargs="?", default="", type=_run_name, metavar="RUN", help=which)
-    export.add_argument(
-        "--format", choices=("github-action-benchmark", "bencher"), required=True,
-        help="github-action-benchmark: its tool customBiggerIsBetter; bencher: BMF, its adapter json",
+    action(
+        "compare", "judge a run; exit status 1 for FAIL, 7 for NO VERDICT", run,
+        Option("--against", "instead of the baseline; may be repeated", "RUN", _run_name, (), many=True),
+        Option("--max-age", "an older run is NO VERDICT: it is not this one", "MINUTES", int),
+    )  # fmt: skip
+    action(
+        "accept", "make runs the baseline of what they timed",
+        Option("runs", "name several: their spread is what others are judged by", "RUN", _run_name, nargs="+"),
+        Option("--why", "kept with the numbers", "TEXT", required=True),
+        Option("--add", "join the runs accepted before, instead of replacing them", default=False),
+        Option("--fewer", "some series need not be timed any more", default=False),
+    )  # fmt: skip
+    action(
+        "plot", "draw all runs as an SVG",
+        Option("--output", "", "FILE.svg", path, required=True, short="-o"),
+        Option("--last", "runs of each recipe", "N", int, 40),
+    )  # fmt: skip
+    formats = "github-action-benchmark: its tool customBiggerIsBetter; bencher: BMF, its adapter json"
+    action(
+        "export", "print a run for another tool", run,
+        Option("--format", formats, choices=("github-action-benchmark", "bencher"), required=True),
     )  # fmt: skip
 
 

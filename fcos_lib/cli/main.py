@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fcos_lib.cli.terminal import report, versions
-from fcos_lib.cli.verb_options import add_contract, add_options
+from fcos_lib.cli.verb_options import add_options, contract_option
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.plain_text import never_fail
 from fcos_lib.files import close_umask
@@ -127,10 +127,10 @@ def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
     for option in options_of(verb):
         if option.name == "--dataset" and verb in _DATASET_OR_CONTRACT:
             which = parser.add_mutually_exclusive_group(required=verb == "export")
-            which.add_argument(option.name, **option.arguments())
-            add_contract(which, _DATASET_OR_CONTRACT[verb])
+            option.add_to(which)
+            contract_option(_DATASET_OR_CONTRACT[verb]).add_to(which)
         else:
-            parser.add_argument(option.name, **option.arguments())
+            option.add_to(parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

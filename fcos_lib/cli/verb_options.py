@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fcos_lib.cli import attest, bundle, history
 from fcos_lib.judge.limits import FILE as LIMITS
-from fcos_lib.options.option import contract, number, numbers, path
+from fcos_lib.options.option import Option, contract, number, numbers, path
 
 RESULT_FILE = "a COCO result file (a JSON list) of any detector"
 
@@ -22,183 +22,166 @@ def add_options(parsers: _Parsers) -> None:
     _add_pictures_way(parsers)
     _add_verdicts(parsers)
     _add_reading(parsers)
-    _add_compare(parsers["compare"])
+    _add_two_detectors(parsers)
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    """Add what the verb `contract` takes."""
-    parser.add_argument(
-        "config", type=path, metavar="CONFIG.py", help="the config that the checkpoint was trained with"
-    )
-    parser.add_argument(
-        "-o", "--output", type=path, default=None, metavar="FILE.toml", help="where the contract goes (default: stdout)"
-    )
-    parser.add_argument("--name", default=None, help="what limits and results are kept under (default: the config's)")
-    parser.add_argument(
-        "--input-size", type=number(32, 4096), nargs=2, default=None, metavar=("H", "W"),
-        help="rows and columns of the network's input (default: the test pipeline's Resize)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--classes", type=_names, default=(), metavar="NAME,NAME", help="in label order (default: the config's)"
-    )
-    parser.add_argument(
-        "--config-root", type=path, default=None, metavar="FOLDER",
-        help="what no _base_ file may lie outside of (default: the folder above the config's)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--run-config", action="store_true", help="have mmengine run a config that computes, in a process without network"
-    )  # fmt: skip
-    parser.add_argument("--yes", action="store_true", help="do not ask before --run-config runs it")
+def _add(parser: argparse._ActionsContainer, *options: Option) -> None:
+    for option in options:
+        option.add_to(parser)
+
+
+def contract_option(default: str) -> Option:
+    """The option `--contract`; `default` says which contract is taken without it."""
+    meaning = "the model's contract, of the verb contracts or a FILE.toml of your own"
+    return Option("--contract", meaning, "NAME", contract, default_words=default)
 
 
 def _add_models_way(parsers: _Parsers) -> None:
-    _add_config(parsers["contract"])
-    _add_path(parsers["export"], "--output", "FOLDER", "where the .onnx files go")
     compiling = parsers["compile"]
-    _add_path(compiling, "--onnx", "FILE", "the ascend.onnx that export wrote")
-    batch = compiling.add_mutually_exclusive_group(required=True)
-    batch.add_argument("--batch-size", type=number(1, 1024), metavar="N", help="the OM's batch size")
-    batch.add_argument(
-        "--dynamic-batch", type=numbers(1, 1024), metavar="N,N,...", help="batch sizes of one OM for all of them"
+    _add(
+        parsers["contract"],
+        Option("config", "the config that the checkpoint was trained with", "CONFIG.py", path),
+        Option("--output", "where the contract goes", "FILE.toml", path, default_words="stdout", short="-o"),
+        Option("--name", "what limits and results are kept under", "NAME", default_words="the config's"),
+        Option(
+            "--input-size", "rows and columns of the network's input", ("H", "W"), number(32, 4096), nargs=2,
+            default_words="the test pipeline's Resize",
+        ),
+        Option("--classes", "in label order", "NAME,NAME", _names, (), "the config's"),
+        Option(
+            "--config-root", "what no _base_ file may lie outside of", "FOLDER", path,
+            default_words="the folder above the config's",
+        ),
+        Option("--run-config", "have mmengine run a config that computes, in a process without network", default=False),
+        Option("--yes", "do not ask before --run-config runs it", default=False),
+    )  # fmt: skip
+    _add(parsers["export"], Option("--output", "where the .onnx files go", "FOLDER", path, required=True))
+    _add(compiling, Option("--onnx", "the ascend.onnx that export wrote", "FILE", path, required=True))
+    _add(
+        compiling.add_mutually_exclusive_group(required=True),
+        Option("--batch-size", "the OM's batch size", "N", number(1, 1024)),
+        Option("--dynamic-batch", "batch sizes of one OM for all of them", "N,N,...", numbers(1, 1024)),
     )
-    _add_path(compiling, "--output", "FOLDER", "where the OM and atc.log go")
-    add_contract(compiling, "the one with the ONNX's input size")
+    _add(
+        compiling,
+        Option("--output", "where the OM and atc.log go", "FOLDER", path, required=True),
+        contract_option("the one with the ONNX's input size"),
+    )
 
 
 def _add_pictures_way(parsers: _Parsers) -> None:
-    pictures, infer, bench = parsers["preprocess"], parsers["infer"], parsers["bench"]
-    add_contract(pictures, "the one of the dataset's categories")
-    _add_path(pictures, "--output", "FOLDER", "where the .bin files go")
-    pictures.add_argument("--jobs", type=number(1, 256), default=None, metavar="N", help="processes (default: cores)")
-    pictures.add_argument("--fresh", action="store_true", help="write files again that are already there")
-    _add_path(parsers["info"], "--output", "FILE", "such as fcos_jpeg.info")
-
-    _add_path(infer, "--om", "FILE", None)
-    _add_path(infer, "--input", "FOLDER", "the .bin files of preprocess")
-    infer.add_argument(
-        "--output", type=path, default=Path(), metavar="FOLDER", help="where the results go (default: .)"
+    of_the_categories = contract_option("the one of the dataset's categories")
+    om = Option("--om", "", "FILE", path, required=True)
+    _add(
+        parsers["preprocess"],
+        of_the_categories,
+        Option("--output", "where the .bin files go", "FOLDER", path, required=True),
+        Option("--jobs", "processes", "N", number(1, 256), default_words="cores"),
+        Option("--fresh", "write files again that are already there", default=False),
     )
-    infer.add_argument("--output-dirname", type=_plain_name, default="result", metavar="NAME", help="(default: result)")
-    infer.add_argument("--batch-size", type=number(1, 1024), default=None, metavar="N", help="(default: the OM's)")
-    infer.add_argument("--fresh", action="store_true", help="replace results that are already there")
-
-    evaluate = parsers["evaluate"]
-    which = evaluate.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--results",
-        type=path,
-        metavar="FOLDER",
-        help="of infer, ais_bench or the retired benchmark tool; with --dataset",
+    _add(parsers["info"], Option("--output", "such as fcos_jpeg.info", "FILE", path, required=True))
+    _add(
+        parsers["infer"],
+        om,
+        Option("--input", "the .bin files of preprocess", "FOLDER", path, required=True),
+        Option("--output", "where the results go", "FOLDER", path, Path()),
+        Option("--output-dirname", "", "NAME", _plain_name, "result"),
+        Option("--batch-size", "", "N", number(1, 1024), default_words="the OM's"),
+        Option("--fresh", "replace results that are already there", default=False),
     )
-    which.add_argument("--detections", type=path, metavar="FILE", help=f"{RESULT_FILE}; with --annotations")
-    add_contract(evaluate, "the one of the dataset's categories")
-    _add_result_files(evaluate)
-    evaluate.add_argument(
-        "--ruler", action="store_true",
-        help="let pycocotools compute the numbers of --detections as well: a minute for 5,000 pictures",
-    )  # fmt: skip
+    of_a_folder = "of infer, ais_bench or the retired benchmark tool; with --dataset"
+    _add(
+        parsers["evaluate"].add_mutually_exclusive_group(required=True),
+        Option("--results", of_a_folder, "FOLDER", path),
+        Option("--detections", f"{RESULT_FILE}; with --annotations", "FILE", path),
+    )
+    slow = "let pycocotools compute the numbers of --detections as well: a minute for 5,000 pictures"
+    _add(parsers["evaluate"], of_the_categories, *_OF_RESULT_FILES, Option("--ruler", slow, default=False))
+    _add(
+        parsers["bench"],
+        om,
+        Option("--batch-size", "must be the OM's", "N", number(1, 1024), required=True),
+        Option("--loop", "timed runs", "N", number(1, 100000), 20),
+    )
 
-    _add_path(bench, "--om", "FILE", None)
-    bench.add_argument("--batch-size", type=number(1, 1024), required=True, metavar="N", help="must be the OM's")
-    bench.add_argument("--loop", type=number(1, 100000), default=20, metavar="N", help="timed runs (default: 20)")
+
+def _results(name: str = "results", metavar: str = "RESULTS", text: str = "the results.json of a run") -> Option:
+    return Option(name, text, metavar, path)
 
 
 def _add_verdicts(parsers: _Parsers) -> None:
     for verb in ("judge", "accept", "attest"):
-        _add_results(parsers[verb])
-    _add_results(parsers["verify"], text="the results.json of a run, or a statement of attest")
+        _add(parsers[verb], _results())
+    _add(parsers["verify"], _results(text="the results.json of a run, or a statement of attest"))
     attest.add_options(parsers["attest"], parsers["verify"])
     for verb in ("limits", "judge"):
-        parsers[verb].add_argument(
-            "--limits", type=path, default=LIMITS, metavar="FILE", help="(default: the suite's limits.toml)"
-        )
-    recorder = parsers["limits"]
-    recorder.add_argument(
-        "--record", type=path, metavar="RESULTS", help="write down the limits that this run lacked instead"
+        _add(parsers[verb], Option("--limits", "", "FILE", path, LIMITS, "the suite's limits.toml"))
+    _add(
+        parsers["limits"],
+        Option("--record", "write down the limits that this run lacked instead", "RESULTS", path),
+        Option("--output", "where those go", "FILE.toml", path, default_words="stdout", short="-o"),
     )
-    recorder.add_argument("-o", "--output", type=path, metavar="FILE.toml", help="where those go (default: stdout)")
-    accept = parsers["accept"]
-    accept.add_argument(
-        "--batch", type=number(1, 4096), default=None, metavar="N", help="only the OM for this batch size"
+    _add(
+        parsers["accept"],
+        Option("--batch", "only the OM for this batch size", "N", number(1, 4096)),
+        Option("--om", "the OM, if it was not built by the run", "FILE", path),
+        Option("--why", "kept with the champion", "TEXT", default=""),
+        Option("--who", "", "NAME", default="", default_words="user@host"),
+        Option("--despite", "accept it in spite of red gates, and why", "TEXT", default=""),
     )
-    accept.add_argument("--om", type=path, default=None, metavar="FILE", help="the OM, if it was not built by the run")
-    accept.add_argument("--why", default="", metavar="TEXT", help="kept with the champion")
-    accept.add_argument("--who", default="", metavar="NAME", help="(default: user@host)")
-    accept.add_argument("--despite", default="", metavar="TEXT", help="accept it in spite of red gates, and why")
     history.add_actions(parsers["history"])
 
 
 def _add_reading(parsers: _Parsers) -> None:
     for verb in ("explain", "page", "summary", "bundle"):
-        _add_results(parsers[verb])
+        _add(parsers[verb], _results())
     bundle.add_options(parsers["bundle"])
-    _add_replay(parsers["replay"])
-    explain, diff = parsers["explain"], parsers["diff"]
-    explain.add_argument(
-        "--batch", type=number(1, 1024), default=None, metavar="N", help="the batch size (default: the first that failed)"
-    )  # fmt: skip
-    explain.add_argument(
-        "--layers", action="store_true", help="compare layers even if the network moved the mAP by next to nothing"
+    _add(
+        parsers["replay"],
+        Option("bundle", "what bundle wrote", "BUNDLE", path),
+        Option("--onnx", "the ascend.onnx of the run", "FILE", path, default_words="the bundle's"),
+        Option("--statement", "what attest wrote about the run it should be of", "FILE", path),
+        Option(
+            "--layers", "compare the network layer by layer with this machine's device, as explain does", default=False
+        ),
     )
-    parsers["page"].add_argument(
-        "-o", "--output", type=path, default=None, metavar="FILE.html", help="(default: evidence.html beside RESULTS)"
+    _add(
+        parsers["explain"],
+        Option("--batch", "the batch size", "N", number(1, 1024), default_words="the first that failed"),
+        Option("--layers", "compare layers even if the network moved the mAP by next to nothing", default=False),
     )
-    _add_results(diff, "before", "A")
-    _add_results(diff, "after", "B", "that of another one")
-    diff.add_argument("--json", action="store_true", help="print all of it as JSON")
-
-
-def _add_replay(replay: argparse.ArgumentParser) -> None:
-    replay.add_argument("bundle", type=path, metavar="BUNDLE", help="what bundle wrote")
-    replay.add_argument(
-        "--onnx", type=path, default=None, metavar="FILE", help="the ascend.onnx of the run (default: the bundle's)"
-    )
-    replay.add_argument(
-        "--statement",
-        type=path,
-        default=None,
-        metavar="FILE",
-        help="what attest wrote about the run it should be of",
-    )
-    replay.add_argument(
-        "--layers",
-        action="store_true",
-        help="compare the network layer by layer with this machine's device, as explain does",
+    beside = "evidence.html beside RESULTS"
+    _add(parsers["page"], Option("--output", "", "FILE.html", path, default_words=beside, short="-o"))
+    _add(
+        parsers["diff"],
+        _results("before", "A"),
+        _results("after", "B", "that of another one"),
+        Option("--json", "print all of it as JSON", default=False),
     )
 
 
-def _add_result_files(parser: argparse.ArgumentParser) -> None:
-    """Add what the verbs that read COCO result files share."""
-    parser.add_argument("--annotations", type=path, metavar="FILE", help="COCO's instances file of the same pictures")
-    parser.add_argument(
-        "--format", choices=("text", "json", "markdown"), default="text", help="what is printed (default: text)"
-    )
-    parser.add_argument(
-        "--resamples",
-        type=number(2, 100_000),
-        default=1000,
-        metavar="N",
-        help="drawings of the bootstrap (default: 1000)",
-    )
-    parser.add_argument(
-        "--seed", type=number(0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap (default: 0)"
-    )
+_OF_RESULT_FILES = (
+    Option("--annotations", "COCO's instances file of the same pictures", "FILE", path),
+    Option("--format", "what is printed", choices=("text", "json", "markdown"), default="text"),
+    Option("--resamples", "drawings of the bootstrap", "N", number(2, 100_000), 1000),
+    Option("--seed", "of the bootstrap", "N", number(0, 2**32 - 1), 0),
+)
+"""What the verbs that read COCO result files share."""
 
 
-def _add_compare(compare: argparse.ArgumentParser) -> None:
-    """Add the options of `compare`."""
-    compare.add_argument("before", type=path, metavar="A", help=f"{RESULT_FILE}, or the results.json of a run")
-    compare.add_argument("after", type=path, metavar="B", help="that of another detector, or of another run")
-    _add_result_files(compare)
-    compare.add_argument(
-        "--min-delta",
-        type=_delta,
-        default=None,
-        metavar="AP",
-        help="the least mAP of B - A, such as -0.002: the exit status is 0 if all of the interval is at least that, 1 if "
-        "nothing of it is, and 7 if it lies inside",
+def _add_two_detectors(parsers: _Parsers) -> None:
+    least = (
+        "the least mAP of B - A, such as -0.002: the exit status is 0 if all of the interval is at least that, 1 if "
+        "nothing of it is, and 7 if it lies inside"
     )
-    compare.add_argument("--page", type=path, default=None, metavar="FILE.html", help="draw it as a page, too")  # fmt: skip
+    _add(
+        parsers["compare"],
+        Option("before", f"{RESULT_FILE}, or the results.json of a run", "A", path),
+        Option("after", "that of another detector, or of another run", "B", path),
+        *_OF_RESULT_FILES,
+        Option("--min-delta", least, "AP", _delta),
+        Option("--page", "draw it as a page, too", "FILE.html", path),
+    )
 
 
 def _delta(text: str) -> float:
@@ -209,25 +192,6 @@ def _delta(text: str) -> float:
     if not -1 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no difference in AP, which is -1 to 1")
     return value
-
-
-def _add_results(
-    parser: argparse.ArgumentParser, name: str = "results", metavar: str = "RESULTS", text: str = "the results.json of a run"
-) -> None:  # fmt: skip
-    parser.add_argument(name, type=path, metavar=metavar, help=text)
-
-
-def _add_path(parser: argparse.ArgumentParser, name: str, metavar: str, text: str | None) -> None:
-    """Add an option for a path that has to be given."""
-    parser.add_argument(name, type=path, required=True, metavar=metavar, help=text)
-
-
-def add_contract(parser: argparse._ActionsContainer, default: str) -> None:
-    """Add `--contract`; `default` says which contract is taken without it."""
-    parser.add_argument(
-        "--contract", type=contract, default=None, metavar="NAME",
-        help=f"the model's contract, of the verb contracts or a FILE.toml of your own (default: {default})",
-    )  # fmt: skip
 
 
 def _plain_name(text: str) -> str:

@@ -137,12 +137,12 @@ def category(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of `pytest`, and of the verbs that take the same one."""
+    """One option of `pytest` and of the verbs that take the same one, or of a single verb."""
 
     name: str
-    """As it is typed, such as `--batch-sizes`."""
+    """As it is typed, such as `--batch-sizes`; without dashes for what is told by its place."""
     help: str
-    metavar: str = ""
+    metavar: str | tuple[str, ...] = ""
     """What stands for the value in help texts; empty for a flag and for choices."""
     convert: Callable[[str], Any] | None = None
     """From text to the value; None keeps the text."""
@@ -154,6 +154,10 @@ class Option:
     many: bool = False
     """True if it may be given several times; its value is a tuple."""
     required: bool = False
+    nargs: int | str | None = None
+    """How many values it takes, as argparse has it; None: one."""
+    short: str = ""
+    """A shorter name, such as `-o`."""
     repeated: bool = True
     """True if the command that runs a failure again repeats it: it changes what is tested or how it is judged."""
     for_atc: bool = False
@@ -203,7 +207,13 @@ class Option:
             arguments |= {"action": "append", "default": list(self.default)}
         if self.required:
             arguments["required"] = True
+        if self.nargs is not None:
+            arguments["nargs"] = self.nargs
         return arguments
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Have a parser of the command line, or a group of its options, take it."""
+        parser.add_argument(*filter(None, (self.short, self.name)), **self.arguments())
 
     def typed(self, value: Any) -> list[str]:
         """The option with this value, as one would type it into a shell."""

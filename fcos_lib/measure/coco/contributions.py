@@ -52,8 +52,9 @@ def contributions(first: Matches, second: Matches) -> Contributions:
     shares, counts = np.zeros((2, pictures)), np.zeros((2, 2, pictures))
     for index, side in enumerate((first, second)):
         for kind in range(len(objects)):
+            at = side.picture[slice(*side.starts[kind : kind + 2])]
             for threshold in range(len(IOU_THRESHOLDS)):
-                at, right, counted = _outcomes(side, kind, threshold)
+                right, counted = side.outcomes(kind, threshold)
                 if threshold == 0:
                     counts[0, index] += np.bincount(at, right, pictures)
                     counts[1, index] += np.bincount(at, counted - right, pictures)
@@ -62,19 +63,6 @@ def contributions(first: Matches, second: Matches) -> Contributions:
     at_50 = counts.astype(np.int64)
     parts = len(IOU_THRESHOLDS) * max(1, int(np.count_nonzero(objects)))
     return Contributions((shares[1] - shares[0]) / parts, _same(first, second), at_50[0], at_50[1])
-
-
-def _outcomes(
-    matches: Matches, kind: int, threshold: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Of the N detections of a category, best first: their pictures, 1 for a right one, 1 for one that counts at all."""
-    first, last = matches.starts[kind : kind + 2]
-    low, high = np.searchsorted(matches.rows, (first, last))
-    rows = matches.rows[low:high] - first
-    right, counted = np.zeros(last - first), matches.inside[0, first:last].astype(np.float64)
-    right[rows] = matches.right[0, threshold, low:high]
-    counted[rows] += matches.moved[0, threshold, low:high]
-    return matches.picture[first:last], right, counted
 
 
 def _worths(right: NDArray[np.float64], counted: NDArray[np.float64], objects: float) -> NDArray[np.float64]:

@@ -55,6 +55,16 @@ class Matches:
     objects: NDArray[np.float64]
     """float64[A, K, P], how many objects count"""
 
+    def outcomes(self, kind: int, threshold: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the N detections of a category, best first: 1 for a right one, 1 for one that counts at all; of all sizes."""
+        first, last = self.starts[kind : kind + 2]
+        low, high = np.searchsorted(self.rows, (first, last))
+        rows = self.rows[low:high] - first
+        right, counted = np.zeros(last - first), self.inside[0, first:last].astype(np.float64)
+        right[rows] = self.right[0, threshold, low:high]
+        counted[rows] += self.moved[0, threshold, low:high]
+        return right, counted
+
 
 def match(truth: Truth, contract: ModelContract, detections: Mapping[int, Detections]) -> Matches:
     """Assign detections, boxes in picture pixels, to objects.

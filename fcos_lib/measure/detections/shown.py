@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lib.contract import ModelContract
 from fcos_lib.measure import Measurement
 from fcos_lib.measure.coco.curves import RECALLS
-from fcos_lib.measure.coco.matching import Matches, match
+from fcos_lib.measure.coco.matching import Matches
 from fcos_lib.measure.coco.metrics import averages
 from fcos_lib.measure.coco.paired import Interval, PairedDifference
-from fcos_lib.measure.coco.truth import Truth
 from fcos_lib.measure.detections.causes import Comparison
 from fcos_lib.measure.proposals.comparison import LevelDifference
 from fcos_lib.stream.sessions import Detections
@@ -86,26 +84,12 @@ def levels_by_proposals(levels: Sequence[LevelDifference]) -> dict[str, Any]:
     }
 
 
-def precision_recall(
-    truth: Truth,
-    contract: ModelContract,
-    reference: Mapping[int, Detections],
-    candidate: Mapping[int, Detections],
-) -> tuple[dict[str, Any], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Precision of both sides at COCO's 101 recalls (IoU 0.5, mean over classes), and each side's AP per class, float64[K].
-
-    `truth` has exactly these pictures (`Truth.only`).
-    """
-    sides = [match(truth, contract, detections) for detections in (reference, candidate)]
-    curves = [[round(float(value), 5) for value in precision_at_recalls(side)] for side in sides]
-    data = {"recall": recalls(), "reference": curves[0], "candidate": curves[1]}
-    first, second = (averages(side).per_class[:, 0] for side in sides)
-    return data, (first, second)
-
-
-def recalls() -> list[float]:
-    """COCO's 101 recalls, 0 to 1."""
-    return [round(float(value), 2) for value in RECALLS]
+def precision_recall(reference: Matches, candidate: Matches) -> dict[str, Any]:
+    """Precision of both sides at COCO's 101 recalls (IoU 0.5, mean over classes)."""
+    curves = {"recall": RECALLS.round(2).tolist()}
+    for side, matches in (("reference", reference), ("candidate", candidate)):
+        curves[side] = [round(float(value), 5) for value in precision_at_recalls(matches)]
+    return curves
 
 
 def precision_at_recalls(matches: Matches) -> NDArray[np.float64]:
@@ -115,15 +99,10 @@ def precision_at_recalls(matches: Matches) -> NDArray[np.float64]:
     """
     curves = []
     for kind in range(len(matches.truth.names)):
-        first, last = matches.starts[kind : kind + 2]
         objects = float(matches.objects[0, kind].sum())
         if not objects:
             continue
-        low, high = np.searchsorted(matches.rows, (first, last))
-        right, counted = np.zeros(last - first), matches.inside[0, first:last].astype(np.float64)
-        rows = matches.rows[low:high] - first
-        right[rows] = matches.right[0, 0, low:high]
-        counted[rows] += matches.moved[0, 0, low:high]
+        right, counted = matches.outcomes(kind, 0)
         hits = np.cumsum(right)
         precision = hits / np.maximum(np.cumsum(counted), 1)
         best = np.maximum.accumulate(precision[::-1])[::-1]
@@ -132,13 +111,12 @@ def precision_at_recalls(matches: Matches) -> NDArray[np.float64]:
     return np.mean(curves, axis=0) if curves else np.zeros(len(RECALLS))
 
 
-def classes(
-    paired: PairedDifference, truth: Truth, per_class: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> dict[str, Any]:
-    """AP of both sides and the difference with its interval, by class (`per_class` from `precision_recall`), size and IoU."""
-    of_class = {name: (before, after) for name, before, after in zip(truth.names, *per_class, strict=True)}
+def classes(paired: PairedDifference, reference: Matches, candidate: Matches) -> dict[str, Any]:
+    """AP of both sides and the difference with its interval, by class, size and IoU."""
+    first, second = (averages(side).per_class[:, 0] for side in (reference, candidate))
+    of_class = {name: both for name, *both in zip(reference.truth.names, first, second, strict=True)}
 
-    def entry(name: str, sides: tuple[float, float], difference: Interval) -> dict[str, Any]:
+    def entry(name: str, sides: Sequence[float], difference: Interval) -> dict[str, Any]:
         before, after = (round(float(value), 5) for value in sides)
         rounded = {key: round(value, 5) for key, value in asdict(difference).items()}
         return {"name": name, "reference": before, "candidate": after, "difference": rounded}

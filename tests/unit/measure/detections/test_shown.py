@@ -52,7 +52,8 @@ def test_the_curve_is_the_mean_of_those_of_the_classes_with_objects():
     truth = objects(boxes, [0, 0, 0, 2], SHAPES, crowd=[False, False, True, False])
     found = [(*boxes[0], 0.9, 0), (0, 200, 100, 300, 0.8, 0), (500, 0, 600, 100, 0.75, 0), (*boxes[1], 0.7, 0)]
     sides = {0: rows(*found[:2])}, {0: rows(*found)}
-    data, per_class = precision_recall(truth, SHAPES, *sides)
+    matched = [match(truth, SHAPES, side) for side in sides]
+    data, per_class = precision_recall(*matched), [averages(side).per_class[:, 0] for side in matched]
     recalls, last = [hundredth / 100 for hundredth in range(101)], 50
     assert data == {
         "recall": recalls,
@@ -64,15 +65,15 @@ def test_the_curve_is_the_mean_of_those_of_the_classes_with_objects():
     for side, values in zip(per_class, expected, strict=True):
         assert side[[0, 2]] == pytest.approx(values)
     nothing = objects([], [], SHAPES)
-    assert precision_recall(nothing, SHAPES, {0: NOTHING}, {0: NOTHING})[0]["candidate"] == [0.0] * 101
+    assert precision_recall(*[match(nothing, SHAPES, {0: NOTHING})] * 2)["candidate"] == [0.0] * 101
 
 
 def test_classes_are_those_of_the_paired_difference(case):
     """AP of both sides, and their difference with its interval; JSON-ready."""
     truth, contract, reference, candidate = case
     paired = paired_difference(truth, contract, reference, candidate, resamples=50)
-    curves, per_class = precision_recall(truth, contract, reference, candidate)
-    data = classes(paired, truth, per_class)
+    matched = [match(truth, contract, side) for side in (reference, candidate)]
+    curves, data = precision_recall(*matched), classes(paired, *matched)
     json.dumps([curves, data], allow_nan=False)
     expected = dict(zip(truth.names, averages(match(truth, contract, candidate)).per_class[:, 0], strict=True))
     assert len(data["classes"]) == 7
@@ -85,7 +86,7 @@ def test_classes_are_those_of_the_paired_difference(case):
     assert (whole["name"], whole["difference"]["value"]) == ("mAP", round(paired.value, 5))
     assert {entry["name"] for entry in data["sizes"]} == {"small", "medium", "large"}
     assert {entry["name"] for entry in data["iou"]} == {"0.50", "0.75"}
-    assert classes(replace(paired, numbers={}), truth, per_class)["all"] == []
+    assert classes(replace(paired, numbers={}), *matched)["all"] == []
     assert len(curves["recall"]) == len(curves["reference"]) == len(curves["candidate"]) == 101
 
 
