@@ -19,9 +19,11 @@ def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     decided = blame(data.get("ladder"), data.get("layers"))
     if decided.why:
         lines.append(f"to blame: {decided.part}{': ' if decided.part else ''}{decided.why}")
-    if decided.stages:
+    if decided.measured:
         share = f"{decided.measured:.0%} of what all stages moved, at least {decided.limit.bound:.0%} are to blame"
-        lines += [f"  {share} (limits.toml: {decided.limit.name})", f"  {decided.next_step}"]
+        lines.append(f"  {share} (limits.toml: {decided.limit.name})")
+    if decided.stages:
+        lines.append(f"  {decided.next_step}")
     return lines
 
 

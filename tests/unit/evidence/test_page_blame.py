@@ -56,14 +56,19 @@ def test_float32_is_advised_where_it_may_help(document, ratio, text):
     stages = chapter(document, "stages")
     assert text in stages
     assert "python -m fcos_lib explain results.json --batch 8 --layers" in stages
+    document["run"]["settings"] = {"artifacts": "it's here"}
+    command = """python -m fcos_lib explain 'it'"'"'s here/results/results.json' --batch 8 --layers"""
+    assert command in chapter(document, "stages"), "the command is run where the suite ran"
     assert "--atc-option=--keep_dtype=keep_dtype-batch8.cfg" in stages
 
 
 def test_stages_that_chance_explains_are_not_blamed(document):
-    """An interval around zero blames nobody, and there is nowhere to look."""
+    """An interval around zero blames nobody; a layer that differs says where to look in any case."""
     for stage in data_of(document, "ladder")["stages"]:
         stage.update(low=-0.1, high=0.1)
     assert "Stage to blame: none" in chapter(document, "stages")
+    assert "Look at /conv2 in the ONNX" in words(document)
+    document["evidence"].remove(next(entry for entry in document["evidence"] if entry["kind"] == "layers"))
     assert "Where to look next" not in words(document)
 
 
