@@ -27,6 +27,26 @@ def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def to_blame(document: Mapping[str, Any]) -> str:
+    """`network, -0.0612 of -0.0590, batch8; first layer /conv1` of the first OM that was explained; empty if nothing is known."""
+    subject = next((record["subject"] for record in document["evidence"] if record["kind"] == "ladder"), None)
+    data = {record["kind"]: record["data"] for record in document["evidence"] if record.get("subject") == subject}
+    decided = blame(data["ladder"], data.get("layers")) if subject else blame()
+    if not decided.stages:
+        return ""
+    layer = decided.layer["name"] if decided.layer else ""
+    first = f"; first layer {layer}" if layer and layer not in decided.why else ""
+    return f"{decided.why}, {subject}{first}"
+
+
+def can_be_explained(document: Mapping[str, Any]) -> bool:
+    """True if an OM's consistency or accuracy is FAIL and its accuracy was judged, so that `explain` finds out more."""
+    settings = document["run"].get("settings") or {}
+    oms = [entry for entry in document["verdicts"] if entry["subject"].startswith("batch")]
+    failed = any(entry["outcome"] == "FAIL" and entry["promise"] in ("consistency", "accuracy") for entry in oms)
+    return failed and any(entry["promise"] == "accuracy" for entry in oms) and not settings.get("om")
+
+
 def _ladder(data: Mapping[str, Any]) -> list[str]:
     lines = [f"mAP, candidate minus reference over {data['pictures']} pictures, {data['sentence']}"]
     for stage in [*data["stages"], {"stage": "total", **data["total"]}]:

@@ -12,9 +12,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fcos_lib.evidence.deciding import STATES, WORST_FIRST, Number, Promise, deciding
+from fcos_lib.evidence.explained import can_be_explained, to_blame
 from fcos_lib.evidence.plain_text import Screen
 from fcos_lib.evidence.results import again, causes, has_stand_in, stored_verdict, word_of
 from fcos_lib.files import one_line
@@ -44,6 +46,11 @@ class Ending:
     last_failed: bool = True
     """True if pytest remembers which tests failed, so that `--lf` runs them."""
 
+    @property
+    def found(self) -> str:
+        """The file of the results; empty if `saved` says why there is none."""
+        return self.saved if self.saved.endswith(".json") else ""
+
 
 @dataclass(frozen=True, slots=True)
 class _Note:
@@ -68,6 +75,9 @@ def last_lines(document: Mapping[str, Any], ending: Ending, screen: Screen) -> l
     last = [("", screen.plain(line)) for line in (ending.page, saved, _again(document, ending)) if line]
     notes = list(_notes(document))
     room = MOST - len(head) - len(stand_in) - len(last)
+    if room > 1 + bool(notes) and (why := _why(document, ending, screen)):
+        head.append(("", why))
+        room -= 1
     roll = _roll(promises, document, screen, max(room - max(len(notes), 1), 1))
     below = [*(("", line) for line in roll), *stand_in]
     return [*head, *_fitting(notes, max(room - len(roll), 1), screen), *below, *last]
@@ -201,7 +211,8 @@ def _states(
         groups = []
         for why, counts in by_reason.items():
             names = (name if number == total[name] else f"{number} of {name}" for name, number in counts.items())
-            what = ", ".join(names) if named else f"{sum(counts.values())} {state.value}"
+            several = "do not apply" if state is State.DOES_NOT_APPLY and sum(counts.values()) > 1 else state.value
+            what = ", ".join(names) if named else f"{sum(counts.values())} {several}"
             groups.append(f"{what} ({why})" if why else what)
         if groups:
             yield f"{state.value}: {', '.join(groups)}" if named else ", ".join(groups)
@@ -209,6 +220,16 @@ def _states(
 
 def _told(why: str, causes_told: Sequence[str]) -> bool:
     return any(message.startswith(why) for message in causes_told)
+
+
+def _why(document: Mapping[str, Any], ending: Ending, screen: Screen) -> str:
+    """What is to blame for a failure, or the command that finds out; empty if neither is known."""
+    if known := to_blame(document):
+        return screen.cut(screen.plain(one_line(f"to blame: {known}")))
+    if not can_be_explained(document) or not ending.found:
+        return ""
+    python = str(Path(ending.program).with_name("python")) if "/" in ending.program else "python"
+    return screen.plain(f"why: {shlex.join([python, '-m', 'fcos_lib', 'explain', ending.found])}")
 
 
 def _again(document: Mapping[str, Any], ending: Ending) -> str:
