@@ -114,6 +114,15 @@ def test_the_page_says_what_changed():
     assert "Since the last run" not in page_of(run(0.67))
 
 
+def test_runs_without_a_common_number_are_not_said_to_be_alike():
+    """A run of one promise after one of another says nothing about what moved."""
+    first, second = run(0.67), run(0.67)
+    first["verdicts"] = [judged("bias.size", 0.0, 0.1, "batch8")]
+    page = page_of({**second, "evidence": list(evidence_of_earlier(first, second))})
+    assert "No number is in both runs" in page
+    assert "Nothing moved" not in page
+
+
 def test_long_lists_are_cut_and_counted():
     """A part after a whole run lacks hundreds of numbers."""
     first, second = run(0.67), run(0.67)
