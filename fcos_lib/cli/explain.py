@@ -12,7 +12,7 @@ from typing import Any
 from fcos_lib.cli.shared import device_held, note
 from fcos_lib.cli.stored_run import open_stored_run
 from fcos_lib.cli.terminal import say
-from fcos_lib.diagnosis.blame import blame
+from fcos_lib.diagnosis.blame import blame, near_the_reference
 from fcos_lib.diagnosis.layers import keep_dtype_list
 from fcos_lib.diagnosis.stages import KINDS, MOST_PICTURES
 from fcos_lib.diagnosis.stages import explain as find_out
@@ -44,7 +44,7 @@ def explain(args: Namespace) -> int:
     )  # fmt: skip
     subject = run.subject
     records = [{**record, "subject": subject} for record in records]
-    if _within(document, subject):
+    if near_the_reference(stored_verdict(entry) for entry in document["verdicts"] if entry["subject"] == subject):
         records[0]["data"]["within"] = True
     say(f"{subject}, {STAND_IN}" if run.device.stand_in else subject)
     print(printable("\n".join(explained(records))))
@@ -60,12 +60,6 @@ def _judged(document: dict[str, Any], subject: str) -> float | None:
         if entry["subject"] == subject and measured["name"] == "mAP difference":
             return float(measured["value"]) if math.isfinite(float(measured["value"])) else None
     return None
-
-
-def _within(document: dict[str, Any], subject: str) -> bool:
-    """True if no gate of this OM's accuracy is red."""
-    entries = (entry for entry in document["verdicts"] if (entry["promise"], entry["subject"]) == ("accuracy", subject))
-    return all(stored_verdict(entry).green for entry in entries)
 
 
 def _network_is_red(document: dict[str, Any]) -> bool:

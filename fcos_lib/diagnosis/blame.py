@@ -7,15 +7,17 @@ thresholds are those of `[diagnosis.*]` in limits.toml.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fcos_lib.judge.limits import Limit, needed_limit
+from fcos_lib.judge.verdict import Verdict
 
 FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
 OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
 _INPUT = "It is the first layer: what reaches it may be wrong instead, its order of channels, padding or mean. "
+_UNLIKE = "accuracy.unlike_reference"
 _PARTS = {
     "preprocess": (
         "network input",
@@ -103,10 +105,18 @@ def _why(blamed: Sequence[Mapping[str, Any]], total: str, within: bool) -> str:
         named = " and ".join(f"{stage['stage']}, {_signed(stage['value'])}" for stage in blamed)
         return f"{named} of {total}"
     return (
-        f"none: {total} is within its limits"
+        f"none: {total} is within its limits; a low mAP is the reference's too"
         if within
         else f"none: chance may explain what the stages share of {total}"
     )
+
+
+def near_the_reference(verdicts: Iterable[Verdict]) -> bool:
+    """True if gates of accuracy compared an OM with the reference, and none of them is red: a ladder is then `within` its limits."""
+    compared = [
+        one for one in verdicts if one.measurement.gate.startswith("paired.") or one.measurement.gate == _UNLIKE
+    ]
+    return bool(compared) and all(one.green for one in compared)
 
 
 def layers_are_worth_a_search(ladder: Mapping[str, Any]) -> bool:

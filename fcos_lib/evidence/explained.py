@@ -33,7 +33,7 @@ def to_blame(document: Mapping[str, Any]) -> str:
     data = {record["kind"]: record["data"] for record in document["evidence"] if record.get("subject") == subject}
     decided = blame(data["ladder"], data.get("layers")) if subject else blame()
     if not decided.stages:
-        return ""
+        return decided.why if subject and data["ladder"].get("within") else ""
     layer = decided.layer["name"] if decided.layer else ""
     first = f"; first layer {layer}" if layer and layer not in decided.why else ""
     return f"{decided.why}, {subject}{first}"

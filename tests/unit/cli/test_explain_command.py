@@ -116,7 +116,7 @@ def test_layers_are_compared_if_the_network_is_red(results, monkeypatch, key):
     gate = gate_called(key)
     limit = Limit(key, 0.9, gate.direction == "at least", gate.unit, "a paper")
     bad = Measurement(gate.name, 0.5 if limit.at_least else 3.0, gate.unit, 240, gate=key)
-    good = Measurement("mAP difference", 0.003, "AP", 240, interval=(0.001, 0.005))
+    good = Measurement("mAP difference", 0.003, "AP", 240, interval=(0.001, 0.005), gate="paired.loss")
     verdicts = [
         decide("consistency", "batch1", bad, limit, stand_in=True).as_dict(),
         decide("accuracy", "batch2", good, find_limit("paired", "shapes", "loss"), stand_in=True).as_dict(),

@@ -3,11 +3,20 @@
 import pytest
 from msgspec.structs import replace
 
-from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, layers_are_worth_a_search, threshold
+from fcos_lib.diagnosis.blame import (
+    FLOAT32_HELPS,
+    OVERFLOW,
+    blame,
+    layers_are_worth_a_search,
+    near_the_reference,
+    threshold,
+)
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
-from fcos_lib.judge.limits import all_limits
+from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.judge.limits_file import check_limits
+from fcos_lib.judge.verdict import decide
+from fcos_lib.measure import Measurement
 
 
 def ladder(**values):
@@ -76,7 +85,10 @@ def test_a_layer_that_differs_blames_the_network():
     decided = blame(ladder(NMS=-0.04), layers(9.0))
     assert (decided.stages, decided.why) == (("NMS", "network"), "NMS, -0.0400 of -0.0400; network, /conv1")
     data = ladder(NMS=0.003) | {"within": True, "pictures": 5, "sentence": "of +0.0030"}
-    assert (blame(data).stages, blame(data).why) == ((), "none: +0.0030 is within its limits")
+    assert (blame(data).stages, blame(data).why) == (
+        (),
+        "none: +0.0030 is within its limits; a low mAP is the reference's too",
+    )
     decided = blame(data, layers(9.0))
     assert (decided.stages, decided.why, decided.measured) == (("network",), "network, /conv1", 0.0)
     records = [{"kind": "ladder", "data": data}]
@@ -85,6 +97,19 @@ def test_a_layer_that_differs_blames_the_network():
         layer |= {"error": 0.1, "expected": 0.01}
     lines = explained(records)
     assert lines[-2:] == ["to blame: network or compiler: network, /conv1", f"  {decided.next_step}"]
+
+
+@pytest.mark.parametrize(
+    ("red", "near"), [("accuracy.mAP", True), ("paired.loss", False), ("accuracy.unlike_reference", False), ("", True)]
+)
+def test_an_om_is_near_the_reference_if_no_comparison_is_red(red, near):
+    """An mAP below its limit says nothing about that, and without a comparison nobody knows."""
+    verdicts = [
+        decide("accuracy", "batch8", Measurement("x", 1.0, "", 240, gate=key), Limit(key, 0 if key == red else 2, False, "", ""), stand_in=True)
+        for key in ("accuracy.mAP", "paired.loss", "accuracy.unlike_reference")
+    ]  # fmt: skip
+    assert near_the_reference(verdicts) is near
+    assert not near_the_reference(verdicts[:1])
 
 
 def test_either_kind_of_evidence_is_enough():

@@ -157,6 +157,10 @@ LAYERS = {"kind": "layers", "subject": "batch64", "data": {"layers": [LAYER], "f
     [
         ([LADDER], "to blame: network, -0.0498 of -0.0498, batch64"),
         ([LADDER, LAYERS], "to blame: network, -0.0498 of -0.0498, batch64; first layer /conv1"),
+        (
+            [{**LADDER, "data": {**LADDER["data"], "within": True}}],
+            "to blame: none: -0.0498 is within its limits; a low mAP is the reference's too",
+        ),
         ([], RED[6]),
     ],
 )
