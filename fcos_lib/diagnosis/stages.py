@@ -20,6 +20,7 @@ import numpy as np
 from fcos_lib.contract import ModelContract
 from fcos_lib.diagnosis.blame import STAGES, layers_are_worth_a_search
 from fcos_lib.diagnosis.error_types import error_types
+from fcos_lib.diagnosis.kept import kept
 from fcos_lib.diagnosis.layers import search_layers
 from fcos_lib.diagnosis.tapped import Case, Clock, climb
 from fcos_lib.errors import FcosError
@@ -148,7 +149,9 @@ def explain(
     ladder = swap_ladder(case.truth, case.contract, rungs, stages)
     say(ladder.sentence)
     seen = [picture for picture in case.pictures if picture.id in rungs[0]]
+    ends = zip(("reference", "candidate"), rungs[-2:], strict=True)
     data: dict[str, Any] = ladder.as_evidence()
+    data["kept"] = {side: kept(usable(found, case.contract) for found in rung.values()) for side, rung in ends}
     left_out = ["decoding: the ONNX does not name its head, so it counts as network"] * ("decoding" not in stages)
     if judged is not None:
         data["judged"] = round(judged, 5)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fcos_lib.diagnosis.blame import blame
+from fcos_lib.diagnosis.kept import in_words
 
 _MOST = 5
 """Groups of errors, and layers around the first that differs, that are listed."""
@@ -54,6 +55,8 @@ def _ladder(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {stage['stage']:<12}{stage['value']:+.4f}   {interval}")
     if "judged" in data:
         lines.append(f"  {'judged':<12}{data['judged']:+.4f}   by the gate, on the OM under test")
+    if "kept" in data:
+        lines.append(f"  {in_words(data['kept'])}")
     if "left_out" in data:
         lines.append(f"  left out    {data['left_out']}")
     return lines

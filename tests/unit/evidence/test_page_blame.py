@@ -42,6 +42,9 @@ def test_stage_and_layer_are_named(document):
     """With real minus signs, and without a list of layers for float32 where the error is far beyond any rounding."""
     text = chapter(document, "stages")
     assert "Stage to blame: network, −0.0490 of −0.0500" in text
+    side = {"score": 0.05, "overlap": 0.5, "rows": 100}
+    data_of(document, "ladder")["kept"] = {"reference": side, "candidate": {**side, "overlap": 0.649}}
+    assert "keeps scores from 0.0500, overlaps in a class to 0.649" in chapter(document, "stages")
     assert "is no rounding: look for a wrong weight, scale or kernel in this layer" in text
     layers = chapter(document, "layers")
     assert "/conv2 is the first layer whose error is more than" in layers
