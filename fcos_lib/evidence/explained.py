@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fcos_lib.diagnosis.blame import blame
+from fcos_lib.diagnosis.blame import blame, near_the_reference
 from fcos_lib.diagnosis.kept import in_words
+from fcos_lib.evidence.results import stored_verdict
+from fcos_lib.judge.verdict import Verdict
 
 _MOST = 5
 """Groups of errors, and layers around the first that differs, that are listed."""
@@ -37,7 +39,18 @@ def to_blame(document: Mapping[str, Any]) -> str:
         return decided.why if subject and data["ladder"].get("within") else ""
     layer = decided.layer["name"] if decided.layer else ""
     first = f"; first layer {layer}" if layer and layer not in decided.why else ""
-    return f"{decided.why}, {subject}{first}"
+    return f"{decided.why}, {subject}{' alone' * _alone(document, str(subject))}{first}"
+
+
+def _alone(document: Mapping[str, Any], subject: str) -> bool:
+    """True if there are other OMs and each of them is near the reference: a batch size is to blame, not the model."""
+    verdicts: dict[str, list[Verdict]] = {}
+    for entry in document["verdicts"]:
+        if entry["subject"].startswith("batch") and entry["promise"] == "accuracy":
+            verdicts.setdefault(entry["subject"], []).append(stored_verdict(entry))
+    others = [other for other in verdicts if other != subject]
+    near = bool(others) and all(near_the_reference(verdicts[other]) for other in others)
+    return near and not near_the_reference(verdicts.get(subject, ()))
 
 
 def can_be_explained(document: Mapping[str, Any]) -> bool:

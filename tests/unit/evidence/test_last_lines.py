@@ -155,8 +155,8 @@ LAYERS = {"kind": "layers", "subject": "batch64", "data": {"layers": [LAYER], "f
 @pytest.mark.parametrize(
     ("evidence", "line"),
     [
-        ([LADDER], "to blame: network, -0.0498 of -0.0498, batch64"),
-        ([LADDER, LAYERS], "to blame: network, -0.0498 of -0.0498, batch64; first layer /conv1"),
+        ([LADDER], "to blame: network, -0.0498 of -0.0498, batch64 alone"),
+        ([LADDER, LAYERS], "to blame: network, -0.0498 of -0.0498, batch64 alone; first layer /conv1"),
         (
             [{**LADDER, "data": {**LADDER["data"], "within": True}}],
             "to blame: none: -0.0498 is within its limits; a low mAP is the reference's too",
