@@ -44,7 +44,10 @@ def test_stage_and_layer_are_named(document):
     assert "Stage to blame: network, −0.0490 of −0.0500" in text
     side = {"score": 0.05, "overlap": 0.5, "rows": 100}
     data_of(document, "ladder")["kept"] = {"reference": side, "candidate": {**side, "overlap": 0.649}}
-    assert "keeps scores from 0.0500, overlaps in a class to 0.649" in chapter(document, "stages")
+    data_of(document, "ladder")["judged"] = -0.05
+    text = chapter(document, "stages")
+    assert "on the OM under test. Of the same proposals" in text
+    assert "keeps scores from 0.0500, overlaps in a class to 0.649" in text
     assert "is no rounding: look for a wrong weight, scale or kernel in this layer" in text
     layers = chapter(document, "layers")
     assert "/conv2 is the first layer whose error is more than" in layers
