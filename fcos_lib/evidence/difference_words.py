@@ -191,8 +191,8 @@ def _sentences(document: Mapping[str, Any]) -> Iterator[str]:
         measured, limit = verdict["measurement"], verdict["limit"]
         low, high = measured.get("interval") or (0.0, 0.0)
         why = {
-            "PASS": "all of the interval is",
-            "FAIL": "nothing of the interval is",
+            "PASS": "and all of the interval is",
+            "FAIL": "and the whole interval is below",
             "NO VERDICT": "the limit lies inside the interval; more pictures would tell"
             if measured["n"]
             else "no object counts",
