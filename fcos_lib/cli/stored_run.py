@@ -103,7 +103,10 @@ def _subject(document: dict[str, Any], settings: dict[str, Any], batch: int | No
             size = int(match[1])
             judged[size] = judged.get(size, False) or entry["outcome"] == "FAIL"
     if not judged:
-        raise UsageError("the accuracy of no OM was judged in this run", "pass the results of another run")
+        raise UsageError(
+            "the accuracy of no OM was judged in this run",
+            "pass those of a run that did; previous.json beside it is the run before",
+        )
     if batch is not None and batch not in judged:
         raise UsageError(
             f"the accuracy of batch size {batch} was not judged in this run",

@@ -106,7 +106,7 @@ def _say_status(args: Namespace, document: dict[str, Any]) -> int:
     red = sum(verdict.outcome not in (Outcome.PASS, Outcome.STAND_IN) for verdict in verdicts if verdict.limit)
     reasons += [f"{red} verdicts are neither PASS nor STAND-IN"] if red else []
     stopped = {entry["test"] for entry in document["unjudged"]}
-    reasons += [f"{len(stopped)} tests did not come to a verdict"] if stopped else []
+    reasons += [f"tests that did not come to a verdict: {len(stopped)}"] if stopped else []
     reasons += [
         f"{gate.key}[{gate.subject}] was not judged: {gate.state.value}, {gate.why}" for gate in open_gates[:10]
     ]
@@ -171,7 +171,7 @@ def _besides(document: Mapping[str, Any]) -> list[str]:
     if not_run := int(run.get("gates_not_run", 0)):
         sentences.append(f"{not_run} selected tests did not run")
     if stopped := _stopped(document):
-        sentences.append(f"{stopped} gates did not come to their measurement, since another was red")
+        sentences.append(f"gates that did not come to their measurement, since another was red: {stopped}")
     return sentences
 
 

@@ -7,14 +7,17 @@ thresholds are those of `[diagnosis.*]` in limits.toml.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fcos_lib.judge.limits import Limit, needed_limit
+from fcos_lib.judge.verdict import Verdict
 
 FLOAT32_HELPS = "If rounding is to blame, this layer in float32 helps; a wrong weight, scale or kernel stays wrong."
 OVERFLOW = "Its values are infinite or not numbers: in float32 it shows whether fp16's range is to blame."
+_INPUT = "It is the first layer: what reaches it may be wrong instead, its order of channels, padding or mean. "
+_UNLIKE = "accuracy.unlike_reference"
 _PARTS = {
     "preprocess": (
         "network input",
@@ -45,13 +48,13 @@ class Blame:
     """What is to blame for a difference in mAP between an OM and its reference."""
 
     stages: tuple[str, ...]
-    """Those of `STAGES` that lost or gained it, the largest first; empty if chance may explain all of them."""
+    """Those of `STAGES` that lost or gained it, the largest first, then the network if a layer of it differs."""
     part: str
     """What the first of `stages` is, such as `post-processing`; empty without any."""
     why: str
     """`network, -0.0612 of -0.0590`; empty without a ladder."""
     measured: float
-    """Share of all that the stages lost and gained, of the first of `stages`; 0 without any."""
+    """Share of all that the stages lost and gained, of the first of `stages`; 0 if only `layer` blames it."""
     limit: Limit
     """From which share on a stage is to blame."""
     next_step: str
@@ -67,30 +70,53 @@ class Blame:
 def blame(ladder: Mapping[str, Any] | None = None, layers: Mapping[str, Any] | None = None) -> Blame:
     """Decide from the data of both kinds of evidence of one subject; without one of them, from the other.
 
-    A stage is to blame with a good share of all that was lost and gained, if chance does not explain its part.
+    A stage is to blame with a good share of all that was lost and gained, if chance does not explain its part and the loss is not
+    `within` the limits, as the ladder says. The network is to blame as well if one of its layers differs, whatever the mAP did.
     """
     stages = sorted(ladder["stages"] if ladder else (), key=lambda stage: -_moved(stage))
     limit, whole = threshold("stage_share"), sum(map(_moved, stages))
-    blamed = [stage for stage in stages if not chance(stage) and _moved(stage) >= limit.bound * whole]
+    within = bool(ladder and ladder.get("within"))
+    blamed = [stage for stage in stages if not within and not chance(stage) and _moved(stage) >= limit.bound * whole]
+    names = [str(stage["stage"]) for stage in blamed]
     layer = _first_layer(layers) if layers else None
     remedy = _remedy(layer["ratio"]) if layer else ""
     part = why = next_step = ""
     if ladder:
-        total = _signed(ladder["total"]["value"])
-        named = " and ".join(f"{stage['stage']}, {_signed(stage['value'])}" for stage in blamed)
-        why = f"{named} of {total}" if named else f"none: chance may explain what the stages share of {total}"
-    if blamed:
-        stage = str(blamed[0]["stage"])
-        part, next_step = _PARTS.get(stage, (stage, "Look at this stage."))
-        if layer and stage == "network":
+        why = _why(blamed, _signed(ladder["total"]["value"]), within)
+        if layer and "network" not in names:
+            why = f"{f'{why}; ' if names else ''}network, {layer['name']}"
+            names.append("network")
+    if names:
+        part, next_step = _PARTS.get(names[0], (names[0], "Look at this stage."))
+        if layers and layer and names[0] == "network":
             next_step = (
-                f"{remedy} Look at {layer['name']} in the ONNX given to atc, and at what atc fused it with "
+                f"{remedy} {_INPUT if layer is layers['layers'][0] else ''}Look at {layer['name']} in the ONNX given to atc, and at what atc fused it with "
                 "(fusion_result.json beside the OM)."
             )
     return Blame(
-        tuple(str(stage["stage"]) for stage in blamed), part, why, _moved(blamed[0]) / whole if blamed and whole else 0.0, limit,
+        tuple(names), part, why, _moved(blamed[0]) / whole if blamed and whole else 0.0, limit,
         next_step, layer, remedy, not layer or remedy in (FLOAT32_HELPS, OVERFLOW),
     )  # fmt: skip
+
+
+def _why(blamed: Sequence[Mapping[str, Any]], total: str, within: bool) -> str:
+    """What each of `blamed` moved, or why it is none."""
+    if blamed:
+        named = " and ".join(f"{stage['stage']}, {_signed(stage['value'])}" for stage in blamed)
+        return f"{named} of {total}"
+    return (
+        f"none: {total} is within its limits; a low mAP is the reference's too"
+        if within
+        else f"none: chance may explain what the stages share of {total}"
+    )
+
+
+def near_the_reference(verdicts: Iterable[Verdict]) -> bool:
+    """True if gates of accuracy compared an OM with the reference, and none of them is red: a ladder is then `within` its limits."""
+    compared = [
+        one for one in verdicts if one.measurement.gate.startswith("paired.") or one.measurement.gate == _UNLIKE
+    ]
+    return bool(compared) and all(one.green for one in compared)
 
 
 def layers_are_worth_a_search(ladder: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ Everything is measured on OMs of its own (`tapped`), compiled like the one under
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,7 +25,7 @@ from fcos_lib.diagnosis.tapped import Case, Clock, climb
 from fcos_lib.errors import FcosError
 from fcos_lib.measure.coco.paired import PairedDifference, paired_difference
 from fcos_lib.measure.coco.truth import Truth
-from fcos_lib.measure.detections.matching import pair
+from fcos_lib.measure.detections.matching import iou_matrix, pair
 from fcos_lib.stream.dataset import Picture
 from fcos_lib.stream.sessions import Detections
 
@@ -126,6 +126,18 @@ def usable(detections: Detections, contract: ModelContract) -> Detections:
     return detections if kept.all() else detections.only(kept)
 
 
+def kept(found: Iterable[Detections]) -> dict[str, float]:
+    """The lowest score, the largest overlap of two boxes of one class, and the most rows of a picture; all 0 if nothing was found."""
+    scores, overlaps, rows = [], [0.0], 0
+    for detections in found:
+        rows = max(rows, len(detections.scores))
+        scores.extend(detections.scores.tolist())
+        for label in np.unique(detections.labels):
+            boxes = detections.boxes[detections.labels == label]
+            overlaps.append(float(np.triu(iou_matrix(boxes, boxes), 1).max()))
+    return {"score": round(min(scores, default=0.0), 4), "overlap": round(max(overlaps), 3), "rows": rows}
+
+
 def explain(
     case: Case,
     reference: Mapping[int, Detections],
@@ -148,7 +160,9 @@ def explain(
     ladder = swap_ladder(case.truth, case.contract, rungs, stages)
     say(ladder.sentence)
     seen = [picture for picture in case.pictures if picture.id in rungs[0]]
+    ends = zip(("reference", "candidate"), rungs[-2:], strict=True)
     data: dict[str, Any] = ladder.as_evidence()
+    data["kept"] = {side: kept(usable(found, case.contract) for found in rung.values()) for side, rung in ends}
     left_out = ["decoding: the ONNX does not name its head, so it counts as network"] * ("decoding" not in stages)
     if judged is not None:
         data["judged"] = round(judged, 5)

@@ -75,8 +75,13 @@ def _outcomes(move: Move) -> tuple[str, ...]:
 
 def _numbers(move: Move) -> tuple[str, ...]:
     then, now, unit = move.before.measurement.value, move.after.measurement.value, move.after.measurement.unit
-    ratio = f" ({100 * (now / then - 1):+.2g} %)" if then > 0 and unit != "%" else ""
+    ratio = _percent(100 * (now / then - 1)) if then > 0 and unit != "%" else ""
     return _name(move), *close_pair(then, now), f"{now - then:+.3g} {unit}{ratio}", move.held_against
+
+
+def _percent(change: float) -> str:
+    """A change in percent; empty for more than a thousand, which says less than the two numbers."""
+    return f" ({change:+{'.0f' if abs(change) >= 99.5 else '.2g'}} %)" if abs(change) < 1000 else ""
 
 
 def _name(move: Move) -> str:
@@ -186,8 +191,8 @@ def _sentences(document: Mapping[str, Any]) -> Iterator[str]:
         measured, limit = verdict["measurement"], verdict["limit"]
         low, high = measured.get("interval") or (0.0, 0.0)
         why = {
-            "PASS": "all of the interval is",
-            "FAIL": "nothing of the interval is",
+            "PASS": "and all of the interval is",
+            "FAIL": "and the whole interval is below",
             "NO VERDICT": "the limit lies inside the interval; more pictures would tell"
             if measured["n"]
             else "no object counts",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fcos_lib.diagnosis.blame import blame
+from fcos_lib.diagnosis.blame import blame, near_the_reference
+from fcos_lib.evidence.results import stored_verdict
+from fcos_lib.judge.verdict import Verdict
 
 _MOST = 5
 """Groups of errors, and layers around the first that differs, that are listed."""
@@ -19,10 +21,53 @@ def explained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     decided = blame(data.get("ladder"), data.get("layers"))
     if decided.why:
         lines.append(f"to blame: {decided.part}{': ' if decided.part else ''}{decided.why}")
-    if decided.stages:
+    if decided.measured:
         share = f"{decided.measured:.0%} of what all stages moved, at least {decided.limit.bound:.0%} are to blame"
-        lines += [f"  {share} (limits.toml: {decided.limit.name})", f"  {decided.next_step}"]
+        lines.append(f"  {share} (limits.toml: {decided.limit.name})")
+    if decided.stages:
+        lines.append(f"  {decided.next_step}")
     return lines
+
+
+def to_blame(document: Mapping[str, Any]) -> str:
+    """`network, -0.0612 of -0.0590, batch8; first layer /conv1` of the first OM that was explained; empty if nothing is known."""
+    subject = next((record["subject"] for record in document["evidence"] if record["kind"] == "ladder"), None)
+    data = {record["kind"]: record["data"] for record in document["evidence"] if record.get("subject") == subject}
+    decided = blame(data["ladder"], data.get("layers")) if subject else blame()
+    if not decided.stages:
+        return decided.why if subject and data["ladder"].get("within") else ""
+    layer = decided.layer["name"] if decided.layer else ""
+    first = f"; first layer {layer}" if layer and layer not in decided.why else ""
+    alone = " alone" if _alone(document, str(subject)) else ""
+    return f"{decided.why}, {subject}{alone}{first}"
+
+
+def _alone(document: Mapping[str, Any], subject: str) -> bool:
+    """True if there are other OMs and each of them is near the reference: a batch size is to blame, not the model."""
+    verdicts: dict[str, list[Verdict]] = {}
+    for entry in document["verdicts"]:
+        if entry["subject"].startswith("batch") and entry["promise"] == "accuracy":
+            verdicts.setdefault(entry["subject"], []).append(stored_verdict(entry))
+    others = [other for other in verdicts if other != subject]
+    near = bool(others) and all(near_the_reference(verdicts[other]) for other in others)
+    return near and not near_the_reference(verdicts.get(subject, ()))
+
+
+def can_be_explained(document: Mapping[str, Any]) -> bool:
+    """True if an OM's consistency or accuracy is FAIL and its accuracy was judged, so that `explain` finds out more."""
+    settings = document["run"].get("settings") or {}
+    oms = [entry for entry in document["verdicts"] if entry["subject"].startswith("batch")]
+    failed = any(entry["outcome"] == "FAIL" and entry["promise"] in ("consistency", "accuracy") for entry in oms)
+    return failed and any(entry["promise"] == "accuracy" for entry in oms) and not settings.get("om")
+
+
+def kept_in_words(sides: Mapping[str, Any]) -> str:
+    """What both NMS kept of the same proposals, of a ladder's `kept`."""
+    reference, candidate = (
+        f"scores from {side['score']:.4f}, overlaps in a class to {side['overlap']:.3f}, at most {side['rows']} rows"
+        for side in (sides["reference"], sides["candidate"])
+    )
+    return f"Of the same proposals the reference's NMS keeps {reference}; the OM's keeps {candidate}"
 
 
 def _ladder(data: Mapping[str, Any]) -> list[str]:
@@ -32,6 +77,8 @@ def _ladder(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {stage['stage']:<12}{stage['value']:+.4f}   {interval}")
     if "judged" in data:
         lines.append(f"  {'judged':<12}{data['judged']:+.4f}   by the gate, on the OM under test")
+    if "kept" in data:
+        lines.append(f"  {kept_in_words(data['kept'])}")
     if "left_out" in data:
         lines.append(f"  left out    {data['left_out']}")
     return lines

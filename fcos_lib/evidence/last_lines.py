@@ -6,19 +6,21 @@ is, and the command that runs again what failed. Nothing is decided here: words 
 
 from __future__ import annotations
 
-import re
 import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from fcos_lib.evidence.deciding import STATES, WORST_FIRST, Number, Promise, deciding
+from fcos_lib.evidence.deciding import WORST_FIRST, Number, Promise, deciding
+from fcos_lib.evidence.explained import can_be_explained, to_blame
 from fcos_lib.evidence.plain_text import Screen
 from fcos_lib.evidence.results import again, causes, has_stand_in, stored_verdict, word_of
+from fcos_lib.evidence.roll_lines import roll_lines
 from fcos_lib.files import one_line
-from fcos_lib.judge.roll_call import State, stored_entry, unanswered
+from fcos_lib.judge.roll_call import stored_entry, unanswered
 from fcos_lib.judge.verdict import Outcome
 
 MOST = 12
@@ -26,8 +28,6 @@ _CAUSE = "cause", "causes", "causes"
 _NOT_RUN = "test that did not run", "tests that did not run", "tests"
 _OPEN = "gate without an answer", "gates without an answer", "gates"
 _OTHER = "other failure", "other failures", "failures"
-_SHORT_REASON, _GLUE = re.compile(r"\([^()]{1,30}\)"), "\N{NO-BREAK SPACE}"
-"""What left gates out stays in one line."""
 STAND_IN = "STAND-IN: measured on the emulator; says nothing about hardware."
 
 
@@ -43,6 +43,11 @@ class Ending:
     """How pytest is called here."""
     last_failed: bool = True
     """True if pytest remembers which tests failed, so that `--lf` runs them."""
+
+    @property
+    def found(self) -> str:
+        """The file of the results; empty if `saved` says why there is none."""
+        return self.saved if self.saved.endswith(".json") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,12 @@ def last_lines(document: Mapping[str, Any], ending: Ending, screen: Screen) -> l
     last = [("", screen.plain(line)) for line in (ending.page, saved, _again(document, ending)) if line]
     notes = list(_notes(document))
     room = MOST - len(head) - len(stand_in) - len(last)
+    if room > 1 + bool(notes) and (why := _why(document, ending, screen)):
+        head.append(("", why))
+        room -= 1
     # Two lines for a long one, if there are so many: what says why often stands behind a path.
     wanted = sum(2 if len(note.sentence) > screen.width else 1 for note in notes)
-    roll = _roll(promises, document, screen, max(room - max(wanted, 1), 1))
+    roll = roll_lines(promises, document, screen, max(room - max(wanted, 1), 1))
     below = [*(("", line) for line in roll), *stand_in]
     return [*head, *_fitting(notes, max(room - len(roll), 1), screen), *below, *last]
 
@@ -175,57 +183,14 @@ def _wrapped(sentence: str, most: int, screen: Screen) -> list[str]:
     return [screen.cut(line) for line in (*lines[: most - 1], " ".join(lines[most - 1 :])) if line]
 
 
-def _roll(promises: Sequence[Promise], document: Mapping[str, Any], screen: Screen, room: int) -> list[str]:
-    """How many gates judged and what became of the others, in the fullest words that `room` lines hold; `-v` has every name."""
-    owed = [entry for entry in document["gates"] if not entry["recorded"]]
-    if not owed:
-        return []
-    silent_gates = sum(number for promise in promises for _, _, number in promise.silent)
-    start = f"gates: {len(owed) - silent_gates} of {len(owed)} judged"
-    total = Counter(entry["promise"] for entry in owed)
-    told = [promise.cause.message for promise in promises if promise.cause]
-    choices = ((True, True), (False, True), (True, False), (False, False))
-    forms = [
-        "; ".join([start, *_states(promises, total, named, told if reasons else None)]) for named, reasons in choices
-    ]
-    for form in (*forms, f"{start} (-v has all others)"):
-        text = screen.plain(one_line(form, 1000))
-        together = _SHORT_REASON.sub(lambda reason: reason[0].replace(" ", _GLUE), text)
-        lines = textwrap.wrap(
-            together, screen.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-        )
-        if len(lines) <= room and max(map(len, lines)) <= screen.width:
-            return [line.replace(_GLUE, " ") for line in lines]
-    return [screen.cut(start)]
-
-
-def _states(
-    promises: Sequence[Promise], total: Mapping[str, int], named: bool, told: Sequence[str] | None
-) -> Iterator[str]:
-    """What became of gates that did not judge, with the promises they are of if `named`.
-
-    And why, unless `told` is None. What `told` holds is a note of its own, as is why a gate is missing; one that does not apply
-    concerns nobody.
-    """
-    for state in STATES:
-        by_reason: dict[str, dict[str, int]] = {}
-        for promise in promises:
-            for of, why, number in promise.silent:
-                if of is state:
-                    known = told is None or state not in (State.BLOCKED, State.NOT_SELECTED) or _told(why, told)
-                    counts = by_reason.setdefault("" if known else why, {})
-                    counts[promise.name] = counts.get(promise.name, 0) + number
-        groups = []
-        for why, counts in by_reason.items():
-            names = (name if number == total[name] else f"{number} of {name}" for name, number in counts.items())
-            what = ", ".join(names) if named else f"{sum(counts.values())} {state.value}"
-            groups.append(f"{what} ({why})" if why else what)
-        if groups:
-            yield f"{state.value}: {', '.join(groups)}" if named else ", ".join(groups)
-
-
-def _told(why: str, causes_told: Sequence[str]) -> bool:
-    return any(message.startswith(why) for message in causes_told)
+def _why(document: Mapping[str, Any], ending: Ending, screen: Screen) -> str:
+    """What is to blame for a failure, or the command that finds out; empty if neither is known."""
+    if known := to_blame(document):
+        return screen.cut(screen.plain(one_line(f"to blame: {known}")))
+    if not can_be_explained(document) or not ending.found:
+        return ""
+    python = str(Path(ending.program).with_name("python")) if "/" in ending.program else "python"
+    return screen.plain(f"why: {shlex.join([python, '-m', 'fcos_lib', 'explain', ending.found])}")
 
 
 def _again(document: Mapping[str, Any], ending: Ending) -> str:

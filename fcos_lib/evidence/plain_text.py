@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,3 +65,13 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
         f"{indent}{'  '.join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]])}".rstrip()
         for row in rows
     ]
+
+
+def with_class_names(text: str, names: Sequence[str]) -> str:
+    """Classes by their names instead of the numbers that a device knows."""
+
+    def name(match: re.Match[str]) -> str:
+        label = int(match[1])
+        return names[label] if label < len(names) else match[0]
+
+    return re.sub(r"\blabel (\d{1,4})\b", name, text)

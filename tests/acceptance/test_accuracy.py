@@ -75,5 +75,5 @@ def test_the_candidate_reaches_the_limit(batch_run, data, readings, judge, shows
         stand_in=stand_in,
         absent=absent,
         evidence=shows.evaluation(shared, paired),
-        why=lambda: why(subject, paired.value),
+        why=lambda within: why(subject, paired.value, within),
     )

@@ -117,7 +117,9 @@ def test_throughput_has_not_fallen(candidate, batch, timing, champion, baseline_
         if not accepted:
             why = compared[0].reason if compared else "this run has timed nothing at this batch size"
             measured = [Measurement("accepted throughput", 0.0, "rates", len(compared), why, gate="history.accepted")]
-            absent |= dict.fromkeys(HISTORY, blocked("no run was accepted: python -m fcos_lib history accept RUN"))
+            absent |= dict.fromkeys(
+                HISTORY, blocked("no run was accepted: python -m fcos_lib history accept RUN --why TEXT")
+            )
     absent["history.baseline"] = does_not_apply("--require-baseline was not given")
     judge(batch.subject, *measured, *baseline_needed(accepted), stand_in=timing.device.stand_in, absent=absent)
 

@@ -226,6 +226,7 @@ def test_a_failure_saves_every_difference_and_says_where(run, ready, tmp_path):
     result = run(*arguments, "-p", "shifted", path=tmp_path)
     assert result.returncode == 1, result.stdout
     assert "consistency[batch4] unexplained differences is FAIL" in result.stdout
+    assert re.search(r"  where     .*(disc|square|triangle|star) score ", result.stdout), "a class is a number"
     saved = next((ready / "results" / "failures").glob("*/differences.txt"))
     assert f"saved     {saved}" in result.stdout
     count = len(saved.read_text().splitlines())

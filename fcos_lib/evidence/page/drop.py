@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -100,8 +101,14 @@ def _look(document: Mapping[str, Any], subject: str, decided: Blame) -> dict[str
         "layer": layer is not None,
         "explain_helps": not layer or decided.float32_may_help,
         "om": _om(document, batch[1] if batch else ""),
-        "explain": f"python -m fcos_lib explain results.json{f' --batch {batch[1]}' if batch else ''} --layers",
+        "explain": f"python -m fcos_lib explain {shlex.quote(_results(document))}{f' --batch {batch[1]}' if batch else ''} --layers",
     }
+
+
+def _results(document: Mapping[str, Any]) -> str:
+    """The run's file from where the suite ran; beside the page, if the run does not say where."""
+    artifacts = (document["run"].get("settings") or {}).get("artifacts")
+    return f"{artifacts}/results/results.json" if artifacts else "results.json"
 
 
 def _om(document: Mapping[str, Any], batch: str) -> PurePosixPath | None:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fcos_lib.diagnosis.blame import blame, value_of
+from fcos_lib.evidence.explained import kept_in_words
 from fcos_lib.evidence.page.charts import Chart, Frame, Strip, text
 from fcos_lib.evidence.page.drop import change_in_words, in_words, stages_in_words
 from fcos_lib.evidence.page.words import fixed, number, numbers, plural
@@ -35,6 +36,7 @@ def ladder(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **data,
         "sentence": ": ".join(stages_in_words(blame(data))),
+        "kept": f"{kept_in_words(data['kept'])}." if "kept" in data else "",
         "rows": [
             (stage, strip.bar(*both_ends, f"{stage['stage']}: {fixed(stage['value'], signed=True)}"))
             for stage, both_ends in shown

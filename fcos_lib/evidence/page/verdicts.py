@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fcos_lib.evidence.deciding import WORST_FIRST
 from fcos_lib.evidence.page.words import minus, plural, slug
+from fcos_lib.evidence.plain_text import with_class_names
 from fcos_lib.evidence.results import Cause, again, causes, in_reading_order, stored_verdict, verdict_rows
 from fcos_lib.judge.roll_call import in_words
 from fcos_lib.judge.verdict import Outcome, Verdict, facts_of
@@ -133,7 +133,7 @@ def _card(
         "word": word,
         "sentence": minus(verdict.sentence().removeprefix(f"{word}: ")),
         "facts": [
-            (_NAMES.get(name, name), minus(_named(line.strip(), names)))
+            (_NAMES.get(name, name), minus(with_class_names(line.strip(), names)))
             for name, text in facts_of(verdict)
             for line in text.splitlines() or [""]
         ],
@@ -151,16 +151,6 @@ def _stopped(document: Mapping[str, Any], cause: Cause) -> dict[str, Any]:
         "message": cause.message or " ",
         "again": again(document, cause.tests[0]),
     }
-
-
-def _named(text: str, names: Sequence[str]) -> str:
-    """Classes by their names instead of the numbers that a device knows."""
-
-    def name(match: re.Match[str]) -> str:
-        label = int(match[1])
-        return names[label] if label < len(names) else match[0]
-
-    return re.sub(r"\blabel (\d{1,4})\b", name, text)
 
 
 def _green(document: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

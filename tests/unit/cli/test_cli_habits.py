@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -229,3 +230,17 @@ def test_no_verb_dies_of_an_encoding(tmp_path):
     assert done.returncode == 3, done.stdout + done.stderr
     assert "\\u72d7.json" in done.stderr.decode("ascii")
     assert "\n  -> " in done.stderr.decode("ascii")
+
+
+def test_the_commands_that_a_run_offers_can_be_run():
+    """Tests and fixtures say them where something was left out, or failed; each has every option that its verb needs."""
+    root = Path(__file__).parents[3]
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("tests/acceptance", "fixtures")
+        for path in (root / folder).glob("*.py")
+    ]
+    offered = {words for source in sources for words in re.findall(r"python -m fcos_lib ((?:[\w-]+ ?)+)", source)}
+    assert len(offered) > 1, f"found only {offered}"
+    for words in offered:
+        build_parser().parse_args(words.partition(" or ")[0].split())

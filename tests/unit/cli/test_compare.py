@@ -130,8 +130,8 @@ def test_the_difference_is_that_of_two_evaluations(files, compared):
 @pytest.mark.parametrize(
     ("bound", "status", "word", "why"),
     [
-        ("low", 0, "PASS", "all of the interval is"),
-        ("high", 1, "FAIL", "nothing of the interval is"),
+        ("low", 0, "PASS", "is asked for, and all of the interval is"),
+        ("high", 1, "FAIL", "is asked for, and the whole interval is below"),
         ("value", 7, "NO VERDICT", "the limit lies inside the interval"),
     ],
 )

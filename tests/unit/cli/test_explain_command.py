@@ -1,6 +1,7 @@
 """The verb `explain` goes from a stored run back to its OM, and refuses what is no run, in one line."""
 
 import json
+import shlex
 
 import onnx
 import pytest
@@ -14,7 +15,8 @@ from fcos_lib.contract import SHAPES
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
 from fcos_lib.evidence.results import write_results
-from fcos_lib.judge.limits import find_limit
+from fcos_lib.judge.gates import gate_called
+from fcos_lib.judge.limits import Limit, find_limit
 from fcos_lib.judge.verdict import decide
 from fcos_lib.measure import Measurement
 from fcos_lib.store.artifacts import Store
@@ -96,6 +98,35 @@ def test_a_broken_onnx_from_elsewhere_is_explained_with_its_layers(results, expo
     assert ladder["sentence"].split(", ")[0].endswith("NMS")
 
 
+@pytest.mark.parametrize("key", ["proposals.cosine_boxes", "network.unexplained", "consistency.unexplained"])
+def test_layers_are_compared_if_the_network_is_red(results, monkeypatch, key):
+    """A gate on what it finds before NMS says so, of whatever batch size; what is within its limits is said to be so."""
+    asked = {}
+
+    def find(*arguments, layers, **options):
+        asked["layers"] = layers
+        return [
+            {"kind": "ladder", "data": ladder},
+            {"kind": "error_types", "data": {"reference": {}, "candidate": {}}},
+        ]
+
+    stage = {"stage": "NMS", "value": 0.003, "low": 0.001, "high": 0.005}
+    ladder = {"stages": [stage], "total": stage, "pictures": 8, "sentence": "of +0.0030"}
+    monkeypatch.setattr(command, "find_out", find)
+    gate = gate_called(key)
+    limit = Limit(key, 0.9, gate.direction == "at least", gate.unit, "a paper")
+    bad = Measurement(gate.name, 0.5 if limit.at_least else 3.0, gate.unit, 240, gate=key)
+    good = Measurement("mAP difference", 0.003, "AP", 240, interval=(0.001, 0.005), gate="paired.loss")
+    verdicts = [
+        decide("consistency", "batch1", bad, limit, stand_in=True).as_dict(),
+        decide("accuracy", "batch2", good, find_limit("paired", "shapes", "loss"), stand_in=True).as_dict(),
+    ]
+    path = results(verdicts=verdicts)
+    assert explain(path) == 0
+    assert asked["layers"] == (key != "consistency.unexplained")
+    assert json.loads(path.read_text(encoding="utf-8"))["evidence"][1]["data"]["within"] is True
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -147,7 +178,13 @@ def test_float32_is_not_suggested_for_what_is_no_rounding(tmp_path, capsys, rati
     layer = {"name": "/conv", "operator": "Conv", "error": 0.1, "expected": 0.001, "ratio": ratio}
     data = {"layers": [layer], "first": "/conv", "k": 4.0, "mixed_precision": ["/conv"], "pictures": ["1.jpg"]}
     records = [{"kind": "layers", "data": data}]
-    command._suggest(records, tmp_path / "results.json", "batch2")
-    assert (tmp_path / "keep_dtype-batch2.cfg").exists() == helps
-    assert ("--keep_dtype=" in capsys.readouterr().out) == helps
+    folder = tmp_path / "it's a try"
+    folder.mkdir()
+    command._suggest(records, folder / "results.json", "batch2")
+    assert (folder / "keep_dtype-batch2.cfg").exists() == helps
+    said = capsys.readouterr().out
+    assert ("--keep_dtype=" in said) == helps
+    if helps:  # it will be pasted into a shell
+        option = f"--atc-option=--keep_dtype={folder}/keep_dtype-batch2.cfg"
+        assert shlex.split(said.rpartition("for the suite: ")[2]) == [option]
     assert ("no rounding" in "\n".join(explained(records))) != helps

@@ -56,7 +56,7 @@ OPEN = ENTRY | {"state": State.NOT_SELECTED.value, "why": "by -m 'x'"}
     [
         ({"exit_status": 1, "other_failures": 1}, [], 1, "1 tests that are no gates failed"),
         ({"exit_status": 2, "pytest_status": 2}, [], 2, "pytest ended with status 2"),
-        ({"unjudged": [INFRA], "exit_status": 8}, [], 8, "1 tests did not come to a verdict"),
+        ({"unjudged": [INFRA], "exit_status": 8}, [], 8, "tests that did not come to a verdict: 1"),
         ({"unjudged": [INFRA], "gates": ()}, [], 8, "did not end"),
         ({"gates": ()}, [], 8, "it does not say what became of every gate"),
         ({"outcome": "FAIL"}, [], 1, "1 verdicts are neither PASS nor STAND-IN"),
@@ -119,7 +119,7 @@ def test_a_gate_that_a_red_one_stopped_is_no_verdict_under_other_limits(stored, 
     """It measured nothing, so that no limit can make it green."""
     stopped = ENTRY | {"state": State.BLOCKED.value, "why": "another was red", "key": "accuracy.unlike_reference"}
     assert main(["judge", stored(gates=[ENTRY, stopped], outcome="FAIL", exit_status=1, pytest_status=1)]) == 7
-    assert "1 gates did not come to their measurement, since another was red" in capsys.readouterr().out
+    assert "gates that did not come to their measurement, since another was red: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stored_status", [1, 2, 3, 6])

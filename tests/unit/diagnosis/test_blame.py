@@ -3,11 +3,20 @@
 import pytest
 from msgspec.structs import replace
 
-from fcos_lib.diagnosis.blame import FLOAT32_HELPS, OVERFLOW, blame, layers_are_worth_a_search, threshold
+from fcos_lib.diagnosis.blame import (
+    FLOAT32_HELPS,
+    OVERFLOW,
+    blame,
+    layers_are_worth_a_search,
+    near_the_reference,
+    threshold,
+)
 from fcos_lib.errors import UsageError
 from fcos_lib.evidence.explained import explained
-from fcos_lib.judge.limits import all_limits
+from fcos_lib.judge.limits import Limit, all_limits
 from fcos_lib.judge.limits_file import check_limits
+from fcos_lib.judge.verdict import decide
+from fcos_lib.measure import Measurement
 
 
 def ladder(**values):
@@ -23,7 +32,8 @@ def ladder(**values):
 
 def layers(ratio):
     """One layer that differs."""
-    return {"layers": [{"name": "/conv1", "operator": "Conv", "ratio": ratio}], "first": "/conv1"}
+    before = {"name": "/conv0", "operator": "Conv", "ratio": 1.0}
+    return {"layers": [before, {"name": "/conv1", "operator": "Conv", "ratio": ratio}], "first": "/conv1"}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +70,46 @@ def test_a_layer_says_whether_rounding_may_be_to_blame(ratio, remedy, float32):
     assert decided.float32_may_help is float32
     assert decided.next_step.startswith(f"{decided.remedy} Look at /conv1 in the ONNX")
     assert "conv1" not in blame(ladder(NMS=-0.04), layers(ratio)).next_step
+
+
+def test_the_first_of_all_layers_may_have_a_wrong_input():
+    """No layer before it could have shown that what reaches it is wrong: its order of channels, for example."""
+    data = layers(900.0)
+    assert "order of channels" not in blame(ladder(network=-0.04), data).next_step
+    del data["layers"][0]
+    assert "what reaches it may be wrong instead, its order of channels" in blame(ladder(network=-0.04), data).next_step
+
+
+def test_a_layer_that_differs_blames_the_network():
+    """Whatever the mAP did: behind the stages that lost it for certain, and alone if it is within its limits."""
+    decided = blame(ladder(NMS=-0.04), layers(9.0))
+    assert (decided.stages, decided.why) == (("NMS", "network"), "NMS, -0.0400 of -0.0400; network, /conv1")
+    data = ladder(NMS=0.003) | {"within": True, "pictures": 5, "sentence": "of +0.0030"}
+    assert (blame(data).stages, blame(data).why) == (
+        (),
+        "none: +0.0030 is within its limits; a low mAP is the reference's too",
+    )
+    decided = blame(data, layers(9.0))
+    assert (decided.stages, decided.why, decided.measured) == (("network",), "network, /conv1", 0.0)
+    records = [{"kind": "ladder", "data": data}]
+    records.append({"kind": "layers", "data": layers(9.0) | {"k": 4.0, "pictures": ["1.jpg"]}})
+    for layer in records[1]["data"]["layers"]:
+        layer |= {"error": 0.1, "expected": 0.01}
+    lines = explained(records)
+    assert lines[-2:] == ["to blame: network or compiler: network, /conv1", f"  {decided.next_step}"]
+
+
+@pytest.mark.parametrize(
+    ("red", "near"), [("accuracy.mAP", True), ("paired.loss", False), ("accuracy.unlike_reference", False), ("", True)]
+)
+def test_an_om_is_near_the_reference_if_no_comparison_is_red(red, near):
+    """An mAP below its limit says nothing about that, and without a comparison nobody knows."""
+    verdicts = [
+        decide("accuracy", "batch8", Measurement("x", 1.0, "", 240, gate=key), Limit(key, 0 if key == red else 2, False, "", ""), stand_in=True)
+        for key in ("accuracy.mAP", "paired.loss", "accuracy.unlike_reference")
+    ]  # fmt: skip
+    assert near_the_reference(verdicts) is near
+    assert not near_the_reference(verdicts[:1])
 
 
 def test_either_kind_of_evidence_is_enough():

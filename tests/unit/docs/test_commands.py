@@ -125,7 +125,7 @@ def checkout(tmp_path, exported, monkeypatch, request):
     onnx = {"kind": "onnx", "key": "k", "files": {"ascend.onnx": "0" * 64}, "provenance": {}, "built": True}
     none = np.zeros(0, np.float32)
     nothing = Detections(none.reshape(0, 4), none, np.zeros(0, np.int64))
-    found = detection_digests("batch8", {139: nothing}, {"139": "0" * 64})
+    found = detection_digests("batch8", {1231: nothing}, {"1231": "0" * 64})
     for name in (".artifacts/results/results.json", "results.json", "before/results.json", "after/results.json"):
         write_results(
             tmp_path / name,
@@ -135,7 +135,7 @@ def checkout(tmp_path, exported, monkeypatch, request):
             unjudged=[],
             run={},
             detections=[found],
-            pictures={"139": "0" * 64},
+            pictures={"1231": "0" * 64},
         )
     (tmp_path / "mine.py").write_text(PLAIN, encoding="utf-8")
     if "docs/adding_a_contract.md" in request.node.name:  # a run of a model that has no limits yet

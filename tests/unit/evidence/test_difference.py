@@ -65,6 +65,15 @@ def test_the_same_run_has_not_moved(diff):
 
 
 @pytest.mark.parametrize(
+    ("now", "words"), [(0.0, "-0.369 AP (-100 %)"), (2.0, "+1.63 AP (+442 %)"), (40.0, "+39.6 AP  ")]
+)
+def test_percent_are_written_as_people_do(diff, now, words):
+    """Without a power of ten, and not at all where they are thousands."""
+    _, out = diff(lambda other: put(other, "verdicts", to=[verdict(now)]))
+    assert words in out, out
+
+
+@pytest.mark.parametrize(
     ("now", "status", "words"),
     [
         (

@@ -108,10 +108,19 @@ def test_the_page_says_what_changed():
     assert "another verdict" not in beyond
     assert "The last run began 2026-11-28 10:00:00 UTC and was PASS." in moved
     same = page_of(chained([0.67, 0.67]))
-    assert "Nothing moved beyond noise" in same
+    assert "No number that is in both runs moved beyond noise" in same
     assert "1 measurements: 1 the same" in same
     assert "another verdict" not in same
     assert "Since the last run" not in page_of(run(0.67))
+
+
+def test_runs_without_a_common_number_are_not_said_to_be_alike():
+    """A run of one promise after one of another says nothing about what moved."""
+    first, second = run(0.67), run(0.67)
+    first["verdicts"] = [judged("bias.size", 0.0, 0.1, "batch8")]
+    page = page_of({**second, "evidence": list(evidence_of_earlier(first, second))})
+    assert "No number is in both runs" in page
+    assert "moved beyond noise" not in page
 
 
 def test_long_lists_are_cut_and_counted():

@@ -31,6 +31,7 @@ RED = [
     "FAIL       consistency unexplained differences 812 detections (≤ 0), batch64",
     "FAIL       accuracy    mAP difference -0.0498 AP (≥ -0.01 AP), batch64; 1 more",
     "PASS       throughput  rate against champion -0.4 % (≥ -1 %), batch8, worst of 2",
+    "why: .venv/bin/python -m fcos_lib explain .artifacts/results/results.json",
     "gates: 20 of 21 judged; not selected: 1 of consistency (by -k x)",
     "page: .artifacts/results/evidence.html",
     "details in .artifacts/results/results.json",
@@ -146,6 +147,46 @@ def test_a_red_run_shows_what_is_furthest_beyond_its_limit():
     assert shown(document) == RED
 
 
+STAGE = {"stage": "network", "value": -0.0498, "low": -0.06, "high": -0.04}
+LADDER = {"kind": "ladder", "subject": "batch64", "data": {"stages": [STAGE], "total": STAGE}}
+LAYER = {"name": "/conv1", "operator": "Conv", "ratio": 90.0}
+LAYERS = {"kind": "layers", "subject": "batch64", "data": {"layers": [LAYER], "first": "/conv1"}}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "line"),
+    [
+        ([LADDER], "to blame: network, -0.0498 of -0.0498, batch64 alone"),
+        ([LADDER, LAYERS], "to blame: network, -0.0498 of -0.0498, batch64 alone; first layer /conv1"),
+        (
+            [{**LADDER, "data": {**LADDER["data"], "within": True}}],
+            "to blame: none: -0.0498 is within its limits; a low mAP is the reference's too",
+        ),
+        ([], RED[6]),
+    ],
+)
+def test_a_red_run_says_what_is_to_blame(evidence, line):
+    """Below the promises, as its paragraph has it; where nothing was looked for, the command that does."""
+    red = {("paired.loss", "batch64"): judged("paired.loss", -0.0498, -0.01, "batch64")}
+    assert shown(ended(whole(change=red), status=1) | {"evidence": evidence})[6] == line
+
+
+def test_what_cannot_be_explained_has_no_command_for_it():
+    """A red promise of another kind, an OM that was built elsewhere, results that are not there, or no room beside a cause."""
+    red = {("paired.loss", "batch64"): judged("paired.loss", -0.0498, -0.01, "batch64")}
+    cost = {("cost.om_size", "batch64"): judged("cost.om_size", 9.0, 1.0, "batch64")}
+    nowhere = Ending("page: evidence.html", "not written: x/results.json (No space left on device)", "pytest")
+    cause = {"test": TEST.format(f"{SLOTS}[batch8]"), "outcome": "FAIL", "phase": "call", "message": "broken"}
+    emulator = {"stand_in": True, "soc_version": "Ascend310P3"}
+    for document, ending in (
+        (ended(whole(change=cost), 1), ENDING),
+        (ended(whole(change=red), 1, settings={"om": "oms"}), ENDING),
+        (ended(whole(change=red), 1), nowhere),
+        (ended(whole(change=red, stand_in=True), 1, [cause], device=emulator), ENDING),
+    ):
+        assert "why: " not in "\n".join(shown(document, Screen(100), ending))
+
+
 def test_a_machine_that_failed_is_said_once():
     """Tests of three promises that one cause stopped: a line of each, and the cause with its count."""
     first = TEST.format("test_contract.py::test_every_row_is_a_detection_or_padding[batch8]")
@@ -172,6 +213,14 @@ def test_an_undecided_run_shows_the_interval_that_holds_the_limit():
         whole(change=change, stand_in=True), 7, silent=silent, device={"stand_in": True}, gates_not_run=3
     )  # fmt: skip
     assert shown(document) == NO_VERDICT
+
+
+def test_several_gates_do_not_apply():
+    """In the short form as well, which has no promise before its number."""
+    silent = [(key, "batch8", State.DOES_NOT_APPLY) for key in ("bias.size", "published.slower")]
+    silent += [("inputs.wrong", "inputs", State.MISSING), ("bias.score", "batch8", State.NOT_SELECTED)]
+    document = ended(whole(stand_in=True), 7, silent=silent, device={"stand_in": True}, gates_not_run=3)
+    assert "gates: 20 of 24 judged; 1 missing; 1 not selected (by -k x); 2 do not apply" in shown(document)
 
 
 def test_of_recorded_numbers_none_is_the_worst():
@@ -370,5 +419,5 @@ def test_words_are_those_of_the_verdicts():
     """Each line's word is its colour's."""
     red = {("paired.loss", "batch64"): judged("paired.loss", -0.5, -0.01, "batch64")}
     words = [word for word, _ in last_lines(ended(whole(change=red), 1), ENDING, Screen())]
-    assert words == ["FAIL", "PASS", "PASS", "PASS", "FAIL", "PASS", "", "", "", ""]
+    assert words == ["FAIL", "PASS", "PASS", "PASS", "FAIL", "PASS", "", "", "", "", ""]
     assert set(words) - {""} <= {outcome.value for outcome in Outcome}

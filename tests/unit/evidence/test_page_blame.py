@@ -42,6 +42,12 @@ def test_stage_and_layer_are_named(document):
     """With real minus signs, and without a list of layers for float32 where the error is far beyond any rounding."""
     text = chapter(document, "stages")
     assert "Stage to blame: network, −0.0490 of −0.0500" in text
+    side = {"score": 0.05, "overlap": 0.5, "rows": 100}
+    data_of(document, "ladder")["kept"] = {"reference": side, "candidate": {**side, "overlap": 0.649}}
+    data_of(document, "ladder")["judged"] = -0.05
+    text = chapter(document, "stages")
+    assert "on the OM under test. Of the same proposals" in text
+    assert "keeps scores from 0.0500, overlaps in a class to 0.649" in text
     assert "is no rounding: look for a wrong weight, scale or kernel in this layer" in text
     layers = chapter(document, "layers")
     assert "/conv2 is the first layer whose error is more than" in layers
@@ -56,14 +62,19 @@ def test_float32_is_advised_where_it_may_help(document, ratio, text):
     stages = chapter(document, "stages")
     assert text in stages
     assert "python -m fcos_lib explain results.json --batch 8 --layers" in stages
+    document["run"]["settings"] = {"artifacts": "it's here"}
+    command = """python -m fcos_lib explain 'it'"'"'s here/results/results.json' --batch 8 --layers"""
+    assert command in chapter(document, "stages"), "the command is run where the suite ran"
     assert "--atc-option=--keep_dtype=keep_dtype-batch8.cfg" in stages
 
 
 def test_stages_that_chance_explains_are_not_blamed(document):
-    """An interval around zero blames nobody, and there is nowhere to look."""
+    """An interval around zero blames nobody; a layer that differs says where to look in any case."""
     for stage in data_of(document, "ladder")["stages"]:
         stage.update(low=-0.1, high=0.1)
     assert "Stage to blame: none" in chapter(document, "stages")
+    assert "Look at /conv2 in the ONNX" in words(document)
+    document["evidence"].remove(next(entry for entry in document["evidence"] if entry["kind"] == "layers"))
     assert "Where to look next" not in words(document)
 
 

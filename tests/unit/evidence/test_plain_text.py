@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from fcos_lib.evidence.plain_text import Screen, never_fail
+from fcos_lib.evidence.plain_text import Screen, never_fail, with_class_names
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,8 @@ def test_a_line_is_cut_after_its_signs_fell_back():
     assert Screen(10, "ascii").cut("0.5 ≤ 0.6 AP") == "0.5 <=..."
     assert Screen(13, "ascii").cut("0.5 ≤ 0.6 AP") == "0.5 <= 0.6 AP"
     assert Screen(80).cut("one\ntwo") == "one two"
+
+
+def test_a_class_has_its_name():
+    """One that the model does not have keeps its number."""
+    assert with_class_names("label 1 became label 7, label 10", ["cat", "dog"]) == "dog became label 7, label 10"
