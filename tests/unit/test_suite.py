@@ -1,5 +1,6 @@
 """The suite itself, run as a user would: its options, its refusals and its words."""
 
+import fcntl
 import json
 import re
 import sys
@@ -49,6 +50,19 @@ def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
     assert document["environment"]["device"]["stand_in"] is True
     second = run(*arguments)
     assert "artifacts: 0 built, 2 reused" in second.stdout, second.stdout
+
+
+def test_the_results_name_the_npu_that_was_used(run, tmp_path):
+    """The first one is somebody else's, so the second computes: its number and its health belong to the numbers."""
+    lock = tmp_path / "artifacts" / "locks" / "npu-0.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", "tests/acceptance")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    device = document["environment"]["device"]
+    assert (device["device_id"], device["logical_id"], device["npu_id"]) == (1, 1, 1)
 
 
 def test_the_aipp_variant_is_told_apart(run, tmp_path):
