@@ -61,3 +61,15 @@ def test_a_run_that_is_killed(suite, results):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert_unfinished(results)
+
+
+@pytest.mark.parametrize("hook", ["logstart", "logfinish"])
+def test_a_run_that_somebody_ends_as_a_success_is_none(run, tmp_path, hook):
+    """A plugin stops it in the first gate, or behind it, with exit status 0: two or three of three gates never judged."""
+    ended = f"import pytest\n\ndef pytest_runtest_{hook}():\n    pytest.exit('enough', 0)\n"
+    (tmp_path / "enough.py").write_text(ended)
+    done = run(
+        "-p", "enough", "-m", "contract", "--npu", "emulated", "--batch-sizes", "4", "tests/acceptance", path=tmp_path
+    )
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert f"NO VERDICT: {3 if hook == 'logstart' else 2} selected tests did not run" in done.stdout
