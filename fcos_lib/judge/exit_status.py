@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from fcos_lib.errors import AtcError, DeviceError, FeedError, StoreError, of_the_machine
+from fcos_lib.errors import AtcError, DeviceError, FeedError, NotInstalledError, StoreError, of_the_machine
 from fcos_lib.judge.verdict import Outcome, Verdict
 
 NO_VERDICT, INFRA = 7, 8
 _NOTHING_COLLECTED = 5
-_MACHINE = (DeviceError, AtcError, FeedError, StoreError)
+_MACHINE = (DeviceError, AtcError, FeedError, StoreError, NotInstalledError)
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else.
+    """What an error in front of a gate means: INFRA for the device, the compiler, the feed, the disk and a missing package, FAIL for all else.
 
     INFRA as well for what the machine has run out of, such as memory, space and descriptors, whatever error that led to.
     """

@@ -4,7 +4,16 @@ import errno
 
 import pytest
 
-from fcos_lib.errors import AtcError, CheckpointError, DatasetError, DeviceError, FeedError, SessionError, StoreError
+from fcos_lib.errors import (
+    AtcError,
+    CheckpointError,
+    DatasetError,
+    DeviceError,
+    FeedError,
+    NotInstalledError,
+    SessionError,
+    StoreError,
+)
 from fcos_lib.judge.exit_status import counted, exit_status, outcome_of
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, decide
@@ -53,6 +62,7 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
         (AtcError("x"), INFRA),
         (StoreError("x"), INFRA),
         (FeedError("x"), INFRA),
+        (NotInstalledError("x"), INFRA),
         (MemoryError(), INFRA),
         (OSError(errno.ENOSPC, "x"), INFRA),
         (OSError(errno.ENOENT, "x"), FAIL),
@@ -62,7 +72,7 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_is_the_machines_or_the_models(error, outcome):
-    """The device, the compiler, the disk and the feed are the machine; a wrong tensor is the model."""
+    """The device, the compiler, the disk, the feed and a missing package are the machine; a wrong tensor is the model."""
     assert outcome_of(error) is outcome
 
 
