@@ -3,6 +3,7 @@
 import fcntl
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
 from tests.prepared import PICTURES, take_over
+from tests.unit.parsed import ROOT
 from tests.unit.processes import on_terminal
 
 
@@ -29,6 +31,20 @@ def test_an_impossible_option_is_exit_4_and_one_sentence(run, arguments, words):
     assert result.returncode == 4, result.stdout + result.stderr
     assert words in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "environment"), [(["-O"], {}), ([], {"PYTHONOPTIMIZE": "2"})], ids=["-O", "variable"]
+)
+def test_a_python_without_assertions_is_refused(python, environment, outer_environment):
+    """Some container images set the variable: a sentence and exit 4 instead of a traceback and 1, which is FAIL's."""
+    command = [sys.executable, *python, "-m", "pytest", "tests/acceptance", "-m", "contract"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=outer_environment | environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "takes checks out of the code" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
