@@ -68,6 +68,14 @@ def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
     assert "artifacts: 0 built, 2 reused" in second.stdout, second.stdout
 
 
+@pytest.mark.parametrize("option", ["--benchmark-json=@/benchmark.json", "--benchmark-autosave", "--benchmark-compare"])
+def test_options_of_pytest_benchmark_are_no_error_where_nothing_is_timed(run, tmp_path, option):
+    """A job has them in PYTEST_ADDOPTS for every run: what the plugin warns of was a traceback, and exit status 1 or 3."""
+    done = run(option.replace("@", str(tmp_path)), "-m", "contract", "--npu", "emulated", "--batch-sizes", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_the_results_name_the_npu_that_was_used(run, tmp_path):
     """The first one is somebody else's, so the second computes: its number and its health belong to the numbers."""
     lock = tmp_path / "artifacts" / "locks" / "npu-0.lock"
