@@ -73,3 +73,12 @@ def test_a_run_that_somebody_ends_as_a_success_is_none(run, tmp_path, hook):
     )
     assert done.returncode == 7, done.stdout + done.stderr
     assert f"NO VERDICT: {3 if hook == 'logstart' else 2} selected tests did not run" in done.stdout
+
+
+def test_a_junit_file_without_room_hides_no_verdict(run):
+    """Every gate is green and a file is missing: INFRA, with the verdict, instead of a traceback and FAIL's exit status."""
+    done = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "4", "tests/acceptance", "--junit-xml=/dev/full")
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "such as --junit-xml's, cannot be written ([Errno 28] No space left on device)" in done.stderr
+    assert "verdicts: INFRA" in done.stdout
+    assert "Traceback" not in done.stderr
