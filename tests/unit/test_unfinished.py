@@ -82,3 +82,26 @@ def test_a_junit_file_without_room_hides_no_verdict(run):
     assert "such as --junit-xml's, cannot be written ([Errno 28] No space left on device)" in done.stderr
     assert "verdicts: INFRA" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+BREAKS_OFF = """
+from fcos_lib.measure.detections import coverage
+
+def unlike(*_):
+    raise MemoryError("no more")
+
+coverage.unlike = unlike
+"""
+"""What the gate of accuracy asks for after its first verdict."""
+
+
+def test_a_gate_that_breaks_off_behind_a_green_verdict_says_why(run, tmp_path):
+    """It was FAIL without a word: the cause was lost, and whose fault it was, since the test had judged something."""
+    (tmp_path / "breaks_off.py").write_text(BREAKS_OFF)
+    done = run("-p", "breaks_off", *ACCURACY, "-k", "candidate_reaches", path=tmp_path)
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "INFRA: MemoryError: no more" in done.stdout
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert [verdict["key"] for verdict in document["verdicts"]] == ["accuracy.ruler"]
+    (entry,) = document["unjudged"]
+    assert (entry["test"], entry["phase"], entry["outcome"]) == (GATE, "call", "INFRA")
