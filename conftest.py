@@ -1,5 +1,7 @@
 """Wiring only: which modules hold the fixtures and hooks; pytest rewrites the assertions of plugins named here."""
 
+import sys
+
 import pytest
 
 pytest_plugins = [
@@ -29,6 +31,8 @@ NEEDED = (*pytest_plugins, "fcos-reports", "fcos-evidence")
 
 def pytest_configure(config):
     """Refuse to run without what judges and reports (exit code 4)."""
+    if sys.flags.optimize:
+        raise pytest.UsageError("python -O, or PYTHONOPTIMIZE, takes checks out of the code: leave it out")
     for name in NEEDED:
         if config.pluginmanager.is_blocked(name):
             raise pytest.UsageError(

@@ -12,19 +12,32 @@ FcosError
 ├── AtcError            `atc` failed or wrote something else
 ├── SessionError        a model could not be loaded, or was given or returned a wrong tensor
 ├── DisagreementError   two devices gave different answers to the same question
-├── FeedError           a process that prepares pictures could not start, died, stands still, or lost some
+├── FeedError           a picture that the machine cannot read; a process for them that cannot start, died, stands still, or lost some
 └── DeviceError         no NPU, or it failed: the machine, not the model
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import re
 from collections.abc import Iterator
 
 from fcos_lib.files import printable
 
 LONGEST = 100_000
 """Characters of either part; a list of all broken pictures of COCO is shorter."""
+_OF_THE_MACHINE = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EROFS, errno.EIO,
+    errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN,
+})  # fmt: skip
+"""Space, files, memory and processes that ran out, disks that fail, and network folders that went away."""
+_IN_WORDS = re.compile(
+    "fail(ed)? to allocate|(can't|cannot) allocate memory|(not enough|insufficient) memory|bad_alloc|can't start new thread"
+    "|pthread_create failed|no space left on device|too many open files|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+"""What onnxruntime, OpenCV, torch and Python's threads say of the same, in exceptions of no class for it."""
 
 
 class FcosError(Exception):
@@ -86,7 +99,7 @@ class DisagreementError(FcosError):
 
 
 class FeedError(FcosError):
-    """A process that prepares pictures could not be started, died, stands still or lost some: the machine, not the picture."""
+    """The machine cannot read a picture, or a process for them cannot start, died, stands still or lost some: no picture's fault."""
 
 
 class DeviceError(FcosError):
@@ -100,3 +113,14 @@ def refusal_as(kind: type[FcosError], what: str, advice: str = "") -> Iterator[N
         yield
     except OSError as error:
         raise kind(f"{what} ({error.strerror or error})", advice) from error
+
+
+def of_the_machine(error: BaseException | None) -> bool:
+    """True if the machine ran out of something, or lost a disk: so says the error, or one that it was raised from."""
+    while error is not None:
+        refused = isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+        in_words = isinstance(error, Exception) and not isinstance(error, FcosError) and _IN_WORDS.search(str(error))
+        if isinstance(error, MemoryError) or refused or in_words:
+            return True
+        error = error.__cause__
+    return False

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 UNKNOWN = "unknown"
@@ -92,10 +93,21 @@ def has_aclruntime() -> bool:
     """Whether Python would find the module `aclruntime`; it is not imported, since that needs the driver's libraries."""
     if "aclruntime" in sys.modules:
         return sys.modules["aclruntime"] is not None
+    return _aclruntime_spec() is not None
+
+
+def aclruntime_file() -> Path | None:
+    """The file of that module, whether it is imported or not; None if there is none."""
+    module = sys.modules.get("aclruntime")
+    spec = getattr(module, "__spec__", None) if module else _aclruntime_spec()
+    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
+
+
+def _aclruntime_spec() -> ModuleSpec | None:
     try:
-        return importlib.util.find_spec("aclruntime") is not None
+        return importlib.util.find_spec("aclruntime")
     except (ImportError, ValueError):
-        return False
+        return None
 
 
 def _path_folders(environ: Mapping[str, str]) -> Iterator[Path]:

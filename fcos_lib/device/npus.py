@@ -18,8 +18,8 @@ from fcos_lib.ascend.npu_smi import (
     visible_ids,
 )
 from fcos_lib.ascend.npu_tables import Npu
-from fcos_lib.ascend.toolkit import Toolkit, discover, has_aclruntime
-from fcos_lib.emulator.install import environment, install
+from fcos_lib.ascend.toolkit import Toolkit, aclruntime_file, discover, has_aclruntime
+from fcos_lib.emulator.install import environment, install, is_own_aclruntime
 from fcos_lib.errors import DeviceError
 
 
@@ -76,6 +76,9 @@ def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
         raise DeviceError(
             f"no NPU can be used here: {' and '.join(missing)} not found", "source CANN's set_env.sh first"
         )
+    # An emulator that was put on the PATH by hand is still an emulator: its version says so.
+    stand_in = "STAND-IN" in toolkit.cann_version
+    _refuse_half_emulated(toolkit, stand_in)
     npus = read_npus(toolkit)
     by_logical_id = dict(zip(read_logical_ids(toolkit, npus), npus, strict=True))
     visible = visible_ids(os.environ, list(by_logical_id)) if npus else []
@@ -85,8 +88,6 @@ def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
         which = f"device {unknown[0]}" if unknown else "any device"
         masked = f", and {VARIABLE} leaves {len(visible)} of {len(npus)} visible" if len(visible) < len(npus) else ""
         raise DeviceError(f"npu-smi does not list {which}; it lists {listed}{masked}", "pass another --device-id")
-    # An emulator that was put on the PATH by hand is still an emulator: its version says so.
-    stand_in = "STAND-IN" in toolkit.cann_version
     devices: list[Device] = []
     for number in device_ids or range(len(visible)):
         npu = by_logical_id[visible[number]]
@@ -101,6 +102,16 @@ def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
                 "test one kind of chip at a time: an OM is compiled for one",
             )
     return tuple(devices)
+
+
+def _refuse_half_emulated(toolkit: Toolkit, stand_in: bool) -> None:
+    """`DeviceError` if the emulator's runtime was left in front of a real CANN: what it computes would count as hardware's."""
+    file = aclruntime_file()
+    if not stand_in and file and is_own_aclruntime(file):
+        raise DeviceError(
+            f"the Python module aclruntime is the emulator's ({file}), and CANN {toolkit.cann_version} is not",
+            f"take {file.parent} off PYTHONPATH",
+        )
 
 
 def use_emulator(folder: Path, device_ids: Sequence[int] = ()) -> tuple[Device, ...]:

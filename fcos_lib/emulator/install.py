@@ -97,6 +97,14 @@ def install(folder: Path) -> Path:
     return root
 
 
+def is_own_aclruntime(file: Path) -> bool:
+    """True for the `aclruntime` of any such tree, or for the emulator's own module that it hands over to."""
+    try:
+        return file.suffix == ".py" and "fcos_lib.emulator" in file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def environment(root: Path) -> dict[str, str]:
     """What `set_env.sh` would set for the tree at `root`, to be merged into a process's environment.
 

@@ -9,25 +9,22 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Collection, Iterable
 
-from fcos_lib.errors import AtcError, DeviceError, FeedError, StoreError
+from fcos_lib.errors import AtcError, DeviceError, FeedError, NotInstalledError, StoreError, of_the_machine
 from fcos_lib.judge.verdict import Outcome, Verdict
 
 NO_VERDICT, INFRA = 7, 8
 _NOTHING_COLLECTED = 5
-_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)
-_MACHINE = (DeviceError, AtcError, FeedError, StoreError)
+_MACHINE = (DeviceError, AtcError, FeedError, StoreError, NotInstalledError)
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an error in front of a gate means: INFRA for the device, the compiler, the feed and the disk, FAIL for all else.
+    """What an error in front of a gate means: INFRA for the device, the compiler, the feed, the disk and a missing package, FAIL for all else.
 
-    INFRA as well for what the machine has run out of: memory, space, descriptors.
+    INFRA as well for what the machine has run out of, such as memory, space and descriptors, whatever error that led to.
     """
-    exhausted = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
-    return Outcome.INFRA if exhausted or isinstance(error, _MACHINE) else Outcome.FAIL
+    return Outcome.INFRA if isinstance(error, _MACHINE) or of_the_machine(error) else Outcome.FAIL
 
 
 def counted(judged: Iterable[tuple[object, Verdict]]) -> list[Outcome]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
-from fcos_lib.errors import DatasetError, FeedError
+from fcos_lib.errors import DatasetError, FeedError, of_the_machine
 from fcos_lib.files import sha256_of, some
 from fcos_lib.stream.annotations import read_annotations, remarks
 from fcos_lib.stream.categories import Naming
@@ -150,7 +150,10 @@ def _within(path: Path, *folders: Path) -> bool:
 
 
 def read_picture(picture: Picture) -> NDArray[np.uint8]:
-    """The picture as BGR uint8[h, w, 3], EXIF orientation applied; `DatasetError` if it is broken or not as annotated."""
+    """The picture as BGR uint8[h, w, 3], EXIF orientation applied; `DatasetError` if it is broken or not as annotated.
+
+    `FeedError` if the machine cannot read it.
+    """
     try:
         data = read_file(picture.path)
         width, height = size_of(data)
@@ -169,14 +172,17 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
     )
 
 
-def unusable(picture: Picture, error: OSError | ValueError) -> DatasetError:
-    """The error that a picture's file comes to which cannot be read, or is none that may be decoded."""
-    if isinstance(error, OSError):
-        return DatasetError(f"picture {picture.path} cannot be read ({error.strerror})", "restore the file")
-    other = " or PNG but in " in str(error)
+def unusable(picture: Picture, error: OSError | ValueError) -> DatasetError | FeedError:
+    """The error that a picture's file comes to which cannot be read, or is none that may be decoded.
+
+    `FeedError` if that is the machine's fault.
+    """
+    found = f"picture {picture.path} {f'cannot be read ({error.strerror})' if isinstance(error, OSError) else error}"
+    if of_the_machine(error):
+        return FeedError(found, "the file may be sound: look at its disk or network folder, free memory and dmesg")
+    other = " or PNG but in " in found
     return DatasetError(
-        f"picture {picture.path} {error}",
-        "convert it to PNG, and name that in the annotation file" if other else "restore the file",
+        found, "convert it to PNG, and name that in the annotation file" if other else "restore the file"
     )
 
 
@@ -187,7 +193,7 @@ def digest_of_files(pictures: Sequence[Picture]) -> str:
 
 
 def file_digest(picture: Picture) -> str:
-    """SHA-256 of a picture's file, 64 hex digits; `DatasetError` if it cannot be read."""
+    """SHA-256 of a picture's file, 64 hex digits; errors as of `unusable` if it cannot be read."""
     try:
         return sha256_of(picture.path)
     except OSError as error:

@@ -110,8 +110,8 @@ def _do(slots: Slots, slot: int) -> int:
     try:
         prepare(picture, slots.contract, slots.layout, slots.tensor[slot])
         return DONE
-    except DatasetError as error:
-        slots.write_note(slot, (DatasetError.__name__, error.found, error.advice))
+    except (DatasetError, FeedError) as error:
+        slots.write_note(slot, (type(error).__name__, error.found, error.advice))
     except Exception as error:
         # MemoryError, or something that nobody thought of: it belongs to this picture all the same.
         what = f"{type(error).__name__}: {error}"[:500]

@@ -21,12 +21,14 @@ from fcos_lib.files import write_whole
 from fcos_lib.stream.array_file import OVERHEAD, Shape, pack_arrays, unpack_arrays
 from fcos_lib.stream.sessions import Detections
 
-FORMAT = 1
+FORMAT = 2
 """Part of the key of every record: raised when records, or what the code puts into them, change their meaning."""
 _RECORD = re.compile(r"[0-9a-f]{20}/[0-9a-f]{2}/[0-9a-f]{64}\.npz")
 _TEMPORARY = ".tmp"
 _ABANDONED_S = 24 * 3600.0
 _CPU_NAME = 200
+_DIGITS = 64
+"""Of the SHA-256 that a record's file is called by, and the record holds as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def write_record(path: Path, record: Record) -> None:
         "scores": np.ascontiguousarray(record.detections.scores, "<f4"),
         "labels": np.ascontiguousarray(record.detections.labels, "<i8"),
         "cpu": np.frombuffer(record.cpu.encode()[:_CPU_NAME], np.uint8),
+        "picture": np.frombuffer(path.stem.encode(), np.uint8),
     }
     if record.proposals:
         arrays["proposal_boxes"] = np.ascontiguousarray(record.proposals[0], "<f4")
@@ -78,6 +81,7 @@ def read_record(path: Path, contract: ModelContract) -> Record | None:
             raise ValueError(f"{status.st_size} bytes, at most {largest} in a plain file are expected")
         wanted: dict[str, tuple[str, Shape]] = {
             "cpu": ("u1", ("letters",)),
+            "picture": ("u1", ("digits",)),
             "size": ("<i8", (2,)),
             "boxes": ("<f4", ("rows", 4)),
             "scores": ("<f4", ("rows",)),
@@ -86,7 +90,11 @@ def read_record(path: Path, contract: ModelContract) -> Record | None:
             "proposal_scores": ("<f4", (proposals, classes)),
         }
         optional = ("proposal_boxes", "proposal_scores")
-        arrays = unpack_arrays(path.read_bytes(), wanted, {"letters": _CPU_NAME, "rows": rows}, optional)
+        arrays = unpack_arrays(
+            path.read_bytes(), wanted, {"letters": _CPU_NAME, "digits": _DIGITS, "rows": rows}, optional
+        )
+        if arrays["picture"].tobytes() != path.stem.encode():  # its file was exchanged for another's
+            raise ValueError("it is another picture's")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

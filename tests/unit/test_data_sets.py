@@ -156,3 +156,32 @@ def test_what_is_unusual_is_said_and_judged_by_pycocotools_own_numbers(run, data
     assert "--category" in document["run"]["options"]
     value = verdicts["accuracy.mAP"]["value"]
     assert 0.3 < value < 1, f"mAP {value} of the trained model"
+
+
+EXCHANGES = """
+import os
+from fcos_lib.stream.journal import Journal
+
+merge = Journal.merge
+
+def merged(journal):
+    first, second = (journal.pictures[index].path for index in (1, 3))
+    for old, new in ((first, "kept"), (second, first.name), (first.with_name("kept"), second.name)):
+        os.rename(old, old.with_name(new))
+    return merge(journal)
+
+Journal.merge = merged
+"""
+"""Another process that exchanges two pictures of one size when the candidate has seen them, and the reference has not."""
+
+
+def test_pictures_that_change_during_a_run_are_named_instead_of_the_model(run, data_set, tmp_path):
+    """The sides saw other pictures: to say that the candidate finds other things in them would be true, and misleading."""
+    words = data_set(lambda document: None)
+    (tmp_path / "exchanges.py").write_text(EXCHANGES)
+    done = run("-p", "exchanges", *OPTIONS, "-k", "candidate_reaches", "--no-explain", *words, path=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    changed = "the files of 2 pictures changed while the run was under way: 000000001007.jpg, 000000001021.jpg"
+    assert changed in done.stdout, done.stdout
+    _, verdicts = outcomes(tmp_path)
+    assert "accuracy.unlike_reference" not in verdicts

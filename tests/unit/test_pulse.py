@@ -87,3 +87,16 @@ def test_make_accept_says_what_it_does_from_the_first_second(tmp_path):
         "installing 1 of 4", "installing 2 of 4", "installing 3 of 4", "installing 4 of 4", "running the acceptance suite",
     ], done.stdout  # fmt: skip
     assert done.stdout.startswith("installing 1 of 4"), done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("-s",), ("-p", "no:capture")], ids=" ".join)
+def test_a_run_without_a_capture_judges_all_the_same(run, arguments):
+    """What is to be seen in spite of it is seen anyway; a missing capture is no fault of the model's."""
+    done = run(
+        *arguments, "-m", "accuracy", "-k", "candidate_reaches", "--npu", "emulated", "--batch-sizes", "2",
+        "--pictures", "2", "tests/acceptance",
+    )  # fmt: skip
+    assert done.returncode == 7, (
+        f"two pictures are too few to tell, and nothing else is wrong:\n{done.stdout}{done.stderr}"
+    )
+    assert "AttributeError" not in done.stdout

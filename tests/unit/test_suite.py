@@ -1,7 +1,9 @@
 """The suite itself, run as a user would: its options, its refusals and its words."""
 
+import fcntl
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ import pytest
 from fcos_lib.measure.coco.metrics import TWELVE
 from fixtures.options import settings as chosen_settings
 from tests.prepared import PICTURES, take_over
+from tests.unit.parsed import ROOT
 from tests.unit.processes import on_terminal
 
 
@@ -28,6 +31,20 @@ def test_an_impossible_option_is_exit_4_and_one_sentence(run, arguments, words):
     assert result.returncode == 4, result.stdout + result.stderr
     assert words in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "environment"), [(["-O"], {}), ([], {"PYTHONOPTIMIZE": "2"})], ids=["-O", "variable"]
+)
+def test_a_python_without_assertions_is_refused(python, environment, outer_environment):
+    """Some container images set the variable: a sentence and exit 4 instead of a traceback and 1, which is FAIL's."""
+    command = [sys.executable, *python, "-m", "pytest", "tests/acceptance", "-m", "contract"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=outer_environment | environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "takes checks out of the code" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
@@ -49,6 +66,27 @@ def test_a_run_ends_with_verdicts_and_results_json(run, tmp_path):
     assert document["environment"]["device"]["stand_in"] is True
     second = run(*arguments)
     assert "artifacts: 0 built, 2 reused" in second.stdout, second.stdout
+
+
+@pytest.mark.parametrize("option", ["--benchmark-json=@/benchmark.json", "--benchmark-autosave", "--benchmark-compare"])
+def test_options_of_pytest_benchmark_are_no_error_where_nothing_is_timed(run, tmp_path, option):
+    """A job has them in PYTEST_ADDOPTS for every run: what the plugin warns of was a traceback, and exit status 1 or 3."""
+    done = run(option.replace("@", str(tmp_path)), "-m", "contract", "--npu", "emulated", "--batch-sizes", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_results_name_the_npu_that_was_used(run, tmp_path):
+    """The first one is somebody else's, so the second computes: its number and its health belong to the numbers."""
+    lock = tmp_path / "artifacts" / "locks" / "npu-0.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "2", "tests/acceptance")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    device = document["environment"]["device"]
+    assert (device["device_id"], device["logical_id"], device["npu_id"]) == (1, 1, 1)
 
 
 def test_the_aipp_variant_is_told_apart(run, tmp_path):

@@ -61,3 +61,47 @@ def test_a_run_that_is_killed(suite, results):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert_unfinished(results)
+
+
+@pytest.mark.parametrize("hook", ["logstart", "logfinish"])
+def test_a_run_that_somebody_ends_as_a_success_is_none(run, tmp_path, hook):
+    """A plugin stops it in the first gate, or behind it, with exit status 0: two or three of three gates never judged."""
+    ended = f"import pytest\n\ndef pytest_runtest_{hook}():\n    pytest.exit('enough', 0)\n"
+    (tmp_path / "enough.py").write_text(ended)
+    done = run(
+        "-p", "enough", "-m", "contract", "--npu", "emulated", "--batch-sizes", "4", "tests/acceptance", path=tmp_path
+    )
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert f"NO VERDICT: {3 if hook == 'logstart' else 2} selected tests did not run" in done.stdout
+
+
+def test_a_junit_file_without_room_hides_no_verdict(run):
+    """Every gate is green and a file is missing: INFRA, with the verdict, instead of a traceback and FAIL's exit status."""
+    done = run("-m", "contract", "--npu", "emulated", "--batch-sizes", "4", "tests/acceptance", "--junit-xml=/dev/full")
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "such as --junit-xml's, cannot be written ([Errno 28] No space left on device)" in done.stderr
+    assert "verdicts: INFRA" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+BREAKS_OFF = """
+from fcos_lib.measure.detections import coverage
+
+def unlike(*_):
+    raise MemoryError("no more")
+
+coverage.unlike = unlike
+"""
+"""What the gate of accuracy asks for after its first verdict."""
+
+
+def test_a_gate_that_breaks_off_behind_a_green_verdict_says_why(run, tmp_path):
+    """It was FAIL without a word: the cause was lost, and whose fault it was, since the test had judged something."""
+    (tmp_path / "breaks_off.py").write_text(BREAKS_OFF)
+    done = run("-p", "breaks_off", *ACCURACY, "-k", "candidate_reaches", path=tmp_path)
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "INFRA: MemoryError: no more" in done.stdout
+    document = json.loads((tmp_path / "artifacts" / "results" / "results.json").read_text())
+    assert [verdict["key"] for verdict in document["verdicts"]] == ["accuracy.ruler"]
+    (entry,) = document["unjudged"]
+    assert (entry["test"], entry["phase"], entry["outcome"]) == (GATE, "call", "INFRA")

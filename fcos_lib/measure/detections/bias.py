@@ -18,6 +18,8 @@ from fcos_lib.measure import Measurement, json_ready
 from fcos_lib.measure.detections.matching import Pairs
 
 CONFIDENCE = 0.95
+_FEWEST = 6
+"""Samples without which nothing is certain: five on one side of the median happen by chance once in 16 times."""
 _EXACT_UP_TO = 200
 
 
@@ -27,7 +29,7 @@ class Median:
 
     value: float
     low: float
-    """-inf and inf if there are fewer than six samples: then nothing is certain."""
+    """-inf and inf if there are fewer than `_FEWEST` samples: then nothing is certain."""
     high: float
     n: int
 
@@ -83,7 +85,7 @@ def bias(pairs: Pairs, levels: NDArray[np.int64], contract: ModelContract) -> tu
 
     The value is the largest certain bias (`Median.certain`) over all pairs and over the pairs of each level; `where`
     names the level, `details` has every median with its interval. `levels` (from `levels_of`) says which level each pair
-    comes from. Pairs with a box without area have no size ratio.
+    comes from. Pairs with a box without area have no size ratio. `n` is 0 if there are too few pairs to tell.
     """
     before, after = pairs.reference.boxes.astype(np.float64), pairs.candidate.boxes.astype(np.float64)
     areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (before, after)]
@@ -115,4 +117,7 @@ def _worst(
         f"{worst}: median {chosen.value:+.5g}, 95 % between {chosen.low:+.5g} and {chosen.high:+.5g}, {chosen.n} pairs"
     )
     details = {group: json_ready(median) for group, median in medians.items()}
-    return Measurement(name, value, unit, len(values), where if len(values) else "", details)
+    n = len(values)
+    if 0 < n < _FEWEST and not broken:
+        n, where = 0, f"{n} pairs, and {_FEWEST} are the fewest that tell"
+    return Measurement(name, value, unit, n, where if len(values) else "", details)

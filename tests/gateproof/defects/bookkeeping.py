@@ -167,7 +167,10 @@ def changed_references(child: Any) -> tuple[str, ...]:
     from fcos_lib.stream.reference_record import read_record, write_record
 
     for path in (child.artifacts / "references").rglob("*.npz"):
-        record = read_record(path, SHAPES)
+        try:
+            record = read_record(path, SHAPES)
+        except ValueError:  # of an earlier release, and no run's of this one
+            continue
         assert record, f"{path} is no record"
         moved = replace(record.detections, boxes=record.detections.boxes + np.float32(1))
         path.unlink()

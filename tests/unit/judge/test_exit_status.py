@@ -4,7 +4,16 @@ import errno
 
 import pytest
 
-from fcos_lib.errors import AtcError, CheckpointError, DeviceError, FeedError, SessionError, StoreError
+from fcos_lib.errors import (
+    AtcError,
+    CheckpointError,
+    DatasetError,
+    DeviceError,
+    FeedError,
+    NotInstalledError,
+    SessionError,
+    StoreError,
+)
 from fcos_lib.judge.exit_status import counted, exit_status, outcome_of
 from fcos_lib.judge.limits import Limit
 from fcos_lib.judge.verdict import Outcome, decide
@@ -53,6 +62,7 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
         (AtcError("x"), INFRA),
         (StoreError("x"), INFRA),
         (FeedError("x"), INFRA),
+        (NotInstalledError("x"), INFRA),
         (MemoryError(), INFRA),
         (OSError(errno.ENOSPC, "x"), INFRA),
         (OSError(errno.ENOENT, "x"), FAIL),
@@ -62,8 +72,40 @@ def test_the_status_of_a_run(outcomes, pytest_status, more, expected):
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_is_the_machines_or_the_models(error, outcome):
-    """The device, the compiler, the disk and the feed are the machine; a wrong tensor is the model."""
+    """The device, the compiler, the disk, the feed and a missing package are the machine; a wrong tensor is the model."""
     assert outcome_of(error) is outcome
+
+
+OUT_OF_MEMORY = (
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. Name:'/x' Status Message: "
+    "bfc_arena.cc:360 AllocateRawInternal Failed to allocate memory for requested buffer of size 112197632",
+    "PosixThread pthread_create failed, error code: 12 error msg: Cannot allocate memory",
+    "OpenCV(5.0.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 48000000 bytes",
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1",
+    "can't start new thread",
+    "std::bad_alloc",
+)
+"""As onnxruntime, OpenCV, torch, Python and pybind11 say it under a limit on memory or processes."""
+
+
+@pytest.mark.parametrize("said", OUT_OF_MEMORY, ids=lambda said: said.rpartition(":")[2][:20])
+def test_what_libraries_say_of_a_machine_that_has_no_more_is_infra(said):
+    """They raise it as RuntimeError or as a class of their own, which says nothing."""
+    assert outcome_of(RuntimeError(said)) is INFRA
+    assert outcome_of(RuntimeError("Got invalid dimensions for input: input")) is FAIL
+    assert outcome_of(CheckpointError(f"the checkpoint {said}.pth is damaged")) is FAIL, "names of files say nothing"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EAGAIN, errno.ENOSPC])
+def test_an_error_that_the_machine_led_to_is_the_machines(number):
+    """A disk that fails, a network folder that went away, no more processes: whatever was made of it."""
+    for kind in (SessionError, DatasetError, CheckpointError):
+        error = kind("it cannot be read")
+        error.__cause__ = OSError(number, "x")
+        assert outcome_of(error) is INFRA
+    error = DatasetError("it cannot be read")
+    error.__cause__ = OSError(errno.ENOENT, "x")
+    assert outcome_of(error) is FAIL
 
 
 def test_what_a_test_only_records_beside_its_limits_does_not_count():

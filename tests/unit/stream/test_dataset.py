@@ -3,6 +3,8 @@
 What is wrong with a folder, its annotations or a picture has its cases in tests/unit/hostile/test_files.py.
 """
 
+import errno
+import os
 import struct
 
 import cv2
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 
 from fcos_lib.contract import SHAPES, InputLayout
-from fcos_lib.errors import DatasetError
-from fcos_lib.stream.dataset import Picture, open_dataset, read_picture
+from fcos_lib.errors import DatasetError, FeedError
+from fcos_lib.stream import picture_file
+from fcos_lib.stream.dataset import Picture, file_digest, open_dataset, read_picture
 from fcos_lib.stream.feed import load_batch
 from tests.unit.hostile import makers
 
@@ -109,3 +112,32 @@ def test_a_grey_picture_is_as_good_as_its_colours(tmp_path, layout):
         cv2.imwrite(str(tmp_path / name), pixels)
         tensors.append(load_batch([Picture(1, tmp_path / name, WIDTH, HEIGHT)], SHAPES, 1, layout).tensor)
     np.testing.assert_array_equal(*tensors)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_picture_that_the_machine_cannot_read_is_not_blamed(picture, jpeg, number, monkeypatch):
+    """A disk that fails, a network folder that went away: to restore the file would not help."""
+    path = picture(jpeg).path
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(picture_file, "read_plain", fail)
+    monkeypatch.setattr("fcos_lib.stream.dataset.sha256_of", fail)
+    for read in (read_picture, file_digest):
+        with pytest.raises(FeedError, match=rf"{path} cannot be read \({os.strerror(number)}\)") as caught:
+            read(picture(jpeg))
+        assert "network folder" in caught.value.advice
+
+
+def test_a_picture_for_which_there_is_no_memory_is_not_blamed(picture, jpeg, monkeypatch):
+    """OpenCV says so in an error of its own."""
+
+    def fail(*_):
+        error = cv2.error("")
+        error.err = "Failed to allocate 48000000 bytes"
+        raise error
+
+    monkeypatch.setattr(picture_file.cv2, "imdecode", fail)
+    with pytest.raises(FeedError, match="cannot be decoded"):
+        read_picture(picture(jpeg))

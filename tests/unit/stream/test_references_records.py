@@ -7,6 +7,7 @@ import pickle
 import signal
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,6 +24,12 @@ def pictures(tmp_path):
 def root(tmp_path):
     """The folder of the references."""
     return tmp_path / "references"
+
+
+FIRST = hashlib.sha256(
+    cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), (0, 90, 200), np.uint8))[1].tobytes()
+).hexdigest()
+"""Of the first picture's file."""
 
 
 class Bomb:
@@ -43,6 +50,7 @@ def packed(compress=False, **changed):
         "scores": np.array([0.9, 0.8], np.float32),
         "labels": np.array([1, 2]),
         "cpu": np.frombuffer(b"here", np.uint8),
+        "picture": np.frombuffer(FIRST.encode(), np.uint8),
     } | changed
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as archive:
@@ -67,6 +75,8 @@ HOSTILE = {
     "no zip": b"PK\x03\x04 and then nothing",
     "pickle alone": pickle.dumps([1, 2]),
     "missing member": packed(labels=None),
+    "another picture's": packed(picture=np.frombuffer(b"0" * 64, np.uint8)),
+    "of no picture": packed(picture=None),
     "wrong dtype": packed(scores=np.array([0.9, 0.8])),
     "wrong shape": packed(boxes=np.ones((2, 5), np.float32)),
     "more boxes than scores": packed(boxes=np.ones((3, 4), np.float32)),
@@ -87,6 +97,29 @@ HOSTILE = {
     "far too large": packed(cpu=np.zeros(3_000_000, np.uint8)),
     "wrong proposals": packed(proposal_boxes=np.ones((5, 4), np.float32), proposal_scores=np.ones((5, 8), np.float32)),
 }
+
+
+def test_a_sound_record_is_believed(root, pictures):
+    """Without any of the faults below, so that each of them is why its record is not."""
+    opened(root).detections(pictures[:1])
+    (path,) = records(root)
+    assert path.stem == FIRST
+    path.write_bytes(packed())
+    references = opened(root, audit_share=0)
+    assert references.detections(pictures[:1])[0].labels.tolist() == [1, 2]
+    assert references.facts.damaged == 0
+
+
+def test_records_that_were_exchanged_are_computed_again(root, pictures):
+    """By a copy of the folder that went wrong: the model would be blamed for finding what is in its own pictures."""
+    expected = opened(root).detections(pictures)
+    first, second = records(root)[:2]
+    first.rename(root / "kept")
+    second.rename(first)
+    (root / "kept").rename(second)
+    references = opened(root, audit_share=0)
+    assert_equal(references.detections(pictures), expected)
+    assert (references.facts.damaged, references.facts.hits) == (2, 3)
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,12 @@ def _without(*names: str) -> Callable[[Path, dict[str, str]], None]:
 
 def _visible(root: Path, environ: dict[str, str], text: str) -> None:
     environ["ASCEND_RT_VISIBLE_DEVICES"] = text
+
+
+def _called_real(root: Path, environ: dict[str, str]) -> None:
+    """The tree takes its runtime for its own, and its version for CANN's."""
+    for path in root.rglob("version.*"):
+        path.write_text(re.sub(r"-STAND-IN\.\w+", "", path.read_text()))
 
 
 IMPORT = """
@@ -86,6 +93,8 @@ FAULTS = (
     _fault("no_atc_required", "there is no atc", "atc not found", change=_without("atc")),
     _fault("no_aclruntime", "the wheel is not installed", "the Python module aclruntime not found",
            change=_without("aclruntime.py")),
+    _fault("aclruntime_emulated", "the emulator's runtime was left in front of a real CANN", "the Python module aclruntime is the emulator's",
+           change=_called_real),
     Fault("aclruntime_broken", "aclruntime does not find CANN's libraries", 8, ("aclruntime cannot be imported (libascendcl.so", "source set_env.sh"),
           partial(_imported, content="raise ImportError('libascendcl.so: cannot open shared object file')")),
     Fault("aclruntime_glibc", "aclruntime was built for a newer libstdc++", 8, ("aclruntime cannot be imported (version `GLIBCXX_3.4.29", "libstdc++ comes first"),

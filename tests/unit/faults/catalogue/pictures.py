@@ -45,6 +45,8 @@ FAULTS = (
            "judged(lambda: feed(lambda: pictures[5].path.unlink()))"),
     _fault("picture_truncated", "a picture loses its second half during the run", 1, "5.jpg is not a picture that OpenCV can decode",
            "judged(lambda: feed(lambda: os.truncate(pictures[5].path, 300)))"),
+    _fault("picture_on_a_broken_disk", "a disk fails under a picture, or a network folder goes away", 8, "cannot be read (Input/output error)",
+           "pictures[5] = Picture(5, Path('/proc/self/mem'), 64, 48)  # the system itself refuses to read it\njudged(feed)"),
     _fault("picture_wide", "a picture is 10,000 pixels wide and one high", 0, "7 of 7 pictures prepared",
            "pictures.append(picture(9, 10_000, 1))\njudged(feed)"),
     _fault("picture_large", "a picture is 10,000 pixels wide and 2,000 high", 0, "7 of 7 pictures prepared",

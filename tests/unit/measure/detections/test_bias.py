@@ -101,8 +101,20 @@ def test_few_pairs_prove_nothing():
     """With five samples no interval of 95 % exists, with six it does."""
     assert median_of(np.ones(5)).certain == 0
     assert median_of(np.ones(6)).certain == 1
-    assert by_name(pairs(1))["size"].value == 0
     assert median_of(np.array([4.0, np.nan, 5.0])).n == 3
+
+
+def test_too_few_pairs_are_no_measurement():
+    """A bias of 0 would be green, whatever the boxes: no verdict can rest on it, and the reader hears why."""
+    few, enough = pairs(1), pairs(2)
+    for measured in (few, enough):
+        measured.candidate.boxes[:] = resized(measured.candidate.boxes, 1.02)
+    size = by_name(few)["size"]
+    assert (size.value, size.n, size.where) == (0, 0, "5 pairs, and 6 are the fewest that tell")
+    assert by_name(enough)["size"].value == pytest.approx(math.log(1.02), rel=1e-3)
+    few.candidate.scores[0] = np.nan
+    score = by_name(few)["score"]
+    assert (math.isnan(score.value), score.n) == (True, 5), "NaN is within no limit, and needs no interval"
 
 
 @pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (20, 6), (30, 10), (50, 18), (100, 40), (1000, 469)])
@@ -188,4 +200,4 @@ def test_proposals_say_which_level_a_detection_comes_from():
     levels = levels_of(measured, boxes, scores, COCO_R50)
     assert levels.tolist() == [0, 1, 2, 4, -1]
     size = bias(measured, levels, COCO_R50)[0]
-    assert (size.n, list(size.details)) == (5, ["all levels", "P3", "P4", "P5", "P7"])
+    assert (size.details["all levels"]["n"], list(size.details)) == (5, ["all levels", "P3", "P4", "P5", "P7"])
