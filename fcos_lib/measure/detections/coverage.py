@@ -16,7 +16,9 @@ from fcos_lib.stream.sessions import Detections
 
 STRONG = 0.3
 """Score of a detection that no rounding brings about or takes away."""
-
+FAINT = 5
+"""Detections of any score more or fewer in a picture that rounding may bring about, however few there are. Weights of 8 bits changed
+no picture's number by so many and by half of it, weights of 6 bits that of every third."""
 ENOUGH = 10
 """Pictures with another one's results after which the reference is asked about no more: it may take seconds for each."""
 _AT_ONCE = 10
@@ -116,21 +118,26 @@ def _alike(first: Detections, second: Detections, results: Detections) -> bool:
 
 
 def unlike(reference: Mapping[int, Detections], detections: Mapping[int, Detections]) -> Measurement:
-    """Pictures in which half of the strong detections of either side have no partner on the other: another picture's results.
+    """Pictures in which half of the strong detections of either side have no partner on the other, or half of all are too many or few.
 
-    Both by picture id, boxes in picture pixels. An average over thousands of pictures does not show two that were exchanged.
+    Both by picture id, boxes in picture pixels. An average over thousands of pictures shows neither two that were exchanged nor
+    faint detections that are none.
     """
-    strange: dict[int, float] = {}
+    strange: dict[int, str] = {}
     for number, expected in reference.items():
         strong = alone = 0
-        for side, other in ((expected, detections[number]), (detections[number], expected)):
+        seen = detections[number]
+        for side, other in ((expected, seen), (seen, expected)):
             chosen = side.scores >= STRONG
             same = side.labels[chosen][:, None] == other.labels[None]
             partner = (same & (iou_matrix(side.boxes[chosen], other.boxes) >= PAIR_IOU)).any(axis=1)
             strong, alone = strong + len(partner), alone + int((~partner).sum())
+        few, many = sorted((len(expected), len(seen)))
         if alone and 2 * alone >= strong:
-            strange[number] = alone / strong
-    where = "; ".join(f"picture {number}: {share:.0%} without a partner" for number, share in list(strange.items())[:3])
+            strange[number] = f"{alone / strong:.0%} without a partner"
+        elif many - few >= FAINT and many >= 2 * few:
+            strange[number] = f"{len(seen)} detections, and {len(expected)} are expected"
+    where = "; ".join(f"picture {number}: {why}" for number, why in list(strange.items())[:3])
     where += "; ..." * (len(strange) > 3)
     if strange and not any(map(len, detections.values())):
         where = nothing_detected(len(detections), sum(map(len, reference.values())))

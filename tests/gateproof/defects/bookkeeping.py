@@ -65,6 +65,18 @@ def _two_exchanged(result: Any, *_: Any, **__: Any) -> Any:
     return {**detections, first: detections[second], second: detections[first]}, facts
 
 
+def _faint_added(result: Any, *_: Any, **__: Any) -> Any:
+    """Sixty times the same one, just above the threshold: what an NMS that suppresses nothing would leave."""
+    from fcos_lib.stream.sessions import Detections
+
+    detections, facts = result
+    own = detections[OUTSIDE_THE_SAMPLE[0]]
+    boxes = np.concatenate([own.boxes, np.repeat([[2, 2, 12, 12]], 60, axis=0).astype(np.float32)])
+    scores = np.concatenate([own.scores, np.full(60, 0.051, np.float32)])
+    labels = np.concatenate([own.labels, np.zeros(60, np.int64)])
+    return {**detections, OUTSIDE_THE_SAMPLE[0]: Detections(boxes, scores, labels)}, facts
+
+
 def places_exchanged(pool: Any, slots: Any, pictures: Any) -> Any:
     """Two pictures that are no part of the sample get each other's slots."""
     ids = [picture.id if picture else 0 for picture in pictures]
@@ -202,6 +214,8 @@ CASES = (
     Case("reference_missing", "the reference was not asked about one picture", ("accuracy: pictures without a reference",), "",
          (Injection("fcos_lib.stream.references:References.detections", "result", _first_missing),), marks="golden"),
     _evaluated("pictures_exchanged", "the results of two of 240 pictures are exchanged", _two_exchanged, UNLIKE),
+    _evaluated("faint_added", "one picture outside the sample has sixty faint detections too many", _faint_added, UNLIKE,
+               words="are expected"),
     Case("places_exchanged", "in one batch two pictures are in each other's slots", (UNLIKE,), "",
          (Injection(ORDER, "arguments", places_exchanged),)),
     Case("padding_first", "the last batch has its padding in front", (INPUTS, UNLIKE), "",

@@ -249,6 +249,18 @@ def test_a_picture_is_unlike_from_half_of_its_strong_detections_on(expected, see
         ), f"{share or 'too little'} is without a partner, and this is said: {measurement}"
 
 
+@pytest.mark.parametrize(
+    ("expected", "seen", "strange"),
+    [(5, 0, True), (4, 0, False), (5, 10, True), (6, 11, False), (10, 5, True), (100, 51, False)],
+)
+def test_a_picture_is_unlike_with_twice_or_half_as_many_detections(expected, seen, strange):
+    """However faint they are; fewer than five more or less may come of rounding."""
+    faint = ((0, 0, 10, 10, 0.06, 0),)
+    measurement = unlike({7: detections(*faint * expected), 8: LONG}, {7: detections(*faint * seen), 8: LONG})
+    said = f"picture 7: {seen} detections, and {expected} are expected" if strange else ""
+    assert (measurement.value, measurement.where) == (float(strange), said)
+
+
 @pytest.mark.parametrize(("pictures", "end"), [(3, ""), (4, "; ...")])
 def test_three_pictures_of_another_one_are_named(pictures, end):
     """The first three; whether there are more shows at the end."""
