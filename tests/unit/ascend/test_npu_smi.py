@@ -179,10 +179,37 @@ def test_no_text_breaks_the_parsers(text):
     assert len(parse_versions(text)) == 2
 
 
-def test_a_number_of_absurd_length_is_no_chip():
+def test_a_number_of_absurd_length_is_none():
     """Python refuses to convert very long digit strings; the parser must not get that far."""
-    text = re.sub("16302", "9" * 5000, table("310P3_duo"))
-    assert len(parse_info(text)) == 3
+    assert [npu.memory_total_mb for npu in parse_info(re.sub("44280", "9" * 5000, table("310P3_duo")))] == [
+        0,
+        43693,
+    ] * 2
+    with pytest.raises(UnreadableTableError):
+        parse_info(re.sub(r"\| 2       310P3", f"| {'2' * 5000} 310P3", table("310P3_duo")))
+
+
+def test_a_chip_that_does_not_answer_keeps_its_place():
+    """ACL counts it: were it left out, the next one would be taken for it, and another device tested than the one named."""
+    text = table("310P3_duo").replace("OK              | NA           62 ", "UNKNOWN         | NA           NA ", 1)
+    silent, second, *_ = parse_info(text.replace("0            16302/ 44280 ", "NA           NA   / NA   "))
+    assert (silent.health, silent.device_id, silent.memory_total_mb) == ("UNKNOWN", 0, 0)
+    assert (second.device_id, second.memory_total_mb) == (1, 43693)
+    assert parse_info(text.replace("UNKNOWN", "NA     "))[0].health == "NA"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("| 1       310P3  ", "| -       310P3  "),
+        ("| OK              |", "| -               |"),
+        ("| 0       0 ", "| 0   0   0 "),
+    ],
+)
+def test_a_chip_that_cannot_be_read_makes_the_table_unreadable(change):
+    """Nobody could tell then which device an index means."""
+    with pytest.raises(UnreadableTableError, match="table of chips"):
+        parse_info(table("310P3_duo").replace(*change, 1))
 
 
 def test_processes_are_told_apart_from_chips():
