@@ -26,7 +26,7 @@ from fcos_lib.files import sha256_of, write_whole
 from fcos_lib.records import plain_json, record_of
 from fcos_lib.store.artifacts import content_key
 from fcos_lib.store.sources import dependencies
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.feed import load_batch
 
 PICTURES = 2
@@ -46,6 +46,11 @@ class Known:
     """What the session said instead of detections, such as that there are NaN among them; empty if there were some."""
     rows: tuple[_Row, ...]
     """Slot, label, x1, y1, x2, y2 and score of every detection."""
+
+
+def canary_pictures(dataset: Dataset) -> tuple[Picture, ...]:
+    """The pictures with the most objects, of as many the first: a device that errs shows it in none where nothing is found."""
+    return tuple(sorted(dataset.pictures, key=lambda picture: -dataset.objects_of.get(picture.id, 0))[:PICTURES])
 
 
 class Canary:

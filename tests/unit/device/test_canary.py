@@ -7,10 +7,10 @@ import pytest
 
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.device import canary as canary_module
-from fcos_lib.device.canary import Canary
+from fcos_lib.device.canary import Canary, canary_pictures
 from fcos_lib.device.lease import lease
 from fcos_lib.errors import DeviceError, SessionError, StoreError
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.sessions import Outputs
 
 
@@ -54,6 +54,13 @@ def ask(tmp_path, monkeypatch):
             assert held.left_by == "", "a device that was asked is trusted"
 
     return ask
+
+
+def test_it_looks_where_there_is_most_to_find(tmp_path):
+    """The first pictures of a data set may be empty, at batch size 1 a single one counts, and no box is a wrong box there."""
+    pictures = tuple(Picture(number, tmp_path / f"{number}.jpg", 8, 8) for number in range(1, 6))
+    dataset = Dataset(tmp_path, tmp_path, "", pictures, {}, objects_of={3: 2, 4: 7, 5: 2})
+    assert [picture.id for picture in canary_pictures(dataset)] == [4, 3]
 
 
 def test_the_same_again_is_fine_and_costs_one_batch(ask):
