@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.ascend import npu_smi
-from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, read_npus, soc_version
+from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version
 from fcos_lib.ascend.npu_tables import (
     Npu,
     NpuProcess,
@@ -338,7 +338,7 @@ def test_a_name_with_odd_characters_never_reaches_a_command_line():
 def test_the_tool_is_run_and_its_table_read(script):
     """End to end: the stored table through a process."""
     smi = script("npu-smi", f'[ "$*" = info ] && cat "{TABLES}/310P3_duo.txt"')
-    assert read_npus(Toolkit(npu_smi=smi)) == EXPECTED["310P3_duo"]
+    assert parse_info(read_info(Toolkit(npu_smi=smi))) == EXPECTED["310P3_duo"]
 
 
 def test_the_board_is_asked_for_one_chip(script):
@@ -360,7 +360,7 @@ def test_a_failing_tool_is_explained(script, status, said, cause):
     """Exit codes become a cause in words, the tool's own line is quoted, and there is something to do."""
     smi = script("npu-smi", f'echo "{said}"; exit {status}')
     with pytest.raises(DeviceError, match=cause) as caught:
-        read_npus(Toolkit(npu_smi=smi))
+        read_info(Toolkit(npu_smi=smi))
     assert said in caught.value.found
     assert caught.value.advice
 
@@ -368,7 +368,7 @@ def test_a_failing_tool_is_explained(script, status, said, cause):
 def test_a_silent_failure_is_told_by_its_status(script):
     """Even without a word there is a sentence."""
     with pytest.raises(DeviceError, match="ended with status 9") as caught:
-        read_npus(Toolkit(npu_smi=script("npu-smi", "exit 9")))
+        read_info(Toolkit(npu_smi=script("npu-smi", "exit 9")))
     assert caught.value.found == "npu-smi info ended with status 9"
 
 
@@ -387,8 +387,8 @@ def test_a_hanging_driver_ends_in_an_error(script, tmp_path, wait_until_dead, mo
 def test_an_absent_or_broken_tool_is_a_device_error(tmp_path):
     """No NPU is the machine's condition, not a crash."""
     with pytest.raises(DeviceError, match="not found"):
-        read_npus(Toolkit())
+        read_info(Toolkit())
     (tmp_path / "npu-smi").write_bytes(b"\x7fELF broken")
     (tmp_path / "npu-smi").chmod(0o755)
     with pytest.raises(DeviceError, match="cannot be started"):
-        read_npus(Toolkit(npu_smi=tmp_path / "npu-smi"))
+        read_info(Toolkit(npu_smi=tmp_path / "npu-smi"))
