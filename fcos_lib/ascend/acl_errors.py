@@ -16,6 +16,7 @@ _SOC_PAIR = re.compile(r"supported socVersion=(\w+), but the model socVersion=(\
 _STAMP = re.compile(r"\[PID: ?\d+\] ?\S+ ?|\(null\)")
 _PREFIX = re.compile(r"^(?:\[ACL ERROR\] *)?(?:E[A-Z0-9]9999\b:? *)*(?:Inner Error!? *)?")
 """What stands before a cause and says nothing of it: an inner error has the same code whatever it is."""
+_QUIET = ("[INFO]", "[DEBUG]", "[EVENT]", "[TRACE]")
 
 
 class StuckDeviceError(DeviceError):
@@ -199,8 +200,8 @@ CAUSES = (
 
 
 def explain(console: str, error: BaseException) -> Cause | None:
-    """The first known cause in what was printed and raised."""
-    text = f"{console}\n{error}"
+    """The first known cause in what was printed and raised; a log that goes to stdout as well has calls that went well in it."""
+    text = "\n".join((*(line for line in console.splitlines() if not line.lstrip().startswith(_QUIET)), str(error)))
     return next((cause for cause in CAUSES if re.search(cause.pattern, text, re.IGNORECASE)), None)
 
 
@@ -243,6 +244,6 @@ def runtime_error(
 def _telling_line(console: str, cause: Cause | None) -> str:
     """The first line that names the cause, or without one the first that says anything, without what stands before it."""
     plain = (_PREFIX.sub("", _STAMP.sub("", line).strip()) for line in console.splitlines())
-    lines = [line[:300] for line in plain if line and not line.startswith(("[INFO]", "[DEBUG]"))]
+    lines = [line[:300] for line in plain if line and not line.startswith(_QUIET)]
     telling = [line for line in lines if cause and re.search(cause.pattern, line, re.IGNORECASE)]
     return next(iter(telling or lines), "")

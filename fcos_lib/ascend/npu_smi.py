@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_logical_ids
+from fcos_lib.ascend.npu_tables import Npu, parse_logical_ids
 from fcos_lib.ascend.process import TimedOut, last_line, read_output, run_tool
 from fcos_lib.ascend.toolkit import Toolkit
 from fcos_lib.errors import DeviceError
@@ -67,13 +67,8 @@ def soc_version(npu: Npu, board_text: str | None = None) -> str:
     return name if name.startswith("Ascend") else f"Ascend{name}"
 
 
-def read_npus(toolkit: Toolkit) -> list[Npu]:
-    """The chips that `npu-smi info` lists. `DeviceError` says why there is no table."""
-    return parse_info(read_info(toolkit))
-
-
 def read_info(toolkit: Toolkit) -> str:
-    """The output of `npu-smi info`: chips, versions and processes. `DeviceError` as for `read_npus`."""
+    """The output of `npu-smi info`: chips, versions and processes. `DeviceError` says why there is none."""
     return _query(toolkit)
 
 
@@ -81,7 +76,7 @@ def read_logical_ids(toolkit: Toolkit, npus: Sequence[Npu]) -> list[int]:
     """The logical id of each chip, which counts those of the host from 0: what ACL calls a device.
 
     It is the `Device` column where the table has one. Otherwise `npu-smi info -m` tells, and where an old driver does not know
-    that, the order of the table. `DeviceError` as for `read_npus`, and if the ids cannot be told for certain.
+    that, the order of the table. `DeviceError` as for `read_info`, and if the ids cannot be told for certain.
     """
     named = [npu.device_id for npu in npus if npu.device_id is not None]
     if len(named) == len(npus):
@@ -100,7 +95,7 @@ def read_logical_ids(toolkit: Toolkit, npus: Sequence[Npu]) -> list[int]:
 
 
 def read_board(toolkit: Toolkit, npu: Npu) -> str:
-    """The output of `npu-smi info -t board` for one chip, for `soc_version`. `DeviceError` as for `read_npus`."""
+    """The output of `npu-smi info -t board` for one chip, for `soc_version`. `DeviceError` as for `read_info`."""
     return _query(toolkit, "-t", "board", "-i", str(npu.npu_id), "-c", str(npu.chip_id))
 
 

@@ -1,8 +1,9 @@
 """The tables of `npu-smi`, read by their headers: chips and processes of `info`, logical ids of `info -m`.
 
 Columns differ by driver and chip: with or without huge pages, device column and HBM, a column for containers; widths from 80 to 114.
-A value belongs to the name above it in the same cell, whatever stands beside it. A table that cannot be read is an error with
-its first lines: taken for an empty one, a busy device would look idle.
+A value belongs to the name above it in the same cell, whatever stands beside it. A table that cannot be read, not even one chip of
+it, is an error with its first lines: taken for an empty one, a busy device would look idle, and with a chip less, the others would be
+taken for those that ACL counts before them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PAIR = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})", re.ASCII)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _NAME = re.compile(r"[!-~]{1,64}", re.ASCII)
-_HEALTH = re.compile(r"(?!NA$)[A-Za-z]{2,16}", re.ASCII)
+_HEALTH = re.compile(r"[A-Za-z]{2,16}", re.ASCII)
 _BUS = re.compile(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]", re.ASCII)
 _NO_CARD = "no NPU card"
 _NO_PROCESS = "No running processes found"
@@ -55,7 +56,7 @@ class Npu:
     name: str
     """As printed: `310P3`, `910B4`, `Ascend910`."""
     health: str
-    """`OK`, `Warning`, `Alarm`, `Critical` or `UNKNOWN`."""
+    """`OK`, `Warning`, `Alarm`, `Critical` or `UNKNOWN`; `NA` where the driver cannot say."""
     power_w: float | None
     """None on the second chip of a card that measures both together, and without a sensor."""
     temperature_c: float | None
@@ -66,6 +67,7 @@ class Npu:
     memory_used_mb: int
     """Of the HBM where the chip has one, otherwise of its DDR."""
     memory_total_mb: int
+    """0 where the driver does not tell, as of a chip that does not answer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +91,24 @@ def parse_versions(text: str) -> tuple[str, str]:
 def parse_info(text: str) -> list[Npu]:
     """The chips in the output of `npu-smi info`, in its order; empty only if it says that there is no card.
 
-    A chip that cannot be read is left out. `UnreadableTableError` if there are only such, or none.
+    Each has two rows. `UnreadableTableError` if those of one cannot be read, or there are none.
     """
-    npus, upper_header, lower_header, upper = [], list[str](), list[str](), Row()
+    npus, upper_header, lower_header, upper = list[Npu | None](), list[str](), list[str](), Row()
     for cells in _rows(text.partition("Process id")[0]):
         if "Health" in cells:
             upper_header = cells
         elif "Bus-Id" in cells:
-            lower_header = cells
-        elif _HEALTH.fullmatch((fields := _fields(upper_header, cells)).get("Health", "")):
-            upper = fields
-        else:
-            npu = _npu(upper | _fields(lower_header, cells)) if upper else None
-            npus += [npu] if npu else []
-            upper = {}
-    if not npus and _NO_CARD not in text:
+            lower_header, upper = cells, Row()
+        elif len(cells) == len(lower_header):
+            if upper:
+                npus.append(_npu(upper, _fields(lower_header, cells)))
+                upper = Row()
+            else:
+                upper = _fields(upper_header, cells) or {"unreadable": ""}
+    read = [npu for npu in npus if npu]
+    if upper or len(read) < len(npus) or not (read or _NO_CARD in text):
         raise UnreadableTableError("table of chips", text)
-    return npus
+    return read
 
 
 def parse_processes(text: str) -> list[NpuProcess]:
@@ -178,18 +181,20 @@ def _fields(header: list[str], cells: list[str]) -> Row:
     return fields
 
 
-def _npu(fields: Row) -> Npu | None:
-    """The chip of two rows, None if something of it is missing or no number."""
+def _npu(upper: Row, lower: Row) -> Npu | None:
+    """The chip of two rows, None if its ids, its name, its health or the column of its memory is missing or no such thing."""
+    fields = upper | lower
     npu, chip = fields.get("NPU", fields.get("NPU ID", "")), fields.get("Chip", "0")
-    memory = [_PAIR.fullmatch(fields.get(name, "")) for name in ("HBM-Usage(MB)", "Memory-Usage(MB)")]
-    pair = next((found for found in memory if found and int(found[2])), memory[1])
+    memory = [fields[name] for name in ("HBM-Usage(MB)", "Memory-Usage(MB)") if name in lower]
     if (
-        not pair
-        or not _WHOLE.fullmatch(npu)
-        or not _WHOLE.fullmatch(chip)
+        not memory
+        or not all(map(_WHOLE.fullmatch, (npu, chip)))
         or not _NAME.fullmatch(fields.get("Name", ""))
+        or not _HEALTH.fullmatch(fields.get("Health", ""))
     ):
         return None
+    pairs = [pair for pair in map(_PAIR.fullmatch, memory) if pair]
+    used = next((pair for pair in pairs if int(pair[2])), pairs[-1] if pairs else None)
     device, bus = fields.get("Device", ""), fields.get("Bus-Id", "")
     return Npu(
         npu_id=int(npu),
@@ -201,8 +206,8 @@ def _npu(fields: Row) -> Npu | None:
         temperature_c=_number(fields.get("Temp(C)", "")),
         bus_id=bus if _BUS.fullmatch(bus) else None,
         aicore_percent=_number(fields.get("AICore(%)", "")),
-        memory_used_mb=int(pair[1]),
-        memory_total_mb=int(pair[2]),
+        memory_used_mb=int(used[1]) if used else 0,
+        memory_total_mb=int(used[2]) if used else 0,
     )
 
 

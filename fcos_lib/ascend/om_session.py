@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lib.ascend.acl_errors import import_failure, runtime_error
+from fcos_lib.ascend.generations import choose_batch, forget_run_times, read_run_times
 from fcos_lib.ascend.om_tensors import (
+    Tensor,
     check_inputs,
-    is_dynamic,
     output_places,
     proposal_places,
     read_tensors,
@@ -36,6 +38,7 @@ from fcos_lib.stream.sessions import Outputs, check_input, check_outputs
 
 _LOG_WARNINGS = 3
 _PLOG = "the newest plog in $HOME/ascend/log"
+_OTHER_WHEEL = "the installed aclruntime does not fit: install the wheel of this CANN release"
 
 
 class OmSession:
@@ -65,6 +68,8 @@ class OmSession:
         self.device_id = device_id
         self.labels_widened = False
         """Whether the last labels came as int32 and were made int64, which loses nothing."""
+        self.has_run = False
+        """Whether anything ran since the load or `reset_timings`, whatever the runtime says of times."""
         self.stand_in = False
         """Whether this aclruntime is an emulator's, so that nothing it returns may be reported as hardware."""
         self._owner = (os.getpid(), threading.get_ident())
@@ -77,8 +82,7 @@ class OmSession:
                 runtime = _import_aclruntime()
             self.stand_in = bool(getattr(runtime, "STAND_IN", False))
             self._base_tensor = runtime.BaseTensor
-            self._session = self._load(runtime)
-            inputs, self._tensors = read_tensors(self._session, batch)
+            inputs, self._tensors = self._load(runtime)
             check_inputs(inputs, contract, batch, om, layout)
             self._labels, self._dets = output_places(self._tensors, contract, batch, om)
         except BaseException:
@@ -130,16 +134,13 @@ class OmSession:
         with self._calling("a run of", failed, DeviceError, f"look at npu-smi info and at {_PLOG}"):
             # A BaseTensor is an address: `batch` has to outlive the call, and does.
             feeds = [self._base_tensor(batch.ctypes.data, batch.nbytes)]
-            tensors = list(session.run([tensor.name for tensor in self._tensors], feeds))
-            arrays = []
-            for tensor in tensors:
+            self.has_run, arrays = True, []
+            for tensor in session.run([tensor.name for tensor in self._tensors], feeds):
                 tensor.to_host()
                 arrays.append(np.array(tensor))
         if len(arrays) != len(self._tensors):
-            raise SessionError(
-                f"{self.path.name} returned {len(arrays)} outputs and describes {len(self._tensors)}",
-                "the installed aclruntime does not fit: install the wheel of this CANN release",
-            )
+            outputs = f"returned {len(arrays)} outputs and describes {len(self._tensors)}"
+            raise SessionError(f"{self.path.name} {outputs}", _OTHER_WHEEL)
         return arrays
 
     def compute_ms(self) -> list[float]:
@@ -148,14 +149,18 @@ class OmSession:
         Old aclruntime gives durations. New gives (start, end) since the load as float32, so that the difference is coarse
         in an old session: 0.06 ms after 17 minutes, 0.5 ms after 70 (aclruntime source).
         """
-        session = self._own()
-        summary = session.sumary() if hasattr(session, "sumary") else session.summary()
-        return [_duration(entry) for entry in summary.exec_time_list]
+        with self._timing():
+            return read_run_times(self._own())
 
     def reset_timings(self) -> None:
         """Forget the runs so far, such as those that warm up."""
-        session = self._own()
-        (session.reset_summaryinfo if hasattr(session, "reset_summaryinfo") else session.reset_sumaryinfo)()
+        with self._timing():
+            forget_run_times(self._own())
+        self.has_run = False
+
+    def _timing(self) -> contextlib.AbstractContextManager[None]:
+        failed = f"aclruntime cannot tell how long runs of {self.path.name} took"
+        return self._calling("asking for times of", failed, DeviceError, _OTHER_WHEEL)
 
     def close(self) -> None:
         """Unload the model. Closing twice is harmless; in a forked child nothing happens, the device is the parent's.
@@ -190,27 +195,27 @@ class OmSession:
             with contextlib.suppress(DeviceError, SessionError):
                 self.close()
 
-    def _load(self, runtime: ModuleType) -> Any:
+    def _load(self, runtime: ModuleType) -> tuple[list[Tensor], list[Tensor]]:
         failed = f"aclruntime cannot load {self.path} on device {self.device_id}"
         advice = f"compile the OM again with this machine's CANN, and look at {_PLOG}"
         with PlainPaths() as plain, self._calling("loading", failed, SessionError, advice):
             options = runtime.session_options()
             options.log_level = _LOG_WARNINGS
-            session = runtime.InferenceSession(str(plain.file(self.path)), int(self.device_id), options)
-            if is_dynamic(session.get_inputs()):
-                session.set_dynamic_batchsize(self.batch)
-            elif hasattr(session, "set_staticbatch"):
-                session.set_staticbatch()
-        return session
+            path = str(plain.file(self.path))
+            self._session = runtime.InferenceSession(path, int(self.device_id), options)
+            choose_batch(self._session, self.batch)
+            return read_tensors(self._session, self.batch)
 
     @contextlib.contextmanager
     def _calling(self, doing: str, failed: str, unknown: type[FcosError], advice: str) -> Iterator[None]:
         """Catch what a call prints, and let this process end if the call never does: nothing else of it would run.
 
-        What it raises becomes an error with its cause; `unknown` and `advice` are for those without a known one.
+        What it raises becomes an error with its cause, `unknown` and `advice` if that is not known; what it warns of does not.
         """
+        what = f"{doing} {self.path.name} on device {self.device_id}"
         try:
-            with guard(f"{doing} {self.path.name} on device {self.device_id}"), self._console.capture():
+            with guard(what), self._console.capture(), warnings.catch_warnings():
+                warnings.simplefilter("default")
                 yield
         except FcosError:
             raise
@@ -243,7 +248,3 @@ def _import_aclruntime() -> ModuleType:
         raise import_failure(error) from error
     module: ModuleType = aclruntime
     return module
-
-
-def _duration(entry: Any) -> float:
-    return float(entry) if np.ndim(entry) == 0 else float(entry[1]) - float(entry[0])

@@ -32,6 +32,9 @@ TOOLKIT_FOLDERS = (
 NPU_SMI_FILES = ("/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi", "/usr/local/Ascend/driver/tools/npu-smi")
 DRIVER_FOLDER = "/usr/local/Ascend/driver"
 
+_PARTS = ("compiler", "share/info/runtime", "runtime", "opp")
+"""Folders of CANN's packages, each with a `version.info`; which of them there are depends on what was installed, and how."""
+
 _READ_LIMIT = 64 * 1024
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z ._+()-]{0,63}")
 
@@ -136,6 +139,7 @@ def _home_of(atc: Path) -> Path:
 
 
 def _cann_version(home: Path) -> str:
+    """The release by the files that name it, or else that of a part, whose `Version` may be an internal number."""
     running = _setting(home / "version.cfg", "runtime_running_version")
     if running != UNKNOWN:
         return running
@@ -143,7 +147,8 @@ def _cann_version(home: Path) -> str:
         installed = _setting(home / f"{machine}-linux" / "ascend_toolkit_install.info", "version")
         if installed != UNKNOWN:
             return installed
-    return UNKNOWN
+    of_parts = (_setting(home / part / "version.info", key) for key in ("version_dir", "Version") for part in _PARTS)
+    return next((version for version in of_parts if version != UNKNOWN), UNKNOWN)
 
 
 def _setting(path: Path, key: str) -> str:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from fcos_lib.ascend.om_session import OmSession
 from fcos_lib.contract import InputLayout
-from fcos_lib.device.lease import Lease
-from fcos_lib.errors import DeviceError, SessionError, StoreError, refusal_as
+from fcos_lib.device.lease import ChangedDeviceError, Lease
+from fcos_lib.errors import SessionError, StoreError, refusal_as
 from fcos_lib.files import sha256_of, write_whole
 from fcos_lib.records import plain_json, record_of
 from fcos_lib.store.artifacts import content_key
 from fcos_lib.store.sources import dependencies
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.feed import load_batch
 
 PICTURES = 2
@@ -48,6 +48,11 @@ class Known:
     """Slot, label, x1, y1, x2, y2 and score of every detection."""
 
 
+def canary_pictures(dataset: Dataset) -> tuple[Picture, ...]:
+    """The pictures with the most objects, of as many the first: a device that errs shows it in none where nothing is found."""
+    return tuple(sorted(dataset.pictures, key=lambda picture: -dataset.objects_of.get(picture.id, 0))[:PICTURES])
+
+
 class Canary:
     """Asks sessions of one run about the same pictures."""
 
@@ -63,7 +68,7 @@ class Canary:
 
         Every known detection has to be found again, bit for bit. Others may come with them: a runtime that leaves rows of the
         batch before in the next one is for the gates to find. So is what vanishes when the same batch is run again.
-        `DeviceError` if the device fails, or finds other than before; `StoreError` if that cannot be kept.
+        `DeviceError` if the device fails, `ChangedDeviceError` if it finds other than before; `StoreError` if that cannot be kept.
         """
         path = self._folder / f"{self._key(session, om_sha256)}.json"
         found_now, known = self._found(session), _read(path)
@@ -72,7 +77,7 @@ class Canary:
         elif not _still(known, found_now) and not _still(known, found_now := self._found(session)):
             lost = sum((Counter(known.rows) - Counter(found_now.rows)).values())
             now = f"it says: {found_now.refused}" if found_now.refused else f"{lost} of them are not found any more"
-            raise DeviceError(
+            raise ChangedDeviceError(
                 f"device {session.device_id} no longer computes what it computed: in the canary's {len(self._pictures)} pictures, "
                 f"device {known.device} found {known.refused or f'{len(known.rows)} detections'} at {known.at}, and {now}",
                 "look at npu-smi info -t health and at dmesg; what this device found since then proves nothing. If the "

@@ -80,6 +80,13 @@ def examine(device_id: int = 0) -> Examination:
         return Examination(
             findings, False, "the CANN found here is the emulator (STAND-IN)", "source the set_env.sh of a real CANN"
         )
+    if runtime and runtime.devices is not None and device.device_id >= runtime.devices:
+        return Examination(
+            findings,
+            False,
+            f"npu-smi lists device {device.device_id}, and ACL sees {runtime.devices} devices",
+            "check that /dev/davinci* of this device is there and yours to open; in a container, pass it",
+        )
     health = device.npu.health if device.npu else "unknown"
     return Examination(findings, True, f"device {device.device_id} is an {device.soc_version}, {health}")
 

@@ -2,7 +2,7 @@
 
 A lock file per device, held with flock(2). Its text names the holder, for those who wait; a holder that ends as it should
 takes it away, so that a name in a lock that nobody holds is that of one who died: the device may be in any state. What failed
-on a device is noted there as well, and after the second time in a run the device is left alone by that run. One that stays
+on a device is noted there as well, and after the second time in a run, or once it computes otherwise than before, the device is left alone by that run. One that stays
 unusable until it is reset is left alone by everybody, until somebody takes the file away or the machine starts anew. The lock is
 the physical device's, whatever number ASCEND_RT_VISIBLE_DEVICES gives it. Containers exclude each other only if they share the
 folder.
@@ -44,6 +44,10 @@ _held: dict[Path, Lease] = {}
 """The leases of this process: a fixture and the test that asked for it may share one."""
 
 
+class ChangedDeviceError(DeviceError):
+    """The device no longer computes what it computed: whatever it answers in this run, to any OM, proves nothing."""
+
+
 class Lease:
     """A device that this process holds."""
 
@@ -76,10 +80,10 @@ class Lease:
         self.left_by, self._left = "", {}
 
     def blame(self, error: DeviceError) -> None:
-        """The device failed; the same error counts once."""
+        """The device failed; the same error counts once, but one that computes otherwise is left alone by this run at once."""
         if error not in self._counted:
             self._counted.add(error)
-            self.faults.append(error.found)
+            self.faults += [error.found] * (MOST_FAULTS if isinstance(error, ChangedDeviceError) else 1)
             if isinstance(error, StuckDeviceError):
                 self._stuck = f"{error.found[:400]} ({error.advice}; then delete {self._path})"
             self._write(self._myself)
@@ -182,9 +186,11 @@ def _take_one(
             held_lease.give_back()
             given_up[path] = reasons_against(read_content(path), who[0]) or held_lease.faults
         if len(given_up) == len(paths):
-            why = "; ".join(f"device {paths[path].device_id}: {' | '.join(given_up[path])}" for path in given_up)
+            why = "; ".join(
+                f"device {paths[path].device_id}: {' | '.join(dict.fromkeys(given_up[path]))}" for path in given_up
+            )
             raise DeviceError(
-                f"no NPU is left for this run, each has failed {MOST_FAULTS} times or needs a reset ({why})",
+                f"no NPU is left for this run, each has failed {MOST_FAULTS} times, computes otherwise than before or needs a reset ({why})",
                 "look at npu-smi info -t health and at dmesg; the next run tries those again that need no reset",
             )
         holders = "; ".join(

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fcos_lib.ascend.npu_smi import (
     VARIABLE,
     device_index,
     read_board,
+    read_info,
     read_logical_ids,
-    read_npus,
     soc_version,
     visible_ids,
 )
-from fcos_lib.ascend.npu_tables import Npu
-from fcos_lib.ascend.toolkit import Toolkit, aclruntime_file, discover, has_aclruntime
+from fcos_lib.ascend.npu_tables import Npu, parse_info, parse_versions
+from fcos_lib.ascend.toolkit import UNKNOWN, Toolkit, aclruntime_file, discover, has_aclruntime
 from fcos_lib.emulator.install import environment, install, is_own_aclruntime
 from fcos_lib.errors import DeviceError
 
@@ -79,7 +79,10 @@ def find_devices(device_ids: Sequence[int] = ()) -> tuple[Device, ...]:
     # An emulator that was put on the PATH by hand is still an emulator: its version says so.
     stand_in = "STAND-IN" in toolkit.cann_version
     _refuse_half_emulated(toolkit, stand_in)
-    npus = read_npus(toolkit)
+    table = read_info(toolkit)
+    npus = parse_info(table)
+    if toolkit.driver_version == UNKNOWN:  # its files are not where they usually are, or not in this container
+        toolkit = replace(toolkit, driver_version=parse_versions(table)[1])
     by_logical_id = dict(zip(read_logical_ids(toolkit, npus), npus, strict=True))
     visible = visible_ids(os.environ, list(by_logical_id)) if npus else []
     listed = ", ".join(f"{index} ({by_logical_id[number].name})" for index, number in enumerate(visible)) or "none"

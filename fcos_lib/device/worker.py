@@ -94,7 +94,9 @@ class Worker:
             return future.result()
         except FcosError as error:
             found = error.found.replace(self._folder, "")  # the names of pictures are enough
-            return Failed(self._who, type(error).__name__, found, error.advice)
+            # The other side knows the kinds of `fcos_lib.errors`, not those that a module makes of them for itself.
+            kind = next(each.__name__ for each in type(error).__mro__ if each.__module__ == FcosError.__module__)
+            return Failed(self._who, kind, found, error.advice)
 
     def _serve(self) -> None:
         """The device's thread: everything that touches the runtime happens here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Dataset:
     """Category id by the class that it is; negative for a class of the contract that no category is."""
     objects: int = 0
     """How many are annotated, crowds included."""
+    objects_of: Mapping[int, int] = field(default_factory=dict)
+    """How many of them are in a picture, by its id; one without any is left out."""
     naming: Naming = field(default_factory=Naming)
     """Which contract was named, and which category is which class of it."""
     remarks: tuple[str, ...] = ()
@@ -104,6 +106,7 @@ def open_dataset(root: Path, naming: Naming | None = None) -> Dataset:
         pictures=tuple(sorted(pictures, key=lambda picture: picture.id)),
         category_ids=category_ids,
         objects=len(annotations.objects),
+        objects_of=Counter(record["image_id"] for record in annotations.objects),
         naming=naming,
         remarks=(*remarks(annotations), *naming.remarks(category_ids, annotations)),
     )

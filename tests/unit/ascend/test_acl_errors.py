@@ -11,6 +11,13 @@ from fcos_lib.errors import DeviceError, SessionError
 BATCH = 2
 
 
+def test_a_log_of_what_went_well_is_no_cause():
+    """With ASCEND_SLOG_PRINT_TO_STDOUT CANN's own log stands between the lines, and its codes of success would be found first."""
+    log = "[INFO] RUNTIME(7,python):2025-03-18-09:02:18.501.341 [api.cc:1]7 drvRetCode=0, device id error count 0\n[EVENT] open device 0 failed 0 times\n"
+    cause = explain(f"{log}[ERROR] Invalid om file.\n{LOAD_FAILED}", RuntimeError("[1][ACL: invalid parameter] "))
+    assert cause == next(each for each in CAUSES if "Invalid om file" in each.pattern)
+
+
 LOAD_FAILED = (
     "[ERROR] load model from file failed, model file is {om}\n"
     "[WARN] Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcos_lib.ascend import npu_smi
-from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, read_npus, soc_version
+from fcos_lib.ascend.npu_smi import read_board, read_info, read_logical_ids, soc_version
 from fcos_lib.ascend.npu_tables import (
     Npu,
     NpuProcess,
@@ -179,10 +179,37 @@ def test_no_text_breaks_the_parsers(text):
     assert len(parse_versions(text)) == 2
 
 
-def test_a_number_of_absurd_length_is_no_chip():
+def test_a_number_of_absurd_length_is_none():
     """Python refuses to convert very long digit strings; the parser must not get that far."""
-    text = re.sub("16302", "9" * 5000, table("310P3_duo"))
-    assert len(parse_info(text)) == 3
+    assert [npu.memory_total_mb for npu in parse_info(re.sub("44280", "9" * 5000, table("310P3_duo")))] == [
+        0,
+        43693,
+    ] * 2
+    with pytest.raises(UnreadableTableError):
+        parse_info(re.sub(r"\| 2       310P3", f"| {'2' * 5000} 310P3", table("310P3_duo")))
+
+
+def test_a_chip_that_does_not_answer_keeps_its_place():
+    """ACL counts it: were it left out, the next one would be taken for it, and another device tested than the one named."""
+    text = table("310P3_duo").replace("OK              | NA           62 ", "UNKNOWN         | NA           NA ", 1)
+    silent, second, *_ = parse_info(text.replace("0            16302/ 44280 ", "NA           NA   / NA   "))
+    assert (silent.health, silent.device_id, silent.memory_total_mb) == ("UNKNOWN", 0, 0)
+    assert (second.device_id, second.memory_total_mb) == (1, 43693)
+    assert parse_info(text.replace("UNKNOWN", "NA     "))[0].health == "NA"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("| 1       310P3  ", "| -       310P3  "),
+        ("| OK              |", "| -               |"),
+        ("| 0       0 ", "| 0   0   0 "),
+    ],
+)
+def test_a_chip_that_cannot_be_read_makes_the_table_unreadable(change):
+    """Nobody could tell then which device an index means."""
+    with pytest.raises(UnreadableTableError, match="table of chips"):
+        parse_info(table("310P3_duo").replace(*change, 1))
 
 
 def test_processes_are_told_apart_from_chips():
@@ -311,7 +338,7 @@ def test_a_name_with_odd_characters_never_reaches_a_command_line():
 def test_the_tool_is_run_and_its_table_read(script):
     """End to end: the stored table through a process."""
     smi = script("npu-smi", f'[ "$*" = info ] && cat "{TABLES}/310P3_duo.txt"')
-    assert read_npus(Toolkit(npu_smi=smi)) == EXPECTED["310P3_duo"]
+    assert parse_info(read_info(Toolkit(npu_smi=smi))) == EXPECTED["310P3_duo"]
 
 
 def test_the_board_is_asked_for_one_chip(script):
@@ -333,7 +360,7 @@ def test_a_failing_tool_is_explained(script, status, said, cause):
     """Exit codes become a cause in words, the tool's own line is quoted, and there is something to do."""
     smi = script("npu-smi", f'echo "{said}"; exit {status}')
     with pytest.raises(DeviceError, match=cause) as caught:
-        read_npus(Toolkit(npu_smi=smi))
+        read_info(Toolkit(npu_smi=smi))
     assert said in caught.value.found
     assert caught.value.advice
 
@@ -341,7 +368,7 @@ def test_a_failing_tool_is_explained(script, status, said, cause):
 def test_a_silent_failure_is_told_by_its_status(script):
     """Even without a word there is a sentence."""
     with pytest.raises(DeviceError, match="ended with status 9") as caught:
-        read_npus(Toolkit(npu_smi=script("npu-smi", "exit 9")))
+        read_info(Toolkit(npu_smi=script("npu-smi", "exit 9")))
     assert caught.value.found == "npu-smi info ended with status 9"
 
 
@@ -360,8 +387,8 @@ def test_a_hanging_driver_ends_in_an_error(script, tmp_path, wait_until_dead, mo
 def test_an_absent_or_broken_tool_is_a_device_error(tmp_path):
     """No NPU is the machine's condition, not a crash."""
     with pytest.raises(DeviceError, match="not found"):
-        read_npus(Toolkit())
+        read_info(Toolkit())
     (tmp_path / "npu-smi").write_bytes(b"\x7fELF broken")
     (tmp_path / "npu-smi").chmod(0o755)
     with pytest.raises(DeviceError, match="cannot be started"):
-        read_npus(Toolkit(npu_smi=tmp_path / "npu-smi"))
+        read_info(Toolkit(npu_smi=tmp_path / "npu-smi"))

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -73,6 +74,64 @@ def test_timings_are_milliseconds_in_every_generation(fake, om, contract, batch)
         session.run(batch)
         session.run(batch)
         assert session.compute_ms() == [2.5, 2.5]
+
+
+def test_what_ran_is_known_whatever_the_runtime_says_of_times(fake, om, contract, batch):
+    """A runtime that times nothing would else keep a device from being asked again after it was used."""
+    with OmSession(om, contract, BATCH) as session:
+        assert not session.has_run
+        session.run(batch)
+        fake.times.clear()
+        assert (session.has_run, session.compute_ms()) == (True, [])
+        session.reset_timings()
+        assert not session.has_run
+
+
+@pytest.mark.parametrize("times", [["1.5 ms"], [(1.0,)], [None]])
+def test_times_that_cannot_be_read_are_the_runtimes_fault(new_fake, om, contract, times):
+    """They say nothing about the model; the cause is named, and what to install."""
+    new_fake.times = times
+    with (
+        OmSession(om, contract, BATCH) as session,
+        pytest.raises(DeviceError, match="cannot tell how long runs") as caught,
+    ):
+        session.compute_ms()
+    assert "install the wheel" in caught.value.advice
+
+
+def test_a_failure_beside_a_run_is_explained_too(new_fake, om, contract, monkeypatch):
+    """Every call into the runtime may meet a device that is lost, not only those that load and run."""
+
+    def lost(_):
+        raise RuntimeError("retCode 507010")
+
+    session_class = sys.modules["aclruntime"].InferenceSession
+    for name in ("sumary", "reset_sumaryinfo"):
+        with OmSession(om, contract, BATCH) as session, monkeypatch.context() as patch:
+            patch.setattr(session_class, name, lost)
+            with pytest.raises(DeviceError, match="the device was lost"):
+                (session.compute_ms if name == "sumary" else session.reset_timings)()
+    freed = new_fake.freed
+    monkeypatch.setattr(session_class, "get_outputs", lost)
+    with pytest.raises(DeviceError, match="the device was lost"):
+        OmSession(om, contract, BATCH)
+    assert new_fake.freed == freed + 1, "what was loaded is unloaded"
+
+
+def test_what_the_runtime_warns_of_is_no_failure(new_fake, om, contract, batch, monkeypatch):
+    """pytest makes errors of warnings: a deprecation or a leak inside aclruntime would look like a failing device."""
+
+    def leaks(_):
+        open(os.devnull)  # noqa: SIM115 - never closed
+        warnings.warn("a type has no __module__ attribute", DeprecationWarning, stacklevel=1)
+        return new_fake.inputs
+
+    monkeypatch.setattr(sys.modules["aclruntime"].InferenceSession, "get_inputs", leaks)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        with OmSession(om, contract, BATCH) as session:
+            session.run(batch)
+    assert {warning.category for warning in caught} == {DeprecationWarning, ResourceWarning}
 
 
 def test_closing_frees_once(fake, om, contract, batch):

@@ -144,3 +144,20 @@ def test_aclruntime_is_looked_for_without_importing_it(monkeypatch, tmp_path):
     assert has_aclruntime()
     monkeypatch.setitem(sys.modules, "aclruntime", types.ModuleType("aclruntime"))
     assert has_aclruntime()
+
+
+@pytest.mark.parametrize(
+    ("files", "version"),
+    [
+        ({"compiler": "Version=7.6.0.1.220\nversion_dir=8.0.0\n"}, "8.0.0"),
+        ({"share/info/runtime": "Version=9.1.0\n", "opp": "garbage"}, "9.1.0"),
+        ({"opp": "Version=7.6.0.1.220\n", "runtime": "version_dir=8.3.RC1\n"}, "8.3.RC1"),
+    ],
+    ids=["release beside the internal number", "packages of their own", "any part that names the release"],
+)
+def test_without_a_file_of_its_own_the_release_is_that_of_its_parts(tmp_path, files, version):
+    """An unknown release is the same before and after an update: OMs of the old one would be taken for those of the new."""
+    for part, text in files.items():
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "version.info").write_text(text)
+    assert discover({"ASCEND_HOME_PATH": str(tmp_path), "PATH": ""}).cann_version == version

@@ -7,10 +7,10 @@ import pytest
 
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.device import canary as canary_module
-from fcos_lib.device.canary import Canary
+from fcos_lib.device.canary import Canary, canary_pictures
 from fcos_lib.device.lease import lease
 from fcos_lib.errors import DeviceError, SessionError, StoreError
-from fcos_lib.stream.dataset import Picture
+from fcos_lib.stream.dataset import Dataset, Picture
 from fcos_lib.stream.sessions import Outputs
 
 
@@ -56,6 +56,13 @@ def ask(tmp_path, monkeypatch):
     return ask
 
 
+def test_it_looks_where_there_is_most_to_find(tmp_path):
+    """The first pictures of a data set may be empty, at batch size 1 a single one counts, and no box is a wrong box there."""
+    pictures = tuple(Picture(number, tmp_path / f"{number}.jpg", 8, 8) for number in range(1, 6))
+    dataset = Dataset(tmp_path, tmp_path, "", pictures, {}, objects_of={3: 2, 4: 7, 5: 2})
+    assert [picture.id for picture in canary_pictures(dataset)] == [4, 3]
+
+
 def test_the_same_again_is_fine_and_costs_one_batch(ask):
     """Of as many slots as the session has, and no trace of it among the timings."""
     device = Device([0.9, 0.8])
@@ -97,9 +104,9 @@ def test_another_run_begins_anew_unless_the_device_was_left_behind(ask):
     ask(Device([0.9]))
     with pytest.raises(DeviceError):
         ask(Device([0.8]), run="two", left_by="process 12")
-    ask(Device([0.8]), run="two")
+    ask(Device([0.8]), run="three")
     with pytest.raises(DeviceError):
-        ask(Device([0.9]), run="two")
+        ask(Device([0.9]), run="three")
 
 
 def test_a_record_that_cannot_be_read_is_made_anew_and_one_that_cannot_be_written_is_said(ask, tmp_path):
@@ -129,3 +136,15 @@ def test_another_picture_of_the_same_name_and_size_is_not_taken_for_a_broken_dev
     ask(Device([0.9, 0.8]))
     (tmp_path / "a.jpg").write_bytes(b"two")
     ask(Device([0.7]), run="two", left_by="somebody")
+
+
+def test_a_device_that_has_changed_is_asked_nothing_more_in_this_run(ask):
+    """Another OM has a canary of its own, and what the device finds now would be taken for what it found."""
+    device = Device([0.9], [0.5])
+    ask(device)
+    with pytest.raises(DeviceError, match="no longer computes"):
+        ask(device)
+    with pytest.raises(DeviceError, match=r"no NPU is left for this run, .*no longer computes") as caught:
+        ask(device, folder=None)
+    assert caught.value.found.count("no longer computes what it computed") == 1
+    ask(Device([0.9]), run="two")

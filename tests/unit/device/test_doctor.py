@@ -1,5 +1,6 @@
 """`doctor` tells on one screen what is here, what the recipe named and what is missing."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fcos_lib.ascend.probe import Runtime
 from fcos_lib.cli.main import main
 from fcos_lib.device import doctor
 from fcos_lib.device.doctor import as_lines, examine
@@ -76,6 +78,17 @@ def test_a_real_npu_is_enough(equipped, monkeypatch, capsys):
     assert "an NPU run is possible: device 0 (NPU 0 chip 0) is an Ascend310P3, OK" in capsys.readouterr().out
     assert main(["doctor", "--device-id", "9"]) == 1
     assert "npu-smi does not list device 9; it lists 0 (310P3), 1 (310P3)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("seen", "status"), [(0, 1), (1, 1), (2, 0)])
+def test_a_device_that_acl_does_not_see_is_no_npu(equipped, monkeypatch, capsys, seen, status):
+    """npu-smi may list what a container was not given."""
+    real = doctor.find_device
+    monkeypatch.setattr(doctor, "find_device", lambda number: dataclasses.replace(real(number), stand_in=False))
+    monkeypatch.setattr(doctor, "probe_runtime", lambda: Runtime(seen, "since 2024"))
+    assert main(["doctor", "--device-id", "1"]) == status
+    words = f"npu-smi lists device 1 (NPU 1 chip 0), and ACL sees {seen} devices"
+    assert (words in capsys.readouterr().out) == bool(status)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from fcos_lib.ascend.acl_errors import StuckDeviceError
 from fcos_lib.contract import SHAPES, InputLayout
 from fcos_lib.device import worker
 from fcos_lib.device.bench import Bench, written
-from fcos_lib.device.worker import CHIP, _differences, maker_of, software_of
+from fcos_lib.device.lease import ChangedDeviceError
+from fcos_lib.device.worker import CHIP, Worker, _differences, maker_of, software_of
 from fcos_lib.errors import DeviceError
 from fcos_lib.stream.dispatch_devices import Job, Sent
 from fcos_lib.stream.journal_shards import Maker
@@ -94,3 +96,15 @@ def test_a_folder_that_somebody_else_may_have_made_is_refused(tmp_path, monkeypa
     spoil(name)
     with pytest.raises(DeviceError, match="is not this user's own folder"):
         worker.node_folder()
+
+
+@pytest.mark.parametrize("error", [DeviceError, StuckDeviceError, ChangedDeviceError])
+def test_whatever_kind_of_device_error_it_is_counts_against_the_device(error, monkeypatch):
+    """Taken for another one, a device that needs a reset would end the run of all the others."""
+    worker = Worker()
+
+    def fail():
+        raise error("the device failed", "look at it")
+
+    monkeypatch.setattr(worker, "_ask_again", fail)
+    assert type(worker.ask_again().error()) is DeviceError

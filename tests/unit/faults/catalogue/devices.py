@@ -170,7 +170,7 @@ FAULTS = (
     _fault("run_fails_later", "executions fail after some that went well", "run=fail:1",
            "failed on device 0 (NPU 0 chip 0) at batch size 2", again="green"),
     Fault("device_given_up", "a device fails twice in a run, and there is no other", 8,
-          ("no NPU is left for this run, each has failed 2 times or needs a reset (device 0 (NPU 0 chip 0): model.om failed",), _all_given_up, again="green",
+          ("no NPU is left for this run, each has failed 2 times, computes otherwise than before or needs a reset (device 0 (NPU 0 chip 0): model.om failed",), _all_given_up, again="green",
           after="the gates that follow point to the first that said it, and do not touch it", check=_said_once),
     _fault("device_vanishes", "the device loses its heartbeat while it computes", "run=lost:1",
            "the device was lost while it computed", "lost heartbeat", again="green"),

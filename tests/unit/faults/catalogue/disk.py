@@ -78,6 +78,16 @@ def _full_report(stage: Stage) -> Said:
     return stage.suite()
 
 
+def _full_junit(stage: Stage) -> Said:
+    stage.small_disk(stage.folder / "junit", "4k")
+    return stage.suite(*GATE, f"--junit-xml={stage.folder / 'junit' / 'junit.xml'}")
+
+
+def _verdict_kept(stage: Stage, said: Said) -> None:
+    assert [verdict["outcome"] for verdict in said.document["verdicts"]] == ["STAND-IN"]
+    assert said.document["gates"], "the roll was not called"
+
+
 def _full_journal(stage: Stage) -> Said:
     stage.small_disk(stage.folder / "journal")
     said = stage.program(JOURNAL + "judged(record)")
@@ -171,6 +181,9 @@ FAULTS = (
           after="the next one clears up and builds it"),
     Fault("report_full", "there is no room for results.json", 8, ("details in not written",), _full_report,
           after="the verdicts are on the terminal"),
+    Fault("junit_full", "there is no room for the JUnit file", 8,
+          ("such as --junit-xml's, cannot be written ([Errno 28] No space left on device)",), _full_junit,
+          after="the verdicts are on the terminal and in `results.json`", check=_verdict_kept),
     Fault("canary_full", "there is no room for what the canary found", 8, ("what the canary found cannot be kept",),
           _full_canary),
     Fault("journal_full", "the disk of a journal is full", 8, ("No space left on device", "what is in the journal is kept"),
