@@ -110,6 +110,16 @@ def test_preprocess_and_info_write_the_recipes_files(made):
     assert first == f"0 {made.coco / 'val2017' / '000000001000.jpg'} 400 400"
 
 
+@pytest.mark.parametrize("name", ["annotations/instances_val2017.json", "val2017/000000001000.jpg"])
+def test_info_writes_over_no_file_of_the_data_set(made, run, name):
+    """The annotations would be gone."""
+    path = made.coco / name
+    before = path.read_bytes()
+    refused = run("info", "--dataset", made.coco, "--output", path)
+    assert (refused.status, path.read_bytes()) == (3, before)
+    assert "is part of the data set" in refused.err
+
+
 def test_export_writes_both_endings_and_says_what_they_are(made):
     """Hashes, opset and operator counts of the files that were written."""
     out = made.printed["export"].out

@@ -229,3 +229,24 @@ def test_no_verb_dies_of_an_encoding(tmp_path):
     assert done.returncode == 3, done.stdout + done.stderr
     assert "\\u72d7.json" in done.stderr.decode("ascii")
     assert "\n  -> " in done.stderr.decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("words", "input_of"),
+    [
+        (["attest", "results", "--key", "SAME", "-o", "SAME"], "key"),
+        (["attest", "results", "--gateproof", "SAME", "-o", "LINK"], "gateproof"),
+        (["bundle", "SAME", "--worst", "1", "-o", "SAME"], "results"),
+        (["limits", "--limits", "SAME", "--record", "results", "-o", "SAME"], "limits"),
+        (["page", "SAME", "-o", "SAME"], "results"),
+        (["compare", "SAME", "results", "--annotations", "results", "--page", "SAME"], "before"),
+    ],
+)
+def test_no_verb_writes_over_what_it_reads(tmp_path, capsys, words, input_of):
+    """A private key or a run that is gone cannot be restored; another name of the same file is the same."""
+    places = {"SAME": tmp_path / "same.html", "LINK": tmp_path / "link.html", "results": tmp_path / "results.json"}
+    places["SAME"].write_text("the only copy")
+    places["LINK"].hardlink_to(places["SAME"])
+    assert main([str(places.get(word, word)) for word in words]) == 3
+    assert f"is what {input_of} names, and would be written over" in capsys.readouterr().err
+    assert places["SAME"].read_text() == "the only copy"
