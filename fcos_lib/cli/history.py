@@ -17,7 +17,7 @@ from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.exit_status import NO_VERDICT, exit_status
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
-from fcos_lib.options.option import Option, path
+from fcos_lib.options.option import Option, number, path
 from fcos_lib.options.table import options_of
 
 STORAGE = Path(".benchmarks")
@@ -40,7 +40,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     action(
         "compare", "judge a run; exit status 1 for FAIL, 7 for NO VERDICT", run,
         Option("--against", "instead of the baseline; may be repeated", "RUN", _run_name, (), many=True),
-        Option("--max-age", "an older run is NO VERDICT: it is not this one", "MINUTES", int),
+        Option("--max-age", "an older run is NO VERDICT: it is not this one", "MINUTES", number(1, 10_000_000)),
     )  # fmt: skip
     action(
         "accept", "make runs the baseline of what they timed",
@@ -52,7 +52,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     action(
         "plot", "draw all runs as an SVG",
         Option("--output", "", "FILE.svg", path, required=True, short="-o"),
-        Option("--last", "runs of each recipe", "N", int, 40),
+        Option("--last", "runs of each recipe", "N", number(1, 10_000_000), 40),
     )  # fmt: skip
     formats = "github-action-benchmark: its tool customBiggerIsBetter; bencher: BMF, its adapter json"
     action(
@@ -144,7 +144,10 @@ def _plot(args: argparse.Namespace) -> int:
         )
     from fcos_lib.evidence.history_plot import draw_stored_runs
 
-    drawing, runs = draw_stored_runs(args.storage, _baseline(args), args.last)
+    baseline = _baseline(args)
+    drawing, runs = draw_stored_runs(args.storage, baseline, args.last)
+    if not runs and not baseline.acceptances:
+        raise _nothing_in(args.storage)  # an empty drawing would take the place of an older one
     write_whole(args.output, drawing.encode())
     print(f"{args.output}: {runs} runs")
     return 0
@@ -184,12 +187,19 @@ def _find(storage: Path, name: str) -> Run:
         return run
     runs = read_runs(storage)
     if not runs:
-        raise UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
-    fitting = [run for run in runs if run.name.startswith(name) or run.run_id.startswith(name)] if name else runs[-1:]
+        raise _nothing_in(storage)
+    whole = [run for run in runs if name in (run.name, run.run_id)]
+    fitting = whole or [run for run in runs if run.name.startswith(name) or run.run_id.startswith(name)]
+    fitting = fitting if name else runs[-1:]
     if len(fitting) != 1:
         listed = ", ".join(run.name for run in fitting[:5]) or f"the newest is {runs[-1].name}"
         raise UsageError(f"{len(fitting)} runs in {storage} begin with '{name}': {listed}", "see history list")
     return fitting[0]
+
+
+def _nothing_in(storage: Path) -> UsageError:
+    """For a storage without a run, as a mistyped one is."""
+    return UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
 
 
 def _time(moment: datetime) -> str:
