@@ -67,7 +67,9 @@ def _run_name(text: str) -> str:
 
 
 def history(args: argparse.Namespace) -> int:
-    """Do one action; see `add_actions`."""
+    """Do one action; see `add_actions`. A folder that was named must be there: a mistyped one is no empty history."""
+    if args.storage != STORAGE and not args.storage.is_dir():
+        raise UsageError(f"there is no folder {args.storage}", "pass what --benchmark-storage of pytest was")
     actions = {"list": _list, "compare": _compare, "accept": _accept, "plot": _plot, "export": _export}
     return actions[args.action](args)
 
@@ -144,10 +146,7 @@ def _plot(args: argparse.Namespace) -> int:
         )
     from fcos_lib.evidence.history_plot import draw_stored_runs
 
-    baseline = _baseline(args)
-    drawing, runs = draw_stored_runs(args.storage, baseline, args.last)
-    if not runs and not baseline.acceptances:
-        raise _nothing_in(args.storage)  # an empty drawing would take the place of an older one
+    drawing, runs = draw_stored_runs(args.storage, _baseline(args), args.last)
     write_whole(args.output, drawing.encode())
     print(f"{args.output}: {runs} runs")
     return 0
@@ -187,7 +186,7 @@ def _find(storage: Path, name: str) -> Run:
         return run
     runs = read_runs(storage)
     if not runs:
-        raise _nothing_in(storage)
+        raise UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
     whole = [run for run in runs if name in (run.name, run.run_id)]
     fitting = whole or [run for run in runs if run.name.startswith(name) or run.run_id.startswith(name)]
     fitting = fitting if name else runs[-1:]
@@ -195,11 +194,6 @@ def _find(storage: Path, name: str) -> Run:
         listed = ", ".join(run.name for run in fitting[:5]) or f"the newest is {runs[-1].name}"
         raise UsageError(f"{len(fitting)} runs in {storage} begin with '{name}': {listed}", "see history list")
     return fitting[0]
-
-
-def _nothing_in(storage: Path) -> UsageError:
-    """For a storage without a run, as a mistyped one is."""
-    return UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
 
 
 def _time(moment: datetime) -> str:
