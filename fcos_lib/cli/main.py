@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -137,6 +138,7 @@ def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `SystemExit` (2, or 0 for --help) comes from argparse."""
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()  # None is a closed one
     never_fail(sys.stdout, sys.stderr)
     parser = build_parser()
     args = parser.parse_args(argv)
