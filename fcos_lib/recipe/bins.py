@@ -170,12 +170,21 @@ def _write_all(todo: Sequence[tuple[Picture, Path]], contract: ModelContract, jo
     if jobs == 1 or len(todo) < 2:
         yield from map(write_bin, pictures, paths, repeat(contract))
         return
-    # spawn: a forked copy of a process that has threads of torch or onnxruntime may hang.
-    with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), _prepare_worker) as pool:
-        try:
-            yield from pool.map(write_bin, pictures, paths, repeat(contract), chunksize=4)
-        except BrokenProcessPool as error:
-            raise UsageError("a worker process died, perhaps for want of memory", "pass a smaller --jobs") from error
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        # spawn: a forked copy of a process that has threads of torch or onnxruntime may hang.
+        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), _prepare_worker) as pool:
+            try:
+                yield from pool.map(write_bin, pictures, paths, repeat(contract), chunksize=4)
+            except BrokenProcessPool as error:
+                raise UsageError(
+                    "a worker process died, perhaps for want of memory", "pass a smaller --jobs"
+                ) from error
+            finally:
+                # A second Ctrl-C would leave the pool and its processes waiting for each other for ever.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _prepare_worker() -> None:

@@ -1,7 +1,9 @@
 """Raw network inputs have the recipe's bytes, and every picture is written or named."""
 
+import contextlib
 import os
 import re
+import signal
 from dataclasses import replace
 
 import cv2
@@ -108,6 +110,30 @@ def test_an_interrupted_change_of_contract_leaves_no_input_of_the_other(dataset,
     with pytest.raises(KeyboardInterrupt):
         write_bins(dataset, replace(TINY, channel_order="rgb"), tmp_path / "bins")
     assert not list((tmp_path / "bins").glob("*.bin"))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_second_interrupt_does_not_reach_the_end_of_the_pool(dataset, tmp_path, monkeypatch, interrupted):
+    """The pool and its processes would wait for each other for ever; `timeout` sends one to the process and one to its group."""
+    at_end = []
+
+    class Pool(bins.ProcessPoolExecutor):
+        def __exit__(self, *error):
+            at_end.append(signal.getsignal(signal.SIGINT))
+            return super().__exit__(*error)
+
+    class Bar:
+        def update(self):
+            if interrupted:
+                raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(bins, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(bins, "picture_bar", lambda *_: contextlib.nullcontext(Bar()))
+    with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+        write_bins(dataset, TINY, tmp_path / "bins", jobs=2)
+    assert at_end == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_picture_replaced_by_an_older_one_is_written_again(dataset, tmp_path):
