@@ -131,6 +131,16 @@ def test_export_writes_both_endings_and_says_what_they_are(made):
         assert operator in out
 
 
+@pytest.mark.parametrize("batches", [("--batch-size", 4), ("--dynamic-batch", "2,4")])
+def test_an_onnx_for_one_batch_size_is_not_compiled_for_another(made, run, tmp_path, batches):
+    """atc may take it, and the OM then fails on the device, which would be blamed."""
+    fixed = made.om.parent / "ascend_fixed_batch.onnx"
+    refused = run("compile", "--onnx", fixed, *batches, "--output", tmp_path, *made.npu)
+    assert refused.status == 3
+    assert "is for batch size 2 alone, not for " in refused.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_compile_writes_an_om_and_its_log(made):
     """For the chip of the device and the batch size asked for."""
     out = made.printed["compile"].out
