@@ -48,10 +48,12 @@ def sha256_of(path: Path) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name, wait for the disk, and rename it; `OSError` as it comes.
+    """Write a file under another name, wait for the disk, and rename it; `OSError` as it comes, and for a device or a pipe.
 
     Readers on any host see the old file, the new one or none. A killed writer leaves at most a hidden `.<name>-<hex>.tmp`.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # root would put a file in the place of /dev/null
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     temporary = path.with_name(f".{path.name}-{uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:

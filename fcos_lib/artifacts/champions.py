@@ -130,8 +130,8 @@ def accept(
 ) -> Champion:
     """Make the OM the champion of its place, for every process at once, and return it.
 
-    The file is linked where possible, else copied, and must have this SHA-256 then. `StoreError` if it has not or the
-    folder cannot be written; the champion in office stays.
+    The file is copied, and the copy must have this SHA-256. `StoreError` if it has not or the folder cannot be written; the
+    champion in office stays.
     """
     folder = root / FOLDER / place.name
     with system_errors_named(f"no champion can be accepted in {folder}"):
@@ -148,7 +148,7 @@ def _install(folder: Path, place: Place, om: Path, facts: Mapping[str, Any], *, 
         shutil.rmtree(leftover, ignore_errors=True)
     number = max(_numbers(folder), default=0) + 1
     with folder_made_whole(folder / f"{number:04}", f".new-{os.getpid()}") as draft:
-        _link_or_copy(om.resolve(), draft / om.name)
+        shutil.copyfile(om, draft / om.name)  # a link would change with the next OM that is written into this file
         if (digest := sha256_of(draft / om.name)) != sha256:
             raise StoreError(f"{om} has the SHA-256 {digest[:12]}, not {sha256[:12]}", "run the suite on it again")
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -156,13 +156,6 @@ def _install(folder: Path, place: Place, om: Path, facts: Mapping[str, Any], *, 
         text = json.dumps(to_builtins(manifest), indent=1, sort_keys=True, allow_nan=False)
         (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return number
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
 
 
 def _forget_oms(folder: Path) -> None:

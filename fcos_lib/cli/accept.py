@@ -24,6 +24,7 @@ from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.evidence.results import batches_of, read_results, stored_verdict
 from fcos_lib.files import sha256_of
+from fcos_lib.judge.roll_call import State, stored_entry
 from fcos_lib.measure.cost.operators import OM_SIZE, cost_of_dict
 from fcos_lib.model.contract_record import Name
 from fcos_lib.records import record_of
@@ -173,7 +174,7 @@ def _against(
     batches: tuple[int, ...],
     provenance: Mapping[str, Any],
 ) -> list[str]:
-    """What speaks against an OM: gates that are not green, that broke before they judged, or that nobody ran."""
+    """What speaks against an OM: gates that are not green, that broke before they judged, or that were left out; blocked ones are red or for all pictures."""
     reasons = [
         f"{verdict['gate']} is {verdict['outcome']}" for verdict in verdicts if not stored_verdict(verdict).green
     ]
@@ -184,6 +185,12 @@ def _against(
         promises = {verdict["promise"] for verdict in verdicts if batch in _named(verdict["subject"])}
         missing = [promise for promise in NEEDED if promise not in promises]
         reasons += [f"no gate of {', '.join(missing)} judged batch{batch}"] if missing else []
+    reasons += [
+        f"{entry.key}[{entry.subject}] was not judged: {entry.state.value}, {entry.why}"
+        for entry in map(stored_entry, document["gates"])
+        if entry.promise in NEEDED and not entry.recorded and entry.state in (State.NOT_SELECTED, State.MISSING)
+        if set(_named(entry.subject)) & set(batches)
+    ]
     if provenance.get("proposals"):
         reasons.append("it returns its proposals as well, which is for tests only")
     return reasons

@@ -58,7 +58,7 @@ def compare(args: Namespace) -> int:
     annotations = read_annotation_file(args.annotations)
     first, second = (side_of(path, annotations, args) for path in (args.before, args.after))
     paired = difference_of(first.resampled, second.resampled, args.seed, annotations.truth.category_ids)
-    verdict = _verdict(args, paired)
+    verdict = _verdict(args, paired, len(first.rows) + len(second.rows))
     document = _document(args, annotations, (first, second), paired)
     document["verdict"] = verdict.as_dict() if args.min_delta is not None else None
     print_document(args, document, comparison(document))
@@ -88,12 +88,17 @@ def _refuse_options(args: Namespace) -> None:
         )
 
 
-def _verdict(args: Namespace, paired: PairedDifference) -> Verdict:
-    """By the rule of all gates: PASS if all of the interval is within the limit, FAIL if nothing of it is."""
+def _verdict(args: Namespace, paired: PairedDifference, detections: int) -> Verdict:
+    """By the rule of all gates: PASS if all of the interval is within the limit, FAIL if nothing of it is.
+
+    Two files without any detection agree, and that says nothing.
+    """
     limit = None
     if args.min_delta is not None:
         limit = Limit("--min-delta", args.min_delta, True, "AP", "the command line", derived=True)
-    return decide("accuracy", args.after.name, paired.measurement(""), limit, stand_in=False)
+    measured = paired.measurement("")
+    measured = measured if detections else replace(measured, n=0)
+    return decide("accuracy", args.after.name, measured, limit, stand_in=False)
 
 
 def _document(

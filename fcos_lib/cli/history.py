@@ -17,7 +17,7 @@ from fcos_lib.files import write_whole
 from fcos_lib.judge.accepted import Acceptance, Baseline, accept, compare, read_accepted
 from fcos_lib.judge.exit_status import NO_VERDICT, exit_status
 from fcos_lib.judge.history import ACCEPTED, Run, read_run, read_runs
-from fcos_lib.options.option import Option, path
+from fcos_lib.options.option import Option, number, path
 from fcos_lib.options.table import options_of
 
 STORAGE = Path(".benchmarks")
@@ -40,7 +40,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     action(
         "compare", "judge a run; exit status 1 for FAIL, 7 for NO VERDICT", run,
         Option("--against", "instead of the baseline; may be repeated", "RUN", _run_name, (), many=True),
-        Option("--max-age", "an older run is NO VERDICT: it is not this one", "MINUTES", int),
+        Option("--max-age", "an older run is NO VERDICT: it is not this one", "MINUTES", number(1, 10_000_000)),
     )  # fmt: skip
     action(
         "accept", "make runs the baseline of what they timed",
@@ -52,7 +52,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     action(
         "plot", "draw all runs as an SVG",
         Option("--output", "", "FILE.svg", path, required=True, short="-o"),
-        Option("--last", "runs of each recipe", "N", int, 40),
+        Option("--last", "runs of each recipe", "N", number(1, 10_000_000), 40),
     )  # fmt: skip
     formats = "github-action-benchmark: its tool customBiggerIsBetter; bencher: BMF, its adapter json"
     action(
@@ -67,7 +67,9 @@ def _run_name(text: str) -> str:
 
 
 def history(args: argparse.Namespace) -> int:
-    """Do one action; see `add_actions`."""
+    """Do one action; see `add_actions`. A folder that was named must be there: a mistyped one is no empty history."""
+    if args.storage != STORAGE and not args.storage.is_dir():
+        raise UsageError(f"there is no folder {args.storage}", "pass what --benchmark-storage of pytest was")
     actions = {"list": _list, "compare": _compare, "accept": _accept, "plot": _plot, "export": _export}
     return actions[args.action](args)
 
@@ -185,7 +187,9 @@ def _find(storage: Path, name: str) -> Run:
     runs = read_runs(storage)
     if not runs:
         raise UsageError(f"no run is stored in {storage}", "run pytest -m throughput --benchmark-autosave, without -n")
-    fitting = [run for run in runs if run.name.startswith(name) or run.run_id.startswith(name)] if name else runs[-1:]
+    whole = [run for run in runs if name in (run.name, run.run_id)]
+    fitting = whole or [run for run in runs if run.name.startswith(name) or run.run_id.startswith(name)]
+    fitting = fitting if name else runs[-1:]
     if len(fitting) != 1:
         listed = ", ".join(run.name for run in fitting[:5]) or f"the newest is {runs[-1].name}"
         raise UsageError(f"{len(fitting)} runs in {storage} begin with '{name}': {listed}", "see history list")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -73,6 +74,8 @@ exit status:
   130   interrupted
 """
 DEBUG = "show the traceback of an error"
+_WRITTEN = ("output", "page")
+"""Options that name what a verb writes."""
 
 
 class Overview(argparse.ArgumentParser):
@@ -135,6 +138,7 @@ def _add_shared(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `SystemExit` (2, or 0 for --help) comes from argparse."""
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()  # None is a closed one
     never_fail(sys.stdout, sys.stderr)
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -147,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return USAGE
         _check_printable(args)
+        _spare_inputs(args)
         status = int(_verb(args.function)(args))
         sys.stdout.flush()
         return status if 0 <= status <= 255 else ERROR  # of a file that somebody wrote: a shell takes 256 for 0
@@ -167,6 +172,15 @@ def _check_printable(args: argparse.Namespace) -> None:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str | Path) and not str(text).isprintable():
                 raise UsageError(f"{name} is {str(text)!a}, which cannot be printed in a line", "pass another value")
+
+
+def _spare_inputs(args: argparse.Namespace) -> None:
+    """`UsageError` if a file that is to be written is one that the command line names to be read."""
+    files = {name: value for name, value in vars(args).items() if isinstance(value, Path) and value.is_file()}
+    for output in (files[name] for name in _WRITTEN if name in files):
+        names = [name for name, file in files.items() if name not in _WRITTEN and file.samefile(output)]
+        if names:
+            raise UsageError(f"{output} is what {names[0]} names, and would be written over", "name another file")
 
 
 def _verb(function: str) -> Callable[[argparse.Namespace], int]:

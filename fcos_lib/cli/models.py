@@ -10,7 +10,7 @@ import os
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def export(args: Namespace) -> int:
 
 def compile_onnx(args: Namespace) -> int:
     """Compile an ascend ending with atc."""
-    contract = _onnx_contract(args.onnx, args.contract)
+    contract = _onnx_contract(args.onnx, args.contract, args.dynamic_batch or (args.batch_size,))
     toolkit, soc_version = _target(args)
     options = AtcOptions(
         soc_version,
@@ -188,8 +188,8 @@ def _target(args: Namespace) -> tuple[Toolkit, str]:
     return device.toolkit, device.soc_version if args.soc_version == "auto" else args.soc_version
 
 
-def _onnx_contract(path: Path, name: str | None) -> ModelContract:
-    """The contract of an ascend ending; `UsageError` if the file is another model."""
+def _onnx_contract(path: Path, name: str | None, batches: Sequence[int]) -> ModelContract:
+    """The contract of an ascend ending; `UsageError` if the file is another model, or is for another batch size alone."""
     import onnx
 
     from fcos_lib.model.npu_operators import NMS_OPERATOR, operator_counts, tensor_shape
@@ -208,4 +208,9 @@ def _onnx_contract(path: Path, name: str | None) -> ModelContract:
     shapes = [tensor_shape(value) for value in model.graph.input]
     if len(shapes) != 1 or len(shapes[0]) != 4 or not all(isinstance(size, int) for size in shapes[0][2:]):
         raise UsageError(f"{path} has inputs of the shapes {shapes}, not one [N, 3, H, W]", "export it again")
+    if isinstance(fixed := shapes[0][0], int) and tuple(batches) != (fixed,):
+        raise UsageError(
+            f"{path} is for batch size {fixed} alone, not for {', '.join(map(str, batches))}",
+            "pass the ascend.onnx that export wrote, whose batch size is open",
+        )
     return shape_contract(name, int(shapes[0][2]), int(shapes[0][3]), str(path))

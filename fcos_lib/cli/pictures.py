@@ -19,6 +19,7 @@ from fcos_lib.cli.terminal import say
 from fcos_lib.contract import ModelContract
 from fcos_lib.device.npus import Device
 from fcos_lib.errors import AtcError, UsageError
+from fcos_lib.files import write_whole
 from fcos_lib.model.zoo import named_contract
 from fcos_lib.recipe.ais_bench import infer_bins, performance_lines, performance_summary, summary_path, write_summary
 from fcos_lib.recipe.bins import bin_bytes, list_bins, write_bins
@@ -50,7 +51,10 @@ def info(args: Namespace) -> int:
     lines = [
         f"{index} {picture.path} {picture.width} {picture.height}\n" for index, picture in enumerate(dataset.pictures)
     ]
-    args.output.write_text("".join(lines), encoding="utf-8")
+    output: Path = args.output.resolve()
+    if output in {path.resolve() for path in (dataset.annotations, *(picture.path for picture in dataset.pictures))}:
+        raise UsageError(f"{args.output} is part of the data set", "name another file")
+    write_whole(output, "".join(lines).encode())
     print(f"{len(lines)} pictures in {args.output}")
     return 0
 

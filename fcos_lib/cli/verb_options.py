@@ -163,7 +163,7 @@ def _add_reading(parsers: _Parsers) -> None:
 _OF_RESULT_FILES = (
     Option("--annotations", "COCO's instances file of the same pictures", "FILE", path),
     Option("--format", "what is printed", choices=("text", "json", "markdown"), default="text"),
-    Option("--resamples", "drawings of the bootstrap", "N", number(2, 100_000), 1000),
+    Option("--resamples", "drawings of the bootstrap", "N", number(100, 100_000), 1000),
     Option("--seed", "of the bootstrap", "N", number(0, 2**32 - 1), 0),
 )
 """What the verbs that read COCO result files share."""

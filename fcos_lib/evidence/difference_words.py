@@ -195,7 +195,7 @@ def _sentences(document: Mapping[str, Any]) -> Iterator[str]:
             "FAIL": "and the whole interval is below",
             "NO VERDICT": "the limit lies inside the interval; more pictures would tell"
             if measured["n"]
-            else "no object counts",
+            else ("neither file holds a detection" if document["numbers"] else "no object counts"),
         }[verdict["outcome"]]
         yield (
             f"{verdict['outcome']}: mAP of B - A is {measured['value']:+.4f} ({low:+.4f} to {high:+.4f}), "

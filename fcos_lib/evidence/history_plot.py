@@ -56,7 +56,7 @@ def draw_stored_runs(storage: Path, baseline: Baseline, last: int = 40) -> tuple
         for comparison in compare(run, baseline)
         if comparison.series.recipe == recipe
     ]
-    return draw_history(runs, baseline, ranges, verdicts, last=max(last, 1)), len(runs)
+    return draw_history(runs, baseline, ranges, verdicts, last=last), len(runs)
 
 
 def draw_history(

@@ -65,9 +65,10 @@ class Baseline(Struct, frozen=True):
         return ()
 
     def holding(self, series: Series, fingerprint: Fingerprint) -> tuple[tuple[Run, Rate], ...]:
-        """The accepted runs of a series on a fingerprint, with their rates, in the order of their time."""
+        """The accepted runs of a series on a fingerprint, each once, with their rates, in the order of their time."""
         for acceptance in reversed(self.acceptances):
-            pairs = [(run, run.rate(series)) for run in acceptance.runs]
+            once = {run.run_id: run for run in acceptance.runs}  # named twice, a run would agree with itself
+            pairs = [(run, run.rate(series)) for run in once.values()]
             held = tuple((run, rate) for run, rate in pairs if rate is not None and rate.fingerprint == fingerprint)
             if held:
                 return tuple(sorted(held, key=lambda pair: (pair[0].at, pair[0].run_id)))

@@ -7,12 +7,13 @@ takes the first 5,000 names of the folder and loses its workers' errors, every a
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -26,12 +27,15 @@ from numpy.typing import NDArray
 
 from fcos_lib.contract import ModelContract
 from fcos_lib.errors import DatasetError, UsageError, refusal_as
+from fcos_lib.files import write_whole
 from fcos_lib.stream.dataset import Dataset, Picture, read_picture
 from fcos_lib.stream.letterbox import letterbox
 from fcos_lib.stream.progress import picture_bar
 
 _FED = (".bin", ".npy")
 """What ais_bench takes for an input, in any case, when it is given a folder."""
+MADE_FROM = ".made_from.json"
+"""Beside the inputs: the data set that they are of, and the contract's arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,8 @@ def write_bins(
 ) -> WrittenBins:
     """Write the network input of every picture into `folder`, `jobs` at a time, and check the result.
 
-    A file of the right size that is not older than its picture is kept unless `fresh`. `DatasetError` names every picture
+    A file of the right size that is not older than its picture is kept unless `fresh`, if all there were made from this data set
+    by the same arithmetic. `DatasetError` names every picture
     that is broken, after all others have been written; `UsageError` says why the folder cannot be used.
     """
     pictures, size = pictures_by_stem(dataset), bin_bytes(contract)
@@ -88,9 +93,8 @@ def write_bins(
     ):
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(folder, {path.name for path in paths})
-        todo = [
-            (picture, path) for path, picture in paths.items() if fresh or not _is_complete(path, picture.path, size)
-        ]
+        _remove_others(folder, paths, dataset, contract, fresh=fresh)
+        todo = [(picture, path) for path, picture in paths.items() if not _is_complete(path, picture.path, size)]
         needed = sum(size for _, path in todo if not path.exists())
         free = shutil.disk_usage(folder).free
         if needed > free:
@@ -166,12 +170,21 @@ def _write_all(todo: Sequence[tuple[Picture, Path]], contract: ModelContract, jo
     if jobs == 1 or len(todo) < 2:
         yield from map(write_bin, pictures, paths, repeat(contract))
         return
-    # spawn: a forked copy of a process that has threads of torch or onnxruntime may hang.
-    with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), _prepare_worker) as pool:
-        try:
-            yield from pool.map(write_bin, pictures, paths, repeat(contract), chunksize=4)
-        except BrokenProcessPool as error:
-            raise UsageError("a worker process died, perhaps for want of memory", "pass a smaller --jobs") from error
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        # spawn: a forked copy of a process that has threads of torch or onnxruntime may hang.
+        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), _prepare_worker) as pool:
+            try:
+                yield from pool.map(write_bin, pictures, paths, repeat(contract), chunksize=4)
+            except BrokenProcessPool as error:
+                raise UsageError(
+                    "a worker process died, perhaps for want of memory", "pass a smaller --jobs"
+                ) from error
+            finally:
+                # A second Ctrl-C would leave the pool and its processes waiting for each other for ever.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _prepare_worker() -> None:
@@ -179,12 +192,26 @@ def _prepare_worker() -> None:
     cv2.setNumThreads(1)  # the processes are the parallelism
 
 
+def _remove_others(
+    folder: Path, paths: Iterable[Path], dataset: Dataset, contract: ModelContract, *, fresh: bool
+) -> None:
+    """Remove the files of these paths if they were made otherwise than they would be now, and note how they are made."""
+    arithmetic = ("height", "width", "mean_bgr", "std_bgr", "channel_order")
+    facts = {"dataset": str(dataset.root.resolve())} | {name: getattr(contract, name) for name in arithmetic}
+    note, now = folder / MADE_FROM, json.dumps(facts).encode()
+    if fresh or not note.is_file() or note.read_bytes() != now:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        write_whole(note, now)
+
+
 def _is_complete(path: Path, picture: Path, size: int) -> bool:
+    """True if the file is whole and was written after the picture came to its place, however old a copy says that it is."""
     try:
         written, source = path.lstat(), picture.stat()
     except OSError:
         return False
-    return path.is_file() and written.st_size == size and written.st_mtime_ns >= source.st_mtime_ns
+    return path.is_file() and written.st_size == size and written.st_mtime_ns >= source.st_ctime_ns
 
 
 def _refuse_foreign(folder: Path, expected: set[str]) -> None:

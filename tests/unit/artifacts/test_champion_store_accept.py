@@ -183,6 +183,29 @@ def test_one_bad_om_of_several_stops_all_unless_left_out(results, tmp_path, caps
     assert "lists no OM for batch size 4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("gate", "status"),
+    [
+        ({"state": "not selected"}, 3),
+        ({"state": "missing"}, 3),
+        ({"state": "blocked"}, 0),
+        ({"state": "judged"}, 0),
+        ({"state": "does not apply"}, 0),
+        ({"state": "not selected", "recorded": True}, 0),
+        ({"state": "not selected", "subject": "batch64"}, 0),
+        ({"state": "not selected", "promise": "throughput"}, 0),
+    ],
+)
+def test_a_gate_that_was_left_out_speaks_against_an_om(results, capsys, gate, status):
+    """One green gate of each promise is not all of them: a red one may have been deselected."""
+    results.om(8)
+    entry = {"key": "consistency.x", "promise": "consistency", "subject": "batch8", "why": "by -k", **gate}
+    results.change = lambda document: document["gates"].append(entry)
+    assert results.accept() == status
+    said = f"consistency.x[batch8] was not judged: {gate['state']}, by -k"
+    assert (said in capsys.readouterr().err) == (status == 3)
+
+
 def test_an_om_with_profiles_needs_every_profile_judged(results, tmp_path, capsys):
     """One OM serves them all."""
     results.om((1, 4))

@@ -110,6 +110,16 @@ def test_preprocess_and_info_write_the_recipes_files(made):
     assert first == f"0 {made.coco / 'val2017' / '000000001000.jpg'} 400 400"
 
 
+@pytest.mark.parametrize("name", ["annotations/instances_val2017.json", "val2017/000000001000.jpg"])
+def test_info_writes_over_no_file_of_the_data_set(made, run, name):
+    """The annotations would be gone."""
+    path = made.coco / name
+    before = path.read_bytes()
+    refused = run("info", "--dataset", made.coco, "--output", path)
+    assert (refused.status, path.read_bytes()) == (3, before)
+    assert "is part of the data set" in refused.err
+
+
 def test_export_writes_both_endings_and_says_what_they_are(made):
     """Hashes, opset and operator counts of the files that were written."""
     out = made.printed["export"].out
@@ -119,6 +129,16 @@ def test_export_writes_both_endings_and_says_what_they_are(made):
         assert nodes > 100, f"{name} has {nodes} nodes, too few for the network"
         assert f"{path}  {path.stat().st_size:,} bytes\n  sha256     {sha256_of(path)}\n  opset      11\n" in out
         assert operator in out
+
+
+@pytest.mark.parametrize("batches", [("--batch-size", 4), ("--dynamic-batch", "2,4")])
+def test_an_onnx_for_one_batch_size_is_not_compiled_for_another(made, run, tmp_path, batches):
+    """atc may take it, and the OM then fails on the device, which would be blamed."""
+    fixed = made.om.parent / "ascend_fixed_batch.onnx"
+    refused = run("compile", "--onnx", fixed, *batches, "--output", tmp_path, *made.npu)
+    assert refused.status == 3
+    assert "is for batch size 2 alone, not for " in refused.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_compile_writes_an_om_and_its_log(made):

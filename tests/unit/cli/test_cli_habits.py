@@ -244,3 +244,24 @@ def test_the_commands_that_a_run_offers_can_be_run():
     assert len(offered) > 1, f"found only {offered}"
     for words in offered:
         build_parser().parse_args(words.partition(" or ")[0].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "input_of"),
+    [
+        (["attest", "results", "--key", "SAME", "-o", "SAME"], "key"),
+        (["attest", "results", "--gateproof", "SAME", "-o", "LINK"], "gateproof"),
+        (["bundle", "SAME", "--worst", "1", "-o", "SAME"], "results"),
+        (["limits", "--limits", "SAME", "--record", "results", "-o", "SAME"], "limits"),
+        (["page", "SAME", "-o", "SAME"], "results"),
+        (["compare", "SAME", "results", "--annotations", "results", "--page", "SAME"], "before"),
+    ],
+)
+def test_no_verb_writes_over_what_it_reads(tmp_path, capsys, words, input_of):
+    """A private key or a run that is gone cannot be restored; another name of the same file is the same."""
+    places = {"SAME": tmp_path / "same.html", "LINK": tmp_path / "link.html", "results": tmp_path / "results.json"}
+    places["SAME"].write_text("the only copy")
+    places["LINK"].hardlink_to(places["SAME"])
+    assert main([str(places.get(word, word)) for word in words]) == 3
+    assert f"is what {input_of} names, and would be written over" in capsys.readouterr().err
+    assert places["SAME"].read_text() == "the only copy"

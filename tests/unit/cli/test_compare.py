@@ -64,7 +64,7 @@ def test_evaluate_prints_pycocotools_numbers_with_intervals(files):
 
 def test_the_ruler_is_asked_when_wished(files, monkeypatch):
     """pycocotools counts the same files; another number is exit status 1."""
-    options = ["--detections", files.b, "--annotations", files.instances, "--resamples", "2", "--ruler"]
+    options = ["--detections", files.b, "--annotations", files.instances, "--resamples", "100", "--ruler"]
     right = run("evaluate", *options)
     assert (right.status, "pycocotools computes the same; the largest distance" in right.out) == (0, True)
     monkeypatch.setattr("fcos_lib.cli.evaluate.numbers_of_files", lambda *_: dict.fromkeys(TWELVE, 0.5))
@@ -93,7 +93,7 @@ def test_the_ruler_is_asked_when_wished(files, monkeypatch):
         (["compare", "A", "B", "--annotations", "I", "--page", "x.txt"], 3, "x.txt is no .html"),
         (["compare", "A", "B", "--annotations", "I", "--min-delta", "nan"], 2, "'nan' is no difference in AP"),
         (["compare", "A", "B", "--annotations", "I", "--min-delta", "-2"], 2, "'-2' is no difference in AP"),
-        (["compare", "A", "B", "--annotations", "I", "--resamples", "1"], 2, "--resamples"),
+        (["compare", "A", "B", "--annotations", "I", "--resamples", "99"], 2, "--resamples"),
         (["compare", "A", "B", "--annotations", "A"], 3, "holds a list, not an object"),
         (["compare", "A", "I", "--annotations", "I"], 3, "is an object and"),
     ],
@@ -149,10 +149,23 @@ def test_the_gate_is_decided_by_the_whole_interval(files, compared, bound, statu
 
 def test_a_file_against_itself_is_the_same(files):
     """No difference, no picture that decides, and a gate at 0 that passes."""
-    result = run("compare", files.a, files.a, "--annotations", files.instances, "--resamples", "50", "--min-delta", "0")
+    result = run(
+        "compare", files.a, files.a, "--annotations", files.instances, "--resamples", "100", "--min-delta", "0"
+    )
     assert result.status == 0
     assert "pictures: 0.0 % better (0), 0.0 % worse (0), 100.0 % neither (24)" in result.out
     assert "pictures that decide it" not in result.out
+
+
+def test_two_files_without_a_detection_are_no_verdict(files, tmp_path):
+    """They agree on everything: two detectors that are broken are no proof."""
+    empty = tmp_path / "empty.json"
+    empty.write_text("[]")
+    options = ("--annotations", files.instances, "--resamples", "100", "--min-delta", "0")
+    result = run("compare", empty, empty, *options)
+    assert result.status == 7
+    assert "asked for, neither file holds a detection" in result.out
+    assert run("compare", files.a, empty, *options).status == 1
 
 
 def test_nothing_to_judge_is_no_verdict(tmp_path):

@@ -45,6 +45,17 @@ def test_the_module_can_be_run():
     assert result.stdout.endswith("[]\n")
 
 
+@pytest.mark.parametrize("closed", [("stdout",), ("stdout", "stderr")])
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["limits"], 0), (["verify", "nowhere"], 3), (["diff", "a", "b"], 3)]
+)
+def test_a_closed_stream_changes_no_status(monkeypatch, closed, arguments, status):
+    """Python has None for it, as in a daemon; an error without a place to be said must not become another status."""
+    for name in closed:
+        monkeypatch.setattr(sys, name, None)
+    assert main(arguments) == status
+
+
 def test_a_limit_that_is_missing_counts_beside_limits_that_are_there():
     """It is nothing that a test only records: a model of one's own gets its limits bit by bit."""
     number = Measurement("cosine of boxes", 1.0, "cosine", 20)

@@ -1,6 +1,7 @@
 """What is not a run of ours is refused with its place, its fault and what to do; what just about is one is read."""
 
 import math
+import os
 import time
 from datetime import datetime, timezone
 
@@ -229,6 +230,14 @@ def test_a_file_that_could_not_be_replaced_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_whole(tmp_path / "x.json", b"text")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_pipe_is_never_replaced(tmp_path):
+    """Nor is a device: root would put a file in the place of /dev/null."""
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(OSError, match="not a plain file"):
+        write_whole(tmp_path / "x.json", b"text")
+    assert (tmp_path / "x.json").is_fifo()
 
 
 def test_what_is_not_saved_says_why(tmp_path):

@@ -72,6 +72,13 @@ def test_two_runs_can_be_compared_directly(history):
     assert "with itself" in err
 
 
+def test_a_run_that_is_named_again_and_again_is_one_run(history):
+    """It agrees with itself, and so often it would look as if many did."""
+    status, out, _ = history("compare", "0002", *["--against", "0001"] * LEAST_RUNS)
+    assert status == 7
+    assert f"There are 1 earlier runs with this fingerprint, and {LEAST_RUNS} are needed." in out
+
+
 @pytest.mark.usefixtures("accepted")
 def test_yesterday_s_run_is_not_taken_for_today_s(history, store):
     """A session under -n stores nothing; its script would judge the newest older run and be green."""
@@ -89,6 +96,29 @@ def test_yesterday_s_run_is_not_taken_for_today_s(history, store):
 def test_a_run_is_found_by_the_beginning_of_its_name_or_id(history, name):
     """As listed."""
     assert "0001_x, measured 2024-01-02 00:00 UTC" in history("compare", name)[1]
+
+
+def test_a_whole_name_is_clear_though_another_begins_with_it(history, store):
+    """Such as nightly-1 beside nightly-10."""
+    (store / "0001_x.json").rename(store / "nightly-1.json")
+    (store / "0002_x.json").rename(store / "nightly-10.json")
+    assert history("compare", "nightly-1")[1].startswith("nightly-1, measured")
+
+
+@pytest.mark.parametrize("words", [("compare", "--max-age", "-1"), ("plot", "-o", "x.svg", "--last", "-3")])
+def test_a_number_below_1_is_refused(history, words):
+    """No run is younger than that, and less than one run cannot be drawn."""
+    with pytest.raises(SystemExit) as stopped:
+        history(*words)
+    assert stopped.value.code == 2
+
+
+def test_a_mistyped_folder_is_not_drawn(tmp_path):
+    """An empty drawing would take the place of the one that was there."""
+    (tmp_path / "history.svg").write_text("the last one")
+    words = ["history", "--storage", str(tmp_path / "typo"), "plot", "-o", str(tmp_path / "history.svg")]
+    assert main(words) == 3
+    assert (tmp_path / "history.svg").read_text() == "the last one"
 
 
 def test_a_run_that_is_not_there_or_not_clear_is_an_error(history, tmp_path):

@@ -1,7 +1,10 @@
 """Raw network inputs have the recipe's bytes, and every picture is written or named."""
 
+import contextlib
 import os
 import re
+import signal
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from fcos_lib.contract import COCO_R50, ModelContract
 from fcos_lib.errors import DatasetError, UsageError
 from fcos_lib.recipe import bins
-from fcos_lib.recipe.bins import bin_bytes, list_bins, load_bin, pictures_by_stem, write_bins
+from fcos_lib.recipe.bins import MADE_FROM, bin_bytes, list_bins, load_bin, pictures_by_stem, write_bins
 from fcos_lib.stream.dataset import Dataset, Picture
 
 TINY = ModelContract("tiny", ("disc",), height=32, width=48, base_channels=1, feature_channels=1)
@@ -45,10 +48,13 @@ def recipe(path, contract):
 
 
 def test_files_are_bit_identical_to_the_recipes(dataset, tmp_path):
-    """Same names, same bytes, nothing else in the folder."""
+    """Same names, same bytes, nothing else in the folder but a hidden note of what they were made from."""
     done = write_bins(dataset, TINY, tmp_path / "bins")
     assert (done.written, done.kept, done.bytes_each) == (4, 0, 3 * 32 * 48 * 4)
-    assert sorted(os.listdir(tmp_path / "bins")) == ["000000000139.bin", "000000000285.bin", "10.bin", "b.bin"]
+    assert sorted(os.listdir(tmp_path / "bins")) == [
+        MADE_FROM,
+        *(f"{name}.bin" for name in ("000000000139", "000000000285", "10", "b")),
+    ]
     for picture in dataset.pictures:
         written = (tmp_path / "bins" / f"{picture.path.name.split('.')[0]}.bin").read_bytes()
         assert written == recipe(picture.path, TINY), f"{picture.path.name} differs from the recipe"
@@ -85,6 +91,60 @@ def test_a_second_run_keeps_what_is_complete(dataset, tmp_path):
     assert write_bins(dataset, TINY, folder, fresh=True).written == 4
 
 
+@pytest.mark.parametrize("change", [{"mean_bgr": (1.0, 2.0, 3.0)}, {"channel_order": "rgb"}])
+def test_inputs_of_another_contract_are_written_again(dataset, tmp_path, change):
+    """They have the same names and sizes, and nothing behind them would know."""
+    folder, other = tmp_path / "bins", replace(TINY, **change)
+    write_bins(dataset, TINY, folder)
+    assert write_bins(dataset, other, folder).written == 4
+    write_bins(dataset, other, tmp_path / "alone")
+    for path in (tmp_path / "alone").iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+    assert write_bins(dataset, other, folder).kept == 4
+
+
+def test_an_interrupted_change_of_contract_leaves_no_input_of_the_other(dataset, tmp_path, monkeypatch):
+    """What is there belongs to the note beside it at any time."""
+    write_bins(dataset, TINY, tmp_path / "bins")
+    monkeypatch.setattr(bins, "_write_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_bins(dataset, replace(TINY, channel_order="rgb"), tmp_path / "bins")
+    assert not list((tmp_path / "bins").glob("*.bin"))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_second_interrupt_does_not_reach_the_end_of_the_pool(dataset, tmp_path, monkeypatch, interrupted):
+    """The pool and its processes would wait for each other for ever; `timeout` sends one to the process and one to its group."""
+    at_end = []
+
+    class Pool(bins.ProcessPoolExecutor):
+        def __exit__(self, *error):
+            at_end.append(signal.getsignal(signal.SIGINT))
+            return super().__exit__(*error)
+
+    class Bar:
+        def update(self):
+            if interrupted:
+                raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(bins, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(bins, "picture_bar", lambda *_: contextlib.nullcontext(Bar()))
+    with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+        write_bins(dataset, TINY, tmp_path / "bins", jobs=2)
+    assert at_end == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_picture_replaced_by_an_older_one_is_written_again(dataset, tmp_path):
+    """`cp -p` and rsync keep the time of the copy."""
+    write_bins(dataset, TINY, tmp_path / "bins")
+    picture = dataset.pictures[0].path
+    cv2.imwrite(str(picture), np.zeros((48, 64, 3), np.uint8))
+    os.utime(picture, (1, 1))
+    assert write_bins(dataset, TINY, tmp_path / "bins").written == 1
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_broken_picture_is_named(dataset, tmp_path, jobs):
     """The recipe's pool loses its workers' errors; here the good pictures are written and each bad one is named."""
@@ -95,7 +155,7 @@ def test_every_broken_picture_is_named(dataset, tmp_path, jobs):
         write_bins(dataset, TINY, tmp_path / "bins", jobs=jobs)
     assert re.search(r"139\.jpg is truncated", caught.value.found)
     assert re.search(r"/10\.jpg is empty", caught.value.found)
-    assert sorted(os.listdir(tmp_path / "bins")) == ["000000000285.bin", "b.bin"], "no partial file may stay"
+    assert sorted(os.listdir(tmp_path / "bins")) == [MADE_FROM, "000000000285.bin", "b.bin"], "no partial file may stay"
 
 
 @pytest.mark.parametrize(
