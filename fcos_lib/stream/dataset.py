@@ -55,10 +55,8 @@ class Dataset:
     pictures: tuple[Picture, ...]
     category_ids: dict[str, int]
     """Category id by the class that it is; negative for a class of the contract that no category is."""
-    objects: int = 0
-    """How many are annotated, crowds included."""
     objects_of: Mapping[int, int] = field(default_factory=dict)
-    """How many of them are in a picture, by its id; one without any is left out."""
+    """How many objects are annotated in a picture, crowds included, by its id; one without any is left out."""
     naming: Naming = field(default_factory=Naming)
     """Which contract was named, and which category is which class of it."""
     remarks: tuple[str, ...] = ()
@@ -105,7 +103,6 @@ def open_dataset(root: Path, naming: Naming | None = None) -> Dataset:
         annotations_sha256=annotations.sha256,
         pictures=tuple(sorted(pictures, key=lambda picture: picture.id)),
         category_ids=category_ids,
-        objects=len(annotations.objects),
         objects_of=Counter(record["image_id"] for record in annotations.objects),
         naming=naming,
         remarks=(*remarks(annotations), *naming.remarks(category_ids, annotations)),

@@ -73,6 +73,7 @@ def server(tmp_path, monkeypatch):
         toolkit = Toolkit(tmp_path / "atc", smi, cann_version="8.0.0", driver_version=driver)
         monkeypatch.setattr(npus, "discover", lambda environ: toolkit)
         monkeypatch.setattr(npus, "has_aclruntime", lambda: True)
+        monkeypatch.setattr(npus, "aclruntime_file", lambda: None)
         monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
         return npus.find_devices()
 
