@@ -21,6 +21,7 @@ STREAM = [
     "stream.categories",
     "stream.letterbox",
     "stream.picture_file",
+    "stream.picture_folder",
 ]
 KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [
