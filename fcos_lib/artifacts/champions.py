@@ -49,8 +49,10 @@ class Place:
 
     def __post_init__(self) -> None:
         """`UsageError` unless every field can be part of a folder's name."""
-        names = (re.fullmatch(r"\w{1,60}", name, re.ASCII) for name in (self.contract, self.soc_version))
-        if not all(names) or not self.batches or any(not 1 <= batch <= 4096 for batch in self.batches):
+        named = re.fullmatch(r"\w[\w-]{0,99}", self.contract, re.ASCII) and re.fullmatch(
+            r"\w{1,60}", self.soc_version, re.ASCII
+        )
+        if not named or not self.batches or any(not 1 <= batch <= 4096 for batch in self.batches):
             raise UsageError(
                 f"there is no place for contract {self.contract!r:.60}, chip {self.soc_version!r:.60}, batch {self.batches!r:.60}",
                 "pass the results.json of a run of this suite",

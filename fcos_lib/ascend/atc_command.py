@@ -140,6 +140,11 @@ def check_options(options: AtcOptions) -> None:
                 f"'{option}' cannot be passed on to atc",
                 f"write --name=value; the suite itself sets {', '.join(sorted(_OWNED))}",
             )
+        if name == "precision_mode_v2" and options.precision_mode:
+            raise UsageError(
+                f"'{option}' excludes --precision_mode={options.precision_mode}, which atc is given as well",
+                "pass --precision-mode '' with it",
+            )
 
 
 def _name(option: str) -> str:

@@ -85,8 +85,9 @@ def shapes_of(path: Path) -> Shapes:
     try:
         check_file(path)
         content = _content(path)
-        state = content.get("state_dict", content)
-        shapes = {key: size for key, size in state.items() if _is_shape(key, size)}
+        state = content.get("state_dict", content) if isinstance(content, dict) else None
+        pairs = state.items() if isinstance(state, dict) else ()
+        shapes = {key: size for key, size in pairs if _is_shape(key, size)}
     except Exception as error:  # an unpickler raises whatever crooked bytes lead to
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} cannot be read as plain weights ({reason})", "nothing in it was run") from error

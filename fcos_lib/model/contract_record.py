@@ -142,6 +142,17 @@ def _contradiction(contract: ModelContract) -> str:
         )
     if contract.groups > 1 and contract.depth < 50:
         return f"groups: mmdet has no ResNeXt of depth {contract.depth}"
-    if len({contract.input_name, *contract.output_names}) < 3:
-        return "input_name and output_names: two are the same"
+    if len({contract.input_name, *contract.output_names, *contract.proposal_names}) < 5:
+        taken = " or ".join(contract.proposal_names)
+        return f"input_name and output_names: two are the same, or one is {taken}, as what reaches NMS is called"
+    points = min(rows * columns for rows, columns in contract.level_shapes)
+    if contract.proposals_per_level < points:
+        return (
+            f"candidates_per_level: {contract.proposals_per_level} are fewer than the {points} points of the last level"
+        )
+    if contract.max_detections > contract.proposals * len(contract.classes):
+        return (
+            f"max_detections: {contract.max_detections} are more than the {contract.proposals * len(contract.classes)} "
+            "scores of a picture"
+        )
     return ""

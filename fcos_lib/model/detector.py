@@ -179,6 +179,12 @@ def load_detector(contract: ModelContract, checkpoint: Path) -> torch.nn.Module:
             f"{checkpoint} is not a checkpoint of contract '{contract.name}': keys {', '.join(parts)}",
             "pass the checkpoint that was trained for this dataset and architecture (--checkpoint, --dataset)",
         )
+    whole = [key for key, value in weights.items() if not value.is_floating_point() and key not in counters]
+    if whole:
+        raise CheckpointError(
+            f"{checkpoint} has weights that are no real numbers: {weights[whole[0]].dtype} in {', '.join(whole[:4])}",
+            "pass the checkpoint as it was trained, before it was quantized",
+        )
     bad = [key for key, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise CheckpointError(

@@ -17,6 +17,7 @@ from fcos_lib.contract import ModelContract
 from fcos_lib.errors import ExportError
 from fcos_lib.model.export import check_trunk, with_inferred_shapes
 from fcos_lib.model.fixed_batch import mark_open
+from fcos_lib.model.foreign import ELSEWHERE, check_detections, check_foreign
 from fcos_lib.model.npu_operators import NMS_OPERATOR, operator_counts, with_needed_nodes_only
 
 
@@ -134,7 +135,7 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     """The trunk of an ONNX that was exported elsewhere, such as by the recipe: everything before its NMS operator.
 
     The casts to fp16 in front of the operator are left out, so that the reference computes in float32. `ExportError` if
-    there is no `BatchMultiClassNMS`, or what leads to it are not the contract's proposals.
+    there is no `BatchMultiClassNMS`, or it, what leads to it or what comes of it is not the contract's.
     """
     check_foreign(model)
     operator = _nms_of(model)
@@ -150,34 +151,9 @@ def trunk_of(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto
     del graph.model.graph.output[:]
     graph.model.graph.output.extend(outputs)
     trunk = with_inferred_shapes(with_needed_nodes_only(graph.model))
-    check_trunk(trunk, contract)
+    check_trunk(trunk, contract, ELSEWHERE)
+    check_detections(model, operator, contract)
     return trunk
-
-
-def check_foreign(model: onnx.ModelProto) -> None:
-    """`ExportError` for what no exported FCOS has: weights in other files, and loops, which may never end."""
-    graphs, elsewhere, loops = [model.graph], 0, set[str]()
-    while graphs:
-        graph = graphs.pop()
-        sparse = [part for tensor in graph.sparse_initializer for part in (tensor.values, tensor.indices)]
-        tensors = [*graph.initializer, *sparse]
-        for node in graph.node:
-            loops |= {node.op_type} & {"Loop", "Scan"}
-            for attribute in node.attribute:
-                graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-                tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
-        elsewhere += sum(
-            tensor.data_location == TensorProto.EXTERNAL or bool(tensor.external_data) for tensor in tensors
-        )
-    if elsewhere:
-        raise ExportError(
-            f"the ONNX keeps {elsewhere} of its weights in other files, which are not part of what is tested",
-            "save it as one file: onnx.save(onnx.load(FILE), NEW), which works up to 2 GiB",
-        )
-    if loops:
-        raise ExportError(
-            f"the ONNX has {' and '.join(sorted(loops))}, which an exported FCOS has not", "export it again"
-        )
 
 
 def with_proposals(model: onnx.ModelProto, contract: ModelContract) -> onnx.ModelProto:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OPSET = 11
 HEAD_TENSORS = ("class", "distance", "centerness")
 
+_PINNED = "use the pinned torch (constraints.txt); another exporter writes another graph"
+
 
 def head_names(contract: ModelContract) -> list[str]:
     """Names of the head's tensors inside the trunk, level by level: `class_p3`, ..., `centerness_p7`."""
@@ -128,8 +130,8 @@ def with_inferred_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def check_trunk(model: onnx.ModelProto, contract: ModelContract) -> None:
-    """`ExportError` unless opset, names, shapes and operator counts are what the contract implies."""
+def check_trunk(model: onnx.ModelProto, contract: ModelContract, advice: str = _PINNED) -> None:
+    """`ExportError`, with the advice, unless opset, names, shapes and operator counts are what the contract implies."""
     classes, proposals = len(contract.classes), contract.proposals
     cut_levels = sum(rows * columns > contract.proposals_per_level for rows, columns in contract.level_shapes)
     counts = operator_counts(model)
@@ -147,7 +149,7 @@ def check_trunk(model: onnx.ModelProto, contract: ModelContract) -> None:
     if wrong:
         raise ExportError(
             f"the exported trunk is not what contract '{contract.name}' promises: {'; '.join(wrong)}",
-            "use the pinned torch (constraints.txt); another exporter writes another graph",
+            advice,
         )
     onnx.checker.check_model(model, full_check=True)
 

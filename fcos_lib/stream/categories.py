@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,9 +83,11 @@ class Naming:
         contract = self.contract
         missing = sorted(set(contract.classes) - set(classes))
         if missing and not self.classes:
+            advice = "say with --category CLASS=NAME which category is which class; with one of them said, others may be missing"
+            with suppress(UsageError):
+                advice = f"leave --contract out: the dataset's categories are those of {self.choose(tuple(classes)).name}; or {advice}"
             raise UsageError(
-                f"contract '{contract.name}' has {len(missing)} classes that {path} lacks ({missing[0]}, ...)",
-                "leave --contract out: the dataset's categories say which it is; or say with --category which of them is which class",
+                f"contract '{contract.name}' has {len(missing)} classes that {path} lacks ({some(missing)})", advice
             )
         return contract
 

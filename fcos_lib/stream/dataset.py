@@ -7,8 +7,7 @@ on is checked when the folder is opened; a picture's bytes are checked when it i
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from fcos_lib.files import sha256_of, some
 from fcos_lib.stream.annotations import read_annotations, remarks
 from fcos_lib.stream.categories import Naming
 from fcos_lib.stream.picture_file import decode, orientation_of, read_file, size_of
+from fcos_lib.stream.picture_folder import check_files
 
 ANNOTATIONS = Path("annotations") / "instances_val2017.json"
 PICTURES = "val2017"
@@ -92,7 +92,7 @@ def open_dataset(root: Path, naming: Naming | None = None) -> Dataset:
         )
     annotations = read_annotations(path)
     category_ids = naming.category_ids({record["name"]: record["id"] for record in annotations.categories}, path)
-    _check_files(folder, {record["file_name"] for record in annotations.images}, path)
+    check_files(folder, {record["file_name"] for record in annotations.images}, path)
     pictures = [
         Picture(image["id"], folder / name, image["width"], image["height"], name if "/" in name else "")
         for image, name in ((image, image["file_name"]) for image in annotations.images)
@@ -107,46 +107,6 @@ def open_dataset(root: Path, naming: Naming | None = None) -> Dataset:
         naming=naming,
         remarks=(*remarks(annotations), *naming.remarks(category_ids, annotations)),
     )
-
-
-def _check_files(folder: Path, names: Iterable[str], annotations: Path) -> None:
-    """`DatasetError` for pictures that are missing, and for links that lead out of the data set."""
-    inside = (folder.parent.resolve(), folder.resolve())
-    by_folder: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        by_folder[name.rpartition("/")[0]].append(name)
-    absent, outside = [], []
-    for below, expected in by_folder.items():
-        where = folder / below
-        if below and not _within(where, *inside):
-            outside += expected
-            continue
-        entries = {entry.name: entry for entry in os.scandir(where)} if where.is_dir() else {}
-        for name in expected:
-            entry = entries.get(name.rpartition("/")[2])
-            if entry is None:
-                absent.append(name)
-            elif entry.is_symlink() and not _within(Path(entry.path), *inside):
-                outside.append(name)
-    if outside:
-        raise DatasetError(
-            f"in {folder}, pictures are links that lead out of it: {some(outside)}",
-            "put the pictures themselves there, or links to files below the dataset's folder",
-        )
-    if absent:
-        windows = any("\\" in name for name in absent)
-        raise DatasetError(
-            f"{annotations} names pictures that are not in {folder}: {some(absent)}",
-            "write / between folders and names, not \\"
-            if windows
-            else "unpack COCO's val2017.zip there; the annotation file and the folder must belong together",
-        )
-
-
-def _within(path: Path, *folders: Path) -> bool:
-    """True if the path, its links followed, stays in one of the folders."""
-    target = Path(os.path.realpath(path))
-    return any(folder in target.parents for folder in folders)
 
 
 def read_picture(picture: Picture) -> NDArray[np.uint8]:

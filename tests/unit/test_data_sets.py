@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -95,20 +96,27 @@ def test_pictures_that_exif_turns_are_said_of_those_under_test(data_set, tmp_pat
     assert shown == [f"fcos: the data set has {said[1]}"]
 
 
-@pytest.mark.parametrize("opened", [True, False], ids=["controller", "worker"])
-def test_part_of_a_data_set_in_folders_is_known_for_a_part(data_set, tmp_path, monkeypatch, opened):
-    """The reference's own mAP is left out then: entries of `val2017/` were counted, of which there were two."""
+@pytest.mark.parametrize("where", ["controller", "worker", "looking only"])
+def test_part_of_a_data_set_in_folders_is_known_for_a_part(data_set, tmp_path, monkeypatch, where):
+    """The reference's own mAP is left out then, and only then: files that are not annotated are no pictures of it."""
     words = data_set(
         lambda document: [
             image.update(file_name=f"{image['id'] % 2}/{image['file_name']}") for image in document["images"]
         ]
     )
+    if where != "looking only":
+        (tmp_path / "my data" / "val2017" / "of another part.jpg").touch()
     left_out = []
     monkeypatch.setattr(datasets, "leave_out", lambda config, items, mark, *_, **__: left_out.append(mark))
     for part in ("--pictures=23", "--pictures=24"):
         config = parsed([*words, part, f"--artifacts={tmp_path / 'artifacts'}"])
-        if opened:
+        if where != "looking only":
             config.stash[OPENED] = open_dataset(tmp_path / "my data")
+        if where == "worker":
+            node = SimpleNamespace(config=config, workerinput={})
+            datasets.pytest_configure_node(node)
+            config = parsed([*words, part, f"--artifacts={tmp_path / 'artifacts'}"])
+            config.workerinput = node.workerinput
         datasets.pytest_collection_modifyitems(config, [])
     assert left_out == ["reference"]
 

@@ -1,5 +1,6 @@
 """A slip of an option is one sentence before any work: each of these failed gate by gate, after half a minute, or not at all."""
 
+import hashlib
 import json
 import os
 import re
@@ -178,6 +179,19 @@ def test_an_om_that_nothing_is_known_of_is_asked_later(paths, tmp_path):
     )
     check_before_work(config, chosen_settings(config))
     assert len(config.stash[OPENED].pictures) == 240
+
+
+@pytest.mark.parametrize(("written", "said"), [(b"om", False), (b"an older one", True), (None, True)])
+def test_of_an_om_whose_onnx_nobody_wrote_down_the_header_says_so(paths, tmp_path, written, said):
+    """Its weights may be others, which looks like a faulty NPU; our own manifest is of the very file, or of none."""
+    (paths["FOLDER"] / "model.om").write_bytes(b"om")
+    if written:
+        files = {"model.om": StoredFile(hashlib.sha256(written).hexdigest(), 2)}
+        manifest = Manifest(FORMAT, "om", "k", {"batch": 4}, files, "2026-01-01T00:00:00Z", 1.0)
+        (paths["FOLDER"] / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    config = parsed([f"--artifacts={tmp_path / 'artifacts'}", f"--om={paths['FOLDER']}"])
+    words = "fcos: nobody wrote down of which ONNX model.om is: other weights look like a faulty NPU"
+    assert (words in pytest_report_header(config)) is said
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def _complete(objects: Sequence[dict[str, Any]], path: Path) -> None:
         area, crowd = record["area"], record.setdefault("iscrowd", 0)
         if isinstance(area, bool) or not isinstance(area, int | float) or not abs(area) < 1e18 or crowd not in (0, 1):
             raise DatasetError(
-                f"{path}: annotation {record['id']} has the area {str(area)[:40]} and iscrowd {str(crowd)[:40]}",
+                f"{path}: annotation {record['id']} has the area {area!r:.40} and iscrowd {crowd!r:.40}",
                 "use the unchanged COCO annotation file: an area is a finite number, iscrowd is 0 or 1",
             )
 

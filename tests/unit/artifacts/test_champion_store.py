@@ -12,6 +12,7 @@ from fcos_lib.artifacts.champions import KEPT, Place, accept, champion_of
 from fcos_lib.contract import InputLayout
 from fcos_lib.errors import StoreError, UsageError
 from fcos_lib.files import sha256_of
+from fcos_lib.model.zoo import known_contracts
 
 PLACE = Place("coco_r50", "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, stand_in=False)
 
@@ -87,6 +88,13 @@ def test_places_do_not_meet(tmp_path, crown):
     assert others[2].name == "coco_r50-Ascend310P3-batches1_8"
 
 
+def test_every_contract_that_has_a_name_has_a_place():
+    """The zoo's have hyphens and up to 77 characters, a file's up to 100; no two of their places are one folder."""
+    names = [*known_contracts(), "a" * 100, "shapes-Ascend310P3", "shapes-Ascend310P3-batch8"]
+    places = {Place(name, "Ascend310P3", (8,), InputLayout.FLOAT_NCHW, stand_in=False).name for name in names}
+    assert len(places) == len(names)
+
+
 def test_a_hundred_profiles_make_a_name_that_fits(tmp_path):
     """And another one for other profiles."""
     first, second = (
@@ -99,7 +107,7 @@ def test_a_hundred_profiles_make_a_name_that_fits(tmp_path):
 
 @pytest.mark.parametrize(
     ("contract", "chip", "batches"),
-    [("../x", "Ascend310", (1,)), ("x", "a/b", (1,)), ("x", "", (1,)), ("x", "y", ()), ("x", "y", (0,)), ("x", "y", (9999,))],
+    [("../x", "Ascend310", (1,)), ("-x", "y", (1,)), ("a" * 101, "y", (1,)), ("x", "a/b", (1,)), ("x", "", (1,)), ("x", "y", ()), ("x", "y", (0,)), ("x", "y", (9999,))],
 )  # fmt: skip
 def test_a_place_cannot_lead_out_of_the_folder(contract, chip, batches):
     """Its name is made of what a file said."""
@@ -156,6 +164,7 @@ from pathlib import Path
 from fcos_lib.artifacts.champions import Place, accept
 from fcos_lib.contract import InputLayout
 from fcos_lib.files import sha256_of
+from fcos_lib.model.zoo import known_contracts
 
 root, om, dies = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dies"
 if dies:

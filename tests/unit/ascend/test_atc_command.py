@@ -70,6 +70,7 @@ def test_what_was_asked_for_is_passed_on(arguments, options, there):
         ({"dynamic_batches": (1, 4), "batch": 4}, "batch size 4 is fixed"),
         ({"dynamic_batches": (1, 4), "aipp": True}, "with AIPP"),
         ({}, "batch size 0"),
+        ({"batch": 1, "extra": ("--precision_mode_v2=fp16",)}, "excludes --precision_mode=force_fp16"),
         *(({"batch": 1, "extra": (option,)}, "cannot be passed on") for option in REFUSED),
     ],
 )

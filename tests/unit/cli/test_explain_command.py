@@ -85,8 +85,11 @@ def test_a_broken_onnx_from_elsewhere_is_explained_with_its_layers(results, expo
     """With --layers the layers are compared although the network is the same; a batch size can be chosen."""
     ours = onnx_artifact(Store(exported), SHAPES, EMBEDDED_CHECKPOINT)
     model = onnx.load(ours.path / ASCEND)
-    node = next(node for node in model.graph.node if node.op_type == "BatchMultiClassNMS")
-    next(attribute for attribute in node.attribute if attribute.name == "iou_threshold").f = 0.9
+    nodes = model.graph.node
+    position = next(index for index, node in enumerate(nodes) if node.op_type == "BatchMultiClassNMS")
+    nodes[position].output[1], real = "half", nodes[position].output[1]
+    model.graph.initializer.append(onnx.helper.make_tensor("by", onnx.TensorProto.FLOAT16, [1], [0.5]))
+    nodes.insert(position + 1, onnx.helper.make_node("Mul", ["half", "by"], [real], name="halved"))
     onnx.save(model, tmp_path / "elsewhere.onnx")
     foreign = foreign_onnx_artifact(Store(exported), SHAPES, tmp_path / "elsewhere.onnx")
     path = results(foreign, {"onnx": str(tmp_path / "elsewhere.onnx"), "checkpoint": None})

@@ -90,3 +90,11 @@ def test_nan_weights_are_refused(tmp_path, weights):
     bad["backbone.conv1.weight"][0, 0, 0, 0] = float("nan")
     with pytest.raises(CheckpointError, match=r"NaN or infinite weights in backbone.conv1.weight"):
         load_detector(SHAPES, save(tmp_path / "nan.pth", bad))
+
+
+def test_quantized_weights_are_refused(tmp_path, weights):
+    """Their scales are missing: both sides would agree on a network that nobody trained."""
+    name = "backbone.conv1.weight"
+    bad = weights | {name: (weights[name] * 20).round().to(torch.int8)}
+    with pytest.raises(CheckpointError, match=r"no real numbers: torch.int8 in backbone.conv1.weight"):
+        load_detector(SHAPES, save(tmp_path / "int8.pth", bad))

@@ -92,3 +92,13 @@ def test_a_dictionary_made_many_times_ends_in_an_error(tmp_path):
     data = pairs[:2] + pairs[2:] + b"q" + struct.pack("B", 1) + call
     with pytest.raises(CheckpointError, match="dictionaries of more than 1,000,000 pairs"):
         shapes_of(archive(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"state_dict": [torch.zeros(2)]}, 5], ids=["list", "list inside", "number"]
+)
+def test_what_is_no_state_dict_is_said_to_be_none(tmp_path, content):
+    """In our words, not in those of Python."""
+    torch.save(content, tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="holds no state dict"):
+        shapes_of(tmp_path / "list.pth")

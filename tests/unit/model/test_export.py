@@ -132,6 +132,46 @@ def test_a_graph_without_the_operator_has_no_trunk(trunk):
         with_proposals(portable(trunk, SHAPES), SHAPES)
 
 
+def set_nms(model, **settings):
+    """Give its NMS other settings; None takes one away."""
+    (node,) = [node for node in model.graph.node if node.op_type == NMS_OPERATOR]
+    kept = [entry for entry in node.attribute if entry.name not in settings]
+    del node.attribute[:]
+    node.attribute.extend(
+        [*kept, *(onnx.helper.make_attribute(*each) for each in settings.items() if each[1] is not None)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda m: set_nms(m, iou_threshold=0.7), "iou_threshold 0.7, expected 0.5"),
+        (lambda m: set_nms(m, score_threshold=None), "score_threshold not set, expected 0.05"),
+        (lambda m: set_nms(m, max_size_per_class=5), "max_size_per_class 5, expected 100"),
+        (lambda m: set_nms(m, max_total_size=200), "max_total_size 200, expected 100"),
+        (lambda m: m.graph.output.pop(0), r"has the outputs \['dets'\], expected \['labels', 'dets'\]"),
+        (lambda m: setattr(m.graph.input[0], "name", "images"), "inputs {'images'"),
+    ],
+    ids=["iou", "no-score", "per-class", "rows", "outputs", "input"],
+)
+def test_an_onnx_from_elsewhere_that_is_of_another_contract_is_to_blame_itself(trunk, damage, words):
+    """Not the device, not atc, and not the torch of this project, which did not export it."""
+    foreign = copy(ascend(trunk, SHAPES))
+    for node in foreign.graph.node if words.startswith("inputs") else ():
+        node.input[:] = ["images" if name == SHAPES.input_name else name for name in node.input]
+    damage(foreign)
+    with pytest.raises(ExportError, match=words) as error:
+        trunk_of(foreign, SHAPES)
+    assert error.value.advice.startswith("export it as the contract says")
+
+
+def test_more_rows_of_a_class_than_there_are_in_all_are_no_other_contract(trunk):
+    """They change nothing."""
+    foreign = copy(ascend(trunk, SHAPES))
+    set_nms(foreign, max_size_per_class=1000)
+    assert operator_counts(trunk_of(foreign, SHAPES)) == operator_counts(trunk)
+
+
 def test_an_ascend_ending_can_return_what_its_nms_gets(trunk):
     """Two more outputs of the same graph, which is otherwise left alone."""
     before = ascend(trunk, SHAPES)

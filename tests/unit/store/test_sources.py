@@ -12,7 +12,7 @@ from fcos_lib.store.sources import PACKAGE, ROOT, dependencies, installed, modul
 
 ALWAYS = ["__init__", "store.__init__", "contract", "errors", "store.sources", "store.artifacts", "files", "records"]
 GRAPH = ["artifacts.__init__", "model.__init__", "model.fixed_batch", "model.npu_operators"]
-ONNX = [*GRAPH, "model.export", "model.endings"]
+ONNX = [*GRAPH, "model.export", "model.endings", "model.foreign"]
 STREAM = [
     "stream.sessions",
     "stream.__init__",
@@ -21,6 +21,7 @@ STREAM = [
     "stream.categories",
     "stream.letterbox",
     "stream.picture_file",
+    "stream.picture_folder",
 ]
 KINDS = {
     "ONNX of a checkpoint": (("fcos_lib.artifacts.from_checkpoint",), [

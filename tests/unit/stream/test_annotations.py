@@ -314,6 +314,32 @@ def test_a_name_with_windows_own_separator_gets_its_own_advice(tmp_path):
     assert "write / between folders" in caught.value.advice
 
 
+@pytest.mark.parametrize(
+    ("named", "there", "advice"),
+    [
+        ("1.jpg", "1.JPG", "'1.JPG' is there, for '1.jpg': upper case, lower case and accents have to be the same"),
+        ("\u00e9.jpg", "e\u0301.jpg", r"'e\u0301.jpg' is there, for '\xe9.jpg': "),
+        ("val2017/1.jpg", "1.jpg", "leave val2017/ away"),
+        ("1.jpg", "2.jpg", "unpack COCO's val2017.zip there"),
+    ],
+    ids=["case", "accent", "folder", "other"],
+)
+def test_a_picture_that_is_there_under_nearly_its_name_is_said_to_be(tmp_path, named, there, advice):
+    """Names from Windows or a Mac, or written below another folder, look right, and COCO's own pictures would not help."""
+
+    def rename(document):
+        document["images"] = [document["images"][0] | {"file_name": named}]
+        document["annotations"] = []
+
+    root = folder(tmp_path / "coco", rename)
+    shutil.rmtree(root / "val2017")
+    (root / "val2017").mkdir()
+    (root / "val2017" / there).touch()
+    with pytest.raises(DatasetError, match="names pictures that are not in") as caught:
+        open_dataset(root)
+    assert advice in caught.value.advice, caught.value.advice
+
+
 def test_links_stay_in_the_data_set(tmp_path):
     """The data set's folder may be a link, the pictures' folder too, and one to elsewhere inside; a sub-folder that leads out may not."""
     root = folder(tmp_path / "coco", in_folders)

@@ -111,6 +111,12 @@ def test_without_a_word_names_have_to_be_the_same(tmp_path):
     with pytest.raises(UsageError, match=r"contract 'shapes' has 5 classes that .* lacks \(blue disc") as caught:
         _ = dataset.contract
     assert "--category" in caught.value.advice
+    assert "leave --contract out" not in caught.value.advice, "that ends in another refusal"
+    shapes = open_dataset(folder(tmp_path / "shapes", lambda document: None), naming("coco_r50"))
+    with pytest.raises(
+        UsageError, match="leave --contract out: the dataset's categories are those of shapes; or say with"
+    ):
+        _ = shapes.contract
     with pytest.raises(UsageError, match="no model contract fits the dataset's 8 categories"):
         _ = open_dataset(folder(tmp_path / "other", renamed)).contract
 

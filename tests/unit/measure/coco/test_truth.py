@@ -21,8 +21,9 @@ from tests.unit.measure.result_files import by_pycocotools
         ({"area": True}, "area True and iscrowd 0"),
         ({"area": float("nan")}, "area nan and iscrowd 0"),
         ({"area": 1e18}, "area 1e+18 and iscrowd 0"),
-        ({"area": "9" * 50}, f"area {'9' * 40} and iscrowd 0"),
+        ({"area": "9" * 50}, f"area '{'9' * 39} and iscrowd 0"),
         ({"iscrowd": 2}, "area 81 and iscrowd 2"),
+        ({"iscrowd": "0"}, "area 81 and iscrowd '0'"),
         ({"iscrowd": None}, "area 81 and iscrowd None"),
     ],
 )
