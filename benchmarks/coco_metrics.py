@@ -1,6 +1,6 @@
 """A race from COCO files to the twelve numbers, ours beside pycocotools, hotcoco and faster-coco-eval; and the paired interval.
 
-Run from the repository's root: `python -m benchmarks.coco_metrics`. Takes some minutes, most of them pycocotools'. It draws a data set of
+Run from the repository's root: `python -m benchmarks.coco_metrics`. Takes some minutes, most of them pycocotools'. It draws a dataset of
 val2017's size, or takes `--folder FOLDER` with an `instances.json` and result files beside it. Rivals that are not installed are left
 out: `pip install hotcoco==1.3.0 faster-coco-eval==1.8.0`; nothing else here needs them. Everybody reads the same files, in turns, each time
 in a fresh process, and the best round counts; importing does not. Exits with 1 if ours differ from pycocotools' by more than 1e-12, or take more than 1 GB.

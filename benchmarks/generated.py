@@ -21,7 +21,7 @@ def contract_of(classes: int) -> ModelContract:
 
 
 def draw_dataset(root: Path, random: np.random.Generator, *, pictures: int, classes: int, boxes: float) -> Dataset:
-    """Write the annotation file of a data set with about `boxes` objects per picture; there are no picture files.
+    """Write the annotation file of a dataset with about `boxes` objects per picture; there are no picture files.
 
     As in val2017, some classes are far more frequent than others, a picture shows few of them, four in ten objects are small
     and one in a hundred is a crowd.

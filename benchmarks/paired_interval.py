@@ -1,7 +1,7 @@
 """Coverage of the 95 % interval of a paired difference: how often it holds the true difference.
 
 Run from the repository's root: `python -m benchmarks.paired_interval`. Takes a few minutes on 2 cores. The truth is the
-difference over a large drawn data set; every trial judges a small random part of its pictures. Exits with 1 if the mAP
+difference over a large drawn dataset; every trial judges a small random part of its pictures. Exits with 1 if the mAP
 difference of a change is covered in fewer than 92 or more than 98 of 100 trials.
 """
 
@@ -31,7 +31,7 @@ Sides = tuple[Truth, dict[int, Detections], dict[int, Detections]]
 
 @cache
 def draw(change: str, population: int, seed: int) -> Sides:
-    """The whole data set with its reference and the candidate; every process draws the same."""
+    """The whole dataset with its reference and the candidate; every process draws the same."""
     random = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         dataset = draw_dataset(Path(folder), random, pictures=population, classes=CLASSES, boxes=7.4)
@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--pictures", type=int, default=250, help="in one trial")
-    parser.add_argument("--population", type=int, default=10_000, help="pictures in the whole data set")
+    parser.add_argument("--population", type=int, default=10_000, help="pictures in the whole dataset")
     parser.add_argument("--resamples", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--change", choices=CHANGES, action="append", help="only this one")

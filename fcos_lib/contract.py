@@ -208,7 +208,7 @@ SHAPES_GN = ModelContract(
 """The second embedded model: every switch that the zoo's best FCOS sets, trained on the same drawings."""
 
 EMBEDDED = {contract.name: contract for contract in (SHAPES, SHAPES_GN)}
-"""Contracts whose trained checkpoint and data set come with the suite."""
+"""Contracts whose trained checkpoint and dataset come with the suite."""
 
 CONTRACTS = {COCO_R50.name: COCO_R50, **EMBEDDED}
 

@@ -101,7 +101,7 @@ _DATASET_OR_CONTRACT = {
     "infer": "the one with the OM's input size",
     "bench": "the one with the OM's input size",
 }
-"""Verbs that take a data set to know the contract by it, and what the contract is without either."""
+"""Verbs that take a dataset to know the contract by it, and what the contract is without either."""
 _PROGRAM = "fcos_lib"
 """What is completed. A shell completes commands, and `python -m fcos_lib` is one of python's."""
 

@@ -53,7 +53,7 @@ def info(args: Namespace) -> int:
     ]
     output: Path = args.output.resolve()
     if output in {path.resolve() for path in (dataset.annotations, *(picture.path for picture in dataset.pictures))}:
-        raise UsageError(f"{args.output} is part of the data set", "name another file")
+        raise UsageError(f"{args.output} is part of the dataset", "name another file")
     write_whole(output, "".join(lines).encode())
     print(f"{len(lines)} pictures in {args.output}")
     return 0

@@ -39,7 +39,7 @@ def device_held(args: Namespace, device: Device) -> Iterator[int]:
 
 
 def chosen_dataset(args: Namespace, *, decoded: bool = False) -> Dataset:
-    """The checked data set of `--dataset`, with `--contract` and `--category` where the verb has them.
+    """The checked dataset of `--dataset`, with `--contract` and `--category` where the verb has them.
 
     What is unusual about it is said; if its pictures will be `decoded`, what is unusual about them as well.
     """

@@ -1,4 +1,4 @@
-"""A stored run as verbs go back to it: its settings, data set, models and device, each held to what the run says of it."""
+"""A stored run as verbs go back to it: its settings, dataset, models and device, each held to what the run says of it."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def written(pictures: Sequence[Sent], folder: Path) -> tuple[Picture, ...]:
     there = []
     for picture in pictures:
         path = folder / Path(picture.name).name
-        if path.exists():  # folders of the data set may have pictures of the same name
+        if path.exists():  # folders of the dataset may have pictures of the same name
             path = folder / str(picture.id) / path.name
             path.parent.mkdir(exist_ok=True)
         path.write_bytes(picture.data)

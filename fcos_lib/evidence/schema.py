@@ -64,7 +64,7 @@ class Settings(Struct):
     category: Annotated[list[str], says("`CLASS=NAME`: which category of the dataset is which class.")] = []
     checkpoint: str | None = None
     contract: Annotated[
-        str | None, says("As it was named, or the path of its file; null: that of the data set and the checkpoint.")
+        str | None, says("As it was named, or the path of its file; null: that of the dataset and the checkpoint.")
     ] = None
     pictures: Annotated[int | None, says("How many of the dataset's; null: all.")] = None
     reference: Annotated[bool, says("Whether the reference sees every picture of a large dataset.")] = False

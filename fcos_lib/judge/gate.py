@@ -27,7 +27,7 @@ class Data(str, Enum):
 
     SAMPLE = "up to 64 pictures, spread over those under test"
     PAIRED = "the pictures that both sides see"
-    WHOLE = "the whole data set"
+    WHOLE = "the whole dataset"
     FEW = "up to 8 pictures of the sample"
     ONE = "one picture"
     TIMED = "timed rounds on the sample"

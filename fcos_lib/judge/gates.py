@@ -38,7 +38,7 @@ _ACCURACY = Gate(
 _REFERENCE = Gate(
     "", "accuracy", "", "AP", "", On.REFERENCE, Data.WHOLE,
     "test_accuracy.py::test_the_reference_reaches_the_limit", "against_mmdet.{name}",
-    unless="part of a data set, or a large one without --reference: the reference's own mAP would be another number",
+    unless="part of a dataset, or a large one without --reference: the reference's own mAP would be another number",
 )  # fmt: skip
 _AS_PUBLISHED = ("coco_r50",)
 """Contracts whose mAP was published, computed by the recipe's arithmetic: that number is held to the figure, and ours recorded."""

@@ -16,7 +16,7 @@ _OLD_DATASETS = ("test", "val", "train")
 _MOST_DATASETS = 100
 _Step = tuple[str, Node, Mapping[str, Node]]
 """A transform: its type, where it is, and its other entries."""
-_CLASSES = "write metainfo=dict(classes=(...)) into the data set as mmdetection reads it, or pass --classes NAME,NAME"
+_CLASSES = "write metainfo=dict(classes=(...)) into the dataset as mmdetection reads it, or pass --classes NAME,NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def class_field(variables: Mapping[str, Node], count: Node, told: tuple[str, ...
         kinds = {str(plain(each["type"], "type")) for each in _datasets(variables) if "type" in each}
         kinds = kinds or {str(plain(variables[name], "type")) for name in ("dataset_type",) if name in variables}
         if kinds != {"CocoDataset"}:
-            what = ", ".join(sorted(kinds)) or "no data set"
+            what = ", ".join(sorted(kinds)) or "no dataset"
             refuse(count.place, f"the config names no classes, and {what} has them elsewhere", _CLASSES)
         field = Field("coco", "CocoDataset's own")
     names = len(COCO_CLASSES) if field.value == "coco" else len(field.value)
@@ -155,7 +155,7 @@ def class_field(variables: Mapping[str, Node], count: Node, told: tuple[str, ...
 
 
 def _named_classes(variables: Mapping[str, Node]) -> Field | None:
-    """The classes that the data sets name, all the same; else those of the variables `metainfo` and `classes`."""
+    """The classes that the datasets name, all the same; else those of the variables `metainfo` and `classes`."""
     nodes = [node for each in _datasets(variables) for node in _class_nodes(each)] or list(_class_nodes(variables))
     for node in nodes:
         names = plain(node)
@@ -175,7 +175,7 @@ def _class_nodes(entries: Mapping[str, Node]) -> Iterator[Node]:
 
 
 def _datasets(variables: Mapping[str, Node], *, first: bool = False) -> Iterator[Mapping[str, Node]]:
-    """The data sets of a config, those inside of others too; with `first` only the one that is tested on, if it is one."""
+    """The datasets of a config, those inside of others too; with `first` only the one that is tested on, if it is one."""
     old = variables.get("data")
     tested = 2 if first else None
     outer = [(variables, name) for name in _DATASETS[:tested]]

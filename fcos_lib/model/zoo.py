@@ -96,7 +96,7 @@ def named_contract(text: str) -> ModelContract:
 
 
 def chosen_contract(classes: Collection[str], checkpoint: Path | None) -> ModelContract:
-    """The contract of a run that names none: that of a data set's classes, which the checkpoint tells from its rivals.
+    """The contract of a run that names none: that of a dataset's classes, which the checkpoint tells from its rivals.
 
     A checkpoint is told by the keys and shapes of its weights, then by the hash in its file name. One that fits the contract
     of the classes is that one's. `UsageError` if no contract has these classes, or if the checkpoint fits several.

@@ -35,7 +35,7 @@ from fcos_lib.stream.progress import picture_bar
 _FED = (".bin", ".npy")
 """What ais_bench takes for an input, in any case, when it is given a folder."""
 MADE_FROM = ".made_from.json"
-"""Beside the inputs: the data set that they are of, and the contract's arithmetic."""
+"""Beside the inputs: the dataset that they are of, and the contract's arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def write_bins(
 ) -> WrittenBins:
     """Write the network input of every picture into `folder`, `jobs` at a time, and check the result.
 
-    A file of the right size that is not older than its picture is kept unless `fresh`, if all there were made from this data set
+    A file of the right size that is not older than its picture is kept unless `fresh`, if all there were made from this dataset
     by the same arithmetic. `DatasetError` names every picture
     that is broken, after all others have been written; `UsageError` says why the folder cannot be used.
     """

@@ -63,7 +63,7 @@ class BundledPicture(Struct, forbid_unknown_fields=True):
     name: Line
     width: _Side
     height: _Side
-    file_sha256: Annotated[Sha256, says("Of the data set's file, whether or not it is in the bundle.")]
+    file_sha256: Annotated[Sha256, says("Of the dataset's file, whether or not it is in the bundle.")]
     shown: Literal["whole", "blurred", "left out"]
     input_sha256: Annotated[Sha256, says("Of the reference's network input, float32[1, 3, H, W].")]
     proof: Annotated[PictureProof | None, says("That what the candidate found belongs to the run; null: it does not.")]

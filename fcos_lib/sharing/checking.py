@@ -211,7 +211,7 @@ def _places(document: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def _pictures(stated: str, document: Mapping[str, Any]) -> Iterator[Check]:
-    """The list of pictures beside the data set's files, if the run's data set is here."""
+    """The list of pictures beside the dataset's files, if the run's dataset is here."""
     settings = document["run"].get("settings") or {}
     numbers = {number for entry in list(document.get("detections", ()))[:1] for number in entry["found"]}
     what = f"files of {len(numbers)} pictures"
@@ -219,7 +219,7 @@ def _pictures(stated: str, document: Mapping[str, Any]) -> Iterator[Check]:
         dataset = open_dataset(Path(settings["dataset"]))
         digests = {str(picture.id): file_digest(picture) for picture in dataset.pictures if str(picture.id) in numbers}
     except (KeyError, FcosError):
-        yield Check(what, unchecked="the run's data set is not here")
+        yield Check(what, unchecked="the run's dataset is not here")
         return
     yield compared(what, stated, picture_list_digest(digests))
 

@@ -20,7 +20,7 @@ from fcos_lib.store.sources import PACKAGE, ROOT
 from fcos_lib.stream.sessions import Detections
 
 TREE = (PACKAGE, "fixtures", "tests/acceptance", "conftest.py", "pytest.ini")
-"""What a run of the acceptance suite executes or reads of the checkout; data sets and artifacts have digests of their own."""
+"""What a run of the acceptance suite executes or reads of the checkout; datasets and artifacts have digests of their own."""
 LOCK = "requirements.lock"
 _TEXTS = (".py", ".toml", ".ini", ".json", ".css", ".js", ".j2")
 _HEAD = "fcos_lib picture 1"

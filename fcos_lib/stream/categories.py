@@ -1,4 +1,4 @@
-"""Categories of a data set as classes of a model: the same by name, unless somebody says which category is which class.
+"""Categories of a dataset as classes of a model: the same by name, unless somebody says which category is which class.
 
 What has no counterpart counts as with pycocotools: detections of a class that is no category of the file are not looked at, and
 a category that no class is has an AP of 0 as soon as it has an object.
@@ -20,12 +20,12 @@ from fcos_lib.stream.annotations import Annotations
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Which model a data set is meant for, and what its categories are called there."""
+    """Which model a dataset is meant for, and what its categories are called there."""
 
     contract: ModelContract | None = None
     """The contract that was named; None: the one that `choose` finds for the categories."""
     classes: Mapping[str, str] = field(default_factory=dict)
-    """Class of the contract by category of the data set, for those that are said; others are called alike."""
+    """Class of the contract by category of the dataset, for those that are said; others are called alike."""
     choose: Callable[[tuple[str, ...]], ModelContract] = contract_for
     """The contract of some classes; `UsageError` if there is none."""
 
@@ -59,21 +59,21 @@ class Naming:
         if unknown:
             raise UsageError(
                 f"--category: {some(unknown)} is no category of {path}, which has {some(by_category)}",
-                "write the data set's own name behind the =",
+                "write the dataset's own name behind the =",
             )
         taken = set(self.classes.values())
         unclear = [name for name in by_category.keys() - self.classes.keys() if name in taken]
         if unclear:
             raise UsageError(
                 f"--category: {path} has a category {some(unclear)} of its own, and another one is said to be that class",
-                "leave it out, or say which class the data set's own category is",
+                "leave it out, or say which class the dataset's own category is",
             )
         ids = {self.classes.get(name, name): number for name, number in by_category.items()}
         missing = [name for name in self.contract.classes if name not in ids]
         return ids | {name: -1 - index for index, name in enumerate(missing)}
 
     def contract_of(self, classes: Sequence[str], path: Path) -> ModelContract:
-        """The contract of a data set with these classes; `UsageError` if the named one has others and nobody said which is which."""
+        """The contract of a dataset with these classes; `UsageError` if the named one has others and nobody said which is which."""
         if self.contract is None:
             try:
                 return self.choose(tuple(classes))

@@ -41,7 +41,7 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """What the picture is called, the same for no other one of its data set."""
+        """What the picture is called, the same for no other one of its dataset."""
         return self.below or self.path.name
 
 

@@ -2,7 +2,7 @@
 
 How a killed run goes on:
 
-1. The data set is cut into shards of whole batches, about 64 pictures each, always the same ones.
+1. The dataset is cut into shards of whole batches, about 64 pictures each, always the same ones.
 2. A shard's results are in memory until its last batch; then its file is written once, under another name, synced and renamed
    (`files.write_whole`): it is there whole or not at all. What has a file is done.
 3. A killed run leaves its files, and the next run of the same evaluation runs what has none: a kill costs the shards in progress.
@@ -71,7 +71,7 @@ class Journal(AbstractContextManager["Journal"]):
         self.folder = folder.absolute()
         self.pictures, self.batch = tuple(pictures), batch
         self.shards = cut(pictures, batch)
-        """The pictures of each shard, in the data set's order."""
+        """The pictures of each shard, in the dataset's order."""
         self.makers: dict[int, Maker] = {}
         """The device behind each shard that is recorded."""
         self.repeated = 0
@@ -173,7 +173,7 @@ class Journal(AbstractContextManager["Journal"]):
                     shard_path(self.folder, shard).unlink(missing_ok=True)
 
     def merge(self) -> dict[int, Detections]:
-        """Detections by picture id, in network pixels and in the data set's order, after proof that each picture is there once.
+        """Detections by picture id, in network pixels and in the dataset's order, after proof that each picture is there once.
 
         `JournalError` names what is missing.
         """

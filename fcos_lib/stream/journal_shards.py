@@ -1,4 +1,4 @@
-"""Shards of a journal: how a data set is cut into them, the file of each, digests of an answer and of what it is about, and the lock."""
+"""Shards of a journal: how a dataset is cut into them, the file of each, digests of an answer and of what it is about, and the lock."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Naming as a run says it: `--contract`, `--category` and `--checkpoint`, with every contract of the zoo and of users' files.
 
-Apart from `stream.categories`, so that what depends on a data set alone does not depend on the zoo.
+Apart from `stream.categories`, so that what depends on a dataset alone does not depend on the zoo.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fcos_lib.stream.categories import Naming
 
 
 def naming(contract: str | None, pairs: Sequence[str] = (), checkpoint: Path | None = None) -> Naming:
-    """Which contract a data set is meant for, and which category is which class of it; `UsageError` if that makes no sense.
+    """Which contract a dataset is meant for, and which category is which class of it; `UsageError` if that makes no sense.
 
     Where none is named, the checkpoint tells contracts of the same classes apart.
     """

@@ -1,4 +1,4 @@
-"""The folder of pictures: whether the files that an annotation file names are there, and in the data set."""
+"""The folder of pictures: whether the files that an annotation file names are there, and in the dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fcos_lib.files import some
 
 
 def check_files(folder: Path, names: Iterable[str], annotations: Path) -> None:
-    """`DatasetError` for pictures that are missing, and for links that lead out of the data set."""
+    """`DatasetError` for pictures that are missing, and for links that lead out of the dataset."""
     inside = (folder.parent.resolve(), folder.resolve())
     by_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:

@@ -1,4 +1,4 @@
-"""Runs on data sets of other people's making: the real suite says what is unusual, judges what can be judged, and no more."""
+"""Runs on datasets of other people's making: the real suite says what is unusual, judges what can be judged, and no more."""
 
 import json
 import os
@@ -30,7 +30,7 @@ OPTIONS = (
 
 @pytest.fixture
 def data_set(tmp_path):
-    """A copy of the first pictures of the embedded data set, with its document changed and pictures linked."""
+    """A copy of the first pictures of the embedded dataset, with its document changed and pictures linked."""
 
     def make(change, count=24):
         document = json.loads((EMBEDDED / ANNOTATIONS).read_text())
@@ -62,7 +62,7 @@ def test_without_any_object_there_is_no_map_and_all_else_is_judged(run, data_set
     """NO VERDICT with its reason for what needs objects; what compares the two sides is judged."""
     done = run(*OPTIONS, *data_set(lambda document: document["annotations"].clear()))
     assert done.returncode == 7, done.stdout + done.stderr
-    assert "fcos: the data set has no object in any of 24 pictures, so there is no mAP" in done.stdout
+    assert "fcos: the dataset has no object in any of 24 pictures, so there is no mAP" in done.stdout
     assert "why it differs" not in done.stdout, "of what was not measured a cause was looked for"
     _, verdicts = outcomes(tmp_path)
     for key in ("accuracy.mAP", "accuracy.mAP_as_published", "paired.loss"):
@@ -93,7 +93,7 @@ def test_pictures_that_exif_turns_are_said_of_those_under_test(data_set, tmp_pat
     ]
     assert said[0].endswith(f"({pictures[0].name}, {pictures[5].name})")
     shown = [line for line in pytest_report_header(config) if "EXIF" in line]
-    assert shown == [f"fcos: the data set has {said[1]}"]
+    assert shown == [f"fcos: the dataset has {said[1]}"]
 
 
 @pytest.mark.parametrize("where", ["controller", "worker", "looking only"])
@@ -149,7 +149,7 @@ def test_what_is_unusual_is_said_and_judged_by_pycocotools_own_numbers(run, data
     words = data_set(unusual)
     shutil.move(tmp_path / "my data", tmp_path / "数据")
     done = run(*OPTIONS, f"--dataset={tmp_path / '数据'}", *words[1:], *named)
-    said = [line for line in done.stdout.splitlines() if line.startswith("fcos: the data set has ")]
+    said = [line for line in done.stdout.splitlines() if line.startswith("fcos: the dataset has ")]
     assert len(said) == len(set(said)) == 4, said
     assert "boxes without an area" in said[0]
     assert "1 annotation ids of more than one box" in said[1]

@@ -59,7 +59,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def with_data(tmp_path):
-    """The words for a copy of the embedded data set whose annotations were changed; its pictures are links."""
+    """The words for a copy of the embedded dataset whose annotations were changed; its pictures are links."""
 
     def make(change):
         folder = tmp_path / "coco"
@@ -261,7 +261,7 @@ def test_an_npu_that_is_not_there_is_not_emulated(monkeypatch, npu):
     ],
 )
 def test_nothing_is_read_unless_gates_will_run(args, words, expected):
-    """`pytest tests/unit` reads no data set, however wrong it is."""
+    """`pytest tests/unit` reads no dataset, however wrong it is."""
     assert gates_will_run(parsed(words, args=args)) is expected
 
 
@@ -282,7 +282,7 @@ def test_a_run_of_unit_tests_takes_any_data_set(run, tmp_path):
 
 
 def as_coco(document, folder):
-    """The data set's categories become COCO's."""
+    """The dataset's categories become COCO's."""
     document["categories"] = [{"id": number, "name": name} for number, name in enumerate(COCO_CLASSES, start=1)]
     for box in document["annotations"]:
         box["category_id"] = 1
@@ -297,7 +297,7 @@ def header(*words):
 
 
 def test_the_contract_is_said_with_what_says_so(with_data, tmp_path):
-    """By name, by a file, by the data set's classes or by the checkpoint; one that fits several is a slip with their names."""
+    """By name, by a file, by the dataset's classes or by the checkpoint; one that fits several is a slip with their names."""
     torch = pytest.importorskip("torch", reason="needs the extra 'export'")
 
     def checkpoint(name):

@@ -69,7 +69,7 @@ def test_it_keeps_its_promises(run, kept, promises, options):
     ids=["its_weights", "the_defaults_weights", "nothing", "the_default_by_name", "by_name"],
 )
 def test_which_of_the_two_a_run_is_about(words, contract):
-    """Both have the classes of the data set; a name or the weights tell."""
+    """Both have the classes of the dataset; a name or the weights tell."""
     chosen = settings(parsed(words))
     assert open_dataset(chosen.dataset, chosen.naming).contract is contract
     assert chosen.checkpoint == EMBEDDED_CHECKPOINTS[contract.name], f"{chosen.checkpoint} is another's"

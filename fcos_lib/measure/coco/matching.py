@@ -167,7 +167,7 @@ def _overlaps(
 
 
 def _portions(ends: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of detections with about `_PAIRS_AT_ONCE` pairs each, so that memory does not grow with the data set."""
+    """Ranges of detections with about `_PAIRS_AT_ONCE` pairs each, so that memory does not grow with the dataset."""
     low = 0
     while low < len(ends):
         before = ends[low - 1] if low else 0

@@ -54,7 +54,7 @@ class Ruler:
         if (missing and not said) or len(numbers) != len(categories):
             raise DatasetError(
                 f"{annotations} has no category of its own for {', '.join(missing[:3]) or 'each name'}",
-                "evaluate with the data set that the model was trained for",
+                "evaluate with the dataset that the model was trained for",
             )
         self._names = {number: name for name, number in numbers.items()}
         # What is found of a class without a category pycocotools does not look at.
@@ -160,7 +160,7 @@ class Readings:
         return theirs
 
     def read_evaluation(self, whose: str, evaluated: Measurement, detections: Mapping[int, Detections]) -> None:
-        """Compare the twelve numbers and the classes of `metrics.evaluate` over the whole data set."""
+        """Compare the twelve numbers and the classes of `metrics.evaluate` over the whole dataset."""
         details = evaluated.details
         classes = {f"AP of {name}": value for name, value in details["per_class"].items()}
         self.read(whose, details["numbers"] | classes, detections)

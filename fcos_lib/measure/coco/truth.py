@@ -66,7 +66,7 @@ class Truth:
             raise DatasetError(
                 f"{len(given)} pictures were chosen, {len(given) - len(kept)} of them twice and {len(unknown)} that the "
                 f"annotation file does not list (first: {unknown[:3].tolist()})",
-                "choose at least one picture of the data set, each once",
+                "choose at least one picture of the dataset, each once",
             )
         wanted = np.isin(self.picture_ids, kept)
         rows = wanted[self.pictures] & wanted[self.listed]
@@ -87,8 +87,8 @@ class Truth:
         missing = [name for name in contract.classes if name not in self.category_ids]
         if missing:
             raise DatasetError(
-                f"{len(missing)} classes of contract '{contract.name}' are no categories of the data set (first: {missing[:3]})",
-                "evaluate with the data set that the model was trained for",
+                f"{len(missing)} classes of contract '{contract.name}' are no categories of the dataset (first: {missing[:3]})",
+                "evaluate with the dataset that the model was trained for",
             )
         index = {name: position for position, name in enumerate(self.category_ids)}
         return np.array([index[name] for name in contract.classes], np.int64)

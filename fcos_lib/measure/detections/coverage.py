@@ -32,7 +32,7 @@ def coverage(pictures: Sequence[Picture], detections: Mapping[int, Detections], 
     """How many pictures do not count exactly once: without results, not asked for, or with the results of another one.
 
     Results are another picture's if they are the same to the last bit, not empty, and the reference's differ: a slot that was copied
-    shows that. The same picture twice in a data set, and two that decode alike, have the same results from the reference as well.
+    shows that. The same picture twice in a dataset, and two that decode alike, have the same results from the reference as well.
     """
     names = {picture.id: picture.name for picture in pictures}
     missing = [names[number] for number in names if number not in detections]

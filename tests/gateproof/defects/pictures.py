@@ -126,7 +126,7 @@ def copied_dataset(child: Any) -> tuple[str, ...]:
 def twins(child: Any) -> tuple[str, ...]:
     """A copy of the embedded dataset with each picture twice, every other time with other metadata; 30 pairs are under test.
 
-    Of a part, since no absolute limit was measured on this data set.
+    Of a part, since no absolute limit was measured on this dataset.
     """
     options = copied_dataset(child)
     folder = child.folder / "dataset"

@@ -117,7 +117,7 @@ def test_info_writes_over_no_file_of_the_data_set(made, run, name):
     before = path.read_bytes()
     refused = run("info", "--dataset", made.coco, "--output", path)
     assert (refused.status, path.read_bytes()) == (3, before)
-    assert "is part of the data set" in refused.err
+    assert "is part of the dataset" in refused.err
 
 
 def test_export_writes_both_endings_and_says_what_they_are(made):

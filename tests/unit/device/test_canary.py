@@ -57,7 +57,7 @@ def ask(tmp_path, monkeypatch):
 
 
 def test_it_looks_where_there_is_most_to_find(tmp_path):
-    """The first pictures of a data set may be empty, at batch size 1 a single one counts, and no box is a wrong box there."""
+    """The first pictures of a dataset may be empty, at batch size 1 a single one counts, and no box is a wrong box there."""
     pictures = tuple(Picture(number, tmp_path / f"{number}.jpg", 8, 8) for number in range(1, 6))
     dataset = Dataset(tmp_path, tmp_path, "", pictures, {}, objects_of={3: 2, 4: 7, 5: 2})
     assert [picture.id for picture in canary_pictures(dataset)] == [4, 3]

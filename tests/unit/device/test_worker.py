@@ -73,7 +73,7 @@ def test_a_picture_keeps_its_name_and_leaves_no_folder(tmp_path):
 
 
 def test_pictures_of_one_name_are_two_files(tmp_path):
-    """Those of two folders of a data set: the second overwrote the first, and both had its detections."""
+    """Those of two folders of a dataset: the second overwrote the first, and both had its detections."""
     both = written((Sent(7, "day/a.jpg", 8, 6, b"day"), Sent(8, "night/a.jpg", 8, 6, b"night")), tmp_path / "1")
     assert [picture.path.read_bytes() for picture in both] == [b"day", b"night"]
     assert [picture.name for picture in both] == ["day/a.jpg", "night/a.jpg"]

@@ -81,7 +81,7 @@ def test_a_promise_that_was_left_out_says_by_what():
         ("cost.om_size", "batch8", State.NOT_SELECTED, "by -m 'contract'"),
         ("contract.broken_rows", "batch4", State.NOT_SELECTED, "by -k 'not batch4'"),
         ("throughput.unexplained", "batch8", State.BLOCKED, "throughput is measured alone"),
-        ("accuracy.mAP", "batch8", State.DOES_NOT_APPLY, "part of a data set"),
+        ("accuracy.mAP", "batch8", State.DOES_NOT_APPLY, "part of a dataset"),
         ("bias.size", "batch8", State.MISSING, "test_consistency.py is not there"),
     )
     listed = shown(document, groups=["roll"])
@@ -89,7 +89,7 @@ def test_a_promise_that_was_left_out_says_by_what():
     assert words == {
         "contract": ("PASS", "1 gate not selected: by -k 'not batch4'"),
         "consistency": ("NO VERDICT", "1 gate missing: test_consistency.py is not there"),
-        "accuracy": ("does not apply", "1 gate does not apply: part of a data set"),
+        "accuracy": ("does not apply", "1 gate does not apply: part of a dataset"),
         "throughput": ("NO VERDICT", "1 gate blocked: throughput is measured alone"),
         "cost": ("not selected", "1 gate not selected: by -m 'contract'"),
     }

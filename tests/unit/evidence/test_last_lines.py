@@ -129,7 +129,7 @@ def test_a_green_run_has_a_line_for_each_promise():
 
 
 def test_a_number_without_a_limit_decides_nothing_beside_one_that_has_one():
-    """A data set without a published mAP is decided by the mAP that was recorded for it."""
+    """A dataset without a published mAP is decided by the mAP that was recorded for it."""
     verdicts = [judged("accuracy.mAP_as_published", 0.654), judged("accuracy.mAP", 0.6707, 0.661)]
     (line,) = (line for line in shown(ended(verdicts)) if "  accuracy  " in line)
     assert "mAP 0.6707 AP (≥ 0.661 AP)" in line

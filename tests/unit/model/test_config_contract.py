@@ -199,7 +199,7 @@ REFUSED = {
                   "has 2 Resize"),
     "classes": ("num_classes=80", "num_classes=3", "line 17: num_classes is 3, and 80 classes have names"),
     "true classes": ("num_classes=80", "num_classes=True", "num_classes is True"),
-    "own data set": ("'CocoDataset'", "'BoltDataset'", "line 17: the config names no classes, and BoltDataset has them elsewhere"),
+    "own dataset": ("'CocoDataset'", "'BoltDataset'", "line 17: the config names no classes, and BoltDataset has them elsewhere"),
     "text for classes": ("'CocoDataset',", "'CocoDataset', metainfo=dict(classes=('cat')),", r"\('cat',\) is a list"),
     "one class": ("'CocoDataset',", "'CocoDataset', metainfo=dict(classes=('cat',)),", "num_classes is 80, and 1 classes"),
     "code": ("\nmodel", "\ncustom_imports = dict(imports=['evil'])\nmodel", "custom_imports runs code"),
@@ -278,10 +278,10 @@ def test_a_slim_network_of_three_levels(tmp_path):
         PLAIN + "train_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=dict(metainfo=dict(classes=('cat', 'dog')))))\n",
         PLAIN + "train_dataloader = dict(dataset=dict(datasets=[dict(classes=('cat', 'dog')), dict(classes=['cat', 'dog'])]))\n",
     ],
-    ids=["data set", "metainfo", "classes", "in another", "several"],
+    ids=["dataset", "metainfo", "classes", "in another", "several"],
 )  # fmt: skip
 def test_classes_come_from_wherever_a_config_has_them(text, tmp_path):
-    """Of the data sets first."""
+    """Of the datasets first."""
     path = written(tmp_path, text.replace("num_classes=80", "num_classes=2"))
     assert contract(path).classes == ("cat", "dog")
     assert contract(path, classes=("dog", "cat")).classes == ("dog", "cat"), "what the user says comes first"

@@ -333,7 +333,7 @@ def test_an_impossible_choice_is_a_usage_error(options):
 
 
 def test_the_worst_pictures_are_those_of_the_evidence():
-    """By what they lost, of this subject, among the pictures of the data set; without evidence one is told to name them."""
+    """By what they lost, of this subject, among the pictures of the dataset; without evidence one is told to name them."""
     pictures = open_dataset(EMBEDDED).pictures[:3]
     shown = [{"name": picture.name, "score_loss": loss} for picture, loss in zip(pictures, (0.1, 0.9, 0.5), strict=True)]  # fmt: skip
     record = {

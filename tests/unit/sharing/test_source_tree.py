@@ -17,7 +17,7 @@ def tree(tmp_path):
 
 
 def test_the_place_does_not_count(tree, tmp_path):
-    """Nor what Python and an editor leave, a data set, or other tests."""
+    """Nor what Python and an editor leave, a dataset, or other tests."""
     root, before = tree
     shutil.copytree(root, tmp_path / "two")
     for name in ("fcos_lib/__pycache__/a.cpython-311.pyc", "fixtures/x.jpg", "fcos_lib/a.py~", "tests/unit/test_x.py", "notes.py"):  # fmt: skip

@@ -341,7 +341,7 @@ def test_a_picture_that_is_there_under_nearly_its_name_is_said_to_be(tmp_path, n
 
 
 def test_links_stay_in_the_data_set(tmp_path):
-    """The data set's folder may be a link, the pictures' folder too, and one to elsewhere inside; a sub-folder that leads out may not."""
+    """The dataset's folder may be a link, the pictures' folder too, and one to elsewhere inside; a sub-folder that leads out may not."""
     root = folder(tmp_path / "coco", in_folders)
     (tmp_path / "link").symlink_to(root)
     assert len(open_dataset(tmp_path / "link").pictures) == 6

@@ -1,4 +1,4 @@
-"""A data set is cut into whole batches; a shard's file comes back bit for bit, and what is no shard is told from one."""
+"""A dataset is cut into whole batches; a shard's file comes back bit for bit, and what is no shard is told from one."""
 
 import io
 import zipfile
@@ -33,7 +33,7 @@ def as_bytes(results):
 MAKER = Maker("a host", 3, "5/1")
 MAKER_JSON = b'{"host": "a host", "logical": 3, "physical": "5/1"}'
 RESULTS = {7: detections(3, 1), 5: detections(0), 6: detections(100, 2)}
-"""In the data set's order, which is not that of the ids."""
+"""In the dataset's order, which is not that of the ids."""
 
 
 def arrays(**changes):

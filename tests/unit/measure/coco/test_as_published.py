@@ -100,7 +100,7 @@ def test_the_numbers_are_pycocotools_on_the_recipes_boxes(dataset, truth, detect
         "mAP as published", measured.details["numbers"]["mAP"], "AP", 228,
         f"lowest class: {lowest} {classes[lowest]:.3f}; {left_out}", gate="accuracy.mAP_as_published",
     )  # fmt: skip
-    assert measured.details["data_set"]["count"] == 240, "the data set that a limit is for is the whole one"
+    assert measured.details["data_set"]["count"] == 240, "the dataset that a limit is for is the whole one"
 
 
 def test_ours_is_higher_on_the_same_detections(dataset, truth, detected):

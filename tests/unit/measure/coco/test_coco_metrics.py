@@ -273,7 +273,7 @@ FABLED = replace(SHAPES, classes=(*SHAPES.classes, "unicorn", "griffin", "dragon
             "5 of 240 pictures have no result (first: [1000, 1007, 1014]) and 4 results belong to no picture (first: [6, 77, 88])",
         ),
         (SHAPES, lambda detected: detected | {99: NOTHING}, "0 of 240 pictures have no result (first: []) and 1 results"),
-        (FABLED, lambda detected: detected, "4 classes of contract 'shapes' are no categories of the data set (first: ['unicorn', 'griffin', 'dragon'])"),
+        (FABLED, lambda detected: detected, "4 classes of contract 'shapes' are no categories of the dataset (first: ['unicorn', 'griffin', 'dragon'])"),
     ],
     ids=["missing_pictures", "unknown_picture", "unknown_class"],
 )  # fmt: skip
@@ -303,7 +303,7 @@ def test_what_is_no_detection_is_refused(tmp_path, row, words):
 
 
 def test_part_of_the_pictures_is_what_pycocotools_finds_in_them(tmp_path):
-    """A subset is a data set of its own."""
+    """A subset is a dataset of its own."""
     annotations, detected = generated(5)
     opened = write_dataset(tmp_path / "all", annotations, detected)
     chosen = sorted(detected)[::2]

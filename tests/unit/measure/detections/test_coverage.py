@@ -76,7 +76,7 @@ def test_three_of_each_kind_are_named_and_all_are_counted():
 
 
 def test_pictures_that_are_alike_for_the_reference_too_are_counted_once_each():
-    """The same picture twice in a data set, or two files that decode alike: nothing is wrong with the candidate."""
+    """The same picture twice in a dataset, or two files that decode alike: nothing is wrong with the candidate."""
     measurement = coverage(
         PICTURES, {1: one(0.5), 2: one(0.6), 3: one(0.6)}, lambda pictures: {each.id: one(0.7) for each in pictures}
     )
@@ -125,7 +125,7 @@ def test_copies_of_many_pictures_are_all_counted():
 
 
 def test_many_twins_are_all_found_to_be_alike():
-    """A data set with each picture twice: all of them are asked about, a few at a time."""
+    """A dataset with each picture twice: all of them are asked about, a few at a time."""
     pictures = [Picture(number, Path(f"{number}.jpg"), 10, 10) for number in range(100)]
     results = {picture.id: one(0.3 + 0.01 * (picture.id // 2)) for picture in pictures}
     measurement = coverage(pictures, results, lambda some: {each.id: results[each.id] for each in some})

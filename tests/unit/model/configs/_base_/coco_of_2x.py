@@ -1,4 +1,4 @@
-"""A data set as mmdetection 2.x configs describe one: pictures are normalised in the pipeline."""
+"""A dataset as mmdetection 2.x configs describe one: pictures are normalised in the pipeline."""
 
 dataset_type = "CocoDataset"
 data_root = "data/coco/"
