@@ -40,11 +40,11 @@ KINDS = {
         *STREAM, "stream.array_file", "stream.reference_record", "stream.references"]),
     "journal": (("fcos_lib.stream.evaluation", "fcos_lib.ascend.om_session"), [
         *STREAM, "stream.decoder", "stream.decoder_pool", "stream.evaluation", "stream.feed", "stream.journal",
-        "stream.array_file", "stream.journal_shards", "stream.progress", "ascend.__init__", "ascend.acl_errors",
+        "stream.array_file", "stream.journal_shards", "stream.progress", "ascend.__init__", "ascend.acl_errors", "ascend.generations",
         "ascend.plain_path", "ascend.process", "ascend.om_session", "ascend.om_tensors", "ascend.watchdog"]),
     "canary": (("fcos_lib.device.canary",), [
         *STREAM, "device.__init__", "device.canary", "device.npus", "device.lease", "device.lock_file", "stream.decoder", "stream.decoder_pool", "stream.feed", "emulator.__init__",
-        "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.npu_smi", "ascend.npu_tables", "ascend.om_session",
+        "emulator.install", "ascend.__init__", "ascend.acl_errors", "ascend.generations", "ascend.npu_smi", "ascend.npu_tables", "ascend.om_session",
         "ascend.om_tensors", "ascend.plain_path", "ascend.process", "ascend.toolkit", "ascend.watchdog"]),
 }  # fmt: skip
 """What is kept between runs: the modules that make it, and those that can change what they make besides `ALWAYS`."""
