@@ -117,7 +117,7 @@ def printable(text: str, longest: int = 4000) -> str:
     if cut.isprintable() and "##" not in cut and not cut.lstrip().startswith("::"):
         return cut
     shown = "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in cut)
-    return _COMMAND.sub(lambda found: f"{found[0]} ", shown)
+    return _COMMAND.sub(lambda match: f"{match[0]} ", shown)
 
 
 def one_line(text: str, longest: int = 400) -> str:

@@ -114,9 +114,11 @@ def _why(blamed: Sequence[Mapping[str, Any]], total: str, within: bool) -> str:
 def near_the_reference(verdicts: Iterable[Verdict]) -> bool:
     """True if gates of accuracy compared an OM with the reference, and none of them is red: a ladder is then `within` its limits."""
     compared = [
-        one for one in verdicts if one.measurement.gate.startswith("paired.") or one.measurement.gate == _UNLIKE
+        verdict
+        for verdict in verdicts
+        if verdict.measurement.gate.startswith("paired.") or verdict.measurement.gate == _UNLIKE
     ]
-    return bool(compared) and all(one.green for one in compared)
+    return bool(compared) and all(verdict.green for verdict in compared)
 
 
 def layers_are_worth_a_search(ladder: Mapping[str, Any]) -> bool:

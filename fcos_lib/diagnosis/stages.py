@@ -126,10 +126,10 @@ def usable(detections: Detections, contract: ModelContract) -> Detections:
     return detections if kept.all() else detections.only(kept)
 
 
-def kept(found: Iterable[Detections]) -> dict[str, float]:
+def kept(in_pictures: Iterable[Detections]) -> dict[str, float]:
     """The lowest score, the largest overlap of two boxes of one class, and the most rows of a picture; all 0 if nothing was found."""
     scores, overlaps, rows = [], [0.0], 0
-    for detections in found:
+    for detections in in_pictures:
         rows = max(rows, len(detections.scores))
         scores.extend(detections.scores.tolist())
         for label in np.unique(detections.labels):
@@ -162,7 +162,9 @@ def explain(
     seen = [picture for picture in case.pictures if picture.id in rungs[0]]
     ends = zip(("reference", "candidate"), rungs[-2:], strict=True)
     data: dict[str, Any] = ladder.as_evidence()
-    data["kept"] = {side: kept(usable(found, case.contract) for found in rung.values()) for side, rung in ends}
+    data["kept"] = {
+        side: kept(usable(detections, case.contract) for detections in rung.values()) for side, rung in ends
+    }
     left_out = ["decoding: the ONNX does not name its head, so it counts as network"] * ("decoding" not in stages)
     if judged is not None:
         data["judged"] = round(judged, 5)

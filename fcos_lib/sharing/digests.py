@@ -44,11 +44,11 @@ def lock_digest(root: Path = ROOT) -> str | None:
 
 
 def _sources(root: Path) -> list[Path]:
-    found: list[Path] = []
+    paths: list[Path] = []
     for name in TREE:
         place = root / name
-        found += [place] if place.is_file() else place.rglob("*")
-    return [path for path in found if path.suffix in _TEXTS and path.is_file()]
+        paths += [place] if place.is_file() else place.rglob("*")
+    return [path for path in paths if path.suffix in _TEXTS and path.is_file()]
 
 
 def found_digest(detections: Detections) -> str:
@@ -74,34 +74,34 @@ def picture_list_digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def detection_digests(subject: str, found: Mapping[int, Detections], files: Mapping[str, str]) -> dict[str, Any]:
+def detection_digests(subject: str, detections: Mapping[int, Detections], files: Mapping[str, str]) -> dict[str, Any]:
     """What results.json keeps of an evaluation (`evidence.schema.DetectionDigests`), JSON-ready; `files` by id, of these and others."""
-    digests = {str(number): found_digest(found[number]) for number in sorted(found)}
+    digests = {str(number): found_digest(detections[number]) for number in sorted(detections)}
     return {"subject": subject, "root": root_of_pictures(digests, files), "found": digests}
 
 
-def _leaves(found: Mapping[str, str], files: Mapping[str, str]) -> list[bytes]:
+def _leaves(digests: Mapping[str, str], files: Mapping[str, str]) -> list[bytes]:
     """By ascending id, whatever order the JSON came in."""
-    return [picture_leaf(int(number), files[number], found[number]) for number in sorted(found, key=int)]
+    return [picture_leaf(int(number), files[number], digests[number]) for number in sorted(digests, key=int)]
 
 
-def root_of_pictures(found: Mapping[str, str], files: Mapping[str, str]) -> str:
+def root_of_pictures(digests: Mapping[str, str], files: Mapping[str, str]) -> str:
     """The root over the pictures in which something was looked for, 64 hex digits; `KeyError` for one without a file."""
-    return root_of(_leaves(found, files)).hex()
+    return root_of(_leaves(digests, files)).hex()
 
 
-def root_by_proof(picture_id: int, proof: PictureProof, found: str, count: int) -> str:
+def root_by_proof(picture_id: int, proof: PictureProof, digest: str, count: int) -> str:
     """The root that a proof leads to from a picture in which this was found, among so many; `ValueError` if it leads to none."""
     path = [bytes.fromhex(node) for node in proof.path]
-    return root_by_path(picture_leaf(picture_id, proof.file, found), proof.index, count, path).hex()
+    return root_by_path(picture_leaf(picture_id, proof.file, digest), proof.index, count, path).hex()
 
 
-def inclusion(found: Mapping[str, str], files: Mapping[str, str], picture: str) -> dict[str, Any]:
+def inclusion(digests: Mapping[str, str], files: Mapping[str, str], picture: str) -> dict[str, Any]:
     """What leads from a picture to the root, JSON-ready; `KeyError` for none of the pictures."""
-    leaf = {"file": files[picture], "found": found[picture]}
-    index = sorted(found, key=int).index(picture)
-    path = path_of(index, _leaves(found, files))
-    return {**leaf, "index": index, "count": len(found), "path": [node.hex() for node in path]}
+    leaf = {"file": files[picture], "found": digests[picture]}
+    index = sorted(digests, key=int).index(picture)
+    path = path_of(index, _leaves(digests, files))
+    return {**leaf, "index": index, "count": len(digests), "path": [node.hex() for node in path]}
 
 
 _LEAF, _NODE = b"\x00", b"\x01"

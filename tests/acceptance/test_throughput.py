@@ -128,7 +128,7 @@ def test_throughput_has_not_fallen(candidate, batch, timing, champion, baseline_
 def test_every_accepted_series_was_measured(throughput_run, device, judge):
     """What the baseline has and this run lacks was renamed or lost, and is a failure."""
     compared = throughput_run.compare(False)
-    lost = [one for one in compared if one.new is None]
-    where = "; ".join(f"{one.series.label}: {one.reason}" for one in lost)
+    lost = [comparison for comparison in compared if comparison.new is None]
+    where = "; ".join(f"{comparison.series.label}: {comparison.reason}" for comparison in lost)
     measured = Measurement("lost series", float(len(lost)), "series", len(compared), where, gate="throughput.lost")
     judge("all", measured, stand_in=device.stand_in)

@@ -74,14 +74,14 @@ def recipe_detections(
 
     Where these are not known, from the boxes in the picture, which were clipped to it.
     """
-    found = {}
+    in_pictures = {}
     for picture in (picture for picture in dataset.pictures if picture.id in detections):
         seen = detections[picture.id]
         boxes = seen.network
         if boxes is None:
             boxes = to_network(seen.boxes, geometry(picture.width, picture.height, contract))
-        found[picture.id] = replace(seen, boxes=_brought_back(boxes, picture, contract))
-    return found
+        in_pictures[picture.id] = replace(seen, boxes=_brought_back(boxes, picture, contract))
+    return in_pictures
 
 
 def _brought_back(boxes: NDArray[np.float32], picture: Picture, contract: ModelContract) -> NDArray[np.float32]:

@@ -70,11 +70,11 @@ def _worths(right: NDArray[np.float64], counted: NDArray[np.float64], objects: f
     at = np.flatnonzero(right)
     if not len(at):
         return np.zeros(len(right))
-    found = np.arange(1, len(at) + 1)
+    right_so_far = np.arange(1, len(at) + 1)
     down_to = np.cumsum(counted)[at] + np.spacing(1)
-    precision = found / down_to
+    precision = right_so_far / down_to
     highest = np.maximum.accumulate(precision[::-1])[::-1]
-    steps = recalls_reached(found / objects) / len(RECALLS)
+    steps = recalls_reached(right_so_far / objects) / len(RECALLS)
     # Precision counts where it is highest from there on; only what stands before such a peak moves it.
     peaks = np.searchsorted(-highest, -highest, side="right") - 1
     weight = np.bincount(peaks, steps, len(at)) / down_to
