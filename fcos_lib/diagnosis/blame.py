@@ -84,13 +84,15 @@ def blame(ladder: Mapping[str, Any] | None = None, layers: Mapping[str, Any] | N
     if ladder:
         why = _why(blamed, _signed(ladder["total"]["value"]), within)
         if layer and "network" not in names:
-            why = f"{f'{why}; ' if names else ''}network, {layer['name']}"
+            of_layer = f"network, {layer['name']}"
+            why = f"{why}; {of_layer}" if names else of_layer
             names.append("network")
     if names:
         part, next_step = _PARTS.get(names[0], (names[0], "Look at this stage."))
         if layers and layer and names[0] == "network":
+            before = _INPUT if layer is layers["layers"][0] else ""
             next_step = (
-                f"{remedy} {_INPUT if layer is layers['layers'][0] else ''}Look at {layer['name']} in the ONNX given to atc, and at what atc fused it with "
+                f"{remedy} {before}Look at {layer['name']} in the ONNX given to atc, and at what atc fused it with "
                 "(fusion_result.json beside the OM)."
             )
     return Blame(
@@ -104,11 +106,9 @@ def _why(blamed: Sequence[Mapping[str, Any]], total: str, within: bool) -> str:
     if blamed:
         named = " and ".join(f"{stage['stage']}, {_signed(stage['value'])}" for stage in blamed)
         return f"{named} of {total}"
-    return (
-        f"none: {total} is within its limits; a low mAP is the reference's too"
-        if within
-        else f"none: chance may explain what the stages share of {total}"
-    )
+    if within:
+        return f"none: {total} is within its limits; a low mAP is the reference's too"
+    return f"none: chance may explain what the stages share of {total}"
 
 
 def near_the_reference(verdicts: Iterable[Verdict]) -> bool:

@@ -45,7 +45,7 @@ class Ending:
     """True if pytest remembers which tests failed, so that `--lf` runs them."""
 
     @property
-    def found(self) -> str:
+    def results(self) -> str:
         """The file of the results; empty if `saved` says why there is none."""
         return self.saved if self.saved.endswith(".json") else ""
 
@@ -187,10 +187,10 @@ def _why(document: Mapping[str, Any], ending: Ending, screen: Screen) -> str:
     """What is to blame for a failure, or the command that finds out; empty if neither is known."""
     if known := to_blame(document):
         return screen.cut(screen.plain(one_line(f"to blame: {known}")))
-    if not can_be_explained(document) or not ending.found:
+    if not can_be_explained(document) or not ending.results:
         return ""
     python = str(Path(ending.program).with_name("python")) if "/" in ending.program else "python"
-    return screen.plain(f"why: {shlex.join([python, '-m', 'fcos_lib', 'explain', ending.found])}")
+    return screen.plain(f"why: {shlex.join([python, '-m', 'fcos_lib', 'explain', ending.results])}")
 
 
 def _again(document: Mapping[str, Any], ending: Ending) -> str:

@@ -16,9 +16,9 @@ from fcos_lib.stream.sessions import Detections
 
 STRONG = 0.3
 """Score of a detection that no rounding brings about or takes away."""
-FAINT = 5
-"""Detections of any score more or fewer in a picture that rounding may bring about, however few there are. Weights of 8 bits changed
-no picture's number by so many and by half of it, weights of 6 bits that of every third."""
+SURPLUS = 5
+"""Detections of any score more or fewer in a picture, and twice or half as many, that no rounding brings about. A decision."""
+
 ENOUGH = 10
 """Pictures with another one's results after which the reference is asked about no more: it may take seconds for each."""
 _AT_ONCE = 10
@@ -135,7 +135,7 @@ def unlike(reference: Mapping[int, Detections], detections: Mapping[int, Detecti
         few, many = sorted((len(expected), len(seen)))
         if alone and 2 * alone >= strong:
             strange[number] = f"{alone / strong:.0%} without a partner"
-        elif many - few >= FAINT and many >= 2 * few:
+        elif many - few >= SURPLUS and many >= 2 * few:
             strange[number] = f"{len(seen)} detections, and {len(expected)} are expected"
     where = "; ".join(f"picture {number}: {why}" for number, why in list(strange.items())[:3])
     where += "; ..." * (len(strange) > 3)

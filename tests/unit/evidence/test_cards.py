@@ -12,8 +12,8 @@ from fcos_lib.evidence.page import render
 from fcos_lib.evidence.page.cards import cards
 from fcos_lib.evidence.plain_text import Screen
 from fcos_lib.judge.roll_call import State
+from tests.unit.evidence.endings import ENDING, SLOTS, TEST, ended, judged, left_out, whole
 from tests.unit.evidence.entries import Elements
-from tests.unit.evidence.test_last_lines import ENDING, SLOTS, TEST, ended, judged, left_out, whole
 
 PROMISES = ("contract", "consistency", "accuracy", "throughput", "cost")
 

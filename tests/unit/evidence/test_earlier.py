@@ -13,8 +13,8 @@ from fcos_lib.evidence.page import render
 from fcos_lib.evidence.results import read_results, stored_verdict
 from fixtures.evidence import keep_previous, of_earlier_runs
 from fixtures.throughput import ThroughputRun
+from tests.unit.evidence.endings import ended, judged
 from tests.unit.evidence.entries import Elements
-from tests.unit.evidence.test_last_lines import ended, judged
 from tests.unit.judge.history_runs import HERE, rate
 from tests.unit.judge.history_runs import run as history_run
 from tests.unit.processes import ROOT

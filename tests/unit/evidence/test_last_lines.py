@@ -4,15 +4,10 @@ import pytest
 
 from fcos_lib.evidence.last_lines import MOST, STAND_IN, Ending, last_lines
 from fcos_lib.evidence.plain_text import Screen
-from fcos_lib.judge.gates import gate_called
-from fcos_lib.judge.limits import Limit
-from fcos_lib.judge.roll_call import Entry, State
-from fcos_lib.judge.verdict import Outcome, decide
-from fcos_lib.measure import Measurement
+from fcos_lib.judge.roll_call import State
+from fcos_lib.judge.verdict import Outcome
+from tests.unit.evidence.endings import ENDING, SLOTS, TEST, ended, judged, shown, whole
 
-ENDING = Ending("page: .artifacts/results/evidence.html", ".artifacts/results/results.json", ".venv/bin/pytest")
-TEST = "tests/acceptance/{}"
-SLOTS = "test_batch_truth.py::test_every_slot_finds_the_same"
 GREEN = [
     "================= verdicts: PASS on Ascend310P3, exit status 0 =================",
     "PASS       contract    broken rows 0 rows (≤ 0 rows), batch8, worst of 2",
@@ -65,60 +60,6 @@ NO_VERDICT = [
     "details in .artifacts/results/results.json",
     "again: .venv/bin/pytest --lf tests/acceptance --batch-sizes 8,64",
 ]
-
-
-def judged(key, value, bound=None, subject="batch8", *, stand_in=False, interval=None, n=240):
-    """An entry of `verdicts` for a gate of the catalogue."""
-    gate = gate_called(key)
-    limit = None if bound is None else Limit(key, bound, gate.direction == "at least", gate.unit, "a paper")
-    measurement = Measurement(gate.name, value, gate.unit, n, interval=interval, gate=key)
-    entry = decide(gate.promise, subject, measurement, limit, stand_in=stand_in).as_dict()
-    return {"test": f"{TEST.format(gate.test)}[{subject}]", **entry}
-
-
-def whole(*, stand_in=False, change=None):
-    """Verdicts of every promise, green but for those of `change`, by key and subject."""
-    entries = {
-        (key, subject): judged(key, value, bound, subject, stand_in=stand_in)
-        for key, value, bound in (
-            ("contract.broken_rows", 0.0, 0.0),
-            ("cost.om_size", 0.5, 1.0),
-            ("consistency.explained", 0.0146, 0.02),
-            ("consistency.unexplained", 0.0, 0.0),
-            ("proposals.cosine_boxes", 1.0, 0.9999),
-            ("accuracy.mAP_as_published", 0.3594, 0.359),
-            ("paired.loss", -0.0003, -0.01),
-            ("throughput.rate", 57.3, None),
-            ("throughput.unaccounted", 0.0, 0.0),
-            ("champion.slower", -0.4, -1.0),
-        )
-        for subject in ("batch8", "batch64")
-    }
-    return [*(entries | (change or {})).values()]
-
-
-def ended(verdicts=(), status=0, unjudged=(), silent=(), device=None, **run):
-    """What `results.json` has of a run; `silent` are (key, subject, state) of gates that did not judge."""
-    gates = [Entry(entry["key"], entry["promise"], entry["subject"], State.JUDGED, "") for entry in verdicts]
-    why = {State.BLOCKED: "atc ended with status 255: E10041"}
-    gates += [Entry(key, gate_called(key).promise, *rest, why.get(rest[1], "by -k x")) for key, *rest in silent]
-    command = ["pytest", "tests/acceptance", "--batch-sizes", "8,64"]
-    return {
-        "run": {"exit_status": status, "options": "--batch-sizes 8,64", "command": command, **run},
-        "environment": {"device": device or {"stand_in": False, "soc_version": "Ascend310P3"}},
-        "artifacts": [], "verdicts": list(verdicts), "unjudged": list(unjudged), "evidence": [],
-        "gates": [entry.as_dict() for entry in gates],
-    }  # fmt: skip
-
-
-def shown(document, screen=None, ending=ENDING):
-    """The lines, which are no more and no wider than they may be."""
-    screen = screen or Screen()
-    lines = [line for _, line in last_lines(document, ending, screen)]
-    assert len(lines) <= MOST, f"{len(lines)} lines instead of {MOST}:\n" + "\n".join(lines)
-    widest = max(lines, key=len)
-    assert len(widest) <= screen.width, f"{len(widest)} columns instead of {screen.width}: {widest}"
-    return lines
 
 
 def test_a_green_run_has_a_line_for_each_promise():
@@ -215,14 +156,6 @@ def test_an_undecided_run_shows_the_interval_that_holds_the_limit():
     assert shown(document) == NO_VERDICT
 
 
-def test_several_gates_do_not_apply():
-    """In the short form as well, which has no promise before its number."""
-    silent = [(key, "batch8", State.DOES_NOT_APPLY) for key in ("bias.size", "published.slower")]
-    silent += [("inputs.wrong", "inputs", State.MISSING), ("bias.score", "batch8", State.NOT_SELECTED)]
-    document = ended(whole(stand_in=True), 7, silent=silent, device={"stand_in": True}, gates_not_run=3)
-    assert "gates: 20 of 24 judged; 1 missing; 1 not selected (by -k x); 2 do not apply" in shown(document)
-
-
 def test_of_recorded_numbers_none_is_the_worst():
     """Without a limit there is no better and no worse."""
     verdicts = [judged("cost.recorded", 239412.0 + size, subject=f"batch{size}", stand_in=True) for size in (1, 4, 8)]
@@ -265,71 +198,6 @@ def test_a_unit_stands_with_its_value(key, value, bound, words):
     """And with the limit as well, as far as the line holds it; only then the name is cut."""
     line = shown(ended([judged(key, value, bound)]))[1]
     assert line[23:] == words
-
-
-LEFT_OUT = "by -m 'contract'"
-ROLLS = {
-    80: ["gates: 2 of 8 judged; not selected: cost, consistency, accuracy, throughput", "  (by -m 'contract')"],
-    60: ["gates: 2 of 8 judged; not selected: cost, consistency,", "  accuracy, throughput (by -m 'contract')"],
-    120: ["gates: 2 of 8 judged; not selected: cost, consistency, accuracy, throughput (by -m 'contract')"],
-}
-
-
-def roll_of(lines):
-    """The lines about gates."""
-    start = next(number for number, line in enumerate(lines) if line.startswith("gates: "))
-    return [line for number, line in enumerate(lines) if number == start or (number > start and line[:2] == "  ")]
-
-
-def left_out(*silent, verdicts=()):
-    """A run of which gates did not judge; `silent` are (key, subject, state, why)."""
-    document = ended(verdicts or [judged("contract.broken_rows", 0.0, 0.0, f"batch{size}") for size in (8, 64)])
-    entries = [Entry(key, gate_called(key).promise, subject, state, why) for key, subject, state, why in silent]
-    document["gates"] += [entry.as_dict() for entry in entries]
-    return document
-
-
-@pytest.mark.parametrize("width", ROLLS)
-def test_what_was_not_selected_says_by_what(width):
-    """The option that left it out, in as many lines as there is room for: nothing is cut."""
-    keys = (
-        "cost.om_size",
-        "consistency.unexplained",
-        "bias.size",
-        "accuracy.mAP",
-        "paired.loss",
-        "throughput.unexplained",
-    )
-    document = left_out(*((key, "batch8", State.NOT_SELECTED, LEFT_OUT) for key in keys))
-    assert roll_of(shown(document, Screen(width))) == ROLLS[width]
-
-
-def test_several_options_are_told_apart():
-    """Each with what it left out; why a gate is blocked is said unless a cause says it already."""
-    test = TEST.format("test_contract.py::test_every_row_is_a_detection_or_padding[batch4]")
-    document = left_out(
-        ("accuracy.mAP", "batch8", State.NOT_SELECTED, LEFT_OUT),
-        ("contract.broken_rows", "batch1", State.NOT_SELECTED, "by -k 'not batch1'"),
-        ("contract.broken_rows", "batch4", State.BLOCKED, "no NPU"),
-        ("cost.om_size", "batch4", State.BLOCKED, "no champion was accepted"),
-    )
-    document["unjudged"] = [{"test": test, "outcome": "INFRA", "phase": "setup", "message": "no NPU\n  → look"}]
-    assert roll_of(shown(document)) == [
-        "gates: 2 of 6 judged; blocked: 1 of contract, cost (no champion was accepted);",
-        "  not selected: 1 of contract (by -k 'not batch1'), accuracy (by -m 'contract')",
-    ]
-
-
-def test_the_roll_is_never_cut_where_counts_fit():
-    """Where there is room for one line alone names give way, then reasons; the numbers stay."""
-    path = "by the paths given: " + "/a_long_folder" * 8
-    silent = [(key, "batch8", State.NOT_SELECTED, path) for key in ("bias.size", "bias.score")]
-    silent += [("inputs.wrong", "inputs", State.MISSING, "gone"), ("bias.centre_x", "batch8", State.BLOCKED, "no NPU")]
-    document = left_out(*silent, verdicts=whole(stand_in=True))
-    document["run"] |= {"gates_not_run": 3, "exit_status": 7}
-    document["environment"]["device"] = {"stand_in": True}
-    (roll,) = roll_of(shown(document))
-    assert roll == "gates: 20 of 24 judged; 1 missing; 1 blocked; 2 not selected"
 
 
 def test_a_cause_has_the_lines_that_are_left():
