@@ -117,7 +117,9 @@ def refusal_as(kind: type[FcosError], what: str, advice: str = "") -> Iterator[N
 
 def of_the_machine(error: BaseException | None) -> bool:
     """True if the machine ran out of something, or lost a disk: so says the error, or one that it was raised from."""
-    while error is not None:
+    seen = set[BaseException]()
+    while error is not None and error not in seen:  # one may be raised from itself
+        seen.add(error)
         refused = isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
         in_words = isinstance(error, Exception) and not isinstance(error, FcosError) and _IN_WORDS.search(str(error))
         if isinstance(error, MemoryError) or refused or in_words:

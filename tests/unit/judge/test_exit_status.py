@@ -108,6 +108,13 @@ def test_an_error_that_the_machine_led_to_is_the_machines(number):
     assert outcome_of(error) is FAIL
 
 
+def test_an_error_that_was_raised_from_itself_ends_the_search():
+    """A chain of causes may lead back: whoever looks along it for a machine's error would look for ever."""
+    first, second = ValueError("x"), ValueError("y")
+    first.__cause__, second.__cause__ = second, first
+    assert outcome_of(first) is Outcome.FAIL
+
+
 def test_what_a_test_only_records_beside_its_limits_does_not_count():
     """A number without a limit is NO VERDICT and would turn the run to 7; where it is all that a test has, it does."""
     number = Measurement("rate", 58.0, "images/s", 20)
